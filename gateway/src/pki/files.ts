@@ -1,0 +1,88 @@
+// Certificates and keys on disk: `NAME.crt` and `NAME.key`, written whole or not at all; key files are 0600.
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { access, link, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Secret } from "@claviger/proto/secret.ts";
+import { type Ca, type KeyPair, parseCa } from "./authority.ts";
+
+/** Where a pair stands. */
+export type PairFiles = { readonly cert: string; readonly key: string };
+
+/** A file would be overwritten that must not be. */
+export class FileExistsError extends Error {
+  override readonly name = "FileExistsError";
+
+  constructor(file: string) {
+    super(`${file} exists; move it away first if you really want a new one`);
+  }
+}
+
+/**
+ * Writes a file beside its place, flushes it and moves it there: a reader sees the old bytes or the new ones.
+ * @param mode of the new file, whatever the umask is
+ * @param overwrite false: fails with FileExistsError when there is a file already, also one made at this very moment
+ */
+export const writeFileAtomically = async (file: string, text: string, mode: number, overwrite = true): Promise<void> => {
+  const beside = join(dirname(file), `.${randomBytes(6).toString("hex")}.tmp`);
+  try {
+    const handle = await open(beside, "wx", 0o600);
+    try {
+      await handle.writeFile(text);
+      await handle.chmod(mode);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    if (overwrite) return await rename(beside, file);
+    await link(beside, file);
+  } catch (error) {
+    if (!overwrite && (error as NodeJS.ErrnoException).code === "EEXIST") throw new FileExistsError(file);
+    throw error;
+  } finally {
+    await rm(beside, { force: true });
+  }
+};
+
+const filesOf = (dir: string, name: string): PairFiles => ({ cert: join(dir, `${name}.crt`), key: join(dir, `${name}.key`) });
+
+const exists = (file: string): Promise<boolean> =>
+  access(file, constants.F_OK).then(
+    () => true,
+    () => false,
+  );
+
+/**
+ * Writes a pair into a directory (made 0700 if it is missing). An existing pair of leaves is replaced, key first, each file whole.
+ * @param overwrite false: both files must be new
+ */
+export const writePem = async ({
+  dir,
+  name,
+  pair,
+  overwrite = true,
+}: {
+  readonly dir: string;
+  readonly name: string;
+  readonly pair: KeyPair;
+  readonly overwrite?: boolean;
+}): Promise<PairFiles> => {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const files = filesOf(dir, name);
+  if (!overwrite && (await exists(files.cert))) throw new FileExistsError(files.cert);
+  await pair.key.use((pem) => writeFileAtomically(files.key, pem, 0o600, overwrite));
+  await writeFileAtomically(files.cert, pair.cert, 0o644, overwrite);
+  return files;
+};
+
+/** Writes `ca.crt` and `ca.key`. Never over an existing authority: every certificate of the fleet would stop to work. */
+export const writeCa = (dir: string, ca: Ca): Promise<PairFiles> => writePem({ dir, name: "ca", pair: ca, overwrite: false });
+
+/**
+ * Reads `ca.crt` and `ca.key`.
+ * @throws TypeError when they are no authority; the system's error when they cannot be read
+ */
+export const loadCa = async (dir: string): Promise<Ca> => {
+  const { cert, key } = filesOf(dir, "ca");
+  return parseCa({ cert: await readFile(cert, "utf8"), key: new Secret(await readFile(key, "utf8")) });
+};
