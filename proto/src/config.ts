@@ -77,7 +77,11 @@ export const parseYaml = (source: string, text: string): unknown => {
   const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true });
   const problems = [...document.errors, ...document.warnings].map((problem) => problem.message.split("\n")[0] ?? "");
   if (problems.length > 0) throw new ConfigError(source, problems);
-  return document.toJS({ maxAliasCount: 0 }) as unknown;
+  try {
+    return document.toJS({ maxAliasCount: 0 }) as unknown;
+  } catch {
+    throw new ConfigError(source, ["anchors and aliases are not allowed"]);
+  }
 };
 
 /**

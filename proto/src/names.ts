@@ -75,8 +75,8 @@ export const backendName = kind<BackendName>(
 export const mountPath = kind<MountPath>(
   "a mount",
   /^[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/,
-  128,
-  "path segments of letters, digits, '_', '-' and '.', joined by '/', at most 128 characters, no segment starting with '.'",
+  100,
+  "path segments of letters, digits, '_', '-' and '.', joined by '/', at most 100 characters, no segment starting with '.'",
 );
 export const keyName = kind<KeyName>(
   "a key name",

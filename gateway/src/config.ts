@@ -1,0 +1,59 @@
+// The gateway's configuration: a YAML file → one frozen object, or every problem at once.
+import { readFileSync } from "node:fs";
+import { checkConfig, ConfigError, readYamlFile, z, zDuration, zInteger, zName, zPath } from "@claviger/proto/config.ts";
+import { backendName, trustDomain } from "@claviger/proto/names.ts";
+import { backendSchema } from "./backend/config.ts";
+import type { TlsFiles } from "./http/server.ts";
+
+const listener = z.strictObject({ address: z._default(z.string(), "127.0.0.1"), port: zInteger(0, 65_535) });
+
+const auditSink = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("file"), path: zPath, fsync: z._default(z.boolean(), false) }),
+  z.strictObject({ kind: z.literal("stdout") }),
+]);
+
+const gatewayConfig = z.strictObject({
+  /** Where shims connect: mutual TLS. */
+  listen: listener,
+  /** /livez, /readyz and /metrics: plain HTTP, for the kubelet and Prometheus. */
+  admin: listener,
+  tls: z.strictObject({ cert: zPath, key: zPath, clientCa: zPath }),
+  trustDomain: zName(trustDomain),
+  registry: z.strictObject({ kind: z.literal("file"), file: zPath }),
+  backends: z.record(zName(backendName), backendSchema),
+  keys: z._default(
+    z.strictObject({
+      /** How often a key is read from its backend. */
+      refresh: z._default(zDuration("100ms", "5m"), 10_000),
+      /** How often the promoted version is tried both ways. */
+      canary: z._default(zDuration("100ms", "1h"), 60_000),
+    }),
+    { refresh: 10_000, canary: 60_000 },
+  ),
+  audit: z.strictObject({
+    required: z._default(z.boolean(), true),
+    sinks: z.array(auditSink).check(z.minLength(1, { error: "must list at least one sink" })),
+  }),
+  log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), { level: "info" }),
+});
+
+export type GatewayConfig = z.infer<typeof gatewayConfig>;
+
+/** Reads a gateway configuration. @throws ConfigError with every problem */
+export const loadGatewayConfig = (file: string): GatewayConfig => checkConfig(file, readYamlFile(file), gatewayConfig);
+
+/** Reads the listener's PEM files. @throws ConfigError with every one that cannot be read */
+export const readTlsFiles = ({ cert, key, clientCa }: GatewayConfig["tls"]): TlsFiles => {
+  const problems: string[] = [];
+  const read = (setting: string, file: string): string => {
+    try {
+      return readFileSync(file, "utf8");
+    } catch (error) {
+      problems.push(`${setting}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+      return "";
+    }
+  };
+  const files = { cert: read("cert", cert), key: read("key", key), clientCa: read("clientCa", clientCa) };
+  if (problems.length > 0) throw new ConfigError("tls", problems);
+  return files;
+};

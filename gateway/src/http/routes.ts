@@ -1,0 +1,119 @@
+// The KMS services as Connect unary routes: message in, use case, message out. The bytes are wiped when the reply has left. (Design section 2.)
+import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
+import { DecryptBatchRequestSchema, DecryptBatchResponseSchema, DecryptResultSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
+import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
+import { headers, kmsVersion, kmsVersionV1, limits, type Method } from "@claviger/proto/wire.ts";
+import type { Call } from "../kms/call.ts";
+import type { KmsService } from "../kms/service.ts";
+import { decodeMessage, encodeMessage, type Encoding } from "./connect.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** A reply: message bytes and headers of its own. */
+export type Reply = { readonly body: Buffer; readonly headers?: Readonly<Record<string, string>> };
+
+/** One method: decodes `body`, does the work, encodes. `body` is wiped by the exchange. @throws KmsError */
+export type Handler = (call: Call, body: Uint8Array, encoding: Encoding, exchange: Exchange) => Promise<Reply>;
+
+const malformed = (why: string): KmsError => new KmsError("request_malformed", { cause: new Error(why) });
+
+const assertSize = (what: string, bytes: Uint8Array, max: number): void => {
+  if (bytes.length < 1 || bytes.length > max) throw malformed(`${what} of ${bytes.length} bytes, 1 to ${max} are allowed`);
+};
+
+const handler =
+  <I extends DescMessage, O extends DescMessage>(
+    input: I,
+    output: O,
+    run: (
+      call: Call,
+      message: MessageShape<I>,
+      exchange: Exchange,
+    ) => Promise<{ readonly message: MessageShape<O>; readonly headers?: Record<string, string> }>,
+  ): Handler =>
+  async (call, body, encoding, exchange) => {
+    const reply = await run(call, decodeMessage(input, encoding, body), exchange);
+    return { body: exchange.own(encodeMessage(output, encoding, reply.message)), ...(reply.headers && { headers: reply.headers }) };
+  };
+
+/** The handler of every method. @param version of this gateway, for KMS v1's runtime_version */
+export const createHandlers = (service: KmsService, version: string): Readonly<Record<Method, Handler>> => {
+  const decryptV2 = async (call: Call, request: v2.DecryptRequest, exchange: Exchange): Promise<v2.DecryptResponse> => {
+    exchange.addCall(request.uid);
+    assertSize("ciphertext", request.ciphertext, limits.ciphertext);
+    if (request.keyId === "" || Buffer.byteLength(request.keyId) > limits.keyId)
+      throw malformed("a key_id of a size that Kubernetes does not take");
+    if (Object.keys(request.annotations).length > 0)
+      throw new KmsError("ciphertext_invalid", { cause: new Error("annotations, which we never write") });
+    exchange.addCiphertext(request.ciphertext);
+    const plaintext = exchange.own(await service.decrypt(call, request.ciphertext, request.keyId));
+    return create(v2.DecryptResponseSchema, { plaintext });
+  };
+
+  return {
+    status: handler(v2.StatusRequestSchema, v2.StatusResponseSchema, async (call) => {
+      const { healthz, keyId, staleSince } = await service.status(call);
+      const message = create(v2.StatusResponseSchema, { version: kmsVersion, healthz, keyId });
+      return { message, ...(staleSince !== undefined && { headers: { [headers.staleSince]: String(staleSince) } }) };
+    }),
+
+    encrypt: handler(v2.EncryptRequestSchema, v2.EncryptResponseSchema, async (call, request, exchange) => {
+      exchange.addCall(request.uid);
+      const { ciphertext, keyId } = await service.encrypt(call, exchange.own(request.plaintext));
+      exchange.addCiphertext(ciphertext);
+      return { message: create(v2.EncryptResponseSchema, { ciphertext, keyId }) };
+    }),
+
+    decrypt: handler(v2.DecryptRequestSchema, v2.DecryptResponseSchema, async (call, request, exchange) => ({
+      message: await decryptV2(call, request, exchange),
+    })),
+
+    v1Version: handler(v1.VersionRequestSchema, v1.VersionResponseSchema, (_call, request) => {
+      assertV1(request.version);
+      const message = create(v1.VersionResponseSchema, { version: kmsVersionV1, runtimeName: "claviger", runtimeVersion: version });
+      return Promise.resolve({ message });
+    }),
+
+    v1Encrypt: handler(v1.EncryptRequestSchema, v1.EncryptResponseSchema, async (call, request, exchange) => {
+      exchange.addCall("");
+      assertV1(request.version);
+      const { ciphertext } = await service.encrypt(call, exchange.own(request.plain));
+      exchange.addCiphertext(ciphertext);
+      return { message: create(v1.EncryptResponseSchema, { cipher: ciphertext }) };
+    }),
+
+    v1Decrypt: handler(v1.DecryptRequestSchema, v1.DecryptResponseSchema, async (call, request, exchange) => {
+      exchange.addCall("");
+      assertV1(request.version);
+      assertSize("cipher", request.cipher, limits.ciphertext);
+      exchange.addCiphertext(request.cipher);
+      const plain = exchange.own(await service.decrypt(call, request.cipher, undefined));
+      return { message: create(v1.DecryptResponseSchema, { plain }) };
+    }),
+
+    // Items fail alone; the record stands for all of them, its ciphertext hash for the whole batch.
+    decryptBatch: handler(DecryptBatchRequestSchema, DecryptBatchResponseSchema, async (call, { requests }, exchange) => {
+      if (requests.length < 1 || requests.length > limits.batchItems) throw malformed(`a batch of ${requests.length}`);
+      const decryptOne = async (bytes: Uint8Array) => {
+        try {
+          const response = await decryptV2(call, decodeMessage(v2.DecryptRequestSchema, "proto", bytes), exchange);
+          const value = exchange.own(encodeMessage(v2.DecryptResponseSchema, "proto", response));
+          return create(DecryptResultSchema, { outcome: { case: "response", value } });
+        } catch (thrown) {
+          const { reason } = toKmsError(thrown);
+          exchange.reason ??= reason;
+          return create(DecryptResultSchema, { outcome: { case: "reason", value: reason } });
+        }
+      };
+      const results = await Promise.all(requests.map(decryptOne));
+      for (const bytes of requests) exchange.addCiphertext(bytes);
+      return { message: create(DecryptBatchResponseSchema, { results }) };
+    }),
+  };
+};
+
+// A caller of v1 names its version; kube-apiserver always says v1beta1.
+const assertV1 = (version: string): void => {
+  if (version !== kmsVersionV1) throw malformed("a KMS v1 version other than v1beta1");
+};

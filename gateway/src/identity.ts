@@ -1,0 +1,46 @@
+// Who is asking: read from the client certificate and from nowhere else. (Design section 3.)
+import type { X509Certificate } from "node:crypto";
+import { KmsError } from "@claviger/proto/errors.ts";
+import {
+  type ClusterName,
+  clusterName,
+  type NodeName,
+  nodeName,
+  type OperatorName,
+  operatorName,
+  type TrustDomain,
+} from "@claviger/proto/names.ts";
+
+/** A node of a cluster, as its certificate says. */
+export type NodeIdentity = { readonly kind: "node"; readonly cluster: ClusterName; readonly node: NodeName };
+/** A person or pipeline that runs the fleet. */
+export type OperatorIdentity = { readonly kind: "operator"; readonly operator: OperatorName };
+
+export type Identity = (NodeIdentity | OperatorIdentity) & {
+  /** Serial number of the certificate, upper-case hexadecimal. */
+  readonly serial: string;
+  /** Unix milliseconds: a connection may outlive its certificate, a request may not. */
+  readonly notAfter: number;
+};
+
+const spiffe = /^URI:spiffe:\/\/([^/]+)\/(?:cluster\/([^/]+)\/node\/([^/]+)|operator\/([^/]+))$/;
+
+/**
+ * The identity in a certificate that TLS has already verified.
+ * @throws KmsError identity_invalid: no URI SAN, more than one, a foreign trust domain, or a path that is not ours
+ */
+export const readIdentity = (certificate: X509Certificate, trustDomain: TrustDomain): Identity => {
+  const invalid = (why: string): KmsError => new KmsError("identity_invalid", { cause: new Error(why) });
+  const names = certificate.subjectAltName ?? "";
+  // Node quotes a name that could be taken for two; no name of ours needs it.
+  if (names.includes('"')) throw invalid("a subject alternative name with special characters");
+  const uris = names.split(", ").filter((name) => name.startsWith("URI:"));
+  if (uris.length !== 1) throw invalid(`${uris.length} URI names, 1 is needed`);
+  const [, domain, cluster, node, operator] = spiffe.exec(uris[0] ?? "") ?? [];
+  if (domain === undefined) throw invalid("a URI name of another form");
+  if (domain !== trustDomain) throw invalid("a foreign trust domain");
+  const common = { serial: certificate.serialNumber, notAfter: Date.parse(certificate.validTo) };
+  if (clusterName.is(cluster) && nodeName.is(node)) return { kind: "node", cluster, node, ...common };
+  if (operatorName.is(operator)) return { kind: "operator", operator, ...common };
+  throw invalid("a cluster, node or operator name that breaks the rules");
+};

@@ -1,0 +1,90 @@
+// The key ring: for each cluster its promoted keys, its key_id and its epoch. Answers from memory; trackers keep it fresh. (Design section 6.)
+import type { Epoch } from "@claviger/proto/epoch.ts";
+import type { BackendName, KeyId } from "@claviger/proto/names.ts";
+import type { KeyRef, OpenBackend } from "../backend/port.ts";
+import { deriveKeyId, keyPath, type PromotedKey } from "../keyid.ts";
+import type { Log } from "../log.ts";
+import type { ClusterRecord } from "../registry/record.ts";
+import { createKeyTracker, type KeyTracker, type KeyView } from "./tracker.ts";
+
+/** What a cluster encrypts with now. */
+export type Promoted = {
+  readonly keyId: KeyId;
+  readonly epoch: Epoch;
+  readonly keys: readonly PromotedKey[];
+  /** Unix milliseconds since when some backend has given no fresh word. */
+  readonly staleSince?: number;
+  /** An operation that the promoted version fails. */
+  readonly failing?: "encrypt" | "decrypt";
+};
+
+export interface KeyRing {
+  /** Answers from memory; waits for the backend only at the first use of a key. @throws KmsError why the cluster cannot be served */
+  promoted(cluster: ClusterRecord): Promise<Promoted>;
+  /** Looks at the backend again (single flight, cool-down), then answers. @throws KmsError as promoted */
+  refreshed(cluster: ClusterRecord): Promise<Promoted>;
+  close(): void;
+}
+
+export const createKeyRing = ({
+  backends,
+  clusters,
+  refreshMs,
+  canaryMs,
+  log,
+  now = Date.now,
+}: {
+  readonly backends: ReadonlyMap<BackendName, OpenBackend>;
+  /** The registry's records now: who shares a key, and does one of them rotate by itself? */
+  readonly clusters: () => readonly ClusterRecord[];
+  readonly refreshMs: number;
+  readonly canaryMs: number;
+  readonly log: Log;
+  readonly now?: () => number;
+}): KeyRing => {
+  const trackers = new Map<string, KeyTracker>();
+  const idOf = (ref: KeyRef): string => `${ref.backend}:${keyPath(ref)}`;
+
+  const trackerOf = (ref: KeyRef): KeyTracker => {
+    const id = idOf(ref);
+    let tracker = trackers.get(id);
+    if (tracker === undefined) {
+      const backend = backends.get(ref.backend);
+      if (backend === undefined) throw new TypeError("the registry let a backend pass that is not configured");
+      const isAuto = (): boolean => clusters().some(({ rotation, keys }) => rotation === "auto" && keys.some((key) => idOf(key) === id));
+      tracker = createKeyTracker({ backend, ref, isAuto, refreshMs, canaryMs, log, now });
+      trackers.set(id, tracker);
+    }
+    return tracker;
+  };
+
+  const combine = (cluster: ClusterRecord, views: readonly KeyView[]): Promoted => {
+    const keys = cluster.keys.flatMap((ref, i) => {
+      const view = views[i];
+      return view === undefined ? [] : [{ ref, ...view.promoted }];
+    });
+    const stale = views.flatMap(({ staleSince }) => (staleSince === undefined ? [] : [staleSince]));
+    const failing = views.find((view) => view.failing !== undefined)?.failing;
+    return {
+      keyId: deriveKeyId(cluster.uid, keys),
+      epoch: [cluster.generation, Math.max(...keys.map(({ createdAt }) => createdAt)), keys.reduce((sum, { version }) => sum + version, 0)],
+      keys,
+      ...(stale.length > 0 && { staleSince: Math.min(...stale) }),
+      ...(failing !== undefined && { failing }),
+    };
+  };
+
+  const promoted = async (cluster: ClusterRecord): Promise<Promoted> =>
+    combine(cluster, await Promise.all(cluster.keys.map((ref) => trackerOf(ref).view())));
+
+  return {
+    promoted,
+    async refreshed(cluster) {
+      await Promise.all(cluster.keys.map((ref) => trackerOf(ref).refresh()));
+      return await promoted(cluster);
+    },
+    close() {
+      for (const tracker of trackers.values()) tracker.close();
+    },
+  };
+};

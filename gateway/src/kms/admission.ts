@@ -1,0 +1,65 @@
+// May this caller do that now? A table, default deny. (Design sections 3 and 4.)
+import { KmsError } from "@claviger/proto/errors.ts";
+import type { ClusterUid } from "@claviger/proto/names.ts";
+import type { RegistryStore } from "../registry/file.ts";
+import type { ClusterRecord } from "../registry/record.ts";
+import type { Call } from "./call.ts";
+
+export type Operation = "status" | "encrypt" | "decrypt";
+
+export interface Admission {
+  /**
+   * The record of the caller's cluster, which may do this now.
+   * @throws KmsError identity_invalid, cluster_unknown, cluster_suspended, cluster_decrypt_only, overloaded (beyond its rate)
+   */
+  admit(call: Call, operation: Operation): ClusterRecord;
+}
+
+// A decrypt-only cluster has no Status either: a good one would let an apiserver go on writing under the seed that it holds.
+const allowed: Readonly<Record<ClusterRecord["state"], Readonly<Record<Operation, "yes" | "cluster_suspended" | "cluster_decrypt_only">>>> =
+  {
+    active: { status: "yes", encrypt: "yes", decrypt: "yes" },
+    "decrypt-only": { status: "cluster_decrypt_only", encrypt: "cluster_decrypt_only", decrypt: "yes" },
+    suspended: { status: "cluster_suspended", encrypt: "cluster_suspended", decrypt: "cluster_suspended" },
+  };
+
+export const createAdmission = ({
+  registry,
+  now = Date.now,
+}: {
+  readonly registry: RegistryStore;
+  readonly now?: () => number;
+}): Admission => {
+  // A token bucket each, a second deep: one cluster's storm is refused here before it costs the others anything.
+  // (rate-limiter-flexible would do, but each of its answers is a promise; admission is not worth a turn of the event loop.)
+  const buckets = new Map<ClusterUid, { tokens: number; at: number }>();
+  const isWithinRate = ({ uid, limits }: ClusterRecord): boolean => {
+    const bucket = buckets.get(uid) ?? { tokens: limits.requestsPerSecond, at: now() };
+    buckets.set(uid, bucket);
+    const elapsed = Math.max(0, now() - bucket.at);
+    bucket.tokens = Math.min(limits.requestsPerSecond, bucket.tokens + (elapsed * limits.requestsPerSecond) / 1000);
+    bucket.at = now();
+    if (bucket.tokens < 1) return false;
+    bucket.tokens -= 1;
+    return true;
+  };
+
+  return {
+    admit({ identity, trail }, operation) {
+      switch (identity.kind) {
+        case "operator":
+          throw new KmsError("identity_invalid", { cause: new Error("an operator's certificate on the KMS listener") });
+        case "node": {
+          trail.cluster = identity.cluster;
+          trail.node = identity.node;
+          const cluster = registry.get(identity.cluster);
+          if (cluster === undefined) throw new KmsError("cluster_unknown");
+          const answer = allowed[cluster.state][operation];
+          if (answer !== "yes") throw new KmsError(answer);
+          if (!isWithinRate(cluster)) throw new KmsError("overloaded", { cause: new Error("requestsPerSecond is used up") });
+          return cluster;
+        }
+      }
+    },
+  };
+};

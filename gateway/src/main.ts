@@ -1,0 +1,107 @@
+#!/usr/bin/env node
+// claviger-gateway: holds the Vault credential so that no cluster has to. The composition root: constructs everything, reads from top to bottom.
+import { parseArgs } from "node:util";
+import { ConfigError } from "@claviger/proto/config.ts";
+import packageJson from "../package.json" with { type: "json" };
+import { createAuditLog } from "./audit/log.ts";
+import { createFileSink, createStreamSink } from "./audit/sinks.ts";
+import { createDispatcher } from "./backend/dispatch.ts";
+import { openBackend } from "./backend/open.ts";
+import { loadGatewayConfig, readTlsFiles } from "./config.ts";
+import { openAdminServer } from "./http/admin.ts";
+import { createHealth } from "./http/health.ts";
+import { createHandlers } from "./http/routes.ts";
+import { createKmsServer } from "./http/server.ts";
+import { createKeyRing } from "./keys/ring.ts";
+import { createAdmission } from "./kms/admission.ts";
+import { createKmsService } from "./kms/service.ts";
+import { createLog } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import { openFileRegistry } from "./registry/file.ts";
+import { watchFiles } from "./watch.ts";
+
+const usage = `claviger-gateway --config FILE
+
+Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embedded key file.
+
+  --config FILE   configuration (YAML); see infra/gateway/gateway.yaml for every setting
+  --check         read and check the configuration, then exit
+  --version       print the version
+  --help          print this
+`;
+
+const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
+  const config = loadGatewayConfig(configFile);
+  const tls = readTlsFiles(config.tls);
+  if (checkOnly) return;
+
+  const log = createLog(config.log.level);
+  const metrics = createMetrics();
+  const names = new Set(Object.keys(config.backends));
+  const registry = await openFileRegistry({ file: config.registry.file, backends: names, log });
+  const sinks = config.audit.sinks.map((sink) =>
+    sink.kind === "file" ? createFileSink(sink) : createStreamSink("stdout", process.stdout),
+  );
+  const audit = createAuditLog({ sinks, required: config.audit.required, log });
+
+  const opened = await Promise.all(
+    Object.entries(config.backends).map(async ([name, backend]) => await openBackend({ name, config: backend, log })),
+  );
+  const backends = new Map(opened.map((backend) => [backend.name, backend]));
+  const dispatchers = new Map(
+    opened.map((backend) => [
+      backend.name,
+      createDispatcher({ backend, observe: ({ operation, items }) => metrics.backendCalled(backend.name, operation, items) }),
+    ]),
+  );
+  const ring = createKeyRing({ backends, clusters: registry.list, refreshMs: config.keys.refresh, canaryMs: config.keys.canary, log });
+  const service = createKmsService({ admission: createAdmission({ registry }), ring, dispatchers });
+
+  const handlers = createHandlers(service, packageJson.version);
+  const server = createKmsServer({ tls, trustDomain: config.trustDomain, handlers, audit, metrics, log });
+  const health = createHealth({ registry, audit, backends: opened });
+  const admin = await openAdminServer(config.admin.address, config.admin.port, health, metrics);
+  const port = await server.listen(config.listen.address, config.listen.port);
+  const watch = watchFiles({ files: Object.values(config.tls), log, onChange: () => server.setTls(readTlsFiles(config.tls)) });
+
+  let isStopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (isStopping) return;
+    isStopping = true;
+    log.info({ event: "draining", signal }, "finishing what is under way");
+    health.drain();
+    watch.close();
+    await server.close();
+    await audit.close();
+    ring.close();
+    registry.close();
+    health.close();
+    await Promise.all(opened.map((backend) => backend.close()));
+    await admin.close();
+    log.info({ event: "stopped" }, "stopped");
+    process.exit(0);
+  };
+  process.on("SIGTERM", (signal) => void stop(signal));
+  process.on("SIGINT", (signal) => void stop(signal));
+  const host = (address: string): string => (address.includes(":") ? `[${address}]` : address);
+  const listen = `https://${host(config.listen.address)}:${port}`;
+  log.info({ event: "ready", listen, admin: `http://${host(config.admin.address)}:${admin.port}`, version: packageJson.version }, "ready");
+};
+
+const { values } = parseArgs({
+  options: { config: { type: "string" }, check: { type: "boolean" }, version: { type: "boolean" }, help: { type: "boolean" } },
+});
+if (values.help === true) process.stdout.write(usage);
+else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
+else if (values.config === undefined) {
+  process.stderr.write(`claviger-gateway: --config FILE is missing\n\n${usage}`);
+  process.exitCode = 2;
+} else {
+  try {
+    await run(values.config, values.check === true);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`claviger-gateway: ${error.message}\n`);
+    process.exitCode = 2;
+  }
+}
