@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+// `claviger`: what operators run. The one file of the CLI that touches the process.
+import { homedir } from "node:os";
+import { runCli } from "./run.ts";
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  out: (line) => process.stdout.write(`${line}\n`),
+  err: (line) => process.stderr.write(`${line}\n`),
+  env: process.env,
+  home: homedir(),
+});

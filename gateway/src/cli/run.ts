@@ -1,0 +1,30 @@
+// One run of the CLI: arguments in, exit status out. 0 done, 1 not done, 2 called wrongly.
+import { ConfigError } from "@claviger/proto/config.ts";
+import { KmsError } from "@claviger/proto/errors.ts";
+import packageJson from "../../package.json" with { type: "json" };
+import { describeError } from "../log.ts";
+import { addCheckCommand } from "./check-command.ts";
+import { CliError, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";
+import { addPkiCommands } from "./pki-commands.ts";
+
+/** Runs one command line. */
+export const runCli = async (args: readonly string[], terminal: Terminal): Promise<number> => {
+  const root = createRoot(terminal)
+    .name("claviger")
+    .description("Runs a fleet of Claviger gateways and the keys behind them.")
+    .version(packageJson.version);
+  addPkiCommands(root, terminal);
+  addCheckCommand(root, terminal);
+  try {
+    await root.parseAsync(args, { from: "user" });
+    return 0;
+  } catch (error) {
+    if (error instanceof Exit) return error.status;
+    const own = commanderStatus(error);
+    if (own !== undefined) return own;
+    if (error instanceof CliError || error instanceof ConfigError) terminal.err(`claviger: ${error.message}`);
+    else if (error instanceof KmsError) terminal.err(`${error.message} (${error.reason})`);
+    else terminal.err(`claviger: unexpected error, please report it: ${describeError(error)}`);
+    return 1;
+  }
+};
