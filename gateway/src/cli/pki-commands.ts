@@ -2,8 +2,9 @@
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { type Ca, createCa, issueGateway, issueNode, issueOperator, type KeyPair, lifetimes } from "../pki/authority.ts";
-import { FileExistsError, loadCa, writeCa, writePem } from "../pki/files.ts";
-import { CliError, Command, numberBetween, several, type Terminal } from "./commander.ts";
+import { FileExistsError } from "../pki/atomic-file.ts";
+import { loadCa, writeCa, writePem } from "../pki/files.ts";
+import { CliError, type Command, numberBetween, several, type Terminal } from "./commander.ts";
 
 type Common = { readonly dir: string; readonly days: number };
 
