@@ -15,8 +15,11 @@ export type PromotedKey = {
 /** `mount/name`, after the namespace where there is one: what an envelope carries to say which key of its backend. */
 export const keyPath = (ref: KeyRef): string => [...(ref.namespace === undefined ? [] : [ref.namespace]), ref.mount, ref.key].join("/");
 
-// Each part behind its own length: no two lists give the same bytes.
-const lengthPrefixed = (parts: readonly string[]): Buffer =>
+/** One text for one key: for maps, Redis and logs. */
+export const refId = (ref: KeyRef): string => `${ref.backend}:${keyPath(ref)}`;
+
+/** Each part behind its own length (4 bytes, big endian): no two lists give the same bytes. */
+export const lengthPrefixed = (parts: readonly string[]): Buffer =>
   Buffer.concat(
     parts.flatMap((part) => {
       const bytes = Buffer.from(part);

@@ -2,9 +2,10 @@
 import type { Epoch } from "@claviger/proto/epoch.ts";
 import type { BackendName, KeyId } from "@claviger/proto/names.ts";
 import type { KeyRef, OpenBackend } from "../backend/port.ts";
-import { deriveKeyId, keyPath, type PromotedKey } from "../keyid.ts";
+import { deriveKeyId, type PromotedKey, refId } from "../keyid.ts";
 import type { Log } from "../log.ts";
 import type { ClusterRecord } from "../registry/record.ts";
+import type { KeyBoard } from "./board.ts";
 import { createKeyTracker, type KeyTracker, type KeyView } from "./tracker.ts";
 
 /** What a cluster encrypts with now. */
@@ -14,6 +15,8 @@ export type Promoted = {
   readonly keys: readonly PromotedKey[];
   /** Unix milliseconds since when some backend has given no fresh word. */
   readonly staleSince?: number;
+  /** A promoted version is gone from its backend: nothing may be encrypted. */
+  readonly isLost: boolean;
   /** An operation that the promoted version fails. */
   readonly failing?: "encrypt" | "decrypt";
 };
@@ -21,7 +24,7 @@ export type Promoted = {
 export interface KeyRing {
   /** Answers from memory; waits for the backend only at the first use of a key. @throws KmsError why the cluster cannot be served */
   promoted(cluster: ClusterRecord): Promise<Promoted>;
-  /** Looks at the backend again (single flight, cool-down), then answers. @throws KmsError as promoted */
+  /** Asks the backend again (single flight), then answers. @throws KmsError as promoted */
   refreshed(cluster: ClusterRecord): Promise<Promoted>;
   close(): void;
 }
@@ -29,6 +32,7 @@ export interface KeyRing {
 export const createKeyRing = ({
   backends,
   clusters,
+  board,
   refreshMs,
   canaryMs,
   log,
@@ -37,22 +41,21 @@ export const createKeyRing = ({
   readonly backends: ReadonlyMap<BackendName, OpenBackend>;
   /** The registry's records now: who shares a key, and does one of them rotate by itself? */
   readonly clusters: () => readonly ClusterRecord[];
+  readonly board: KeyBoard;
   readonly refreshMs: number;
   readonly canaryMs: number;
   readonly log: Log;
   readonly now?: () => number;
 }): KeyRing => {
   const trackers = new Map<string, KeyTracker>();
-  const idOf = (ref: KeyRef): string => `${ref.backend}:${keyPath(ref)}`;
-
   const trackerOf = (ref: KeyRef): KeyTracker => {
-    const id = idOf(ref);
+    const id = refId(ref);
     let tracker = trackers.get(id);
     if (tracker === undefined) {
       const backend = backends.get(ref.backend);
       if (backend === undefined) throw new TypeError("the registry let a backend pass that is not configured");
-      const isAuto = (): boolean => clusters().some(({ rotation, keys }) => rotation === "auto" && keys.some((key) => idOf(key) === id));
-      tracker = createKeyTracker({ backend, ref, isAuto, refreshMs, canaryMs, log, now });
+      const isAuto = (): boolean => clusters().some(({ rotation, keys }) => rotation === "auto" && keys.some((key) => refId(key) === id));
+      tracker = createKeyTracker({ backend, ref, isAuto, board, refreshMs, canaryMs, log, now });
       trackers.set(id, tracker);
     }
     return tracker;
@@ -70,6 +73,7 @@ export const createKeyRing = ({
       epoch: [cluster.generation, Math.max(...keys.map(({ createdAt }) => createdAt)), keys.reduce((sum, { version }) => sum + version, 0)],
       keys,
       ...(stale.length > 0 && { staleSince: Math.min(...stale) }),
+      isLost: views.some((view) => view.isLost === true),
       ...(failing !== undefined && { failing }),
     };
   };
@@ -77,10 +81,12 @@ export const createKeyRing = ({
   const promoted = async (cluster: ClusterRecord): Promise<Promoted> =>
     combine(cluster, await Promise.all(cluster.keys.map((ref) => trackerOf(ref).view())));
 
+  board.onNews((id) => void trackers.get(id)?.refresh(false));
+
   return {
     promoted,
     async refreshed(cluster) {
-      await Promise.all(cluster.keys.map((ref) => trackerOf(ref).refresh()));
+      await Promise.all(cluster.keys.map((ref) => trackerOf(ref).refresh(true)));
       return await promoted(cluster);
     },
     close() {

@@ -1,8 +1,10 @@
 // Follows one key of one backend: reads it at an interval, promotes what is due, remembers what it knew. One flight at a time. (Design section 6.)
+import { setTimeout as sleep } from "node:timers/promises";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
 import type { KeyRef, KeyState, OpenBackend } from "../backend/port.ts";
-import { keyPath } from "../keyid.ts";
+import { keyPath, refId } from "../keyid.ts";
 import type { Log } from "../log.ts";
+import type { KeyBoard } from "./board.ts";
 import { type CanaryFailure, runCanary } from "./canary.ts";
 import { decidePromotion, type Promoted } from "./promotion.ts";
 
@@ -11,6 +13,8 @@ export type KeyView = {
   readonly promoted: Promoted;
   /** Unix milliseconds since when the backend has given no fresh word; absent while it does. */
   readonly staleSince?: number;
+  /** The promoted version is gone from the backend: nothing may be encrypted until a newer one is promoted. */
+  readonly isLost?: boolean;
   /** The promoted version fails this operation. */
   readonly failing?: CanaryFailure["operation"];
 };
@@ -18,8 +22,11 @@ export type KeyView = {
 export interface KeyTracker {
   /** What is known now. Waits for the backend only while nothing is known. @throws KmsError why the key cannot be used */
   view(): Promise<KeyView>;
-  /** Reads the key again, unless that was done within the cool-down; joins a read that is under way. Never rejects. */
-  refresh(): Promise<void>;
+  /**
+   * Looks at the key again, unless that was done within the cool-down; joins a look that is under way. Never rejects.
+   * @param atBackend ask the backend itself, whatever other replicas say
+   */
+  refresh(atBackend: boolean): Promise<void>;
   close(): void;
 }
 
@@ -28,6 +35,7 @@ export type TrackerOptions = {
   readonly ref: KeyRef;
   /** Does any cluster that uses this key have rotation `auto`? Asked anew at each read. */
   readonly isAuto: () => boolean;
+  readonly board: KeyBoard;
   readonly refreshMs: number;
   readonly canaryMs: number;
   readonly log: Log;
@@ -38,8 +46,10 @@ const callMs = 5000;
 /** A key that no cluster has asked for this long is not read until one asks again. */
 const idleMs = 10 * 60_000;
 const maxSteps = 4;
+const coolDownMs = 250;
 
-export const createKeyTracker = ({ backend, ref, isAuto, refreshMs, canaryMs, log, now = Date.now }: TrackerOptions): KeyTracker => {
+export const createKeyTracker = ({ backend, ref, isAuto, board, refreshMs, canaryMs, log, now = Date.now }: TrackerOptions): KeyTracker => {
+  const id = refId(ref);
   const name = { backend: ref.backend, key: keyPath(ref) };
   let promoted: Promoted | undefined;
   let readAt = 0;
@@ -49,6 +59,7 @@ export const createKeyTracker = ({ backend, ref, isAuto, refreshMs, canaryMs, lo
   let failing: CanaryFailure["operation"] | undefined;
   let usedAt = now();
   let flight: Promise<void> | undefined;
+  let asking: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
 
@@ -56,8 +67,8 @@ export const createKeyTracker = ({ backend, ref, isAuto, refreshMs, canaryMs, lo
   const describe = (): Promise<KeyState> => backend.describe(ref, signal());
 
   const adopt = (next: Promoted): void => {
-    if (promoted?.version !== next.version || promoted.createdAt !== next.createdAt)
-      log.info({ event: "key-promoted", ...name, version: next.version, from: promoted?.version }, "a key version now encrypts");
+    if (promoted?.version === next.version && promoted.createdAt === next.createdAt) return;
+    log.info({ event: "key-promoted", ...name, version: next.version, from: promoted?.version }, "a key version now encrypts");
     promoted = next;
   };
 
@@ -84,19 +95,34 @@ export const createKeyTracker = ({ backend, ref, isAuto, refreshMs, canaryMs, lo
   };
 
   // A promotion is a read, a write and a read again: Transit has no check-and-set, so whoever sees a value too low writes it once more.
-  const settle = async (): Promise<void> => {
+  // One replica does it for the fleet; the others hear of it.
+  const settle = async (): Promise<KeyState> => {
     for (let step = 0; step < maxSteps; step++) {
-      const decision = decidePromotion(await describe(), promoted, isAuto());
+      const state = await describe();
+      const decision = decidePromotion(state, promoted, isAuto());
       switch (decision.kind) {
         case "keep":
-          return adopt(decision.promoted);
+          adopt(decision.promoted);
+          return state;
         case "replace":
           log.error({ event: "key-replaced", ...name }, "this key was made anew: what the earlier one encrypted cannot be decrypted");
-          return adopt(decision.promoted);
+          adopt(decision.promoted);
+          return state;
         case "promote":
           if (decision.lost)
             log.error({ event: "key-lost", ...name }, "the promoted version is gone from the backend; a newer one takes over");
-          await promote(decision.version);
+          if (step === 0 && promoted !== undefined && !decision.lost && !(await board.claim(`promote:${id}`, callMs))) return state;
+          try {
+            await promote(decision.version);
+          } catch (error) {
+            // What encrypted until now still does: a promotion that fails is an alarm, not an outage.
+            if (promoted === undefined || decision.lost) throw error;
+            log.error(
+              { event: "promotion-failed", ...name, version: decision.version, err: error },
+              "a newer version could not be promoted",
+            );
+            return state;
+          }
           break;
         case "raise":
           log.warn(
@@ -110,12 +136,12 @@ export const createKeyTracker = ({ backend, ref, isAuto, refreshMs, canaryMs, lo
               { event: "key-raise-failed", ...name, err: error },
               "it could not be raised; this gateway keeps the version it knows",
             );
-            return;
+            return state;
           }
           break;
         case "rolled-back":
           log.error({ event: "key-rolled-back", ...name }, "the backend lost the promoted version (restored from a backup?)");
-          if (!isAuto()) throw new KmsError("key_rolled_back");
+          if (!isAuto() || !(await board.claim(`rotate:${id}`, callMs))) throw new KmsError("key_rolled_back");
           await backend.rotate(ref, signal());
           break;
       }
@@ -123,10 +149,38 @@ export const createKeyTracker = ({ backend, ref, isAuto, refreshMs, canaryMs, lo
     throw new KmsError("backend_misbehaved", { cause: new Error("the key changes faster than it can be read") });
   };
 
-  const look = async (): Promise<void> => {
+  // What another replica read counts for an interval, but only to learn what is promoted: whoever acts asks the backend first.
+  const hear = async (): Promise<boolean> => {
+    if (promoted === undefined || (await board.claim(`read:${id}`, refreshMs * 0.9))) return false;
+    const report = await board.read(id, refreshMs * 1.5);
+    const decision = report === undefined ? undefined : decidePromotion(report.state, promoted, isAuto());
+    if (decision?.kind !== "keep") return false;
+    adopt(decision.promoted);
+    failing = report?.failing;
+    return true;
+  };
+
+  // An outage shows as staleness; this is about an operation that is refused.
+  const tryCanary = async (version: number): Promise<void> => {
+    if (now() - canaryAt < canaryMs || !(await board.claim(`canary:${id}`, canaryMs * 0.9))) return;
+    const failed = await runCanary(backend, ref, version, signal());
+    canaryAt = now();
+    const next = failed === undefined || rowOf(failed.error.reason).kind === "outage" ? undefined : failed.operation;
+    if (next !== undefined && next !== failing)
+      log.error({ event: "canary-failed", ...name, operation: next, err: failed?.error }, "the promoted version does not work");
+    failing = next;
+  };
+
+  const look = async (atBackend: boolean): Promise<void> => {
     triedAt = now();
+    const before = { promoted, failing };
     try {
-      await settle();
+      if (atBackend || !(await hear())) {
+        const state = await settle();
+        if (promoted !== undefined) await tryCanary(promoted.version);
+        const isNews = promoted !== before.promoted || failing !== before.failing;
+        await board.post(id, { state, ...(failing !== undefined && { failing }) }, isNews);
+      }
       readAt = now();
       failure = undefined;
     } catch (error) {
@@ -134,20 +188,11 @@ export const createKeyTracker = ({ backend, ref, isAuto, refreshMs, canaryMs, lo
       if (failure?.reason !== next.reason)
         log.warn({ event: "key-unreadable", ...name, err: next }, "the key could not be read or promoted");
       failure = next;
-      return;
     }
-    if (promoted === undefined || now() - canaryAt < canaryMs) return;
-    const failed = await runCanary(backend, ref, promoted.version, signal());
-    canaryAt = now();
-    // An outage shows as staleness at the next read; here it is about an operation that is refused.
-    const next = failed === undefined || rowOf(failed.error.reason).kind === "outage" ? undefined : failed.operation;
-    if (next !== undefined && next !== failing)
-      log.error({ event: "canary-failed", ...name, operation: next, err: failed?.error }, "the promoted version does not work");
-    failing = next;
   };
 
-  const fly = (): Promise<void> => {
-    flight ??= look().finally(() => {
+  const fly = (atBackend = false): Promise<void> => {
+    flight ??= look(atBackend).finally(() => {
       flight = undefined;
     });
     return flight;
@@ -172,12 +217,22 @@ export const createKeyTracker = ({ backend, ref, isAuto, refreshMs, canaryMs, lo
       return {
         promoted,
         ...(failure !== undefined && now() - readAt > refreshMs && { staleSince: readAt }),
+        ...(failure?.reason === "key_rolled_back" && { isLost: true }),
         ...(failing !== undefined && { failing }),
       };
     },
-    async refresh() {
-      if (flight === undefined && now() - triedAt < Math.min(refreshMs / 4, 250)) return;
-      await fly();
+    async refresh(atBackend) {
+      if (atBackend) {
+        // Not joined to a look that began before the reason to ask, and spaced: no caller can make us flood the backend.
+        asking ??= (async () => {
+          await flight;
+          await sleep(Math.max(0, triedAt + coolDownMs - now()));
+          await fly(true);
+        })().finally(() => {
+          asking = undefined;
+        });
+        await asking;
+      } else if (flight !== undefined || now() - triedAt >= coolDownMs) await fly(false);
     },
     close() {
       isClosed = true;

@@ -85,6 +85,7 @@ export const createKmsService = ({
       const cluster = admission.admit(call, "encrypt");
       if (plaintext.length < 1 || plaintext.length > limits.plaintext) throw malformed(`a plaintext of ${plaintext.length} bytes`);
       const promoted = await resolve(cluster, call);
+      if (promoted.isLost) throw new KmsError("key_rolled_back");
       try {
         return await wrapUnder(cluster, promoted, plaintext, call);
       } catch (thrown) {

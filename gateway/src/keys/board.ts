@@ -1,0 +1,115 @@
+// What replicas tell each other about keys: one reads, the others believe it for an interval. Redis may forge, replay, forget or hang:
+// a value counts only with a good HMAC, under its own name, newer than any seen before and younger than a few intervals. (Design section 6.)
+import { createHmac, timingSafeEqual } from "node:crypto";
+import type { KeyState } from "../backend/port.ts";
+import { lengthPrefixed } from "../keyid.ts";
+import type { RedisStore } from "../redis/client.ts";
+
+/** What one replica found out about a key. */
+export type KeyReport = { readonly state: KeyState; readonly failing?: "encrypt" | "decrypt" };
+
+export interface KeyBoard {
+  /** May this replica do the work `name` now? True for one replica in each interval; true as well when Redis does not answer. */
+  claim(name: string, milliseconds: number): Promise<boolean>;
+  /** The newest report of a key that is not older than `maxAgeMs`; undefined when there is none to believe. Never rejects. */
+  read(key: string, maxAgeMs: number): Promise<KeyReport | undefined>;
+  /** Leaves a report for the others, and tells them when something changed. Never rejects. */
+  post(key: string, report: KeyReport, isNews: boolean): Promise<void>;
+  /** Calls back when another replica says that a key changed. A hint: read before believing. */
+  onNews(listener: (key: string) => void): void;
+}
+
+type Payload = {
+  readonly sequence: number;
+  readonly versions: readonly (readonly [number, number])[];
+  readonly latest: number;
+  readonly minEncryption: number;
+  readonly minDecryption: number;
+  readonly failing?: "encrypt" | "decrypt";
+};
+
+/**
+ * @param secret the HMAC key that all gateways derive through their backend; kept
+ * @param now Unix milliseconds
+ */
+export const createKeyBoard = ({
+  redis,
+  secret,
+  now = Date.now,
+}: {
+  readonly redis: RedisStore;
+  readonly secret: Uint8Array;
+  readonly now?: () => number;
+}): KeyBoard => {
+  const seen = new Map<string, number>();
+  const mac = (name: string, payload: string): Buffer =>
+    createHmac("sha256", secret)
+      .update(lengthPrefixed([name, payload]))
+      .digest();
+
+  const open = (name: string, value: string): Payload | undefined => {
+    const dot = value.indexOf(".");
+    const given = Buffer.from(value.slice(0, Math.max(dot, 0)), "base64url");
+    const text = value.slice(dot + 1);
+    const wanted = mac(name, text);
+    // Behind a good HMAC the text is one that `post` wrote.
+    return given.length === wanted.length && timingSafeEqual(given, wanted) ? (JSON.parse(text) as Payload) : undefined;
+  };
+
+  return {
+    async claim(name, milliseconds) {
+      try {
+        return await redis.claim(`claim:${name}`, milliseconds);
+      } catch {
+        return true;
+      }
+    },
+    async read(key, maxAgeMs) {
+      const name = `key:${key}`;
+      try {
+        const value = await redis.get(name);
+        const payload = value === null ? undefined : open(name, value);
+        if (payload === undefined || payload.sequence < (seen.get(key) ?? 0) || Math.abs(now() - payload.sequence) > maxAgeMs)
+          return undefined;
+        seen.set(key, payload.sequence);
+        const { versions, latest, minEncryption, minDecryption, failing } = payload;
+        const state = { versions: new Map(versions), latest, minEncryption, minDecryption };
+        return { state, ...(failing !== undefined && { failing }) };
+      } catch {
+        return undefined;
+      }
+    },
+    async post(key, { state, failing }, isNews) {
+      const name = `key:${key}`;
+      const { latest, minEncryption, minDecryption } = state;
+      const sequence = Math.max(now(), (seen.get(key) ?? 0) + 1);
+      seen.set(key, sequence);
+      const payload: Payload = {
+        sequence,
+        versions: [...state.versions].filter(([version]) => version >= minDecryption),
+        latest,
+        minEncryption,
+        minDecryption,
+        ...(failing !== undefined && { failing }),
+      };
+      const text = JSON.stringify(payload);
+      try {
+        await redis.set(name, `${mac(name, text).toString("base64url")}.${text}`, 10 * 60_000);
+        if (isNews) await redis.publish("news", key);
+      } catch {
+        // The others will read for themselves.
+      }
+    },
+    onNews(listener) {
+      redis.subscribe("news", listener);
+    },
+  };
+};
+
+/** Where there is no Redis: every replica works for itself. */
+export const createLonelyBoard = (): KeyBoard => ({
+  claim: () => Promise.resolve(true),
+  read: () => Promise.resolve(undefined),
+  post: () => Promise.resolve(),
+  onNews: () => {},
+});

@@ -1,0 +1,124 @@
+// The door to ioredis: standalone, Sentinel or Cluster, with or without TLS. Every call is short and may fail; nobody depends on one. (Design section 6.)
+import { readFileSync } from "node:fs";
+import { z, zInteger, zPath } from "@claviger/proto/config.ts";
+import { Cluster, Redis, type RedisOptions } from "ioredis";
+import type { Log } from "../log.ts";
+
+const node = z.pipe(
+  z.string().check(z.regex(/^(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/, { error: "must be HOST:PORT" })),
+  z.transform((text: string) => {
+    const at = text.lastIndexOf(":");
+    return { host: text.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(text.slice(at + 1)) };
+  }),
+);
+
+const common = {
+  username: z.optional(z.string()),
+  passwordFile: z.optional(zPath),
+  tls: z.optional(z.strictObject({ ca: z.optional(zPath), serverName: z.optional(z.string()) })),
+  /** Stands before every key and channel, so that fleets can share a server. */
+  prefix: z._default(
+    z.string().check(z.regex(/^[A-Za-z0-9_-]{1,32}$/, { error: "must be 1 to 32 letters, digits, '_' and '-'" })),
+    "claviger",
+  ),
+};
+
+export const redisSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("standalone"), node, database: z._default(zInteger(0, 1023), 0), ...common }),
+  z.strictObject({ kind: z.literal("sentinel"), sentinels: z.array(node).check(z.minLength(1)), master: z.string(), ...common }),
+  z.strictObject({ kind: z.literal("cluster"), nodes: z.array(node).check(z.minLength(1)), ...common }),
+]);
+
+export type RedisConfig = z.infer<typeof redisSchema>;
+
+/** What the gateway asks of Redis. Every method rejects at once while there is no connection, and within 100 ms when there is no answer. */
+export interface RedisStore {
+  get(key: string): Promise<string | null>;
+  set(key: string, value: string, milliseconds: number): Promise<void>;
+  /** Sets the key unless it exists; true when it did not. */
+  claim(key: string, milliseconds: number): Promise<boolean>;
+  publish(channel: string, message: string): Promise<void>;
+  /** Calls `onMessage` for every message, also after reconnections. Messages are hints: some are missed. */
+  subscribe(channel: string, onMessage: (message: string) => void): void;
+  /** `ok`, or what is wrong. */
+  health(): string;
+  close(): void;
+}
+
+export const openRedis = (config: RedisConfig, log: Log): RedisStore => {
+  const password = config.passwordFile === undefined ? undefined : readFileSync(config.passwordFile, "utf8").trim();
+  const tls =
+    config.tls === undefined
+      ? undefined
+      : {
+          ...(config.tls.ca !== undefined && { ca: readFileSync(config.tls.ca, "utf8") }),
+          ...(config.tls.serverName !== undefined && { servername: config.tls.serverName }),
+        };
+  const options: RedisOptions = {
+    // A frozen Redis must not hold a request: without commandTimeout every call would hang.
+    commandTimeout: 100,
+    connectTimeout: 500,
+    maxRetriesPerRequest: 1,
+    enableOfflineQueue: false,
+    autoResubscribe: true,
+    retryStrategy: (attempt: number) => Math.min(100 * attempt, 1000),
+    ...(config.username !== undefined && { username: config.username }),
+    ...(password !== undefined && { password }),
+    ...(tls !== undefined && { tls }),
+  };
+  const connect = (isSubscriber: boolean): Redis | Cluster => {
+    const own: RedisOptions = isSubscriber
+      ? { ...options, enableOfflineQueue: true, maxRetriesPerRequest: null }
+      : { ...options, enableAutoPipelining: true };
+    switch (config.kind) {
+      case "standalone":
+        return new Redis({ ...own, ...config.node, db: config.database });
+      case "sentinel":
+        return new Redis({ ...own, sentinels: [...config.sentinels], name: config.master, ...(tls !== undefined && { sentinelTLS: tls }) });
+      case "cluster":
+        return new Cluster([...config.nodes], {
+          redisOptions: own,
+          enableOfflineQueue: isSubscriber,
+          clusterRetryStrategy: (attempt) => Math.min(100 * attempt, 1000),
+        });
+    }
+  };
+  const commands = connect(false);
+  const subscriber = connect(true);
+  const listeners = new Map<string, (message: string) => void>();
+  let problem: string | undefined = "not connected yet";
+  const report = (next: string | undefined): void => {
+    if (next !== undefined && problem !== next)
+      log.warn({ event: "redis-away", problem: next }, "Redis is away; the gateway goes on without it");
+    if (next === undefined && problem !== undefined) log.info({ event: "redis-ready" }, "Redis is there");
+    problem = next;
+  };
+  const codeOf = (error: unknown): string =>
+    (error as NodeJS.ErrnoException).code ?? (error instanceof Error ? (error.message.split(" ")[0] ?? "error") : "error");
+  commands.on("ready", () => report(undefined));
+  commands.on("error", (error: unknown) => report(codeOf(error)));
+  commands.on("close", () => report("connection closed"));
+  subscriber.on("error", () => {});
+  subscriber.on("message", (channel: string, message: string) => listeners.get(channel)?.(message));
+
+  const name = (key: string): string => `${config.prefix}:${key}`;
+  return {
+    get: async (key) => await commands.get(name(key)),
+    async set(key, value, milliseconds) {
+      await commands.set(name(key), value, "PX", milliseconds);
+    },
+    claim: async (key, milliseconds) => (await commands.set(name(key), "1", "PX", milliseconds, "NX")) === "OK",
+    async publish(channel, message) {
+      await commands.publish(name(channel), message);
+    },
+    subscribe(channel, onMessage) {
+      listeners.set(name(channel), onMessage);
+      subscriber.subscribe(name(channel)).catch(() => {});
+    },
+    health: () => problem ?? "ok",
+    close() {
+      commands.disconnect();
+      subscriber.disconnect();
+    },
+  };
+};
