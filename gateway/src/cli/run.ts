@@ -4,7 +4,9 @@ import { KmsError } from "@claviger/proto/errors.ts";
 import packageJson from "../../package.json" with { type: "json" };
 import { describeError } from "../log.ts";
 import { addCheckCommand } from "./check-command.ts";
+import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";
+import { addKeyCommands } from "./key-commands.ts";
 import { addPkiCommands } from "./pki-commands.ts";
 
 /** Runs one command line. */
@@ -13,8 +15,10 @@ export const runCli = async (args: readonly string[], terminal: Terminal): Promi
     .name("claviger")
     .description("Runs a fleet of Claviger gateways and the keys behind them.")
     .version(packageJson.version);
-  addPkiCommands(root, terminal);
   addCheckCommand(root, terminal);
+  addClusterCommands(root, terminal);
+  addKeyCommands(root, terminal);
+  addPkiCommands(root, terminal);
   try {
     await root.parseAsync(args, { from: "user" });
     return 0;

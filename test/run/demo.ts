@@ -1,0 +1,173 @@
+// `npm run demo -- [--socket PATH] [--exit]`: the main job, told step by step. The composition root: starts everything, and stops it on any way out.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { Secret } from "@claviger/proto/secret.ts";
+import { limits } from "@claviger/proto/wire.ts";
+import { createKmsClient } from "@claviger/gateway/src/cli/kms-client.ts";
+import { runCli } from "@claviger/gateway/src/cli/run.ts";
+import { type Child, startChild } from "../demo/child.ts";
+import { play } from "../demo/scenes.ts";
+import { createSite, type KeyPlace, node, ours, other } from "../demo/site.ts";
+import { createStory } from "../demo/story.ts";
+import { key, mount, prepareVault } from "../demo/vault.ts";
+
+const usage = `npm run demo -- [--socket PATH] [--exit]
+
+Shows what Claviger does: starts a gateway and a shim, acts as a kube-apiserver, and explains each step.
+
+  --socket PATH   where the shim's socket goes (default: in the demo's temporary directory)
+  --exit          end after the last step instead of serving on
+  --help          print this
+
+The key is in an embedded key file, or in Vault or OpenBao when VAULT_ADDR is set (with VAULT_TOKEN; VAULT_NAMESPACE and
+VAULT_CACERT are honoured): the demo then uses a Transit mount '${mount}' of its own.
+`;
+
+const story = createStory(process.stdout);
+const repository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+const env = (name: string): string | undefined => (process.env[name] === "" ? undefined : process.env[name]);
+
+/** Undone in reverse order. */
+const undo: (() => Promise<unknown>)[] = [];
+
+const openKey = async (): Promise<{
+  readonly place: KeyPlace;
+  readonly say: readonly string[];
+  readonly remove: readonly string[];
+  readonly where: string;
+}> => {
+  const [addr, token] = [env("VAULT_ADDR"), env("VAULT_TOKEN")];
+  if (addr === undefined)
+    return {
+      place: { kind: "embedded" },
+      say: ["in a file of the gateway's (the embedded backend). Set VAULT_ADDR and VAULT_TOKEN to see it with Vault or OpenBao"],
+      remove: [],
+      where: "in the gateway's key file and nowhere else",
+    };
+  if (token === undefined)
+    throw new Error("VAULT_ADDR is set but VAULT_TOKEN is not: the demo needs a token that may make a Transit mount");
+  const [namespace, caFile] = [env("VAULT_NAMESPACE"), env("VAULT_CACERT")];
+  const ca = caFile === undefined ? undefined : await readFile(caFile, "utf8");
+  const prepared = await prepareVault({
+    addr,
+    token: new Secret(token),
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(ca === undefined ? {} : { ca }),
+  });
+  undo.push(() => prepared.release());
+  return {
+    place: {
+      kind: "vault",
+      addr,
+      token: prepared.gatewayToken,
+      mount,
+      key,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(caFile === undefined ? {} : { caFile: resolve(caFile) }),
+    },
+    say: [`in Transit at ${addr}; it never leaves there`, ...prepared.done],
+    remove: prepared.remove,
+    where: `in Vault (${mount}/keys/${key}) and never leaves it`,
+  };
+};
+
+const claviger =
+  (config: string) =>
+  async (...args: readonly string[]): Promise<void> => {
+    story.command(`npx claviger ${args.join(" ")} --config ${config}`);
+    const say = (text: string): void => text.split("\n").forEach((line) => story.say(line));
+    const status = await runCli([...args, "--config", config], { out: say, err: say, env: process.env, home: homedir() });
+    if (status !== 0) throw new Error(`claviger ${args.join(" ")} ended with status ${status}`);
+  };
+
+const run = async (socketOption: string | undefined, signal: AbortSignal, onDeath: (why: string) => void): Promise<string> => {
+  const dir = await mkdtemp(join(tmpdir(), "claviger-demo-"));
+  undo.push(() => rm(dir, { recursive: true, force: true }));
+  const socket = resolve(socketOption ?? join(dir, "kms.sock"));
+  if (Buffer.byteLength(socket) > limits.socketPath) throw new Error(`--socket: the path has more than ${limits.socketPath} bytes`);
+
+  story.heading("Claviger: the keys of a fleet of Kubernetes clusters, and no Vault credential on any of them");
+  story.step("A fleet is set up: one gateway, two clusters, one control-plane node");
+  const { place, say, remove, where } = await openKey();
+  const site = await createSite({ dir, socket, place });
+  const start = async (name: string, script: string, config: string, inherited: NodeJS.ProcessEnv): Promise<Child> => {
+    const child = await startChild({ name, script: repository(script), args: ["--config", config], env: inherited, onExit: onDeath });
+    undo.push(() => child.stop());
+    return child;
+  };
+  // Neither process inherits the user's Vault token: the gateway has one of its own, the shim has none.
+  const { VAULT_TOKEN: _, ...plain } = process.env;
+  const gateway = await start("gateway", "gateway/src/main.ts", site.gatewayConfig, plain);
+  const gatewayUrl = String(gateway.ready["listen"]);
+  const shim = await start("shim", "shim/src/main.ts", await site.shimConfig(gatewayUrl), plain);
+  story.fact("directory", `${dir} (removed at the end)`);
+  story.fact("certificates", `from an authority made for this run; the shim's says cluster ${ours}, node ${node}`);
+  story.fact("gateway", `${gatewayUrl} (pid ${gateway.pid}), for the clusters ${ours} and ${other}`);
+  story.fact("shim", `unix://${socket} (pid ${shim.pid})`);
+  story.fact("the key", say[0] ?? "");
+  for (const line of say.slice(1)) story.fact("in Vault", line);
+
+  const kms = createKmsClient({ socket });
+  try {
+    await play({ story, site, kms, gatewayUrl, keyPlace: where, claviger: claviger(site.gatewayConfig), signal });
+  } finally {
+    kms.close();
+  }
+  story.step("What next");
+  if (remove.length > 0) story.fact("to remove", remove.join("; "));
+  story.fact("with this demo", `npx claviger check --socket ${socket}`);
+  story.fact("", `npx claviger key status ${ours} --config ${site.gatewayConfig}`);
+  story.fact("the real thing", "npm run lab -- --dir DIR --kubernetes (OpenBao, Redis and a real kube-apiserver)");
+  story.fact("to read", "README.md, SECURITY.md");
+  return socket;
+};
+
+const stop = async (): Promise<void> => {
+  for (const step of undo.splice(0).toReversed()) await step().catch((error: unknown) => story.say(`while stopping: ${String(error)}`));
+};
+
+const main = async (): Promise<number> => {
+  const { values } = parseArgs({ options: { socket: { type: "string" }, exit: { type: "boolean" }, help: { type: "boolean" } } });
+  if (values.help === true) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  const ended = Promise.withResolvers<number>();
+  const stopping = new AbortController();
+  const end = (status: number): void => {
+    stopping.abort();
+    ended.resolve(status);
+  };
+  const die = (why: string): void => {
+    // After a signal everything fails at once; that is no news.
+    if (!stopping.signal.aborted) process.stderr.write(`demo: ${why}\n`);
+    end(1);
+  };
+  // The second signal finds the first one's stop under way and changes nothing.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => end(0));
+  const played = run(values.socket, stopping.signal, die).then(
+    (socket) => {
+      process.stdout.write(`\nready unix://${socket}\n`);
+      if (values.exit === true) end(0);
+      else process.stdout.write("serving until Ctrl-C\n");
+    },
+    (error: unknown) => die(error instanceof Error ? error.message : String(error)),
+  );
+  const status = await ended.promise;
+  await stop();
+  // A run that a signal cut short may have started one more thing meanwhile; it fails soon, with its servers gone.
+  await played;
+  await stop();
+  return status;
+};
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`demo: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}
