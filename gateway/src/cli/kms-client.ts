@@ -13,7 +13,7 @@ import {
   StatusResponseSchema,
 } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { methods } from "@claviger/proto/wire.ts";
-import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { Client, credentials, status } from "@grpc/grpc-js";
 
 /** A gRPC status other than OK. `text` is what the far side said. */
 export class GrpcError extends Error {
@@ -21,7 +21,7 @@ export class GrpcError extends Error {
   readonly code: string;
   readonly text: string;
 
-  constructor({ code, details }: ServiceError) {
+  constructor({ code, details }: { readonly code: number; readonly details: string }) {
     super(`${status[code] ?? `code ${code}`}: ${details}`);
     this.code = status[code] ?? `code ${code}`;
     this.text = details;

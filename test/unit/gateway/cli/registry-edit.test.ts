@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { chmod, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { addRecord, type NewRecord, printRecord, readRegistry, recordOf, setState } from "@claviger/gateway/src/cli/registry-edit.ts";
+import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/names.ts";
+
+const text = `# the fleet
+clusters:
+  # oldest first
+  - name: prod-eu   # Frankfurt
+    uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA
+    state:   "active"   # since 2025
+    keys: [{ backend: main, mount: transit, key: prod-eu }]
+
+  - { name: lab, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RB, state: active, keys: [{ backend: main, mount: transit, key: lab }] }
+`;
+
+const record: NewRecord = {
+  name: clusterName.parse("new"),
+  uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RC"),
+  state: "active",
+  rotation: "manual",
+  keys: [{ backend: backendName.parse("main"), namespace: "team-a", mount: mountPath.parse("transit"), key: keyName.parse("1e3") }],
+};
+
+let dir: string;
+let file: string;
+const registry = (): { readonly file: string; readonly backends: ReadonlySet<string> } => ({ file, backends: new Set(["main"]) });
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), "claviger-registry-"));
+  file = join(dir, "clusters.yaml");
+});
+after(() => rm(dir, { recursive: true, force: true }));
+beforeEach(() => writeFile(file, text));
+
+test("a new state replaces one word and nothing else, in block and in flow style", async () => {
+  assert.equal(await setState(registry(), "prod-eu", "suspended"), "active");
+  assert.equal(await readFile(file, "utf8"), text.replace('"active"', "suspended"));
+  assert.equal(await setState(registry(), "lab", "decrypt-only"), "active");
+  assert.equal(await readFile(file, "utf8"), text.replace('"active"', "suspended").replace("state: active", "state: decrypt-only"));
+});
+
+test("the state that it has already changes no byte and not the file's time", async () => {
+  const { mtimeMs, ino } = await stat(file);
+  assert.equal(await setState(registry(), "prod-eu", "active"), "active");
+  const now = await stat(file);
+  assert.deepEqual([now.mtimeMs, now.ino], [mtimeMs, ino]);
+});
+
+test("a cluster that is not there is an error, and the file stays", async () => {
+  await assert.rejects(setState(registry(), "prod-us", "suspended"), /"prod-us" is not in the registry/);
+  await assert.rejects(setState(registry(), "../x\n", "suspended"), /not in the registry/);
+  assert.equal(await readFile(file, "utf8"), text);
+});
+
+test("a registry that no gateway would take is not edited", async () => {
+  const bad = text.replace("01JD9Z6X3QK8V5T7W2M4N6P8RB", "01JD9Z6X3QK8V5T7W2M4N6P8RA");
+  await writeFile(file, bad);
+  await assert.rejects(setState(registry(), "prod-eu", "suspended"), /stands twice/);
+  assert.equal(await readFile(file, "utf8"), bad);
+});
+
+test("mode and symlink are kept", async () => {
+  const link = join(dir, "link.yaml");
+  await chmod(file, 0o640);
+  await symlink(file, link);
+  await setState({ ...registry(), file: link }, "prod-eu", "suspended");
+  assert.equal((await stat(file)).mode & 0o777, 0o640);
+  assert.match(await readFile(file, "utf8"), /suspended/);
+  assert.equal(await readFile(link, "utf8"), await readFile(file, "utf8"));
+  await rm(link);
+});
+
+test("a new record goes to the end, reads back as it was, and what stood before is untouched", async () => {
+  await addRecord(registry(), record);
+  const now = await readFile(file, "utf8");
+  assert.equal(now, `${text}${printRecord(record, "  ")}`);
+  const read = recordOf(await readRegistry(registry()), "new");
+  assert.deepEqual({ ...read.keys[0] }, record.keys[0]);
+  assert.equal(read.rotation, "manual");
+});
+
+test("the first record of an empty registry is in block style", async () => {
+  await writeFile(file, "# none yet\nclusters: []\n");
+  await addRecord(registry(), record);
+  assert.equal(await readFile(file, "utf8"), `# none yet\nclusters:\n${printRecord(record, "  ")}`);
+  await addRecord(registry(), { ...record, name: clusterName.parse("next"), uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RD") });
+  assert.equal((await readRegistry(registry())).size, 2);
+});
+
+test("a name, a uid or a backend that cannot be is refused, and the file stays", async () => {
+  await assert.rejects(addRecord(registry(), { ...record, name: clusterName.parse("lab") }), /already/);
+  await assert.rejects(addRecord(registry(), { ...record, uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA") }), /stands twice/);
+  await assert.rejects(
+    addRecord(registry(), {
+      ...record,
+      keys: [{ backend: backendName.parse("nope"), mount: mountPath.parse("transit"), key: keyName.parse("k") }],
+    }),
+    /backend nope/,
+  );
+  assert.equal(await readFile(file, "utf8"), text);
+});
