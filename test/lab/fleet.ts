@@ -1,0 +1,143 @@
+// Claviger itself, as the lab runs it: certificates, registry, gateways and shims, each in a process of its own.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Ca, createCa, issueGateway, issueNode, issueOperator } from "@claviger/gateway/src/pki/authority.ts";
+import { type PairFiles, writeCa, writePem } from "@claviger/gateway/src/pki/files.ts";
+import { newClusterUid } from "@claviger/gateway/src/cli/uid.ts";
+import { stringify } from "yaml";
+import { type AppRoleFiles, integrityKey, type OpenBao, transitMount } from "./openbao.ts";
+import { type Nursery, type Part, readyLine } from "./process.ts";
+import type { RedisServer } from "./redis.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+export const trustDomain = "lab.claviger.test";
+
+export type Pki = { readonly authority: Ca; readonly ca: string; readonly operatorCert: string; readonly operatorKey: string; node(cluster: string, node: string): Promise<PairFiles>; gateway(name: string): Promise<PairFiles> };
+
+export const createPki = async (dir: string): Promise<Pki> => {
+  const home = join(dir, "pki");
+  const authority = await createCa({ trustDomain });
+  const { cert } = await writeCa(home, authority);
+  const operator = await writePem({ dir: home, name: "operator", pair: await issueOperator({ ca: authority, name: "lab" }) });
+  return {
+    authority,
+    ca: cert,
+    operatorCert: operator.cert,
+    operatorKey: operator.key,
+    node: async (cluster, node) => await writePem({ dir: home, name: `${cluster}.${node}`, pair: await issueNode({ ca: authority, cluster, node }) }),
+    gateway: async (name) => await writePem({ dir: home, name, pair: await issueGateway({ ca: authority, dnsNames: ["localhost"], ips: ["127.0.0.1"] }) }),
+  };
+};
+
+/** One cluster of the lab and the Transit key that it uses. */
+export type LabCluster = { readonly name: string; readonly key: string };
+
+export const writeRegistry = (dir: string, clusters: readonly LabCluster[]): string => {
+  const file = join(dir, "clusters.yaml");
+  const records = clusters.map(({ name, key }) => ({
+    name,
+    uid: newClusterUid(),
+    state: "active",
+    rotation: "auto",
+    keys: [{ backend: "main", mount: transitMount, key }],
+  }));
+  writeFileSync(file, stringify({ clusters: records }), { mode: 0o600 });
+  return file;
+};
+
+export type LabGateway = { readonly name: string; readonly url: string; readonly metrics: string; readonly config: string; readonly audit: string; readonly part: Part };
+
+export type GatewayOptions = {
+  readonly nursery: Nursery;
+  readonly dir: string;
+  readonly name: string;
+  readonly pki: Pki;
+  readonly registry: string;
+  /** Undefined: the embedded backend, one file for all gateways of the lab. */
+  readonly vault?: { readonly addresses: readonly string[]; readonly approle: AppRoleFiles };
+  readonly redis?: RedisServer;
+  /** Settings to add or replace. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+};
+
+/** The configuration of one gateway, written to a file. `port` 0 takes any. */
+export const writeGatewayConfig = async ({ dir, name, pki, registry, vault, redis, extra }: GatewayOptions, ports = { listen: 0, admin: 0 }): Promise<{ readonly config: string; readonly audit: string }> => {
+  const home = join(dir, name);
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  const tls = await pki.gateway(name);
+  const audit = join(home, "audit.jsonl");
+  const backend = vault === undefined ? { kind: "embedded", file: join(dir, "keys.json") } : { kind: "vault", addresses: [...vault.addresses], auth: { kind: "approle", mount: "approle", ...vault.approle } };
+  const settings = {
+    listen: { address: "127.0.0.1", port: ports.listen },
+    admin: { address: "127.0.0.1", port: ports.admin },
+    tls: { cert: tls.cert, key: tls.key, clientCa: pki.ca },
+    trustDomain,
+    registry: { kind: "file", file: registry },
+    backends: { main: backend },
+    keys: { refresh: "1s", canary: "2s" },
+    audit: { sinks: [{ kind: "file", path: audit }] },
+    ...(redis !== undefined && {
+      redis: {
+        kind: "standalone",
+        node: `127.0.0.1:${redis.port}`,
+        passwordFile: redis.passwordFile,
+        integrity: { backend: "main", mount: transitMount, key: integrityKey, version: 1 },
+      },
+    }),
+    ...extra,
+  };
+  const config = join(home, "gateway.yaml");
+  writeFileSync(config, stringify(settings), { mode: 0o600 });
+  return { config, audit };
+};
+
+const portOf = (url: unknown): number => Number(new URL(String(url)).port);
+
+/** Starts a gateway and waits until it serves. Its ports are then fixed in its configuration, so that it starts again on the same ones. */
+export const startGateway = async (options: GatewayOptions): Promise<LabGateway> => {
+  const { config, audit } = await writeGatewayConfig(options);
+  const argv = [process.execPath, join(root, "gateway", "src", "main.ts"), "--config", config];
+  const part = options.nursery.start(options.name, argv);
+  const ready = await readyLine(part);
+  await writeGatewayConfig(options, { listen: portOf(ready["listen"]), admin: portOf(ready["admin"]) });
+  return { name: options.name, url: String(ready["listen"]), metrics: `${String(ready["admin"])}/metrics`, config, audit, part };
+};
+
+export type LabShim = { readonly cluster: string; readonly node: string; readonly socket: string; readonly metrics: string; readonly config: string; readonly part: Part };
+
+export type ShimOptions = {
+  readonly nursery: Nursery;
+  readonly dir: string;
+  readonly cluster: string;
+  readonly node: string;
+  readonly pki: Pki;
+  readonly gateways: readonly string[];
+  readonly extra?: Readonly<Record<string, unknown>>;
+};
+
+/** Starts a shim and waits until its socket is there. */
+export const startShim = async ({ nursery, dir, cluster, node, pki, gateways, extra }: ShimOptions): Promise<LabShim> => {
+  const name = `shim-${cluster}-${node}`;
+  const home = join(dir, name);
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  const pair = await pki.node(cluster, node);
+  const config = join(home, "shim.yaml");
+  const socket = join(home, "kms.sock");
+  const write = (port: number): void => {
+    const settings = {
+      socket: { path: socket, mode: "0600" },
+      gateways,
+      tls: { cert: pair.cert, key: pair.key, ca: pki.ca },
+      health: { address: "127.0.0.1", port },
+      ...extra,
+    };
+    writeFileSync(config, stringify(settings), { mode: 0o600 });
+  };
+  write(0);
+  const part = nursery.start(name, [process.execPath, join(root, "shim", "src", "main.ts"), "--config", config]);
+  const ready = await readyLine(part);
+  write(portOf(ready["health"]));
+  return { cluster, node, socket, metrics: `${String(ready["health"])}/metrics`, config, part };
+};
+
+export type { OpenBao };

@@ -1,0 +1,177 @@
+// Real etcd and real kube-apiservers of the lab's own, each apiserver encrypting its Secrets through one shim's socket.
+import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Agent, request } from "undici";
+import { findPart } from "../parts/find.ts";
+import { freePorts, type Nursery, type Part, until } from "./process.ts";
+
+export type Etcd = {
+  readonly url: string;
+  readonly part: Part;
+  /** The raw bytes under a key, as they lie on the disk; undefined when there is none. */
+  get(key: string): Promise<Buffer | undefined>;
+};
+
+export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> => {
+  const [port = 0, peerPort = 0] = await freePorts(2);
+  const [url, peer] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
+  const part = nursery.start("etcd", [
+    findPart("etcd"),
+    `--data-dir=${join(dir, "etcd")}`,
+    `--listen-client-urls=${url}`,
+    `--advertise-client-urls=${url}`,
+    `--listen-peer-urls=${peer}`,
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=default=${peer}`,
+    "--unsafe-no-fsync",
+    "--log-level=error",
+  ]);
+  await until("etcd to answer", part, async () =>
+    (await request(`${url}/health`).then(async (reply) => (await reply.body.text()).includes("true"), () => false)) ? true : undefined,
+  );
+  return {
+    url,
+    part,
+    async get(key) {
+      const reply = await request(`${url}/v3/kv/range`, { method: "POST", body: JSON.stringify({ key: Buffer.from(key).toString("base64") }) });
+      const { kvs } = (await reply.body.json()) as { kvs?: { value: string }[] };
+      return kvs?.[0] === undefined ? undefined : Buffer.from(kvs[0].value, "base64");
+    },
+  };
+};
+
+/** The name of the KMS provider in the lab's EncryptionConfiguration: stands in every stored value. */
+export const providerName = "claviger";
+
+type Secret = { readonly metadata: { readonly name: string; readonly resourceVersion: string }; readonly data: Readonly<Record<string, string>> };
+
+export type ApiServer = {
+  readonly server: string;
+  readonly tokenFile: string;
+  readonly caFile: string;
+  readonly socket: string;
+  part(): Part;
+  /** One call of the API as system:masters. Resolves whatever the status. */
+  call<T = unknown>(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly json: T }>;
+  createSecret(name: string, value: Uint8Array): Promise<void>;
+  /** The value that createSecret stored. @throws Error with the apiserver's message */
+  readSecret(name: string): Promise<Buffer>;
+  /** A no-op update, which rewrites what was stored under an older key. */
+  touchSecret(name: string): Promise<void>;
+  waitReady(ms?: number): Promise<void>;
+  restart(): Promise<void>;
+  close(): Promise<void>;
+};
+
+const encryptionConfiguration = (socket: string, apiVersion: "v1" | "v2"): string => `apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+  - resources: [secrets]
+    providers:
+      - kms: { apiVersion: ${apiVersion}, name: ${providerName}, endpoint: "unix://${socket}", timeout: 3s }
+      - identity: {}
+`;
+
+export type ApiServerOptions = {
+  readonly nursery: Nursery;
+  readonly dir: string;
+  readonly name: string;
+  readonly etcd: Etcd;
+  readonly socket: string;
+  readonly kms?: "v1" | "v2";
+  readonly extraArgs?: readonly string[];
+};
+
+/** Starts one; it is not ready yet when this returns: see waitReady. */
+export const startApiServer = async ({ nursery, dir, name, etcd, socket, kms = "v2", extraArgs = [] }: ApiServerOptions): Promise<ApiServer> => {
+  const [port = 0] = await freePorts(1);
+  const home = join(dir, name);
+  mkdirSync(join(home, "certs"), { recursive: true, mode: 0o700 });
+  const file = (base: string, text: string): string => {
+    writeFileSync(join(home, base), text, { mode: 0o600 });
+    return join(home, base);
+  };
+  const token = randomBytes(16).toString("hex");
+  const keys = generateKeyPairSync("rsa", { modulusLength: 2048, privateKeyEncoding: { type: "pkcs8", format: "pem" }, publicKeyEncoding: { type: "spki", format: "pem" } });
+  const saKey = file("sa.key", keys.privateKey);
+  const tokenFile = file("token", token);
+  const argv = [
+    findPart("kube-apiserver"),
+    `--etcd-servers=${etcd.url}`,
+    "--bind-address=127.0.0.1",
+    `--secure-port=${port}`,
+    "--advertise-address=127.0.0.1",
+    `--cert-dir=${join(home, "certs")}`,
+    "--service-account-issuer=https://kubernetes.default.svc",
+    `--service-account-key-file=${file("sa.pub", keys.publicKey)}`,
+    `--service-account-signing-key-file=${saKey}`,
+    "--service-cluster-ip-range=10.0.0.0/24",
+    `--token-auth-file=${file("tokens.csv", `${token},admin,1,"system:masters"\n`)}`,
+    "--authorization-mode=AlwaysAllow",
+    "--disable-admission-plugins=ServiceAccount",
+    "--endpoint-reconciler-type=none",
+    `--encryption-provider-config=${file("encryption.yaml", encryptionConfiguration(socket, kms))}`,
+    ...(kms === "v1" ? ["--feature-gates=KMSv1=true"] : []),
+    ...extraArgs,
+  ];
+  let part = nursery.start(name, argv);
+  const server = `https://127.0.0.1:${port}`;
+  // The apiserver signs its own certificate for itself at its first start; loopback only.
+  const agent = new Agent({ allowH2: false, connect: { rejectUnauthorized: false } });
+
+  const call = async <T>(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly json: T }> => {
+    const reply = await request(`${server}${path}`, {
+      method: method as "GET",
+      dispatcher: agent,
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const text = await reply.body.text();
+    return { status: reply.statusCode, json: (text.startsWith("{") ? JSON.parse(text) : text) as T };
+  };
+  const expect = async <T>(status: number, method: string, path: string, body?: unknown): Promise<T> => {
+    const answer = await call<T>(method, path, body);
+    if (answer.status !== status) throw new Error(`kube-apiserver answered ${answer.status} to ${method} ${path}: ${JSON.stringify(answer.json)}`);
+    return answer.json;
+  };
+  const secrets = "/api/v1/namespaces/default/secrets";
+  const waitReady = async (ms = 60_000): Promise<void> => {
+    await until(`${name} to be ready`, part, async () => ((await call("GET", "/readyz").catch(() => undefined))?.status === 200 ? true : undefined), ms);
+    await until("the default namespace", part, async () => ((await call("GET", "/api/v1/namespaces/default").catch(() => undefined))?.status === 200 ? true : undefined), ms);
+  };
+  return {
+    server,
+    tokenFile,
+    caFile: join(home, "certs", "apiserver.crt"),
+    socket,
+    part: () => part,
+    call,
+    async createSecret(secret, value) {
+      const body = { apiVersion: "v1", kind: "Secret", metadata: { name: secret }, data: { value: Buffer.from(value).toString("base64") } };
+      await expect(201, "POST", secrets, body);
+    },
+    async readSecret(secret) {
+      const { data } = await expect<Secret>(200, "GET", `${secrets}/${secret}`);
+      return Buffer.from(data["value"] ?? "", "base64");
+    },
+    async touchSecret(secret) {
+      await expect(200, "PUT", `${secrets}/${secret}`, await expect<Secret>(200, "GET", `${secrets}/${secret}`));
+    },
+    waitReady,
+    async restart() {
+      await nursery.stop(part, 20_000);
+      part = nursery.start(name, argv);
+      await waitReady();
+    },
+    async close() {
+      await agent.destroy();
+    },
+  };
+};
+
+/** Where etcd keeps a Secret of the default namespace. */
+export const secretPath = (name: string): string => `/registry/secrets/default/${name}`;
+
+/** The token that a tokenFile holds. */
+export const readToken = (file: string): string => readFileSync(file, "utf8");

@@ -1,0 +1,137 @@
+// The lab: the real parts and Claviger between them, on loopback. `npm run lab`, the tests and the benchmarks start it here.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createPki, type LabGateway, type LabShim, type Pki, startGateway, startShim, writeRegistry } from "./fleet.ts";
+import { type ApiServer, type Etcd, startApiServer, startEtcd } from "./kubernetes.ts";
+import { type OpenBao, setUpTransit, startOpenBao } from "./openbao.ts";
+import { createNursery, type Nursery, type Part } from "./process.ts";
+import { type RedisServer, startRedis } from "./redis.ts";
+
+export type LabOptions = {
+  /** Everything is written here: state, logs, lab.json. Made when missing. */
+  readonly dir: string;
+  readonly backend?: "vault" | "embedded";
+  readonly gateways?: number;
+  /** Shim i belongs to cluster i modulo `clusters`: cluster-1 gets the first. */
+  readonly shims?: number;
+  readonly clusters?: number;
+  readonly kubernetes?: boolean;
+  readonly redis?: boolean;
+  /** Clusters share one Transit key instead of having one each. */
+  readonly sharedKey?: boolean;
+  readonly kms?: "v1" | "v2";
+  /** Settings added to every shim's, every gateway's configuration; flags to every apiserver's. */
+  readonly shimExtra?: Readonly<Record<string, unknown>>;
+  readonly gatewayExtra?: Readonly<Record<string, unknown>>;
+  readonly apiServerArgs?: readonly string[];
+  /** Where the gateways look for OpenBao, when something stands between. */
+  readonly vaultAddresses?: (addr: string) => readonly string[] | Promise<readonly string[]>;
+  readonly onProgress?: (text: string) => void;
+};
+
+export type Lab = {
+  readonly dir: string;
+  readonly file: string;
+  readonly nursery: Nursery;
+  readonly pki: Pki;
+  readonly registry: string;
+  readonly vault: OpenBao | undefined;
+  readonly redis: RedisServer | undefined;
+  readonly gateways: LabGateway[];
+  readonly shims: LabShim[];
+  readonly etcd: Etcd | undefined;
+  readonly kubernetes: readonly ApiServer[];
+  /** Ends everything that was started. */
+  stop(): Promise<void>;
+};
+
+const numbered = (count: number): readonly number[] => Array.from({ length: count }, (_, i) => i + 1);
+const processOf = (part: Part) => ({ pid: part.pid, argv: part.argv });
+
+const writeLabJson = (file: string, lab: Omit<Lab, "stop" | "file">): void => {
+  const { vault, redis, etcd, pki } = lab;
+  const json = {
+    shims: lab.shims.map(({ cluster, node, socket, metrics, config, part }) => ({ cluster, node, socket, ...processOf(part), metrics, config })),
+    gateways: lab.gateways.map(({ url, metrics, config, part }) => ({ url, ...processOf(part), metrics, config })),
+    vault: vault === undefined ? null : { addr: vault.addr, tokenFile: vault.tokenFile, ...processOf(vault.part()), auditLog: vault.auditLog },
+    redis: redis === undefined ? null : { url: redis.url, ...processOf(redis.part), passwordFile: redis.passwordFile },
+    kubernetes: lab.kubernetes.map(({ server, tokenFile, caFile, socket, part }) => ({ server, tokenFile, caFile, etcd: etcd?.url, socket, ...processOf(part()) })),
+    etcd: etcd === undefined ? null : { url: etcd.url, ...processOf(etcd.part) },
+    pki: { ca: pki.ca, operatorCert: pki.operatorCert, operatorKey: pki.operatorKey },
+    registry: lab.registry,
+    audit: lab.gateways.map(({ audit }) => audit),
+  };
+  writeFileSync(file, `${JSON.stringify(json, undefined, 2)}\n`, { mode: 0o600 });
+};
+
+/** Starts the lab. When it cannot, everything that was started is stopped again. @throws Error with the last words of the part that failed */
+export const startLab = async (options: LabOptions): Promise<Lab> => {
+  const { dir, backend = "vault", kms = "v2", onProgress = () => {} } = options;
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const logs = join(dir, "logs");
+  mkdirSync(logs, { recursive: true, mode: 0o700 });
+  const nursery = createNursery(logs);
+  const apiServers: ApiServer[] = [];
+  const stop = async (): Promise<void> => {
+    await nursery.stopAll();
+    await Promise.all(apiServers.map((server) => server.close()));
+  };
+  try {
+    const names = numbered(options.clusters ?? 1).map((n) => `cluster-${n}`);
+    const clusters = names.map((name) => ({ name, key: options.sharedKey === true ? "shared" : name }));
+    const gatewayNames = numbered(options.gateways ?? 1).map((n) => `gateway-${n}`);
+    onProgress("certificates, registry");
+    const pki = await createPki(dir);
+    const registry = writeRegistry(dir, clusters);
+
+    onProgress([...(backend === "vault" ? ["OpenBao"] : []), ...(options.redis === false ? [] : ["Redis"]), ...(options.kubernetes === true ? ["etcd"] : [])].join(", "));
+    const [vault, redis, etcd] = await Promise.all([
+      backend === "vault" ? startOpenBao(nursery, dir) : undefined,
+      options.redis === false ? undefined : startRedis(nursery, dir),
+      options.kubernetes === true ? startEtcd(nursery, dir) : undefined,
+    ]);
+    const keys = [...new Set(clusters.map(({ key }) => key))];
+    const approles = vault === undefined ? undefined : await setUpTransit(vault, keys, gatewayNames, dir);
+    const addresses = vault === undefined ? [] : ((await options.vaultAddresses?.(vault.addr)) ?? [vault.addr]);
+
+    onProgress("gateways");
+    const startOne = async (name: string): Promise<LabGateway> => {
+      const approle = approles?.get(name);
+      return await startGateway({
+        nursery,
+        dir,
+        name,
+        pki,
+        registry,
+        ...(approle !== undefined && { vault: { addresses, approle } }),
+        ...(redis !== undefined && { redis }),
+        ...(options.gatewayExtra !== undefined && { extra: options.gatewayExtra }),
+      });
+    };
+    const gateways = await Promise.all(gatewayNames.map(startOne));
+
+    onProgress("shims");
+    const shims = await Promise.all(
+      numbered(options.shims ?? 1).map(async (n) => {
+        const cluster = names[(n - 1) % names.length] ?? "cluster-1";
+        const urls = gateways.map(({ url }) => url);
+        return await startShim({ nursery, dir, cluster, node: `node-${n}`, pki, gateways: urls, ...(options.shimExtra !== undefined && { extra: options.shimExtra }) });
+      }),
+    );
+
+    if (etcd !== undefined) {
+      onProgress("kube-apiserver");
+      const own = shims.filter(({ cluster }) => cluster === names[0]);
+      for (const [i, { socket }] of own.entries())
+        apiServers.push(await startApiServer({ nursery, dir, name: `kube-apiserver-${i + 1}`, etcd, socket, kms, ...(options.apiServerArgs && { extraArgs: options.apiServerArgs }) }));
+      await Promise.all(apiServers.map((server) => server.waitReady()));
+    }
+    const lab = { dir, nursery, pki, registry, vault, redis, gateways, shims, etcd, kubernetes: apiServers };
+    const file = join(dir, "lab.json");
+    writeLabJson(file, lab);
+    return { ...lab, file, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+};
