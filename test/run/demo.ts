@@ -8,11 +8,11 @@ import { Secret } from "@claviger/proto/secret.ts";
 import { limits } from "@claviger/proto/wire.ts";
 import { createKmsClient } from "@claviger/gateway/src/cli/kms-client.ts";
 import { runCli } from "@claviger/gateway/src/cli/run.ts";
-import { type Child, startChild } from "../demo/child.ts";
 import { play } from "../demo/scenes.ts";
 import { createSite, type KeyPlace, node, ours, other } from "../demo/site.ts";
 import { createStory } from "../demo/story.ts";
 import { key, mount, prepareVault } from "../demo/vault.ts";
+import { createNursery, type Part, readyLine, tailOf } from "../lab/process.ts";
 
 const usage = `npm run demo -- [--socket PATH] [--exit]
 
@@ -94,20 +94,26 @@ const run = async (socketOption: string | undefined, signal: AbortSignal, onDeat
   story.step("A fleet is set up: one gateway, two clusters, one control-plane node");
   const { place, say, remove, where } = await openKey();
   const site = await createSite({ dir, socket, place });
-  const start = async (name: string, script: string, config: string, inherited: NodeJS.ProcessEnv): Promise<Child> => {
-    const child = await startChild({ name, script: repository(script), args: ["--config", config], env: inherited, onExit: onDeath });
-    undo.push(() => child.stop());
-    return child;
+  const nursery = createNursery(dir);
+  undo.push(() => nursery.stopAll());
+  const start = async (
+    name: string,
+    script: string,
+    config: string,
+  ): Promise<{ readonly part: Part; readonly ready: Readonly<Record<string, unknown>> }> => {
+    // Neither process gets the user's Vault token: the gateway has one of its own, the shim has none.
+    const part = nursery.start(name, [process.execPath, repository(script), "--config", config], { VAULT_TOKEN: undefined });
+    const ready = await readyLine(part);
+    void part.ended.then(() => onDeath(`${name} has ended; its last words:\n${tailOf(part)}`));
+    return { part, ready };
   };
-  // Neither process inherits the user's Vault token: the gateway has one of its own, the shim has none.
-  const { VAULT_TOKEN: _, ...plain } = process.env;
-  const gateway = await start("gateway", "gateway/src/main.ts", site.gatewayConfig, plain);
+  const gateway = await start("gateway", "gateway/src/main.ts", site.gatewayConfig);
   const gatewayUrl = String(gateway.ready["listen"]);
-  const shim = await start("shim", "shim/src/main.ts", await site.shimConfig(gatewayUrl), plain);
+  const shim = await start("shim", "shim/src/main.ts", await site.shimConfig(gatewayUrl));
   story.fact("directory", `${dir} (removed at the end)`);
   story.fact("certificates", `from an authority made for this run; the shim's says cluster ${ours}, node ${node}`);
-  story.fact("gateway", `${gatewayUrl} (pid ${gateway.pid}), for the clusters ${ours} and ${other}`);
-  story.fact("shim", `unix://${socket} (pid ${shim.pid})`);
+  story.fact("gateway", `${gatewayUrl} (pid ${gateway.part.pid}), for the clusters ${ours} and ${other}`);
+  story.fact("shim", `unix://${socket} (pid ${shim.part.pid})`);
   story.fact("the key", say[0] ?? "");
   for (const line of say.slice(1)) story.fact("in Vault", line);
 
@@ -143,7 +149,7 @@ const main = async (): Promise<number> => {
     ended.resolve(status);
   };
   const die = (why: string): void => {
-    // After a signal everything fails at once; that is no news.
+    // Once everything is being stopped, everything ends; that is no news.
     if (!stopping.signal.aborted) process.stderr.write(`demo: ${why}\n`);
     end(1);
   };

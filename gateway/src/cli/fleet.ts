@@ -1,24 +1,37 @@
 // Where a fleet's registry and keys are, and with whose credentials a command goes there: from --lab or --config.
 // The operator's own Vault token is used, never the gateway's: that one may not rotate.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkConfig, parseYaml, z } from "@claviger/proto/config.ts";
-import type { BackendConfig } from "../backend/config.ts";
+import { Secret } from "@claviger/proto/secret.ts";
+import type { BackendConfig, VaultConfig } from "../backend/config.ts";
 import { openBackend } from "../backend/open.ts";
 import type { OpenBackend } from "../backend/port.ts";
 import { type GatewayConfig, loadGatewayConfig } from "../config.ts";
 import { createLog } from "../log.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
+import { openVaultAccess } from "./vault/access.ts";
+import type { VaultControl } from "./vault/control.ts";
 import { type RegistryFile, readRegistry, recordOf } from "./registry-edit.ts";
 
 export type FleetOptions = { readonly config?: string; readonly lab?: string };
+
+/** A backend of kind vault, under its name. */
+export type VaultBackend = { readonly name: string; readonly config: VaultConfig };
 
 export type Fleet = {
   readonly config: GatewayConfig;
   readonly registry: RegistryFile;
   /** A cluster's record and the backend of its key, opened for the time of `use` with the operator's credentials. */
   withKey<T>(cluster: string, use: (record: ClusterRecord, backend: OpenBackend) => Promise<T>): Promise<T>;
+  /** The Vault of a backend: with the operator's token, and a way to try another one. */
+  withVault<T>(
+    config: VaultBackend,
+    use: (vault: { readonly control: VaultControl; readonly open: (token: Secret) => VaultControl }) => Promise<T>,
+  ): Promise<T>;
 };
 
 /** Adds the options that say which fleet. */
@@ -55,22 +68,38 @@ const sourceOf = ({ config, lab }: FleetOptions, { env }: Terminal): Source => {
   return { configFile: file };
 };
 
-type VaultConfig = Extract<BackendConfig, { kind: "vault" }>;
-
 const sameOrigin = (a: string, b: string): boolean => URL.canParse(a) && URL.canParse(b) && new URL(a).origin === new URL(b).origin;
 
-/** The backend's own addresses, the operator's own token. */
-const asOperator = (name: string, config: VaultConfig, source: Source, { env, home }: Terminal): VaultConfig => {
-  if (source.tokenFile !== undefined) return { ...config, auth: { kind: "token-file", file: source.tokenFile } };
+/** The operator's own token, for a Vault at one of these addresses. */
+const operatorToken = (name: string, addresses: readonly string[], source: Source, { env, home }: Terminal): Secret => {
+  const fromFile = (file: string): Secret => new Secret(readText(file).trim());
+  if (source.tokenFile !== undefined) return fromFile(source.tokenFile);
   const address = env["VAULT_ADDR"];
   // A token belongs to one Vault: sending it to another would give it away.
-  if (address !== undefined && address !== "" && !config.addresses.some((known) => sameOrigin(known, address)))
+  if (address !== undefined && address !== "" && !addresses.some((known) => sameOrigin(known, address)))
     throw new CliError(
-      `VAULT_ADDR is not an address of backend ${name} (${config.addresses.join(", ")}); set it to the one that your token is for, or unset it`,
+      `VAULT_ADDR is not an address of backend ${name} (${addresses.join(", ")}); set it to the one that your token is for, or unset it`,
     );
   const token = env["VAULT_TOKEN"];
-  if (token !== undefined && token !== "") return { ...config, auth: { kind: "token-env", name: "VAULT_TOKEN" } };
-  return { ...config, auth: { kind: "token-file", file: join(home, ".vault-token") } };
+  if (token !== undefined && token !== "") return new Secret(token);
+  const file = join(home, ".vault-token");
+  if (!existsSync(file))
+    throw new CliError(
+      `backend ${name} needs your own Vault token: set VAULT_TOKEN, or log in (vault login) so that ~/.vault-token is there`,
+    );
+  return fromFile(file);
+};
+
+/** Backends take tokens from files alone: one for the time of `use`, readable by nobody else. */
+const withTokenFile = async <T>(token: Secret, use: (file: string) => Promise<T>): Promise<T> => {
+  const dir = await mkdtemp(join(tmpdir(), "claviger-"));
+  try {
+    const file = join(dir, "token");
+    await token.use((text) => writeFile(file, text, { mode: 0o600 }));
+    return await use(file);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
 };
 
 /** @throws ConfigError or CliError when the fleet cannot be found or read */
@@ -86,18 +115,29 @@ export const openFleet = (options: FleetOptions, terminal: Terminal): Fleet => {
     registry,
     withKey: async (cluster, use) => {
       const record = recordOf(await readRegistry(registry), cluster);
-      const name = record.keys[0]?.backend ?? "";
-      const backendConfig = config.backends[name];
-      if (backendConfig === undefined) throw new CliError(`backend ${name} is not in ${source.configFile}`);
-      const backend = await openBackend({
-        name,
-        config: backendConfig.kind === "vault" ? asOperator(name, backendConfig, source, terminal) : backendConfig,
-        log,
-      });
+      const name = record.keys[0]?.backend;
+      const backendConfig = name === undefined ? undefined : config.backends[name];
+      if (name === undefined || backendConfig === undefined)
+        throw new CliError(`the key of cluster ${cluster} has no backend in ${source.configFile}`);
+      const run = async (as: BackendConfig): Promise<Awaited<ReturnType<typeof use>>> => {
+        const backend = await openBackend({ name, config: as, log });
+        try {
+          return await use(record, backend);
+        } finally {
+          await backend.close();
+        }
+      };
+      if (backendConfig.kind === "embedded") return run(backendConfig);
+      // The gateway's own addresses, the operator's own token.
+      const token = operatorToken(name, backendConfig.addresses, source, terminal);
+      return withTokenFile(token, (file) => run({ ...backendConfig, auth: { kind: "token-file", file } }));
+    },
+    withVault: async ({ name, config: vault }, use) => {
+      const access = openVaultAccess(vault);
       try {
-        return await use(record, backend);
+        return await use({ control: access.open(operatorToken(name, vault.addresses, source, terminal)), open: access.open });
       } finally {
-        await backend.close();
+        await access.close();
       }
     },
   };

@@ -8,6 +8,8 @@ import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";
 import { addKeyCommands } from "./key-commands.ts";
 import { addPkiCommands } from "./pki-commands.ts";
+import { VaultRefusal } from "./vault/control.ts";
+import { addVaultCommands } from "./vault/init-command.ts";
 
 /** Runs one command line. */
 export const runCli = async (args: readonly string[], terminal: Terminal): Promise<number> => {
@@ -19,6 +21,7 @@ export const runCli = async (args: readonly string[], terminal: Terminal): Promi
   addClusterCommands(root, terminal);
   addKeyCommands(root, terminal);
   addPkiCommands(root, terminal);
+  addVaultCommands(root, terminal);
   try {
     await root.parseAsync(args, { from: "user" });
     return 0;
@@ -26,7 +29,8 @@ export const runCli = async (args: readonly string[], terminal: Terminal): Promi
     if (error instanceof Exit) return error.status;
     const own = commanderStatus(error);
     if (own !== undefined) return own;
-    if (error instanceof CliError || error instanceof ConfigError) terminal.err(`claviger: ${error.message}`);
+    if (error instanceof CliError || error instanceof ConfigError || error instanceof VaultRefusal)
+      terminal.err(`claviger: ${error.message}`);
     else if (error instanceof KmsError) terminal.err(`${error.message} (${error.reason})`);
     else terminal.err(`claviger: unexpected error, please report it: ${describeError(error)}`);
     return 1;

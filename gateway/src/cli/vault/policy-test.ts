@@ -1,0 +1,175 @@
+// Stands where the gateway stands: with a token under its policy alone, tries what the gateway must be able to do, and looks for
+// anything more that it could do. Nothing is changed by it.
+import { randomBytes } from "node:crypto";
+import type { Secret } from "@claviger/proto/secret.ts";
+import { recordIn, type VaultControl, type VaultData, VaultRefusal } from "./control.ts";
+import type { WantedKey } from "./wanted.ts";
+
+export type Finding = { readonly path: string; readonly what: string; readonly ok: boolean; readonly detail: string };
+
+export type PolicyTest = {
+  /** What the gateway must be able to do. */
+  readonly needed: readonly Finding[];
+  /** What it must not be able to do. */
+  readonly denied: readonly Finding[];
+};
+
+const outcome = async (call: () => Promise<unknown>): Promise<"allowed" | number> => {
+  try {
+    await call();
+    return "allowed";
+  } catch (error) {
+    if (error instanceof VaultRefusal) return error.status;
+    throw error;
+  }
+};
+
+const atOf = ({ prefix, mount }: WantedKey): string => `${prefix}${mount}`;
+
+/** Encrypts and decrypts as the gateway does: with associated data, under a named version. */
+const roundTrip = async (gateway: VaultControl, key: WantedKey, version: number): Promise<string> => {
+  const plaintext = randomBytes(32).toString("base64");
+  const associated = Buffer.from("claviger/v1 policy test").toString("base64");
+  const encrypted = await gateway.write(`${atOf(key)}/encrypt/${key.name}`, {
+    plaintext,
+    associated_data: associated,
+    key_version: version,
+  });
+  const { ciphertext } = recordIn(encrypted, "data");
+  const decrypted = await gateway.write(`${atOf(key)}/decrypt/${key.name}`, { ciphertext, associated_data: associated });
+  return recordIn(decrypted, "data")["plaintext"] === plaintext ? "the same bytes came back" : "other bytes came back";
+};
+
+const neededOf = async (gateway: VaultControl, key: WantedKey): Promise<readonly Finding[]> => {
+  const at = atOf(key);
+  const findings: Finding[] = [];
+  const attempt = async (path: string, what: string, run: () => Promise<string>): Promise<void> => {
+    try {
+      const detail = await run();
+      findings.push({ path, what, ok: !detail.startsWith("other"), detail });
+    } catch (error) {
+      if (!(error instanceof VaultRefusal)) throw error;
+      findings.push({ path, what, ok: false, detail: `refused (${error.status})` });
+    }
+  };
+  let state: VaultData = {};
+  await attempt(`${at}/keys/${key.name}`, "read", async () => {
+    state = (await gateway.read(`${at}/keys/${key.name}`)) ?? {};
+    return `latest version ${String(state["latest_version"])}, promoted ${String(state["min_encryption_version"])}`;
+  });
+  const latest = Number(state["latest_version"] ?? 0);
+  if (key.encrypts && latest > 0)
+    await attempt(`${at}/encrypt|decrypt/${key.name}`, "encrypt, decrypt", () => roundTrip(gateway, key, latest));
+  if (key.auto)
+    await attempt(`${at}/keys/${key.name}/config`, "promote", async () => {
+      // The value that it has: allowed or not, nothing changes.
+      await gateway.write(`${at}/keys/${key.name}/config`, { min_encryption_version: Number(state["min_encryption_version"] ?? 0) });
+      return "min_encryption_version was set to the value that it has";
+    });
+  return findings;
+};
+
+/** Paths that no gateway needs, though an attacker on one would like them. */
+const forbidden = (keys: readonly WantedKey[], policy: string): readonly string[] => [
+  ...keys.flatMap((key) => {
+    const at = atOf(key);
+    return [
+      ...(key.encrypts ? [] : [`${at}/encrypt/${key.name}`]),
+      ...(key.auto ? [] : [`${at}/keys/${key.name}/config`, `${at}/keys/${key.name}/rotate`]),
+      `${at}/keys/${key.name}/trim`,
+      `${at}/export/encryption-key/${key.name}`,
+      `${at}/backup/${key.name}`,
+      `${at}/restore/${key.name}`,
+      `${at}/rewrap/${key.name}`,
+      `${at}/datakey/plaintext/${key.name}`,
+      `${at}/sign/${key.name}`,
+    ];
+  }),
+  ...[...new Set(keys.map(atOf))].flatMap((at) => [
+    `${at}/keys`,
+    `${at}/encrypt/another-key`,
+    `${at}/decrypt/another-key`,
+    `${at}/keys/another-key`,
+    `${at}/restore`,
+    `${at}/config/keys`,
+  ]),
+  `sys/policies/acl/${policy}`,
+  "sys/mounts",
+  "sys/mounts/another-mount",
+  "sys/auth",
+  "sys/audit",
+  "sys/raw",
+  "sys/seal",
+  "sys/capabilities-self",
+  "auth/token/create",
+  "auth/token/lookup",
+  "identity/entity",
+  "secret/data/anything",
+  "cubbyhole/anything",
+];
+
+/** What a capability list says more than `allowed`. */
+const excess = (capabilities: unknown, allowed: readonly string[]): readonly string[] => {
+  if (!Array.isArray(capabilities)) return ["an answer that is no list"];
+  return capabilities.map(String).filter((capability) => capability !== "deny" && !allowed.includes(capability));
+};
+
+const deniedOf = async (
+  gateway: VaultControl,
+  operator: VaultControl,
+  token: Secret,
+  keys: readonly WantedKey[],
+  policy: string,
+): Promise<readonly Finding[]> => {
+  const readable = keys.map((key) => `${atOf(key)}/keys/${key.name}`);
+  const paths = forbidden(keys, policy);
+  const reply = await token.use((text) => operator.write("sys/capabilities", { token: text, paths: [...paths, ...readable] }));
+  const data = { ...reply, ...recordIn(reply, "data") };
+  const judge = (path: string, allowed: readonly string[], what: string): Finding => {
+    const more = excess(data[path], allowed);
+    return { path, what, ok: more.length === 0, detail: more.length === 0 ? "denied" : `may ${more.join(", ")}` };
+  };
+  const findings = [
+    ...paths.map((path) => judge(path, [], "any access")),
+    ...readable.map((path) => judge(path, ["read"], "create, update, delete")),
+  ];
+  for (const key of keys.filter(({ auto }) => auto)) {
+    const path = `${atOf(key)}/keys/${key.name}/config`;
+    const { min_decryption_version: minDecryption, deletion_allowed: deletion } =
+      (await gateway.read(`${atOf(key)}/keys/${key.name}`)) ?? {};
+    // Capabilities say nothing of parameters: these two are tried, with the values that they have.
+    for (const body of [{ min_decryption_version: minDecryption }, { deletion_allowed: deletion }]) {
+      const result = await outcome(() => gateway.write(path, body));
+      findings.push({
+        path,
+        what: Object.keys(body).join(),
+        ok: result === 403,
+        detail: result === 403 ? "denied" : `not denied (${result})`,
+      });
+    }
+  }
+  return findings;
+};
+
+/**
+ * @param openGateway access with a token
+ * @param token one under the gateway's policy alone, short-lived
+ */
+export const testPolicy = async ({
+  operator,
+  openGateway,
+  token,
+  keys,
+  policy,
+}: {
+  readonly operator: VaultControl;
+  readonly openGateway: (token: Secret) => VaultControl;
+  readonly token: Secret;
+  readonly keys: readonly WantedKey[];
+  readonly policy: string;
+}): Promise<PolicyTest> => {
+  const gateway = openGateway(token);
+  const needed: Finding[] = [];
+  for (const key of keys) needed.push(...(await neededOf(gateway, key)));
+  return { needed, denied: await deniedOf(gateway, operator, token, keys, policy) };
+};
