@@ -4,6 +4,7 @@ import { checkConfig, ConfigError, readYamlFile, z, zDuration, zInteger, zName, 
 import { backendName, trustDomain } from "@claviger/proto/names.ts";
 import { backendSchema } from "./backend/config.ts";
 import type { TlsFiles } from "./http/server.ts";
+import { redisSchema } from "./redis/client.ts";
 
 const listener = z.strictObject({ address: z._default(z.string(), "127.0.0.1"), port: zInteger(0, 65_535) });
 
@@ -34,13 +35,20 @@ const gatewayConfig = z.strictObject({
     required: z._default(z.boolean(), true),
     sinks: z.array(auditSink).check(z.minLength(1, { error: "must list at least one sink" })),
   }),
+  /** Where replicas tell each other about keys; without it each works for itself. */
+  redis: z.optional(redisSchema),
   log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), { level: "info" }),
 });
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;
 
 /** Reads a gateway configuration. @throws ConfigError with every problem */
-export const loadGatewayConfig = (file: string): GatewayConfig => checkConfig(file, readYamlFile(file), gatewayConfig);
+export const loadGatewayConfig = (file: string): GatewayConfig => {
+  const config = checkConfig(file, readYamlFile(file), gatewayConfig);
+  if (config.redis !== undefined && !Object.hasOwn(config.backends, config.redis.integrity.backend))
+    throw new ConfigError(file, [`redis.integrity.backend: ${config.redis.integrity.backend} is not one of the backends`]);
+  return config;
+};
 
 /** Reads the listener's PEM files. @throws ConfigError with every one that cannot be read */
 export const readTlsFiles = ({ cert, key, clientCa }: GatewayConfig["tls"]): TlsFiles => {

@@ -12,6 +12,8 @@ import { openAdminServer } from "./http/admin.ts";
 import { createHealth } from "./http/health.ts";
 import { createHandlers } from "./http/routes.ts";
 import { createKmsServer } from "./http/server.ts";
+import { createLonelyBoard } from "./keys/board.ts";
+import { openBoard } from "./keys/open-board.ts";
 import { createKeyRing } from "./keys/ring.ts";
 import { createAdmission } from "./kms/admission.ts";
 import { createKmsService } from "./kms/service.ts";
@@ -54,12 +56,21 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
       createDispatcher({ backend, observe: ({ operation, items }) => metrics.backendCalled(backend.name, operation, items) }),
     ]),
   );
-  const ring = createKeyRing({ backends, clusters: registry.list, refreshMs: config.keys.refresh, canaryMs: config.keys.canary, log });
+
+  const board = config.redis === undefined ? undefined : openBoard(config.redis, backends, log);
+  const ring = createKeyRing({
+    backends,
+    clusters: registry.list,
+    board: board ?? createLonelyBoard(),
+    refreshMs: config.keys.refresh,
+    canaryMs: config.keys.canary,
+    log,
+  });
   const service = createKmsService({ admission: createAdmission({ registry }), ring, dispatchers });
 
   const handlers = createHandlers(service, packageJson.version);
   const server = createKmsServer({ tls, trustDomain: config.trustDomain, handlers, audit, metrics, log });
-  const health = createHealth({ registry, audit, backends: opened });
+  const health = createHealth({ registry, audit, backends: opened, redis: board?.health });
   const admin = await openAdminServer(config.admin.address, config.admin.port, health, metrics);
   const port = await server.listen(config.listen.address, config.listen.port);
   const watch = watchFiles({ files: Object.values(config.tls), log, onChange: () => server.setTls(readTlsFiles(config.tls)) });
@@ -74,6 +85,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
     await server.close();
     await audit.close();
     ring.close();
+    board?.close();
     registry.close();
     health.close();
     await Promise.all(opened.map((backend) => backend.close()));

@@ -12,7 +12,14 @@ import type { RedisServer } from "./redis.ts";
 const root = join(import.meta.dirname, "..", "..");
 export const trustDomain = "lab.claviger.test";
 
-export type Pki = { readonly authority: Ca; readonly ca: string; readonly operatorCert: string; readonly operatorKey: string; node(cluster: string, node: string): Promise<PairFiles>; gateway(name: string): Promise<PairFiles> };
+export type Pki = {
+  readonly authority: Ca;
+  readonly ca: string;
+  readonly operatorCert: string;
+  readonly operatorKey: string;
+  node(cluster: string, node: string): Promise<PairFiles>;
+  gateway(name: string): Promise<PairFiles>;
+};
 
 export const createPki = async (dir: string): Promise<Pki> => {
   const home = join(dir, "pki");
@@ -24,8 +31,10 @@ export const createPki = async (dir: string): Promise<Pki> => {
     ca: cert,
     operatorCert: operator.cert,
     operatorKey: operator.key,
-    node: async (cluster, node) => await writePem({ dir: home, name: `${cluster}.${node}`, pair: await issueNode({ ca: authority, cluster, node }) }),
-    gateway: async (name) => await writePem({ dir: home, name, pair: await issueGateway({ ca: authority, dnsNames: ["localhost"], ips: ["127.0.0.1"] }) }),
+    node: async (cluster, node) =>
+      await writePem({ dir: home, name: `${cluster}.${node}`, pair: await issueNode({ ca: authority, cluster, node }) }),
+    gateway: async (name) =>
+      await writePem({ dir: home, name, pair: await issueGateway({ ca: authority, dnsNames: ["localhost"], ips: ["127.0.0.1"] }) }),
   };
 };
 
@@ -45,7 +54,14 @@ export const writeRegistry = (dir: string, clusters: readonly LabCluster[]): str
   return file;
 };
 
-export type LabGateway = { readonly name: string; readonly url: string; readonly metrics: string; readonly config: string; readonly audit: string; readonly part: Part };
+export type LabGateway = {
+  readonly name: string;
+  readonly url: string;
+  readonly metrics: string;
+  readonly config: string;
+  readonly audit: string;
+  readonly part: Part;
+};
 
 export type GatewayOptions = {
   readonly nursery: Nursery;
@@ -61,12 +77,18 @@ export type GatewayOptions = {
 };
 
 /** The configuration of one gateway, written to a file. `port` 0 takes any. */
-export const writeGatewayConfig = async ({ dir, name, pki, registry, vault, redis, extra }: GatewayOptions, ports = { listen: 0, admin: 0 }): Promise<{ readonly config: string; readonly audit: string }> => {
+export const writeGatewayConfig = async (
+  { dir, name, pki, registry, vault, redis, extra }: GatewayOptions,
+  ports = { listen: 0, admin: 0 },
+): Promise<{ readonly config: string; readonly audit: string }> => {
   const home = join(dir, name);
   mkdirSync(home, { recursive: true, mode: 0o700 });
   const tls = await pki.gateway(name);
   const audit = join(home, "audit.jsonl");
-  const backend = vault === undefined ? { kind: "embedded", file: join(dir, "keys.json") } : { kind: "vault", addresses: [...vault.addresses], auth: { kind: "approle", mount: "approle", ...vault.approle } };
+  const backend =
+    vault === undefined
+      ? { kind: "embedded", file: join(dir, "keys.json") }
+      : { kind: "vault", addresses: [...vault.addresses], auth: { kind: "approle", mount: "approle", ...vault.approle } };
   const settings = {
     listen: { address: "127.0.0.1", port: ports.listen },
     admin: { address: "127.0.0.1", port: ports.admin },
@@ -103,7 +125,14 @@ export const startGateway = async (options: GatewayOptions): Promise<LabGateway>
   return { name: options.name, url: String(ready["listen"]), metrics: `${String(ready["admin"])}/metrics`, config, audit, part };
 };
 
-export type LabShim = { readonly cluster: string; readonly node: string; readonly socket: string; readonly metrics: string; readonly config: string; readonly part: Part };
+export type LabShim = {
+  readonly cluster: string;
+  readonly node: string;
+  readonly socket: string;
+  readonly metrics: string;
+  readonly config: string;
+  readonly part: Part;
+};
 
 export type ShimOptions = {
   readonly nursery: Nursery;

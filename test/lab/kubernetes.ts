@@ -28,13 +28,21 @@ export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> =>
     "--log-level=error",
   ]);
   await until("etcd to answer", part, async () =>
-    (await request(`${url}/health`).then(async (reply) => (await reply.body.text()).includes("true"), () => false)) ? true : undefined,
+    (await request(`${url}/health`).then(
+      async (reply) => (await reply.body.text()).includes("true"),
+      () => false,
+    ))
+      ? true
+      : undefined,
   );
   return {
     url,
     part,
     async get(key) {
-      const reply = await request(`${url}/v3/kv/range`, { method: "POST", body: JSON.stringify({ key: Buffer.from(key).toString("base64") }) });
+      const reply = await request(`${url}/v3/kv/range`, {
+        method: "POST",
+        body: JSON.stringify({ key: Buffer.from(key).toString("base64") }),
+      });
       const { kvs } = (await reply.body.json()) as { kvs?: { value: string }[] };
       return kvs?.[0] === undefined ? undefined : Buffer.from(kvs[0].value, "base64");
     },
@@ -44,7 +52,10 @@ export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> =>
 /** The name of the KMS provider in the lab's EncryptionConfiguration: stands in every stored value. */
 export const providerName = "claviger";
 
-type Secret = { readonly metadata: { readonly name: string; readonly resourceVersion: string }; readonly data: Readonly<Record<string, string>> };
+type Secret = {
+  readonly metadata: { readonly name: string; readonly resourceVersion: string };
+  readonly data: Readonly<Record<string, string>>;
+};
 
 export type ApiServer = {
   readonly server: string;
@@ -84,7 +95,15 @@ export type ApiServerOptions = {
 };
 
 /** Starts one; it is not ready yet when this returns: see waitReady. */
-export const startApiServer = async ({ nursery, dir, name, etcd, socket, kms = "v2", extraArgs = [] }: ApiServerOptions): Promise<ApiServer> => {
+export const startApiServer = async ({
+  nursery,
+  dir,
+  name,
+  etcd,
+  socket,
+  kms = "v2",
+  extraArgs = [],
+}: ApiServerOptions): Promise<ApiServer> => {
   const [port = 0] = await freePorts(1);
   const home = join(dir, name);
   mkdirSync(join(home, "certs"), { recursive: true, mode: 0o700 });
@@ -93,7 +112,11 @@ export const startApiServer = async ({ nursery, dir, name, etcd, socket, kms = "
     return join(home, base);
   };
   const token = randomBytes(16).toString("hex");
-  const keys = generateKeyPairSync("rsa", { modulusLength: 2048, privateKeyEncoding: { type: "pkcs8", format: "pem" }, publicKeyEncoding: { type: "spki", format: "pem" } });
+  const keys = generateKeyPairSync("rsa", {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: "pkcs8", format: "pem" },
+    publicKeyEncoding: { type: "spki", format: "pem" },
+  });
   const saKey = file("sa.key", keys.privateKey);
   const tokenFile = file("token", token);
   const argv = [
@@ -132,13 +155,24 @@ export const startApiServer = async ({ nursery, dir, name, etcd, socket, kms = "
   };
   const expect = async <T>(status: number, method: string, path: string, body?: unknown): Promise<T> => {
     const answer = await call<T>(method, path, body);
-    if (answer.status !== status) throw new Error(`kube-apiserver answered ${answer.status} to ${method} ${path}: ${JSON.stringify(answer.json)}`);
+    if (answer.status !== status)
+      throw new Error(`kube-apiserver answered ${answer.status} to ${method} ${path}: ${JSON.stringify(answer.json)}`);
     return answer.json;
   };
   const secrets = "/api/v1/namespaces/default/secrets";
   const waitReady = async (ms = 60_000): Promise<void> => {
-    await until(`${name} to be ready`, part, async () => ((await call("GET", "/readyz").catch(() => undefined))?.status === 200 ? true : undefined), ms);
-    await until("the default namespace", part, async () => ((await call("GET", "/api/v1/namespaces/default").catch(() => undefined))?.status === 200 ? true : undefined), ms);
+    await until(
+      `${name} to be ready`,
+      part,
+      async () => ((await call("GET", "/readyz").catch(() => undefined))?.status === 200 ? true : undefined),
+      ms,
+    );
+    await until(
+      "the default namespace",
+      part,
+      async () => ((await call("GET", "/api/v1/namespaces/default").catch(() => undefined))?.status === 200 ? true : undefined),
+      ms,
+    );
   };
   return {
     server,

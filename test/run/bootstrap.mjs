@@ -18,7 +18,9 @@ const fail = (text) => {
   process.exit(1);
 };
 
-const wanted = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+const wanted = createHash("sha256")
+  .update(readFileSync(join(root, "package-lock.json")))
+  .digest("hex");
 const isInstalled = () => {
   try {
     return readFileSync(stamp, "utf8") === wanted;

@@ -8,7 +8,7 @@ import { Secret } from "@claviger/proto/secret.ts";
 import { limits } from "@claviger/proto/wire.ts";
 import { createKmsClient } from "@claviger/gateway/src/cli/kms-client.ts";
 import { runCli } from "@claviger/gateway/src/cli/run.ts";
-import { play } from "../demo/scenes.ts";
+import { play as playScenes } from "../demo/scenes.ts";
 import { createSite, type KeyPlace, node, ours, other } from "../demo/site.ts";
 import { createStory } from "../demo/story.ts";
 import { key, mount, prepareVault } from "../demo/vault.ts";
@@ -119,7 +119,7 @@ const run = async (socketOption: string | undefined, signal: AbortSignal, onDeat
 
   const kms = createKmsClient({ socket });
   try {
-    await play({ story, site, kms, gatewayUrl, keyPlace: where, claviger: claviger(site.gatewayConfig), signal });
+    await playScenes({ story, site, kms, gatewayUrl, keyPlace: where, claviger: claviger(site.gatewayConfig), signal });
   } finally {
     kms.close();
   }
@@ -155,14 +155,17 @@ const main = async (): Promise<number> => {
   };
   // The second signal finds the first one's stop under way and changes nothing.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => end(0));
-  const played = run(values.socket, stopping.signal, die).then(
-    (socket) => {
+  const play = async (): Promise<void> => {
+    try {
+      const socket = await run(values.socket, stopping.signal, die);
       process.stdout.write(`\nready unix://${socket}\n`);
       if (values.exit === true) end(0);
       else process.stdout.write("serving until Ctrl-C\n");
-    },
-    (error: unknown) => die(error instanceof Error ? error.message : String(error)),
-  );
+    } catch (error) {
+      die(error instanceof Error ? error.message : String(error));
+    }
+  };
+  const played = play();
   const status = await ended.promise;
   await stop();
   // A run that a signal cut short may have started one more thing meanwhile; it fails soon, with its servers gone.

@@ -50,7 +50,9 @@ else if (values.dir === undefined || (values.backend !== "vault" && values.backe
     onProgress: (text) => say(`  starting ${text} ...`),
   });
   process.stdout.write(`lab ready ${lab.file}\n`);
-  say(`Try: npx claviger check --socket ${lab.shims[0]?.socket ?? ""}\n     npx claviger key status cluster-1 --lab ${lab.file}\nCtrl-C stops everything.`);
+  say(
+    `Try: npx claviger check --socket ${lab.shims[0]?.socket ?? ""}\n     npx claviger key status cluster-1 --lab ${lab.file}\nCtrl-C stops everything.`,
+  );
   await stopped.promise;
   say("  stopping everything ...");
   await lab.stop();

@@ -73,5 +73,11 @@ export interface KeyControl {
   rotate(key: KeyRef, signal: AbortSignal): Promise<number>;
 }
 
+/** What gateways derive shared secrets from and sign with: an HMAC-SHA-256 under one version of a key. Same errors as Backend. */
+export interface Sealer {
+  /** The result, 32 bytes, is the caller's. */
+  hmac(key: KeyRef, version: number, input: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
+}
+
 /** A backend with its life: made by its adapter, closed once by the composition root. */
-export type OpenBackend = Backend & KeyControl & { readonly name: BackendName; close(): Promise<void> };
+export type OpenBackend = Backend & KeyControl & Sealer & { readonly name: BackendName; close(): Promise<void> };

@@ -23,10 +23,13 @@ export const createHealth = ({
   registry,
   audit,
   backends,
+  redis,
 }: {
   readonly registry: RegistryStore;
   readonly audit: AuditLog;
   readonly backends: Iterable<OpenBackend>;
+  /** `ok`, or what is wrong; undefined where there is none. */
+  readonly redis: (() => string) | undefined;
 }): Health => {
   const seen = new Map<string, string>();
   let isDraining = false;
@@ -50,6 +53,7 @@ export const createHealth = ({
       const checks = {
         process: isDraining ? "draining" : "ok",
         registry: registry.problem() === undefined ? "ok" : "the newest edit is not usable; the last good one is in force",
+        ...(redis !== undefined && { redis: redis() }),
         audit: audit.isHealthy() ? "ok" : "no sink takes records",
         ...Object.fromEntries(all.map(({ name }) => [`backend/${name}`, seen.get(name) ?? "not asked yet"])),
       };

@@ -29,7 +29,7 @@ type Payload = {
 };
 
 /**
- * @param secret the HMAC key that all gateways derive through their backend; kept
+ * @param secret the HMAC key that all gateways derive through their backend; undefined while it is not known yet: then every replica works for itself
  * @param now Unix milliseconds
  */
 export const createKeyBoard = ({
@@ -38,20 +38,20 @@ export const createKeyBoard = ({
   now = Date.now,
 }: {
   readonly redis: RedisStore;
-  readonly secret: Uint8Array;
+  readonly secret: () => Uint8Array | undefined;
   readonly now?: () => number;
 }): KeyBoard => {
   const seen = new Map<string, number>();
-  const mac = (name: string, payload: string): Buffer =>
-    createHmac("sha256", secret)
+  const mac = (key: Uint8Array, name: string, payload: string): Buffer =>
+    createHmac("sha256", key)
       .update(lengthPrefixed([name, payload]))
       .digest();
 
-  const open = (name: string, value: string): Payload | undefined => {
+  const open = (key: Uint8Array, name: string, value: string): Payload | undefined => {
     const dot = value.indexOf(".");
     const given = Buffer.from(value.slice(0, Math.max(dot, 0)), "base64url");
     const text = value.slice(dot + 1);
-    const wanted = mac(name, text);
+    const wanted = mac(key, name, text);
     // Behind a good HMAC the text is one that `post` wrote.
     return given.length === wanted.length && timingSafeEqual(given, wanted) ? (JSON.parse(text) as Payload) : undefined;
   };
@@ -66,9 +66,11 @@ export const createKeyBoard = ({
     },
     async read(key, maxAgeMs) {
       const name = `key:${key}`;
+      const own = secret();
+      if (own === undefined) return undefined;
       try {
         const value = await redis.get(name);
-        const payload = value === null ? undefined : open(name, value);
+        const payload = value === null ? undefined : open(own, name, value);
         if (payload === undefined || payload.sequence < (seen.get(key) ?? 0) || Math.abs(now() - payload.sequence) > maxAgeMs)
           return undefined;
         seen.set(key, payload.sequence);
@@ -81,6 +83,8 @@ export const createKeyBoard = ({
     },
     async post(key, { state, failing }, isNews) {
       const name = `key:${key}`;
+      const own = secret();
+      if (own === undefined) return;
       const { latest, minEncryption, minDecryption } = state;
       const sequence = Math.max(now(), (seen.get(key) ?? 0) + 1);
       seen.set(key, sequence);
@@ -94,7 +98,7 @@ export const createKeyBoard = ({
       };
       const text = JSON.stringify(payload);
       try {
-        await redis.set(name, `${mac(name, text).toString("base64url")}.${text}`, 10 * 60_000);
+        await redis.set(name, `${mac(own, name, text).toString("base64url")}.${text}`, 10 * 60_000);
         if (isNews) await redis.publish("news", key);
       } catch {
         // The others will read for themselves.

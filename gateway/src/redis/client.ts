@@ -1,7 +1,8 @@
 // The door to ioredis: standalone, Sentinel or Cluster, with or without TLS. Every call is short and may fail; nobody depends on one. (Design section 6.)
 import { readFileSync } from "node:fs";
-import { z, zInteger, zPath } from "@claviger/proto/config.ts";
-import { Cluster, Redis, type RedisOptions } from "ioredis";
+import { z, zInteger, zName, zPath } from "@claviger/proto/config.ts";
+import { backendName, keyName, mountPath } from "@claviger/proto/names.ts";
+import { Cluster, Redis } from "ioredis";
 import type { Log } from "../log.ts";
 
 const node = z.pipe(
@@ -21,6 +22,14 @@ const common = {
     z.string().check(z.regex(/^[A-Za-z0-9_-]{1,32}$/, { error: "must be 1 to 32 letters, digits, '_' and '-'" })),
     "claviger",
   ),
+  /** The key that reports in Redis are authenticated under: one for the fleet, at a named version. */
+  integrity: z.strictObject({
+    backend: zName(backendName),
+    namespace: z.optional(zName(mountPath)),
+    mount: zName(mountPath),
+    key: zName(keyName),
+    version: zInteger(1, 1_000_000),
+  }),
 };
 
 export const redisSchema = z.discriminatedUnion("kind", [
@@ -54,7 +63,7 @@ export const openRedis = (config: RedisConfig, log: Log): RedisStore => {
           ...(config.tls.ca !== undefined && { ca: readFileSync(config.tls.ca, "utf8") }),
           ...(config.tls.serverName !== undefined && { servername: config.tls.serverName }),
         };
-  const options: RedisOptions = {
+  const options = {
     // A frozen Redis must not hold a request: without commandTimeout every call would hang.
     commandTimeout: 100,
     connectTimeout: 500,
@@ -67,7 +76,7 @@ export const openRedis = (config: RedisConfig, log: Log): RedisStore => {
     ...(tls !== undefined && { tls }),
   };
   const connect = (isSubscriber: boolean): Redis | Cluster => {
-    const own: RedisOptions = isSubscriber
+    const own = isSubscriber
       ? { ...options, enableOfflineQueue: true, maxRetriesPerRequest: null }
       : { ...options, enableAutoPipelining: true };
     switch (config.kind) {

@@ -101,6 +101,7 @@ export const createFakeBackend = (): FakeBackend => {
       await fake.before("rotate");
       return fake.addVersion(Math.max(...fake.state.versions.values()) + 10_000);
     },
+    hmac: (_key, version, input) => Promise.resolve(createHmac("sha256", secret).update(String(version)).update(input).digest()),
     health: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };

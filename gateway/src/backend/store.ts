@@ -1,0 +1,61 @@
+// A small file that several processes change: whole, on the disk before anyone sees it, one writer at a time.
+import { open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { KmsError } from "@claviger/proto/errors.ts";
+
+/** Replaces a file, mode 0600: temporary file, fsync, rename, fsync of the directory. */
+export const writeDurably = async (file: string, text: string): Promise<void> => {
+  const temporary = `${file}.${process.pid}.tmp`;
+  const handle = await open(temporary, "w", 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(temporary, file);
+  const directory = await open(dirname(file), "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+};
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+};
+
+/**
+ * Runs `work` while holding `FILE.lock`, which names its holder; one whose process is gone is taken over.
+ * @throws KmsError backend_unavailable when the lock is not to be had within 3 seconds
+ */
+export const withLock = async <T>(file: string, work: () => Promise<T>): Promise<T> => {
+  const lock = `${file}.lock`;
+  const end = Date.now() + 3000;
+  for (;;) {
+    try {
+      const handle = await open(lock, "wx", 0o600);
+      await handle.writeFile(String(process.pid));
+      await handle.close();
+      break;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      const holder = Number(await readFile(lock, "utf8").catch(() => "0"));
+      if (holder > 0 && !isAlive(holder)) await rm(lock, { force: true });
+      else if (Date.now() > end) throw new KmsError("backend_unavailable", { cause: new Error(`${lock} is held by process ${holder}`) });
+      await sleep(10);
+    }
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(lock, { force: true });
+  }
+};

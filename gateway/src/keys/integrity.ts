@@ -1,0 +1,34 @@
+// The HMAC key of what stands in Redis: derived through the backend at start, by every gateway alike, and never stored. (Design section 6.)
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KeyRef, Sealer } from "../backend/port.ts";
+import type { Log } from "../log.ts";
+
+const constant = Buffer.from("claviger/v1/redis-integrity");
+
+/** Derives in the background, for as long as it takes; gives undefined until then. */
+export const deriveIntegrityKey = (
+  sealer: Sealer,
+  ref: KeyRef,
+  version: number,
+  log: Log,
+): { readonly get: () => Uint8Array | undefined; close(): void } => {
+  let secret: Uint8Array | undefined;
+  let isClosed = false;
+  const derive = async (): Promise<void> => {
+    for (let pauseMs = 250; !isClosed && secret === undefined; pauseMs = Math.min(pauseMs * 2, 10_000)) {
+      try {
+        secret = await sealer.hmac(ref, version, constant, AbortSignal.timeout(5000));
+      } catch (error) {
+        log.warn({ event: "integrity-key-missing", err: error }, "no key for the reports in Redis yet; this replica works for itself");
+        await sleep(pauseMs, undefined, { ref: false });
+      }
+    }
+  };
+  void derive();
+  return {
+    get: () => secret,
+    close() {
+      isClosed = true;
+    },
+  };
+};
