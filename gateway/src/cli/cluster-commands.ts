@@ -108,6 +108,8 @@ export const addClusterCommands = (root: Command, terminal: Terminal): void => {
       if (!options.dryRun) await addRecord(registry, record);
       terminal.out(printRecord(record).trimEnd());
       if (!options.dryRun)
-        terminal.out(`added to ${registry.file}. Next: make its key, and issue a certificate for each node (claviger pki node).`);
+        terminal.out(
+          `added to ${registry.file}. Next: make its key (claviger vault init), and issue a certificate for each node (claviger pki node).`,
+        );
     });
 };

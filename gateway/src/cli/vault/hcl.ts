@@ -16,7 +16,7 @@ const resource = (type: string, name: string, fields: Readonly<Record<string, un
   [
     `resource "${type}" "${id(name)}" {`,
     ...Object.entries(fields).map(([field, of]) => `  ${field} = ${value(of)}`),
-    ...raw.map((line) => `  ${line}`),
+    ...raw.map((line) => (line === "" ? "" : `  ${line}`)),
     "}",
     "",
   ].join("\n");
@@ -40,7 +40,7 @@ const roleHcl = ({
 }): readonly string[] => [
   resource("vault_auth_backend", mount, { type: method, path: mount }),
   ...wanted
-    .filter(({ onlyCreate }) => onlyCreate !== true)
+    .filter(({ configuredBy }) => configuredBy === undefined)
     .map(({ path, body }) => {
       const name = path.split("/").at(-1) ?? "";
       return resource(roleResources[method].type, name, { [roleResources[method].name]: name, ...body }, [

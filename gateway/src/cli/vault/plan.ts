@@ -103,20 +103,19 @@ const alike = (wanted: unknown, found: unknown): boolean => {
   return isDeepStrictEqual(wanted, found);
 };
 
-const roleStep = async ({ vault, update }: PlanInput, { path, body, needs, onlyCreate }: Wanted, authIsNew: boolean): Promise<Step> => {
-  const what = path.endsWith("/config") ? `configuration ${path}` : `role ${path}`;
+const saysNothing = (value: unknown): boolean =>
+  value === undefined || value === null || value === "" || (Array.isArray(value) && value.length === 0);
+
+const roleStep = async ({ vault, update }: PlanInput, { path, body, needs, configuredBy }: Wanted, authIsNew: boolean): Promise<Step> => {
+  const what = configuredBy === undefined ? `role ${path}` : `configuration ${path}`;
   const apply = (): Promise<unknown> => vault.write(path, body);
   const found = authIsNew ? undefined : await vault.read(path);
-  // An auth method that was never configured answers with empty fields.
-  const isEmpty =
-    found === undefined ||
-    (onlyCreate === true && Object.keys(body).every((field) => (found[field] ?? "") === "" || found[field] === false));
-  if (isEmpty)
+  if (found === undefined || configuredBy?.every((field) => saysNothing(found[field])) === true)
     return needs.length > 0
       ? { what, status: "conflict", detail: `to make it, give ${needs.join(" and ")}` }
       : { what, status: "create", apply };
   const differing = Object.entries(body).filter(([field, value]) => !alike(value, found[field]));
-  if (onlyCreate === true || differing.length === 0) return { what, status: "present" };
+  if (configuredBy !== undefined || differing.length === 0) return { what, status: "present" };
   const detail = differing
     .map(([field, value]) => `${field} is ${JSON.stringify(found[field])}, wanted ${JSON.stringify(value)}`)
     .join("; ");

@@ -1,9 +1,10 @@
 // Stands where the gateway stands: with a token under its policy alone, tries what the gateway must be able to do, and looks for
 // anything more that it could do. Nothing is changed by it.
 import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import type { Secret } from "@claviger/proto/secret.ts";
 import { recordIn, type VaultControl, type VaultData, VaultRefusal } from "./control.ts";
-import type { WantedKey } from "./wanted.ts";
+import { hmacPath, mountOf, type WantedKey } from "./wanted.ts";
 
 export type Finding = { readonly path: string; readonly what: string; readonly ok: boolean; readonly detail: string };
 
@@ -24,24 +25,22 @@ const outcome = async (call: () => Promise<unknown>): Promise<"allowed" | number
   }
 };
 
-const atOf = ({ prefix, mount }: WantedKey): string => `${prefix}${mount}`;
-
 /** Encrypts and decrypts as the gateway does: with associated data, under a named version. */
 const roundTrip = async (gateway: VaultControl, key: WantedKey, version: number): Promise<string> => {
   const plaintext = randomBytes(32).toString("base64");
   const associated = Buffer.from("claviger/v1 policy test").toString("base64");
-  const encrypted = await gateway.write(`${atOf(key)}/encrypt/${key.name}`, {
+  const encrypted = await gateway.write(`${mountOf(key)}/encrypt/${key.name}`, {
     plaintext,
     associated_data: associated,
     key_version: version,
   });
   const { ciphertext } = recordIn(encrypted, "data");
-  const decrypted = await gateway.write(`${atOf(key)}/decrypt/${key.name}`, { ciphertext, associated_data: associated });
+  const decrypted = await gateway.write(`${mountOf(key)}/decrypt/${key.name}`, { ciphertext, associated_data: associated });
   return recordIn(decrypted, "data")["plaintext"] === plaintext ? "the same bytes came back" : "other bytes came back";
 };
 
 const neededOf = async (gateway: VaultControl, key: WantedKey): Promise<readonly Finding[]> => {
-  const at = atOf(key);
+  const at = mountOf(key);
   const findings: Finding[] = [];
   const attempt = async (path: string, what: string, run: () => Promise<string>): Promise<void> => {
     try {
@@ -52,6 +51,13 @@ const neededOf = async (gateway: VaultControl, key: WantedKey): Promise<readonly
       findings.push({ path, what, ok: false, detail: `refused (${error.status})` });
     }
   };
+  if (key.use === "integrity") {
+    await attempt(hmacPath(key), "hmac", async () => {
+      await gateway.write(hmacPath(key), { input: Buffer.from("claviger/v1 policy test").toString("base64") });
+      return "an HMAC came back";
+    });
+    return findings;
+  }
   let state: VaultData = {};
   await attempt(`${at}/keys/${key.name}`, "read", async () => {
     state = (await gateway.read(`${at}/keys/${key.name}`)) ?? {};
@@ -72,9 +78,10 @@ const neededOf = async (gateway: VaultControl, key: WantedKey): Promise<readonly
 /** Paths that no gateway needs, though an attacker on one would like them. */
 const forbidden = (keys: readonly WantedKey[], policy: string): readonly string[] => [
   ...keys.flatMap((key) => {
-    const at = atOf(key);
+    const at = mountOf(key);
     return [
       ...(key.encrypts ? [] : [`${at}/encrypt/${key.name}`]),
+      ...(key.use === "integrity" ? [`${at}/decrypt/${key.name}`, `${at}/keys/${key.name}`] : [hmacPath(key)]),
       ...(key.auto ? [] : [`${at}/keys/${key.name}/config`, `${at}/keys/${key.name}/rotate`]),
       `${at}/keys/${key.name}/trim`,
       `${at}/export/encryption-key/${key.name}`,
@@ -85,7 +92,7 @@ const forbidden = (keys: readonly WantedKey[], policy: string): readonly string[
       `${at}/sign/${key.name}`,
     ];
   }),
-  ...[...new Set(keys.map(atOf))].flatMap((at) => [
+  ...[...new Set(keys.map(mountOf))].flatMap((at) => [
     `${at}/keys`,
     `${at}/encrypt/another-key`,
     `${at}/decrypt/another-key`,
@@ -114,6 +121,26 @@ const excess = (capabilities: unknown, allowed: readonly string[]): readonly str
   return capabilities.map(String).filter((capability) => capability !== "deny" && !allowed.includes(capability));
 };
 
+/** What a token may do at some paths, as Vault sees it: asked by the operator, changes nothing. */
+const capabilitiesOf = async (operator: VaultControl, token: Secret, paths: readonly string[]): Promise<VaultData> => {
+  const reply = await token.use((text) => operator.write("sys/capabilities", { token: text, paths }));
+  return { ...reply, ...recordIn(reply, "data") };
+};
+
+const rotateOf = async (operator: VaultControl, token: Secret, keys: readonly WantedKey[]): Promise<readonly Finding[]> => {
+  const paths = keys.filter(({ auto }) => auto).map((key) => `${mountOf(key)}/keys/${key.name}/rotate`);
+  const data = paths.length === 0 ? {} : await capabilitiesOf(operator, token, paths);
+  return paths.map((path) => {
+    const ok = isDeepStrictEqual(data[path], ["update"]);
+    return {
+      path,
+      what: "rotate",
+      ok,
+      detail: ok ? "allowed (not tried: it would make a version)" : `capabilities ${JSON.stringify(data[path])}`,
+    };
+  });
+};
+
 const deniedOf = async (
   gateway: VaultControl,
   operator: VaultControl,
@@ -121,10 +148,9 @@ const deniedOf = async (
   keys: readonly WantedKey[],
   policy: string,
 ): Promise<readonly Finding[]> => {
-  const readable = keys.map((key) => `${atOf(key)}/keys/${key.name}`);
+  const readable = keys.filter(({ use }) => use === "data").map((key) => `${mountOf(key)}/keys/${key.name}`);
   const paths = forbidden(keys, policy);
-  const reply = await token.use((text) => operator.write("sys/capabilities", { token: text, paths: [...paths, ...readable] }));
-  const data = { ...reply, ...recordIn(reply, "data") };
+  const data = await capabilitiesOf(operator, token, [...paths, ...readable]);
   const judge = (path: string, allowed: readonly string[], what: string): Finding => {
     const more = excess(data[path], allowed);
     return { path, what, ok: more.length === 0, detail: more.length === 0 ? "denied" : `may ${more.join(", ")}` };
@@ -134,9 +160,9 @@ const deniedOf = async (
     ...readable.map((path) => judge(path, ["read"], "create, update, delete")),
   ];
   for (const key of keys.filter(({ auto }) => auto)) {
-    const path = `${atOf(key)}/keys/${key.name}/config`;
+    const path = `${mountOf(key)}/keys/${key.name}/config`;
     const { min_decryption_version: minDecryption, deletion_allowed: deletion } =
-      (await gateway.read(`${atOf(key)}/keys/${key.name}`)) ?? {};
+      (await gateway.read(`${mountOf(key)}/keys/${key.name}`)) ?? {};
     // Capabilities say nothing of parameters: these two are tried, with the values that they have.
     for (const body of [{ min_decryption_version: minDecryption }, { deletion_allowed: deletion }]) {
       const result = await outcome(() => gateway.write(path, body));
@@ -171,5 +197,6 @@ export const testPolicy = async ({
   const gateway = openGateway(token);
   const needed: Finding[] = [];
   for (const key of keys) needed.push(...(await neededOf(gateway, key)));
+  needed.push(...(await rotateOf(operator, token, keys)));
   return { needed, denied: await deniedOf(gateway, operator, token, keys, policy) };
 };

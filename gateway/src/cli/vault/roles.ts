@@ -26,8 +26,8 @@ export type Wanted = {
   readonly body: VaultData;
   /** Options that must be given before this can be made, when it is not there yet. */
   readonly needs: readonly string[];
-  /** Only ever made, never changed: it is the whole Vault's, not ours. */
-  readonly onlyCreate?: boolean;
+  /** A login method's own configuration: only ever made, never changed. It is there as soon as one of these fields says something. */
+  readonly configuredBy?: readonly string[];
 };
 
 const tokenFields = ({ policy, tokenTtl, tokenMaxTtl }: RoleOptions): VaultData => ({
@@ -64,7 +64,7 @@ export const wantedRole = (method: RoleMethod, mount: string, options: RoleOptio
             disable_local_ca_jwt: true,
           }),
           needs: missing({ "--kubernetes-host": options.kubernetesHost, "--kubernetes-ca": options.kubernetesCa }),
-          onlyCreate: true,
+          configuredBy: ["kubernetes_host"],
         },
         {
           path: `${base}/role/${options.role}`,
@@ -83,7 +83,7 @@ export const wantedRole = (method: RoleMethod, mount: string, options: RoleOptio
           path: `${base}/config`,
           body: present({ jwks_url: options.jwksUrl }),
           needs: missing({ "--jwks-url": options.jwksUrl }),
-          onlyCreate: true,
+          configuredBy: ["jwks_url", "oidc_discovery_url", "jwt_validation_pubkeys"],
         },
         {
           path: `${base}/role/${options.role}`,

@@ -10,6 +10,8 @@ export type WantedKey = {
   readonly prefix: string;
   readonly mount: string;
   readonly name: string;
+  /** `integrity`: only makes HMACs, under which gateways believe what Redis says. (Design section 6.) */
+  readonly use: "data" | "integrity";
   /** Some cluster encrypts with it; false: it stands under `former` only and may just decrypt. */
   readonly encrypts: boolean;
   /** Some cluster rotates by itself: the gateway promotes, and rotates once more after a restore from a backup. */
@@ -26,8 +28,19 @@ const prefixOf = (ref: KeyRef, login: string | undefined): string => {
   );
 };
 
-/** The keys of one backend, by path. */
-export const wantedKeys = (records: readonly ClusterRecord[], backend: string, login: string | undefined): readonly WantedKey[] => {
+/** The keys of one backend: those of the clusters, and the one that Redis needs. */
+export const wantedKeys = ({
+  records,
+  integrity,
+  backend,
+  login,
+}: {
+  readonly records: readonly ClusterRecord[];
+  readonly integrity?: KeyRef;
+  readonly backend: string;
+  /** The namespace that the gateway logs in to. */
+  readonly login: string | undefined;
+}): readonly WantedKey[] => {
   const found = new Map<string, WantedKey>();
   const add = (cluster: ClusterRecord, ref: KeyRef, encrypts: boolean): void => {
     if (ref.backend !== backend) return;
@@ -38,6 +51,7 @@ export const wantedKeys = (records: readonly ClusterRecord[], backend: string, l
       prefix,
       mount: ref.mount,
       name: ref.key,
+      use: "data",
       encrypts: encrypts || earlier?.encrypts === true,
       auto: (encrypts && cluster.rotation === "auto") || earlier?.auto === true,
       clusters: [...new Set([...(earlier?.clusters ?? []), cluster.name])],
@@ -47,8 +61,21 @@ export const wantedKeys = (records: readonly ClusterRecord[], backend: string, l
     for (const ref of record.keys) add(record, ref, true);
     for (const ref of record.former) add(record, ref, false);
   }
-  return [...found.values()];
+  if (integrity?.backend !== backend) return [...found.values()];
+  const prefix = prefixOf(integrity, login);
+  const path = `${prefix}${integrity.mount}/${integrity.key}`;
+  if (found.has(path)) throw new CliError(`redis.integrity: ${path} is a cluster's key; give it one of its own`);
+  return [
+    ...found.values(),
+    { prefix, mount: integrity.mount, name: integrity.key, use: "integrity", encrypts: false, auto: false, clusters: [] },
+  ];
 };
+
+/** Where a key's mount is, as a path from the login's namespace. */
+export const mountOf = ({ prefix, mount }: WantedKey): string => `${prefix}${mount}`;
+
+/** The one call that an integrity key serves. */
+export const hmacPath = (key: WantedKey): string => `${mountOf(key)}/hmac/${key.name}/sha2-256`;
 
 /** The first line of a policy that this command wrote and may therefore write again. */
 export const policyMark = "# Written by 'claviger vault init'; changes by hand are overwritten.";
@@ -59,21 +86,25 @@ const block = (path: string, capabilities: readonly string[], parameters?: strin
   return `path "${path}" {\n  capabilities = [${list}]\n  allowed_parameters = { "${parameters}" = [] }\n}`;
 };
 
-const keyBlocks = ({ prefix, mount, name, encrypts, auto, clusters }: WantedKey): readonly string[] => [
-  "",
-  `# ${clusters.join(", ")}`,
-  ...(encrypts ? [block(`${prefix}${mount}/encrypt/${name}`, ["update"])] : []),
-  block(`${prefix}${mount}/decrypt/${name}`, ["update"]),
-  block(`${prefix}${mount}/keys/${name}`, ["read"]),
-  ...(auto
-    ? [
-        "# promotes a new version; nothing else of the key's configuration can be changed",
-        block(`${prefix}${mount}/keys/${name}/config`, ["update"], "min_encryption_version"),
-        "# a key that came back older from a backup is rotated before it encrypts again",
-        block(`${prefix}${mount}/keys/${name}/rotate`, ["update"]),
-      ]
-    : []),
-];
+const keyBlocks = (key: WantedKey): readonly string[] => {
+  const [at, { name, encrypts, auto, clusters }] = [mountOf(key), key];
+  if (key.use === "integrity") return ["", "# what gateways tell each other through Redis", block(hmacPath(key), ["update"])];
+  return [
+    "",
+    `# ${clusters.join(", ")}`,
+    ...(encrypts ? [block(`${at}/encrypt/${name}`, ["update"])] : []),
+    block(`${at}/decrypt/${name}`, ["update"]),
+    block(`${at}/keys/${name}`, ["read"]),
+    ...(auto
+      ? [
+          "# promotes a new version; nothing else of the key's configuration can be changed",
+          block(`${at}/keys/${name}/config`, ["update"], "min_encryption_version"),
+          "# a key that came back older from a backup is rotated before it encrypts again",
+          block(`${at}/keys/${name}/rotate`, ["update"]),
+        ]
+      : []),
+  ];
+};
 
 /** The least policy that works, as HCL. Without Vault's default policy: what the gateway needs of that stands here. */
 export const policyText = (keys: readonly WantedKey[]): string =>

@@ -1,0 +1,19 @@
+// The claviger command as a process of its own, as an operator runs it.
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+
+const main = join(import.meta.dirname, "..", "..", "..", "gateway", "src", "cli", "main.ts");
+
+export type CliResult = { readonly status: number | null; readonly out: string; readonly err: string };
+
+/** Runs it with this environment and nothing else of ours: no token or address of whoever runs the tests. */
+export const claviger = async (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> => {
+  const child = spawn(process.execPath, [main, ...args], {
+    env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const closed = new Promise<number | null>((resolve) => child.once("close", resolve));
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { status: await closed, out, err };
+};
