@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
+import { createNursery, type Nursery } from "../../lab/process.ts";
+import { claviger } from "./claviger.ts";
+
+const demo = join(import.meta.dirname, "..", "..", "run", "demo.ts");
+
+describe("the demo", () => {
+  let dir: string;
+  before(() => {
+    dir = mkdtempSync(join(tmpdir(), "claviger-demo-test-"));
+  });
+  after(() => rmSync(dir, { recursive: true, force: true }));
+
+  /** In a temporary directory of its own, so that what it leaves behind can be seen. */
+  const start = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
+    spawn(process.execPath, [demo, ...args], {
+      env: { PATH: process.env["PATH"], HOME: dir, TMPDIR: dir, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  const play = async (env: NodeJS.ProcessEnv = {}): Promise<{ readonly status: unknown; readonly out: string; readonly err: string }> => {
+    const child = start(["--exit"], env);
+    const closed = once(child, "close");
+    const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    const [status] = (await closed) as unknown[];
+    return { status, out, err };
+  };
+
+  const scenes = [
+    /Status +healthz ok, key_id clv1\./,
+    /etcd value +k8s:enc:kms:v2:/,
+    /read database +1 Decrypt/,
+    /key_id changed after \d+ ms/,
+    /refused +HTTP 400, invalid_argument/,
+    /refused +in the TLS handshake/,
+    /PERMISSION_DENIED: claviger: this cluster is suspended/,
+    /healthz ok again/,
+    /records +\d+, of them \d+ not ok/,
+    /ready unix:\/\/.*kms\.sock/,
+  ] as const;
+
+  test("tells the whole story on the embedded backend, ends with 0 and leaves nothing behind", async () => {
+    const { status, out, err } = await play();
+    assert.equal(status, 0, out + err);
+    for (const scene of scenes) assert.match(out, scene);
+    assert.equal(out.includes("\u001b["), false, "colour without a terminal");
+    assert.deepEqual(readdirSync(dir), []);
+  });
+
+  test("serves after ready, where check finds nothing wrong, and SIGTERM ends everything", async () => {
+    const socket = join(dir, "own.sock");
+    const child = start(["--socket", socket]);
+    const closed = once(child, "close");
+    let out = "";
+    for await (const chunk of child.stdout) {
+      out += String(chunk);
+      if (out.includes("ready unix://")) break;
+    }
+    assert.match(out, new RegExp(`ready unix://${socket}\n`));
+    const check = await claviger(["check", "--socket", socket, "--json"]);
+    const report = JSON.parse(check.out) as { ok: boolean; steps: { name: string }[] };
+    assert.deepEqual([check.status, report.ok, report.steps.length], [0, true, 4]);
+    child.kill("SIGTERM");
+    assert.deepEqual(await closed, [0, null]);
+    assert.equal(existsSync(socket), false);
+    assert.deepEqual(readdirSync(dir), []);
+    const gone = await claviger(["check", "--socket", socket]);
+    assert.deepEqual([gone.status, /no socket at/.test(gone.out)], [1, true]);
+  });
+
+  test("a signal in the middle of the play ends everything too", async () => {
+    const child = start([]);
+    const closed = once(child, "close");
+    for await (const chunk of child.stdout) if (String(chunk).includes("gateway")) break;
+    child.kill("SIGINT");
+    const [status] = (await closed) as unknown[];
+    assert.equal(status, 0);
+    assert.deepEqual(readdirSync(dir), []);
+  });
+
+  test("says what is missing when VAULT_ADDR is set without a token, or nobody is there", async () => {
+    const lacking = await play({ VAULT_ADDR: "http://127.0.0.1:9" });
+    assert.deepEqual([lacking.status, /VAULT_TOKEN is not/.test(lacking.err)], [1, true]);
+    const away = await play({ VAULT_ADDR: "http://127.0.0.1:9", VAULT_TOKEN: "x" });
+    assert.deepEqual([away.status, /ECONNREFUSED/.test(away.err)], [1, true]);
+  });
+
+  describe("on a real OpenBao", () => {
+    let nursery: Nursery;
+    let bao: OpenBao;
+    let baoDir: string;
+    before(async () => {
+      baoDir = mkdtempSync(join(tmpdir(), "claviger-demo-bao-"));
+      nursery = createNursery(baoDir);
+      bao = await startOpenBao(nursery, baoDir);
+    });
+    after(async () => {
+      await nursery.stopAll();
+      rmSync(baoDir, { recursive: true, force: true });
+    });
+
+    test("tells the whole story twice, says what it made there, and takes its token back", async () => {
+      const token = readFileSync(bao.tokenFile, "utf8");
+      const first = await play({ VAULT_ADDR: bao.addr, VAULT_TOKEN: token });
+      assert.equal(first.status, 0, first.out + first.err);
+      for (const scene of scenes) assert.match(first.out, scene);
+      assert.match(first.out, /made the Transit mount claviger-demo/);
+      assert.match(first.out, /to remove +vault secrets disable claviger-demo/);
+      assert.ok(!`${first.out}${first.err}`.includes(token));
+      const second = await play({ VAULT_ADDR: bao.addr, VAULT_TOKEN: token });
+      assert.equal(second.status, 0, second.out + second.err);
+      assert.match(second.out, /found the key claviger-demo\/keys\/fleet/);
+      const { data } = await bao.call<{ data: { keys: string[] } }>("LIST", "auth/token/accessors");
+      assert.equal(data.keys.length, 1, "only the root token is left");
+      assert.deepEqual(readdirSync(dir), []);
+    });
+  });
+});

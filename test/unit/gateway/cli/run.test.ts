@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { runCli } from "@claviger/gateway/src/cli/run.ts";
+
+let dir: string;
+let config: string;
+
+const yaml = (backend: string): string => `listen: { address: 127.0.0.1, port: 0 }
+admin: { address: 127.0.0.1, port: 0 }
+tls: { cert: c, key: k, clientCa: a }
+trustDomain: fleet.example
+registry: { kind: file, file: ${JSON.stringify(join(dir, "clusters.yaml"))} }
+backends: { main: ${backend} }
+audit: { sinks: [{ kind: stdout }] }
+`;
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), "claviger-cli-"));
+  config = join(dir, "gateway.yaml");
+});
+after(() => rm(dir, { recursive: true, force: true }));
+beforeEach(async () => {
+  await writeFile(config, yaml(`{ kind: embedded, file: ${JSON.stringify(join(dir, "keys.json"))} }`));
+  await writeFile(
+    join(dir, "clusters.yaml"),
+    "clusters:\n  - name: prod\n    uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA\n    state: active\n    keys: [{ backend: main, mount: transit, key: prod }]\n",
+  );
+});
+
+type Result = { readonly status: number; readonly out: string; readonly err: string };
+
+const run = async (args: readonly string[], env: Record<string, string> = {}): Promise<Result> => {
+  const [out, err]: [string[], string[]] = [[], []];
+  const status = await runCli(args, { out: (line) => out.push(line), err: (line) => err.push(line), env, home: join(dir, "home") });
+  return { status, out: out.join("\n"), err: err.join("\n") };
+};
+
+test("a wrong command line is status 2 with a hint, help and version are 0", async () => {
+  for (const args of [["nonsense"], ["pki", "node"], ["check"], ["check", "--socket", "/x", "--timeout", "soon"]]) {
+    const { status, err } = await run(args);
+    assert.equal(status, 2, args.join(" "));
+    assert.match(err, /--help/);
+  }
+  assert.match((await run(["--help"])).out, /vault.*\n.*help/);
+  assert.deepEqual([(await run(["--version"])).status, (await run(["key", "--help"])).status], [0, 0]);
+});
+
+test("pki makes an authority once, and certificates that say who they are for", async () => {
+  const pki = join(dir, "pki");
+  assert.match((await run(["pki", "node", "--dir", pki, "--cluster", "a", "--node", "b"])).err, /make one with: claviger pki init/);
+  assert.equal((await run(["pki", "init", "--dir", pki, "--trust-domain", "fleet.example"])).status, 0);
+  const twice = await run(["pki", "init", "--dir", pki, "--trust-domain", "fleet.example"]);
+  assert.deepEqual([twice.status, twice.err.includes("exists")], [1, true]);
+  assert.match(
+    (await run(["pki", "node", "--dir", pki, "--cluster", "a", "--node", "b"])).out,
+    /URI:spiffe:\/\/fleet\.example\/cluster\/a\/node\/b/,
+  );
+  assert.match(
+    (await run(["pki", "gateway", "--dir", pki, "--dns", "kms.example", "--ip", "127.0.0.1"])).out,
+    /DNS:kms\.example, IP Address:127\.0\.0\.1/,
+  );
+  assert.match((await run(["pki", "operator", "--dir", pki, "--name", "alice"])).out, /operator\/alice/);
+  assert.equal((await stat(join(pki, "a-b.key"))).mode & 0o777, 0o600);
+  assert.match((await run(["pki", "node", "--dir", pki, "--cluster", "../a", "--node", "b"])).err, /^claviger: a cluster name must be/);
+});
+
+test("cluster lists, suspends, resumes and adds", async () => {
+  const at = ["--config", config];
+  assert.match((await run(["cluster", "list", ...at])).out, /prod +active +auto +main: transit\/prod +01JD/);
+  assert.match((await run(["cluster", "suspend", "prod", ...at])).out, /active → suspended/);
+  assert.match((await run(["cluster", "suspend", "prod", ...at])).out, /already; nothing was changed/);
+  assert.match((await run(["cluster", "decrypt-only", "prod", ...at])).out, /suspended → decrypt-only/);
+  assert.match((await run(["cluster", "resume", "prod"], { CLAVIGER_CONFIG: config })).out, /decrypt-only → active/);
+  const dry = await run(["cluster", "add", "new", "--backend", "main", "--mount", "transit", "--dry-run", ...at]);
+  assert.doesNotMatch(await readFile(join(dir, "clusters.yaml"), "utf8"), /new/);
+  assert.match(dry.out, /- name: new\n {2}uid: [0-7][0-9A-Z]{25}\n/);
+  assert.equal((await run(["cluster", "add", "new", "--backend", "main", "--mount", "transit", ...at])).status, 0);
+  const list = JSON.parse((await run(["cluster", "list", "--json", ...at])).out) as { name: string }[];
+  assert.deepEqual(
+    list.map(({ name }) => name),
+    ["prod", "new"],
+  );
+  assert.match((await run(["cluster", "add", "x", "--backend", "main", "--mount", "../etc", ...at])).err, /--mount must be/);
+});
+
+test("key shows, rotates and promotes on the embedded backend", async () => {
+  const at = ["--config", config];
+  assert.match((await run(["key", "status", "prod", ...at])).out, /no version is promoted yet/);
+  assert.match((await run(["key", "promote", "prod", ...at])).out, /version 1 encrypts from now on/);
+  const first = JSON.parse((await run(["key", "status", "prod", "--json", ...at])).out) as { keyId: string };
+  assert.match(first.keyId, /^clv1\./);
+  assert.match((await run(["key", "rotate", "prod", ...at])).out, /has version 2 now/);
+  assert.match(
+    (await run(["key", "rotate", "prod", "--wait", "--timeout", "1", ...at])).err,
+    /not promoted after 1 s; is a gateway running/,
+  );
+  assert.match((await run(["key", "promote", "prod", ...at])).out, /version 3/);
+  assert.match((await run(["key", "status", "prod", ...at])).out, /3 +\S+ +encrypts/);
+});
+
+test("a fleet that cannot be found or read is one clear line", async () => {
+  assert.match((await run(["cluster", "list"])).err, /give --config FILE .* or --lab FILE/);
+  assert.match((await run(["cluster", "list", "--config", config, "--lab", "x"])).err, /not both/);
+  assert.match(
+    (await run(["cluster", "list", "--config", join(dir, "none.yaml")])).err,
+    /none\.yaml: 1 problem\n.*cannot be read \(ENOENT\)/,
+  );
+  assert.match((await run(["key", "status", "nope", "--config", config])).err, /"nope" is not in the registry/);
+  assert.match((await run(["vault", "init", "--config", config])).err, /no backend of kind vault/);
+});
+
+test("--lab takes the configuration and the token from lab.json", async () => {
+  const lab = join(dir, "lab.json");
+  await writeFile(lab, JSON.stringify({ gateways: [{ url: "https://127.0.0.1:1", config }], shims: [], vault: null }));
+  assert.match((await run(["cluster", "list", "--lab", lab])).out, /prod/);
+  await writeFile(lab, "{}");
+  assert.match((await run(["cluster", "list", "--lab", lab])).err, /gateways/);
+});
+
+test("a Vault token goes to its own Vault only, and is never shown", async () => {
+  await writeFile(config, yaml('{ kind: vault, addresses: ["http://127.0.0.1:9"], auth: { kind: token-file, file: /none } }'));
+  const at = ["--config", config];
+  assert.match((await run(["key", "status", "prod", ...at])).err, /set VAULT_TOKEN, or log in/);
+  const secret = "hvs.canary-token";
+  const elsewhere = await run(["key", "status", "prod", ...at], { VAULT_TOKEN: secret, VAULT_ADDR: "http://127.0.0.1:10" });
+  assert.match(elsewhere.err, /VAULT_ADDR is not an address of backend main/);
+  const away = await run(["key", "status", "prod", ...at], { VAULT_TOKEN: secret, VAULT_ADDR: "http://127.0.0.1:9" });
+  assert.deepEqual([away.status, /cannot be reached/.test(away.err)], [1, true]);
+  assert.doesNotMatch([elsewhere, away].map(({ out, err }) => out + err).join(), /canary/);
+});
