@@ -1,0 +1,108 @@
+// The shim's configuration: file, then environment, then flags, into one frozen object; every problem at once. Nothing secret is in it: keys are file paths.
+import { checkConfig, ConfigError, readYamlFile, z, zDuration, zInteger, zPath } from "@claviger/proto/config.ts";
+import { limits } from "@claviger/proto/wire.ts";
+
+const socketPath = z.string().check(
+  // Node cuts a longer path silently on some releases; '@' would make a file of that name instead of an abstract socket. (Contract facts 10 and 11.)
+  z.refine((path) => Buffer.byteLength(path) <= limits.socketPath, { error: `must be at most ${limits.socketPath} bytes` }),
+  z.refine((path) => path.startsWith("/") && !path.includes("\0"), {
+    error: "must be an absolute path; abstract sockets ('@name') are not offered",
+  }),
+);
+
+const gatewayUrl = z.string().check(
+  z.refine(
+    (text) => {
+      if (!URL.canParse(text)) return false;
+      const { protocol, username, password, pathname, search, hash } = new URL(text);
+      return protocol === "https:" && username === "" && password === "" && pathname === "/" && search === "" && hash === "";
+    },
+    { error: "must be https://HOST:PORT, without a path" },
+  ),
+);
+
+const shimConfig = z.strictObject({
+  socket: z.strictObject({
+    path: socketPath,
+    /** Permission bits, octal. kube-apiserver needs to write to it. */
+    mode: z._default(z.string().check(z.regex(/^0?[0-7]{3}$/, { error: 'must be three octal digits, e.g. "0600" or "0660"' })), "0600"),
+    /** Numeric group of the socket; the shim's own when absent. */
+    group: z.optional(zInteger(0, 4_294_967_294)),
+  }),
+  gateways: z.array(gatewayUrl).check(z.minLength(1, { error: "must list at least one gateway" }), z.maxLength(32)),
+  tls: z.strictObject({ cert: zPath, key: zPath, ca: zPath, serverName: z.optional(z.string()) }),
+  /** /livez, /readyz and /metrics: plain HTTP. */
+  health: z._default(z.strictObject({ address: z._default(z.string(), "127.0.0.1"), port: zInteger(0, 65_535) }), {
+    address: "127.0.0.1",
+    port: 9101,
+  }),
+  outage: z._default(
+    z.strictObject({
+      /** How long Status says ok on the last key_id while no gateway answers. */
+      readyFor: z._default(zDuration("0s", "24h"), 600_000),
+      /** How long after that it says what is wrong, before it becomes an error. */
+      writableFor: z._default(zDuration("0s", "168h"), 3_600_000),
+    }),
+    { readyFor: 600_000, writableFor: 3_600_000 },
+  ),
+  /** Last key_id and since when; default: the socket's path with `.state`. */
+  stateFile: z.optional(zPath),
+  limits: z._default(
+    z.strictObject({
+      /** Calls at once, and connections; more are refused at once. */
+      calls: z._default(zInteger(1, 100_000), 2048),
+      connections: z._default(zInteger(2, 10_000), 64),
+    }),
+    { calls: 2048, connections: 64 },
+  ),
+  log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), { level: "info" }),
+});
+
+export type ShimConfig = z.infer<typeof shimConfig>;
+
+type Override = { readonly path: readonly string[]; readonly isList?: boolean; readonly isNumber?: boolean; readonly help: string };
+
+/** What flags and environment may set: `--socket` is CLAVIGER_SHIM_SOCKET. */
+export const overrides: Readonly<Record<string, Override>> = {
+  socket: { path: ["socket", "path"], help: "socket path for kube-apiserver" },
+  "socket-mode": { path: ["socket", "mode"], help: "permission bits of the socket, octal (0600)" },
+  "socket-group": { path: ["socket", "group"], isNumber: true, help: "numeric group of the socket" },
+  gateway: { path: ["gateways"], isList: true, help: "gateway URLs, separated by commas" },
+  cert: { path: ["tls", "cert"], help: "client certificate, PEM file" },
+  key: { path: ["tls", "key"], help: "its key, PEM file" },
+  ca: { path: ["tls", "ca"], help: "CA of the gateways, PEM file" },
+  "health-address": { path: ["health", "address"], help: "address of /livez, /readyz, /metrics (127.0.0.1)" },
+  "health-port": { path: ["health", "port"], isNumber: true, help: "its port (9101)" },
+  "ready-for": { path: ["outage", "readyFor"], help: "how long Status stays ok without a gateway (10m)" },
+  "writable-for": { path: ["outage", "writableFor"], help: "how long after that writes go on (1h)" },
+  "state-file": { path: ["stateFile"], help: "where the last key_id is kept (SOCKET.state)" },
+  "log-level": { path: ["log", "level"], help: "debug, info, warn or error" },
+};
+
+type Tree = { [name: string]: unknown };
+const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
+
+const withValue = (tree: Tree, [head = "", ...rest]: readonly string[], value: unknown): Tree => {
+  const inner = tree[head];
+  return { ...tree, [head]: rest.length === 0 ? value : withValue(isTree(inner) ? inner : {}, rest, value) };
+};
+
+/**
+ * Reads and merges. The file may be missing when flags and environment say everything.
+ * @throws ConfigError with every problem
+ */
+export const loadShimConfig = (
+  file: string | undefined,
+  flags: Readonly<Record<string, string | undefined>>,
+  env: Readonly<Record<string, string | undefined>>,
+): ShimConfig => {
+  const read = file === undefined ? {} : readYamlFile(file);
+  if (!isTree(read)) throw new ConfigError(file ?? "configuration", ["must be a mapping of settings"]);
+  let tree = read;
+  for (const [name, { path, isList, isNumber }] of Object.entries(overrides)) {
+    const text = flags[name] ?? env[`CLAVIGER_SHIM_${name.toUpperCase().replaceAll("-", "_")}`];
+    if (text === undefined) continue;
+    tree = withValue(tree, path, isList === true ? text.split(",") : isNumber === true ? Number(text) : text);
+  }
+  return checkConfig(file ?? "configuration", tree, shimConfig);
+};

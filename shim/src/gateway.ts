@@ -1,0 +1,107 @@
+// One gateway: a pool of mTLS connections, and how it has done lately. The door to undici. (Design sections 2 and 11.)
+import { isReason, KmsError } from "@claviger/proto/errors.ts";
+import { contentTypes, headers, limits, type Method, methods } from "@claviger/proto/wire.ts";
+import { Pool } from "undici";
+
+/** PEM texts of the shim's certificate and key, and the CA of the gateways. */
+export type ClientTls = { readonly cert: string; readonly key: string; readonly ca: string; readonly serverName: string | undefined };
+
+export type UpstreamReply = {
+  /** Message bytes, the receiver's to wipe. */
+  readonly body: Buffer;
+  readonly epoch: string | undefined;
+  readonly staleSince: string | undefined;
+};
+
+export type UpstreamRequest = {
+  readonly method: Method;
+  readonly body: Uint8Array;
+  /** Unix milliseconds */
+  readonly deadline: number;
+  readonly epoch: string | undefined;
+  readonly signal: AbortSignal;
+};
+
+export type Gateway = {
+  readonly url: string;
+  /** Smoothed time of a good answer, milliseconds. */
+  latency: number;
+  failures: number;
+  /** Unix milliseconds until which it is asked last. */
+  badUntil: number;
+  /** @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us */
+  ask(request: UpstreamRequest): Promise<UpstreamReply>;
+  /** Lets requests under way finish. */
+  close(): Promise<void>;
+};
+
+const text = (value: string | string[] | undefined): string | undefined => (typeof value === "string" ? value : undefined);
+
+const collect = async (body: AsyncIterable<Buffer>): Promise<Buffer> => {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > limits.batchMessage) throw new KmsError("gateway_unavailable", { cause: new Error("a reply that is too large") });
+    chunks.push(chunk);
+  }
+  const all = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
+  return all;
+};
+
+export const createGateway = (url: string, tls: ClientTls): Gateway => {
+  const pool = new Pool(url, {
+    connections: 16,
+    pipelining: 1,
+    allowH2: false,
+    keepAliveTimeout: 60_000,
+    headersTimeout: 30_000,
+    bodyTimeout: 30_000,
+    connect: {
+      cert: tls.cert,
+      key: tls.key,
+      ca: tls.ca,
+      minVersion: "TLSv1.3",
+      timeout: 2000,
+      ...(tls.serverName !== undefined && { servername: tls.serverName }),
+    },
+  });
+  return {
+    url,
+    latency: 5,
+    failures: 0,
+    badUntil: 0,
+    async ask({ method, body, deadline, epoch, signal }) {
+      const reply = await pool
+        .request({
+          method: "POST",
+          path: methods[method],
+          headers: {
+            "content-type": contentTypes.proto,
+            [headers.protocolVersion]: "1",
+            [headers.timeout]: String(Math.max(1, deadline - Date.now())),
+            ...(epoch !== undefined && { [headers.epoch]: epoch }),
+          },
+          body,
+          signal,
+        })
+        .catch((error: unknown) => {
+          // Only what kind of fault it was: undici's errors may hold on to the request.
+          const { code, name } = error as NodeJS.ErrnoException;
+          throw new KmsError("gateway_unavailable", { cause: new Error(code ?? name) });
+        });
+      const bytes = await collect(reply.body).catch((error: unknown) => {
+        throw error instanceof KmsError ? error : new KmsError("gateway_unavailable", { cause: new Error("the reply broke off") });
+      });
+      if (reply.statusCode === 200)
+        return { body: bytes, epoch: text(reply.headers[headers.epoch]), staleSince: text(reply.headers[headers.staleSince]) };
+      const reason = text(reply.headers[headers.reason]);
+      // No reason of ours: some proxy's 502, a foreign server.
+      throw reason !== undefined && isReason(reason)
+        ? new KmsError(reason)
+        : new KmsError("gateway_unavailable", { cause: new Error(`status ${reply.statusCode}`) });
+    },
+    close: () => pool.close(),
+  };
+};

@@ -1,0 +1,109 @@
+// The KMS methods as bytes in, bytes out: checks what kube-apiserver would choke on, passes the very message on. (Design sections 2 and 11; contract sections 1 and 2.)
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { KmsError } from "@claviger/proto/errors.ts";
+import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
+import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
+import { kmsVersionV1, limits, type Method } from "@claviger/proto/wire.ts";
+import type { Decrypts } from "./decrypts.ts";
+import type { StatusKeeper } from "./status.ts";
+import type { Upstream } from "./upstream.ts";
+
+/** Serialized request in, serialized response out, both the caller's to wipe. @param deadline Unix milliseconds @throws KmsError */
+export type KmsMethod = (request: Buffer, deadline: number) => Promise<Uint8Array>;
+export type KmsMethods = Readonly<Record<Exclude<Method, "decryptBatch">, KmsMethod>>;
+
+const malformed = (why: string): KmsError => new KmsError("request_malformed", { cause: new Error(why) });
+const unusable = (why: string): KmsError => new KmsError("gateway_unavailable", { cause: new Error(why) });
+
+const read = <D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> => {
+  try {
+    return fromBinary(schema, bytes);
+  } catch {
+    throw malformed(`bytes that are no ${schema.typeName}`);
+  }
+};
+
+const readReply = <D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> => {
+  try {
+    return fromBinary(schema, bytes);
+  } catch {
+    throw unusable(`a reply that is no ${schema.typeName}`);
+  }
+};
+
+const isSize = (bytes: Uint8Array, max: number): boolean => bytes.length >= 1 && bytes.length <= max;
+
+export const createKmsMethods = ({
+  upstream,
+  decrypts,
+  status,
+  version,
+}: {
+  readonly upstream: Upstream;
+  readonly decrypts: Decrypts;
+  readonly status: StatusKeeper;
+  /** Of this shim, for KMS v1's runtime_version. */
+  readonly version: string;
+}): KmsMethods => ({
+  status: async (request, deadline) => {
+    read(v2.StatusRequestSchema, request);
+    return toBinary(v2.StatusResponseSchema, await status.status(deadline));
+  },
+
+  encrypt: async (request, deadline) => {
+    if (!isSize(read(v2.EncryptRequestSchema, request).plaintext, limits.plaintext))
+      throw malformed("a plaintext of a size that is not served");
+    const { body, epoch } = await upstream.call({ method: "encrypt", body: request, deadline, epoch: status.epoch(), hedge: false });
+    const { ciphertext, keyId, annotations } = readReply(v2.EncryptResponseSchema, body);
+    // kube-apiserver would store an empty ciphertext under KMS v1, and throw the rest away after a write is lost.
+    if (
+      !isSize(ciphertext, limits.ciphertext) ||
+      keyId === "" ||
+      Buffer.byteLength(keyId) > limits.keyId ||
+      Object.keys(annotations).length > 0
+    )
+      throw unusable("an Encrypt reply that kube-apiserver would refuse");
+    status.learn(keyId, epoch);
+    return body;
+  },
+
+  decrypt: async (request, deadline) => {
+    const { ciphertext, keyId, annotations } = read(v2.DecryptRequestSchema, request);
+    if (!isSize(ciphertext, limits.ciphertext)) throw malformed("a ciphertext of a size that Encrypt never returns");
+    if (keyId === "" || Buffer.byteLength(keyId) > limits.keyId) throw malformed("a key_id of a size that Encrypt never returns");
+    if (Object.keys(annotations).length > 0)
+      throw new KmsError("ciphertext_invalid", { cause: new Error("annotations, which Encrypt never returns") });
+    const response = await decrypts.decrypt(request, [ciphertext, Buffer.from(keyId)], deadline);
+    if (readReply(v2.DecryptResponseSchema, response).plaintext.length === 0) throw unusable("an empty plaintext");
+    return response;
+  },
+
+  // Answered here: it says nothing of a key, and kube-apiserver asks it inside the deadline of its first Encrypt.
+  v1Version: (request) => {
+    assertV1(read(v1.VersionRequestSchema, request).version);
+    const message = create(v1.VersionResponseSchema, { version: kmsVersionV1, runtimeName: "claviger", runtimeVersion: version });
+    return Promise.resolve(toBinary(v1.VersionResponseSchema, message));
+  },
+
+  v1Encrypt: async (request, deadline) => {
+    const { version: asked, plain } = read(v1.EncryptRequestSchema, request);
+    assertV1(asked);
+    if (!isSize(plain, limits.plaintext)) throw malformed("a plaintext of a size that is not served");
+    const { body } = await upstream.call({ method: "v1Encrypt", body: request, deadline, epoch: status.epoch(), hedge: false });
+    if (!isSize(readReply(v1.EncryptResponseSchema, body).cipher, limits.v1Cipher)) throw unusable("an Encrypt reply that would lose data");
+    return body;
+  },
+
+  v1Decrypt: async (request, deadline) => {
+    const { version: asked, cipher } = read(v1.DecryptRequestSchema, request);
+    assertV1(asked);
+    if (!isSize(cipher, limits.v1Cipher)) throw malformed("a cipher of a size that Encrypt never returns");
+    const { body } = await upstream.call({ method: "v1Decrypt", body: request, deadline, hedge: true });
+    if (readReply(v1.DecryptResponseSchema, body).plain.length === 0) throw unusable("an empty plaintext");
+    return body;
+  },
+});
+
+const assertV1 = (version: string): void => {
+  if (version !== kmsVersionV1) throw malformed("a KMS v1 version other than v1beta1");
+};

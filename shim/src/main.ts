@@ -1,0 +1,115 @@
+#!/usr/bin/env node
+// claviger-shim: kube-apiserver's KMS plugin. Owns a socket, a client certificate and a list of gateways; holds no key and no Vault credential.
+// The composition root: constructs everything, reads from top to bottom.
+import { parseArgs } from "node:util";
+import { ConfigError } from "@claviger/proto/config.ts";
+import packageJson from "../package.json" with { type: "json" };
+import { loadShimConfig, overrides, type ShimConfig } from "./config.ts";
+import { createDecrypts } from "./decrypts.ts";
+import { openHealthServer } from "./health.ts";
+import { createKmsMethods } from "./kms.ts";
+import { createLog } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import { createKmsServer } from "./server.ts";
+import { claimSocket, SocketError } from "./socket.ts";
+import { createStateFile } from "./state-file.ts";
+import { createStatusKeeper } from "./status.ts";
+import { readCredentials } from "./tls.ts";
+import { createUpstream } from "./upstream.ts";
+import { watchFiles } from "./watch.ts";
+
+const usage = `claviger-shim --config FILE
+
+The KMS plugin of a kube-apiserver: serves KMS v2 and v1beta1 on a unix socket from remote gateways.
+
+  --config FILE        configuration (YAML); see infra/shim/shim.yaml for every setting
+  --takeover           replace a shim that is serving the socket, without a gap; stop that one afterwards
+  --check              read and check the configuration, then exit
+  --version, --help
+
+Each of these overrides the file, and so does its environment variable (--socket is CLAVIGER_SHIM_SOCKET):
+${Object.entries(overrides)
+  .map(([name, { help }]) => `  --${`${name} VALUE`.padEnd(24)} ${help}`)
+  .join("\n")}
+`;
+
+/** kubelet and systemd give 30 seconds; a call under way has at most 30 itself. */
+const drainMs = 20_000;
+
+const run = async (load: () => ShimConfig, configFile: string | undefined, takeover: boolean): Promise<void> => {
+  const config = load();
+  const credentials = readCredentials(config.tls);
+  const log = createLog(config.log.level);
+  const metrics = createMetrics();
+  const upstream = createUpstream(config.gateways, credentials.tls, metrics);
+  const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log);
+  const { readyFor: readyForMs, writableFor: writableForMs } = config.outage;
+  const status = createStatusKeeper({ upstream, stateFile, readyForMs, writableForMs, log });
+  metrics.observeOutage(status.outage);
+  const kms = createKmsMethods({ upstream, decrypts: createDecrypts(upstream, metrics), status, version: packageJson.version });
+  const server = createKmsServer({ kms, metrics, log, maxCalls: config.limits.calls, maxConnections: config.limits.connections });
+
+  const { path, mode, group } = config.socket;
+  const setUmask = (mask: number): number => process.umask(mask);
+  const socket = await claimSocket(server.socketServer, { path, mode: Number.parseInt(mode, 8), group, takeover, setUmask });
+  const health = await openHealthServer(config.health.address, config.health.port, status, metrics).catch((error: unknown) => {
+    socket.release();
+    throw error;
+  });
+
+  const reload = (): void => {
+    const next = load();
+    upstream.configure(next.gateways, readCredentials(next.tls).tls);
+  };
+  const { cert, key, ca } = config.tls;
+  const files = [cert, key, ca, ...(configFile === undefined ? [] : [configFile])];
+  const watch = watchFiles({ files, onChange: reload, log });
+
+  let isStopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (isStopping) return;
+    isStopping = true;
+    log.info({ event: "draining", signal }, "finishing what is under way");
+    watch.close();
+    socket.release();
+    await server.drain(drainMs);
+    await upstream.close();
+    await health.close();
+    log.info({ event: "stopped" }, "stopped");
+    process.exit(0);
+  };
+  process.on("SIGTERM", (signal) => void stop(signal));
+  process.on("SIGINT", (signal) => void stop(signal));
+  const host = config.health.address.includes(":") ? `[${config.health.address}]` : config.health.address;
+  log.info({ event: "ready", socket: path, health: `http://${host}:${health.port}`, version: packageJson.version }, "ready");
+  // The first Status is asked for now: kube-apiserver's first one then finds warm connections.
+  status.status(Date.now() + 3000).catch(() => {});
+};
+
+const { values } = parseArgs({
+  options: {
+    config: { type: "string" },
+    takeover: { type: "boolean" },
+    check: { type: "boolean" },
+    version: { type: "boolean" },
+    help: { type: "boolean" },
+    ...Object.fromEntries(Object.keys(overrides).map((name) => [name, { type: "string" as const }])),
+  },
+});
+
+if (values.help === true) process.stdout.write(usage);
+else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
+else {
+  const flags = Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+  const load = (): ShimConfig => loadShimConfig(values.config, flags, process.env);
+  try {
+    if (values.check === true) readCredentials(load().tls);
+    else await run(load, values.config, values.takeover === true);
+  } catch (error) {
+    const isExpected =
+      error instanceof ConfigError || error instanceof SocketError || (error as NodeJS.ErrnoException).syscall !== undefined;
+    if (!isExpected) throw error;
+    process.stderr.write(`claviger-shim: ${(error as Error).message}\n`);
+    process.exitCode = 2;
+  }
+}

@@ -1,0 +1,72 @@
+// What the shim counts. Names and labels are here and nowhere else; label values come from closed sets. The door to OpenTelemetry's metrics.
+import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
+import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
+
+const names = {
+  calls: "claviger_shim_call_duration",
+  inFlight: "claviger_shim_calls_in_flight",
+  upstream: "claviger_shim_upstream_requests",
+  coalesced: "claviger_shim_decrypts_coalesced",
+  retries: "claviger_shim_retries",
+  phase: "claviger_shim_outage_phase",
+  sinceGood: "claviger_shim_seconds_since_good_status",
+} as const;
+
+/** How an outage stands: 0 none, 1 ready on the last key_id, 2 healthz names the cause, 3 an error. */
+export type OutagePhase = 0 | 1 | 2 | 3;
+
+export interface Metrics {
+  started(): void;
+  /** @param result `ok` or a reason of the error table */
+  finished(method: string, result: string, milliseconds: number): void;
+  upstreamAsked(method: string, result: string): void;
+  coalesced(): void;
+  retried(): void;
+  /** Asked for at each scrape. */
+  observeOutage(read: () => { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined }): void;
+  render(): Promise<string>;
+}
+
+const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+
+export const createMetrics = (): Metrics => {
+  const exporter = new PrometheusExporter({ preventServerStart: true });
+  const views = [
+    {
+      instrumentName: names.calls,
+      aggregation: { type: AggregationType.EXPLICIT_BUCKET_HISTOGRAM, options: { boundaries: secondsBuckets } },
+    } as const,
+  ];
+  const meter = new MeterProvider({ readers: [exporter], views }).getMeter("claviger-shim");
+  const calls = meter.createHistogram(names.calls, { unit: "s", description: "KMS calls of kube-apiserver by method and result" });
+  const inFlight = meter.createUpDownCounter(names.inFlight, { description: "KMS calls that have not been answered yet" });
+  const upstream = meter.createCounter(names.upstream, { description: "Requests to gateways by method and result" });
+  const coalesced = meter.createCounter(names.coalesced, { description: "Decrypts that shared another one's request" });
+  const retries = meter.createCounter(names.retries, { description: "Second and further tries, hedges included" });
+  const phase = meter.createObservableGauge(names.phase, {
+    description: "0 none, 1 ready on the last key_id, 2 healthz names the cause, 3 error",
+  });
+  const sinceGood = meter.createObservableGauge(names.sinceGood, { description: "Age of the last good Status" });
+  const serializer = new PrometheusSerializer();
+  return {
+    started: () => inFlight.add(1),
+    finished(method, result, milliseconds) {
+      inFlight.add(-1);
+      calls.record(milliseconds / 1000, { method, result });
+    },
+    upstreamAsked: (method, result) => upstream.add(1, { method, result }),
+    coalesced: () => coalesced.add(1),
+    retried: () => retries.add(1),
+    observeOutage(read) {
+      phase.addCallback((result) => result.observe(read().phase));
+      sinceGood.addCallback((result) => {
+        const { secondsSinceGood } = read();
+        if (secondsSinceGood !== undefined) result.observe(secondsSinceGood);
+      });
+    },
+    async render() {
+      const { resourceMetrics } = await exporter.collect();
+      return serializer.serialize(resourceMetrics);
+    },
+  };
+};

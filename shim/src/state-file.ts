@@ -1,0 +1,71 @@
+// What a shim must know after a restart to go on riding out an outage: the last key_id, its epoch, and since when. Nothing in it is secret. (Design section 11.)
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { z, zInteger } from "@claviger/proto/config.ts";
+import { parseEpoch } from "@claviger/proto/epoch.ts";
+import { limits } from "@claviger/proto/wire.ts";
+import type { Log } from "./log.ts";
+
+const stored = z.strictObject({
+  format: z.literal("claviger-shim-1"),
+  /** Whose key_id this is, as the shim's certificate names it: another cluster's is not ours to show. */
+  identity: z.string(),
+  keyId: z.string().check(z.minLength(1), z.maxLength(limits.keyId)),
+  epoch: z.optional(z.string().check(z.refine((text) => parseEpoch(text) !== undefined, { error: "must be an epoch" }))),
+  goodAt: zInteger(0, Number.MAX_SAFE_INTEGER),
+});
+
+/** The last good Status. */
+export type LastGood = {
+  readonly keyId: string;
+  readonly epoch: string | undefined;
+  /** Unix milliseconds: when a gateway with a fresh view of its key last said so. */
+  readonly goodAt: number;
+};
+
+export interface StateFile {
+  /** Undefined when there is none, or it is not usable, or of another cluster. */
+  load(): LastGood | undefined;
+  /** Writes whole, mode 0600. A file that cannot be written is logged and does no other harm. */
+  save(last: LastGood): void;
+}
+
+export const createStateFile = (file: string, identity: string, log: Log): StateFile => {
+  let isFailing = false;
+  return {
+    load() {
+      let text: string;
+      try {
+        text = readFileSync(file, "utf8");
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT")
+          log.error({ event: "state-unreadable", file, err: error }, "the state file cannot be read");
+        return undefined;
+      }
+      try {
+        const result = z.safeParse(stored, JSON.parse(text));
+        if (!result.success) throw new Error("of another form");
+        const { identity: owner, keyId, epoch, goodAt } = result.data;
+        if (owner === identity && goodAt <= Date.now() + 60_000) return { keyId, epoch, goodAt };
+        log.warn({ event: "state-ignored", file }, "the state file is another cluster's or from the future; starting without it");
+      } catch {
+        log.error({ event: "state-damaged", file }, "the state file is damaged; starting without it");
+      }
+      return undefined;
+    },
+    save({ keyId, epoch, goodAt }) {
+      try {
+        const text = JSON.stringify({ format: "claviger-shim-1", identity, keyId, epoch, goodAt });
+        writeFileSync(`${file}.tmp`, `${text}\n`, { mode: 0o600 });
+        renameSync(`${file}.tmp`, file);
+        isFailing = false;
+      } catch (error) {
+        if (!isFailing)
+          log.error(
+            { event: "state-unwritable", file, err: error },
+            "the state file cannot be written; a restart during an outage would begin without a key_id",
+          );
+        isFailing = true;
+      }
+    },
+  };
+};

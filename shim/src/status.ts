@@ -1,0 +1,143 @@
+// Status, and the ride-out: with no gateway to ask, the last good key_id in three phases. It opens nothing: no DEK is unwrapped without a gateway. (Design section 11.)
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { compareEpochs, parseEpoch } from "@claviger/proto/epoch.ts";
+import { KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
+import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
+import { kmsVersion, limits } from "@claviger/proto/wire.ts";
+import type { Log } from "./log.ts";
+import type { OutagePhase } from "./metrics.ts";
+import type { LastGood, StateFile } from "./state-file.ts";
+import type { Upstream } from "./upstream.ts";
+
+export interface StatusKeeper {
+  /** What kube-apiserver is told now. @throws KmsError on a refusal, and in the third phase */
+  status(deadline: number): Promise<StatusResponse>;
+  /** The highest epoch seen, to send along; undefined before the first. */
+  epoch(): string | undefined;
+  /** Takes what an Encrypt's reply said. @throws KmsError gateway_behind when that is older than what was seen */
+  learn(keyId: string, epoch: string | undefined): void;
+  outage(): { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined };
+}
+
+/** A gateway answers Status from memory; one that has not within this time is away. */
+const askMs = 900;
+/** goodAt moves on with every Status; on the disk it may lag by this much. */
+const saveEveryMs = 10_000;
+
+export const createStatusKeeper = ({
+  upstream,
+  stateFile,
+  readyForMs,
+  writableForMs,
+  log,
+  now = Date.now,
+}: {
+  readonly upstream: Upstream;
+  readonly stateFile: StateFile;
+  readonly readyForMs: number;
+  readonly writableForMs: number;
+  readonly log: Log;
+  readonly now?: () => number;
+}): StatusKeeper => {
+  let last: LastGood | undefined = stateFile.load();
+  let savedAt = last?.goodAt ?? 0;
+  let phase: OutagePhase = 0;
+  let flight: Promise<StatusResponse> | undefined;
+
+  const isBehind = (text: string | undefined): boolean => {
+    const [seen, given] = [parseEpoch(last?.epoch), parseEpoch(text)];
+    return seen !== undefined && (given === undefined || compareEpochs(given, seen) < 0);
+  };
+
+  const remember = (next: LastGood): void => {
+    const isNews = last?.keyId !== next.keyId || last.epoch !== next.epoch;
+    if (last !== undefined && last.keyId !== next.keyId)
+      log.info({ event: "key-changed", keyId: next.keyId, from: last.keyId }, "the cluster has a new key_id");
+    last = next;
+    if (!isNews && now() - savedAt < saveEveryMs) return;
+    savedAt = now();
+    stateFile.save(next);
+  };
+
+  const enter = (next: OutagePhase, why: string): void => {
+    if (next === phase) return;
+    const since = last === undefined ? undefined : new Date(last.goodAt).toISOString();
+    if (next === 0) log.info({ event: "outage-over", phase: next }, "a gateway answers with a fresh key again");
+    else log.warn({ event: "outage-phase", phase: next, since, why }, "no fresh word about the key: riding out on the last key_id");
+    phase = next;
+  };
+
+  // T is the last moment of which we know that the key was good.
+  const rideOut = (keyId: string, since: number, error: KmsError): StatusResponse => {
+    const age = now() - since;
+    if (age < readyForMs) {
+      enter(1, error.reason);
+      return create(StatusResponseSchema, { version: kmsVersion, healthz: "ok", keyId });
+    }
+    if (age < readyForMs + writableForMs) {
+      enter(2, error.reason);
+      return create(StatusResponseSchema, { version: kmsVersion, healthz: `${error.message} (since ${Math.round(age / 1000)} s)`, keyId });
+    }
+    enter(3, error.reason);
+    throw error;
+  };
+
+  const ask = async (deadline: number): Promise<StatusResponse> => {
+    try {
+      const until = Math.min(deadline, now() + askMs);
+      const { body, epoch, staleSince } = await upstream.call({
+        method: "status",
+        body: Buffer.alloc(0),
+        deadline: until,
+        epoch: last?.epoch,
+        hedge: true,
+      });
+      if (isBehind(epoch)) throw new KmsError("gateway_behind");
+      const response = readStatus(body);
+      const since = Number(staleSince);
+      if (staleSince !== undefined && Number.isSafeInteger(since)) {
+        remember({ keyId: response.keyId, epoch, goodAt: Math.min(since, now()) });
+        return rideOut(response.keyId, since, new KmsError("backend_unavailable"));
+      }
+      remember({ keyId: response.keyId, epoch, goodAt: now() });
+      enter(0, "");
+      return response;
+    } catch (thrown) {
+      const error = toKmsError(thrown);
+      if (last === undefined || rowOf(error.reason).kind !== "outage") throw error;
+      return rideOut(last.keyId, last.goodAt, error);
+    }
+  };
+
+  return {
+    status(deadline) {
+      flight ??= ask(deadline).finally(() => {
+        flight = undefined;
+      });
+      return flight;
+    },
+    epoch: () => last?.epoch,
+    learn(keyId, epoch) {
+      if (isBehind(epoch)) throw new KmsError("gateway_behind");
+      if (last === undefined || keyId !== last.keyId) remember({ keyId, epoch, goodAt: now() });
+    },
+    outage: () => ({ phase, secondsSinceGood: last === undefined ? undefined : (now() - last.goodAt) / 1000 }),
+  };
+};
+
+// What a gateway says goes to kube-apiserver only if it would be accepted there. (Contract section 1.2.)
+const readStatus = (body: Buffer): StatusResponse => {
+  let response: StatusResponse;
+  try {
+    response = fromBinary(StatusResponseSchema, body);
+  } catch {
+    throw new KmsError("gateway_unavailable", { cause: new Error("a Status that does not parse") });
+  }
+  const { version, healthz, keyId } = response;
+  if (version !== kmsVersion || keyId === "" || Buffer.byteLength(keyId) > limits.keyId)
+    throw new KmsError("gateway_unavailable", { cause: new Error("a Status that kube-apiserver would refuse") });
+  // One line, at most 256 bytes: it stands in /readyz and in logs.
+  return healthz === "ok"
+    ? response
+    : create(StatusResponseSchema, { version, keyId, healthz: healthz.replaceAll(/[^\x20-\x7e]/g, " ").slice(0, 256) || "not ok" });
+};
