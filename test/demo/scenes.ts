@@ -161,13 +161,21 @@ const suspend = async (stage: Stage, stored: Uint8Array): Promise<void> => {
   await readAfterRestart(stage, "database", stored);
 };
 
+type AuditRecord = Readonly<Partial<Record<"time" | "cluster" | "node" | "serial" | "method" | "outcome" | "reason", string>>>;
+
 const auditTrail = async ({ story, site }: Stage): Promise<void> => {
   story.step("All of it is in the audit log: one record per request, refusals included");
-  const lines = (await readFile(site.audit, "utf8")).trimEnd().split("\n");
-  const refused = lines.filter((line) => (JSON.parse(line) as { readonly outcome?: string }).outcome !== "ok");
-  assert(lines.length > 0 && refused.length > 0, "an audit log without records");
-  story.fact("records", `${lines.length}, of them ${refused.length} not ok, in ${site.audit}`);
-  story.fact("one of them", refused.find((line) => line.includes(other)) ?? refused[0] ?? "");
+  const records = (await readFile(site.audit, "utf8"))
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as AuditRecord);
+  const refused = records.filter(({ outcome }) => outcome !== "ok");
+  assert(records.length > 0 && refused.length > 0, "an audit log without records");
+  story.fact("records", `${records.length}, of them ${refused.length} not ok, in ${site.audit}`);
+  const theft = refused.find(({ cluster }) => cluster === other);
+  assert(theft !== undefined, `no record of what ${other} tried`);
+  const { time, cluster, node, method, outcome, reason, serial } = theft ?? {};
+  story.fact("one of them", JSON.stringify({ time, cluster, node, serial, method, outcome, reason }).replaceAll(",", ", "));
 };
 
 /** Plays all scenes. */

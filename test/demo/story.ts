@@ -14,6 +14,18 @@ export type Story = {
 };
 
 const nameWidth = 15;
+const lineWidth = 120;
+
+/** Breaks at spaces; a word that is longer than a line (a path, a key_id) stays whole, to be copied. */
+const wrap = (text: string, width: number): readonly string[] => {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+};
 
 export const createStory = (out: NodeJS.WritableStream & { readonly isTTY?: boolean }): Story => {
   let count = 0;
@@ -26,8 +38,13 @@ export const createStory = (out: NodeJS.WritableStream & { readonly isTTY?: bool
       count += 1;
       write(`\n${style("cyan", String(count).padStart(2))}  ${style("bold", title)}`);
     },
-    fact: (name, value) => write(`    ${style("dim", name.padEnd(nameWidth))} ${value}`),
-    say: (text) => write(`    ${text}`),
+    fact: (name, value) => {
+      for (const [i, line] of wrap(value, lineWidth - nameWidth - 5).entries())
+        write(`    ${style("dim", (i === 0 ? name : "").padEnd(nameWidth))} ${line}`);
+    },
+    say: (text) => {
+      for (const line of wrap(text, lineWidth - 4)) write(`    ${line}`);
+    },
     command: (line) => write(`    ${style("dim", "$")} ${line}`),
   };
 };

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Secret } from "@claviger/proto/secret.ts";
 import { limits } from "@claviger/proto/wire.ts";
@@ -31,7 +32,7 @@ const repository = (path: string): string => fileURLToPath(new URL(`../../${path
 
 const env = (name: string): string | undefined => (process.env[name] === "" ? undefined : process.env[name]);
 
-/** Undone in reverse order. */
+/** Undone in reverse order; each may be done twice. */
 const undo: (() => Promise<unknown>)[] = [];
 
 const openKey = async (): Promise<{
@@ -101,6 +102,7 @@ const run = async (socketOption: string | undefined, signal: AbortSignal, onDeat
     script: string,
     config: string,
   ): Promise<{ readonly part: Part; readonly ready: Readonly<Record<string, unknown>> }> => {
+    signal.throwIfAborted();
     // Neither process gets the user's Vault token: the gateway has one of its own, the shim has none.
     const part = nursery.start(name, [process.execPath, repository(script), "--config", config], { VAULT_TOKEN: undefined });
     const ready = await readyLine(part);
@@ -132,8 +134,10 @@ const run = async (socketOption: string | undefined, signal: AbortSignal, onDeat
   return socket;
 };
 
+const patienceMs = 5000;
+
 const stop = async (): Promise<void> => {
-  for (const step of undo.splice(0).toReversed()) await step().catch((error: unknown) => story.say(`while stopping: ${String(error)}`));
+  for (const step of undo.toReversed()) await step().catch((error: unknown) => story.say(`while stopping: ${String(error)}`));
 };
 
 const main = async (): Promise<number> => {
@@ -155,6 +159,8 @@ const main = async (): Promise<number> => {
   };
   // The second signal finds the first one's stop under way and changes nothing.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => end(0));
+  // Nobody reads on (`npm run demo | head`): as good as a signal.
+  process.stdout.on("error", () => end(1));
   const play = async (): Promise<void> => {
     try {
       const socket = await run(values.socket, stopping.signal, die);
@@ -167,8 +173,9 @@ const main = async (): Promise<number> => {
   };
   const played = play();
   const status = await ended.promise;
+  // A play that a signal cuts short comes to its end first, so that nothing is started behind our back; if it hangs, it ends with its servers.
+  await Promise.race([played, sleep(patienceMs, undefined, { ref: false })]);
   await stop();
-  // A run that a signal cut short may have started one more thing meanwhile; it fails soon, with its servers gone.
   await played;
   await stop();
   return status;

@@ -33,6 +33,18 @@ describe("the demo", () => {
     return { status, out, err };
   };
 
+  /** Resolves when it has printed that; goes on reading. */
+  const reading = (child: ReturnType<typeof start>, wanted: string): Promise<void> => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let out = "";
+    child.stdout.on("data", (chunk) => {
+      out += String(chunk);
+      if (out.includes(wanted)) resolve();
+    });
+    child.once("close", () => reject(new Error(`it ended first:\n${out}`)));
+    return promise;
+  };
+
   const scenes = [
     /Status +healthz ok, key_id clv1\./,
     /etcd value +k8s:enc:kms:v2:/,
@@ -58,12 +70,7 @@ describe("the demo", () => {
     const socket = join(dir, "own.sock");
     const child = start(["--socket", socket]);
     const closed = once(child, "close");
-    let out = "";
-    for await (const chunk of child.stdout) {
-      out += String(chunk);
-      if (out.includes("ready unix://")) break;
-    }
-    assert.match(out, new RegExp(`ready unix://${socket}\n`));
+    await reading(child, `ready unix://${socket}\n`);
     const check = await claviger(["check", "--socket", socket, "--json"]);
     const report = JSON.parse(check.out) as { ok: boolean; steps: { name: string }[] };
     assert.deepEqual([check.status, report.ok, report.steps.length], [0, true, 4]);
@@ -78,10 +85,18 @@ describe("the demo", () => {
   test("a signal in the middle of the play ends everything too", async () => {
     const child = start([]);
     const closed = once(child, "close");
-    for await (const chunk of child.stdout) if (String(chunk).includes("gateway")) break;
+    await reading(child, "gateway");
     child.kill("SIGINT");
-    const [status] = (await closed) as unknown[];
-    assert.equal(status, 0);
+    assert.deepEqual(await closed, [0, null]);
+    assert.deepEqual(readdirSync(dir), []);
+  });
+
+  test("a reader that goes away ends everything as well", async () => {
+    const child = start([]);
+    const closed = once(child, "exit");
+    await reading(child, "gateway");
+    child.stdout.destroy();
+    await closed;
     assert.deepEqual(readdirSync(dir), []);
   });
 

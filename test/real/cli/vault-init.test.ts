@@ -188,6 +188,25 @@ describe("claviger vault init on a real OpenBao", () => {
       }
     });
 
+  test("reaches a key in a namespace below the login's, and the gateway's token does too", async () => {
+    await bao.call("POST", "sys/namespaces/team", {});
+    await bao.call("POST", "team/sys/namespaces/below", {});
+    const { config, registry } = site("namespaces", auths.approle, "transit-n");
+    const settings = JSON.parse(readFileSync(config, "utf8")) as { backends: { main: object } };
+    writeFileSync(config, JSON.stringify({ ...settings, backends: { main: { ...settings.backends.main, namespace: "team" } } }));
+    writeFileSync(
+      registry,
+      readFileSync(registry, "utf8").replace("mount: transit-n, key: two", "namespace: team/below, mount: transit-n, key: two"),
+    );
+    const first = await run(config);
+    assert.equal(first.status, 0, first.out + first.err);
+    assert.match(first.out, /ok {4}below\/transit-n\/encrypt\|decrypt\/two/);
+    assert.match(first.out, / denied {2}below\/transit-n\/export/);
+    assert.equal((await bao.call<{ data: { type: string } }>("GET", "team/below/transit-n/keys/two")).data.type, "aes256-gcm96");
+    const second = await run(config);
+    assert.match(second.out, /Nothing was changed/);
+  });
+
   test("refuses a token that may not do it, and shows no token", async () => {
     const { config } = site("weak", auths.approle, "transit-w");
     const { auth } = await bao.call<{ auth: { client_token: string } }>("POST", "auth/token/create", { policies: ["default"] });
