@@ -1,0 +1,199 @@
+// The manifests, as a real kube-apiserver takes them: a server-side dry run of each set, and Pod Security's own words about each pod.
+// ServiceMonitor and Knative Service have no published schema here: minimal stand-in CRDs accept any spec, so those two are checked for
+// kind, name and namespace only.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { promisify } from "node:util";
+import { readYamlFile } from "@claviger/proto/config.ts";
+import { type ApiServer, readToken, startApiServer, startEtcd } from "../../lab/kubernetes.ts";
+import { createNursery, until } from "../../lab/process.ts";
+import { findPart } from "../../parts/find.ts";
+
+const infra = join(import.meta.dirname, "..", "..", "..", "infra");
+const crd = (group: string, version: string, kind: string, plural: string): object => ({
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: `${plural}.${group}` },
+  spec: {
+    group,
+    scope: "Namespaced",
+    names: { kind, plural, singular: kind.toLowerCase() },
+    versions: [
+      {
+        name: version,
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
+      },
+    ],
+  },
+});
+const namespace = (name: string, labels: Record<string, string> = {}): object => ({
+  apiVersion: "v1",
+  kind: "Namespace",
+  metadata: { name, labels },
+});
+
+suite("The manifests", () => {
+  const dir = mkdtempSync(join(tmpdir(), "claviger-infra-"));
+  const nursery = createNursery(dir);
+  let api: ApiServer;
+
+  const kubectl = async (...args: readonly string[]): Promise<string> => {
+    const { stdout, stderr } = await promisify(execFile)(
+      findPart("kubectl"),
+      [
+        `--server=${api.server}`,
+        `--token=${readToken(api.tokenFile)}`,
+        "--insecure-skip-tls-verify",
+        `--cache-dir=${join(dir, "cache")}`,
+        ...args,
+      ],
+      { env: { HOME: dir, PATH: "" } },
+    );
+    return args.includes("--dry-run=client") ? stdout : stdout + stderr;
+  };
+  const dryRun = (...args: readonly string[]): Promise<string> => kubectl("apply", "--server-side", "--dry-run=server", ...args);
+  const create = async (path: string, body: object): Promise<void> => {
+    const { status, json } = await api.call("POST", path, body);
+    assert.equal(status, 201, JSON.stringify(json));
+  };
+  /** What the restricted profile says against a pod: nothing when it is admitted. */
+  const objections = async (spec: unknown): Promise<readonly string[]> => {
+    const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "pod" }, spec };
+    const { status, json } = await api.call<{ message: string }>("POST", "/api/v1/namespaces/strict/pods?dryRun=All", pod);
+    if (status === 201) return [];
+    assert.equal(status, 403, JSON.stringify(json));
+    const said = json.message.split('violates PodSecurity "restricted:latest": ')[1];
+    assert.ok(said !== undefined, json.message);
+    // `host namespaces (hostNetwork=true), restricted volume types (volumes "a", "b" use …)`
+    return [...said.matchAll(/([a-zA-Z][\w ]*?) \((?:[^()]|\([^()]*\))*\)/g)].map(([, what]) => what ?? "").toSorted();
+  };
+
+  before(async () => {
+    const etcd = await startEtcd(nursery, dir);
+    // No shim here: an empty flag takes the encryption away again.
+    api = await startApiServer({
+      nursery,
+      dir,
+      name: "apiserver",
+      etcd,
+      socket: join(dir, "none.sock"),
+      extraArgs: ["--encryption-provider-config="],
+    });
+    await api.waitReady();
+    const crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    await create(crds, crd("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"));
+    await create(crds, crd("serving.knative.dev", "v1", "Service", "services"));
+    for (const name of ["claviger-gateway", "claviger-system"]) await create("/api/v1/namespaces", namespace(name));
+    await create("/api/v1/namespaces", namespace("strict", { "pod-security.kubernetes.io/enforce": "restricted" }));
+    for (const group of ["monitoring.coreos.com", "serving.knative.dev"])
+      await until(`${group} to be served`, api.part(), async () =>
+        (await api.call("GET", `/apis/${group}/v1`)).status === 200 ? true : undefined,
+      );
+    await until("system-node-critical", api.part(), async () =>
+      (await api.call("GET", "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical")).status === 200 ? true : undefined,
+    );
+  });
+  after(async () => {
+    await api.close();
+    await nursery.stopAll();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  for (const { set, kinds } of [
+    {
+      set: "gateway",
+      kinds: [
+        "configmap",
+        "deployment",
+        "horizontalpodautoscaler",
+        "namespace",
+        "networkpolicy",
+        "poddisruptionbudget",
+        "service",
+        "servicemonitor",
+      ],
+    },
+    {
+      set: "vault-agent",
+      kinds: [
+        "configmap",
+        "deployment",
+        "horizontalpodautoscaler",
+        "namespace",
+        "networkpolicy",
+        "poddisruptionbudget",
+        "service",
+        "servicemonitor",
+      ],
+    },
+    { set: "shim", kinds: ["daemonset", "namespace"] },
+    { set: "knative", kinds: ["configmap", "deployment", "secret", "service"] },
+  ])
+    test(`infra/${set} passes a server-side dry run, kind by kind`, async () => {
+      const said = await dryRun("-k", join(infra, set));
+      const seen = [...said.matchAll(/^([a-z]+)[./]\S* serverside-applied/gm)].map(([, kind]) => kind);
+      assert.deepEqual([...new Set(seen)].toSorted(), kinds, said);
+    });
+
+  test("the static pod passes a server-side dry run", async () => {
+    assert.match(await dryRun("-f", join(infra, "shim", "static-pod.yaml")), /pod\/claviger-shim serverside-applied/);
+  });
+
+  const exceptions = ["host namespaces", "probe or lifecycle host", "restricted volume types"];
+  test("the shim's pods break exactly the rules of the restricted profile that their files explain", async () => {
+    const daemonSet = readYamlFile(join(infra, "shim", "daemonset.yaml")) as { spec: { template: { spec: unknown } } };
+    const staticPod = readYamlFile(join(infra, "shim", "static-pod.yaml")) as { spec: unknown };
+    assert.deepEqual(await objections(daemonSet.spec.template.spec), exceptions);
+    assert.deepEqual(await objections(staticPod.spec), exceptions);
+  });
+
+  test("gateway, Vault Agent and Envoy meet the restricted profile without an exception", async () => {
+    for (const set of ["gateway", "vault-agent", "knative"]) {
+      const rendered = JSON.parse(await kubectl("apply", "--dry-run=client", "-o", "json", "-k", join(infra, set))) as {
+        items: { kind: string; apiVersion: string; spec: { template: { spec: unknown } } }[];
+      };
+      const workloads = rendered.items.filter(
+        ({ kind, apiVersion }) => kind === "Deployment" || apiVersion.startsWith("serving.knative.dev"),
+      );
+      assert.ok(workloads.length > 0, set);
+      for (const { spec } of workloads) {
+        const { timeoutSeconds: _, ...pod } = spec.template.spec as Record<string, unknown>;
+        assert.deepEqual(await objections(pod), [], set);
+      }
+    }
+  });
+
+  test("the EncryptionConfiguration is one that kube-apiserver accepts, with the plugin first", async () => {
+    const file = join(dir, "encryption.yaml");
+    const original = readYamlFile(join(infra, "shim", "encryption-configuration.yaml")) as { resources: { providers: object[] }[] };
+    assert.deepEqual(Object.keys(original.resources[0]?.providers[0] ?? {}), ["kms"]);
+    writeFileSync(file, JSON.stringify(original));
+    const etcd = await startEtcd(nursery, mkdtempSync(join(dir, "second-")));
+    const second = await startApiServer({
+      nursery,
+      dir,
+      name: "encrypting",
+      etcd,
+      socket: "/unused",
+      extraArgs: [`--encryption-provider-config=${file}`],
+    });
+    // No shim answers on the file's socket, so the provider's own check is the proof that it was loaded.
+    const health = await until(
+      "its provider's health check",
+      second.part(),
+      async () => {
+        const reply = await second.call("GET", "/readyz/kms-providers").catch(() => undefined);
+        return reply?.status === 500 ? String(reply.json) : undefined;
+      },
+      60_000,
+    );
+    assert.match(health, /kms-providers|run.claviger.kms\.sock/);
+    await second.close();
+  });
+});
