@@ -158,7 +158,7 @@ contract("vault", async () => {
   assert.ok(files !== undefined);
   const config = {
     kind: "vault",
-    addresses: ["http://127.0.0.1:1", bao.addr],
+    addresses: ["http://127.0.0.1:1", bao.addr] as string[],
     auth: { kind: "approle", mount: mountPath.parse("approle"), wrapped: false, ...files },
   } as const;
   const backend = await openBackend({ name: "main", config, log: silent });
@@ -181,7 +181,7 @@ test("the gateway's token may do what it needs and nothing more", async () => {
     assert.ok(files !== undefined);
     const config = {
       kind: "vault",
-      addresses: [vault.addr],
+      addresses: [vault.addr] as string[],
       auth: { kind: "approle", mount: mountPath.parse("approle"), wrapped: false, ...files },
     } as const;
     const backend = await openBackend({ name: "main", config, log: silent });

@@ -1,0 +1,64 @@
+// How test runs look: a line per test as it ends, what failed at the end, and numbers for the closing line.
+import { relative } from "node:path";
+import { run } from "node:test";
+import { inspect } from "node:util";
+
+export type Count = { readonly passed: number; readonly failed: number };
+
+type Failure = { readonly name: string; readonly file: string; readonly error: unknown };
+
+const causeOf = (error: unknown): unknown => (error instanceof Error && error.cause !== undefined ? error.cause : error);
+
+/**
+ * Runs test files with node:test, each in a process of its own.
+ * @param concurrency how many files at once
+ * @param timeoutMs for one file
+ */
+export const runFiles = async (
+  files: readonly string[],
+  { concurrency, timeoutMs, root }: { readonly concurrency: number; readonly timeoutMs: number; readonly root: string },
+): Promise<Count> => {
+  let passed = 0;
+  const failures: Failure[] = [];
+  const began = Date.now();
+  const say = (text: string): void => {
+    process.stdout.write(`${text}\n`);
+  };
+  let lastLine = Date.now();
+  const tick = setInterval(() => {
+    if (Date.now() - lastLine > 14_000) say(`  ... ${Math.round((Date.now() - began) / 1000)} s`);
+  }, 15_000);
+  const stream = run({ files: [...files], concurrency, timeout: timeoutMs, forceExit: false });
+  const finish = (
+    event: {
+      readonly name: string;
+      readonly file?: string;
+      readonly details: { readonly duration_ms: number; readonly type?: string | undefined; readonly error?: unknown };
+      readonly skip?: string | boolean;
+      readonly todo?: string | boolean;
+    },
+    isPass: boolean,
+  ): void => {
+    const file = event.file === undefined ? "" : relative(root, event.file);
+    // A suite stands for its tests, and so does a file: neither is counted beside them, unless it failed by itself.
+    const isGroup =
+      event.details.type === "suite" ||
+      files.some((one) => one === event.name || relative(root, one) === event.name || one.endsWith(event.name));
+    if (isGroup && (isPass || /subtests? failed/.test(String(causeOf(event.details.error))))) return;
+    // Nothing may be skipped in silence: a test that did not run has not passed.
+    const isSkipped = event.skip !== undefined || event.todo !== undefined;
+    const ok = isPass && !isSkipped;
+    lastLine = Date.now();
+    say(`${ok ? "  ok  " : "FAILED"} ${event.name} (${Math.round(event.details.duration_ms)} ms)`);
+    if (ok) passed += 1;
+    else failures.push({ name: event.name, file, error: isSkipped ? new Error("skipped") : event.details.error });
+  };
+  for await (const { type, data } of stream) {
+    if (type === "test:pass") finish(data, true);
+    else if (type === "test:fail") finish(data, false);
+    else if (type === "test:stderr" || type === "test:stdout") process.stderr.write(data.message);
+  }
+  clearInterval(tick);
+  for (const { name, file, error } of failures) say(`\nFAILED ${file}: ${name}\n${inspect(causeOf(error), { depth: 6 })}`);
+  return { passed, failed: failures.length };
+};

@@ -1,0 +1,59 @@
+// `npm test`: everything that CI runs. `npm test -- PATTERN ...` runs the test files whose path contains one. `npm run test:full`: full durations.
+import { spawn } from "node:child_process";
+import { parseArgs } from "node:util";
+import { installParts } from "../parts/install.ts";
+import { root, testFiles } from "./files.ts";
+import { type Count, runFiles } from "./reporter.ts";
+
+const steps = ["check:types", "check:lint", "check:format", "check:generated"] as const;
+
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+/** One script of package.json; its output is shown when it fails. */
+const runStep = (script: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const child = spawn("npm", ["run", "--silent", script], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    const output: Buffer[] = [];
+    child.stdout.on("data", (chunk: Buffer) => output.push(chunk));
+    child.stderr.on("data", (chunk: Buffer) => output.push(chunk));
+    child.once("close", (code) => {
+      say(`${code === 0 ? "  ok  " : "FAILED"} npm run ${script}`);
+      if (code !== 0) say(Buffer.concat(output).toString());
+      resolve(code === 0);
+    });
+  });
+
+const { values, positionals } = parseArgs({ options: { full: { type: "boolean", default: false } }, allowPositionals: true });
+if (values.full) process.env["CLAVIGER_TEST_FULL"] = "1";
+const began = Date.now();
+const counts: Count[] = [];
+const count = (passed: boolean): void => {
+  counts.push({ passed: passed ? 1 : 0, failed: passed ? 0 : 1 });
+};
+
+// Only what the chosen tests need: the unit tests need no real part.
+const unit = testFiles("unit", positionals);
+const real = testFiles("real", positionals);
+if (positionals.length === 0) for (const step of steps) count(await runStep(step));
+say(`\nUnit tests (${unit.length} files)`);
+counts.push(await runFiles(unit, { concurrency: 2, timeoutMs: 120_000, root }));
+if (real.length > 0) {
+  try {
+    await installParts();
+    say(`\nTests with the real parts (${real.length} files)`);
+    counts.push(await runFiles(real, { concurrency: 1, timeoutMs: values.full ? 3_600_000 : 600_000, root }));
+  } catch (error) {
+    say(`FAILED the real parts: ${error instanceof Error ? error.message : String(error)}`);
+    count(false);
+  }
+}
+
+const passed = counts.reduce((sum, one) => sum + one.passed, 0);
+const failed = counts.reduce((sum, one) => sum + one.failed, 0);
+say(
+  `\n${Math.round((Date.now() - began) / 1000)} s. ${failed > 0 ? "See above for what failed; 'npm test -- PATTERN' runs single files." : passed === 0 ? "No test matched." : "Next: 'npm run demo' shows the main job."}`,
+);
+say(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 && passed > 0 ? 0 : 1);
