@@ -62,7 +62,10 @@ const install = async () => {
   const status = await new Promise((resolve) => {
     // Not `npm ci`: that one wants other platforms' optional packages in the lock file too, and not every registry has them.
     // Versions and checksums are those of the lock file all the same, and it is not written.
-    const npm = spawn("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+    const npm = spawn("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"], {
+      cwd: root,
+      stdio: ["ignore", "ignore", "inherit"],
+    });
     npm.once("error", () => fail("npm cannot be run: install Node.js together with npm, then try again."));
     npm.once("close", resolve);
   });
