@@ -66,7 +66,7 @@ suite("The bundles and images", () => {
     for (const image of Object.values(programs)) {
       const warm = instruction(image, "RUN");
       assert.deepEqual(warm, [...instruction(image, "ENTRYPOINT"), "--help"]);
-      await promisify(execFile)("chroot", [tree(image), ...warm], { env: { NODE_COMPILE_CACHE: "/app/cache" } });
+      await promisify(execFile)("chroot", [tree(image), ...warm], { env: { ...process.env, NODE_COMPILE_CACHE: "/app/cache" } });
       assert.ok(readdirSync(join(tree(image), "app", "cache"), { recursive: true }).length > 1, image);
     }
   });

@@ -138,7 +138,11 @@ suite("The manifests", () => {
     test(`infra/${set} passes a server-side dry run, kind by kind`, async () => {
       const said = await dryRun("-k", join(infra, set));
       const seen = [...said.matchAll(/^([a-z]+)[./]\S* serverside-applied/gm)].map(([, kind]) => kind);
-      assert.deepEqual([...new Set(seen)].toSorted(), kinds, said);
+      assert.deepEqual(
+        [...new Set(seen)].toSorted((a, b) => (a ?? "").localeCompare(b ?? "")),
+        kinds,
+        said,
+      );
     });
 
   test("the static pod passes a server-side dry run", async () => {
@@ -193,7 +197,7 @@ suite("The manifests", () => {
       },
       60_000,
     );
-    assert.match(health, /kms-providers|run.claviger.kms\.sock/);
+    assert.match(health, /\/run\/claviger\/kms\.sock/);
     await second.close();
   });
 });
