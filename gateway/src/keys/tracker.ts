@@ -111,7 +111,8 @@ export const createKeyTracker = ({ backend, ref, isAuto, board, refreshMs, canar
         case "promote":
           if (decision.lost)
             log.error({ event: "key-lost", ...name }, "the promoted version is gone from the backend; a newer one takes over");
-          if (step === 0 && promoted !== undefined && !decision.lost && !(await board.claim(`promote:${id}`, callMs))) return state;
+          if (step === 0 && promoted !== undefined && !decision.lost && !(await board.claim(`promote:${id}:${decision.version}`, callMs)))
+            return state;
           try {
             await promote(decision.version);
           } catch (error) {

@@ -1,51 +1,65 @@
 // Keeps one Vault token good for ever: renews it at two thirds of its life, logs in again before it ends and after a 403, never gives up.
 // One flight at a time; while a token is being replaced, requests go on with the one that still works. (Design section 8.)
 import { stat } from "node:fs/promises";
-import { toKmsError } from "@claviger/proto/errors.ts";
+import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
 import type { Secret } from "@claviger/proto/secret.ts";
 import type { Log } from "../../log.ts";
 import type { AuthConfig } from "../config.ts";
+import { orEnd } from "../ended.ts";
 import type { VaultClient } from "./client.ts";
-import { type Lease, logIn, renew } from "./login.ts";
+import { createLogin, isKnownToken, type Lease, renew } from "./login.ts";
 
 export interface TokenKeeper {
-  /** The token to use now; waits for the first login only. @throws KmsError why there is none */
+  /** The token to use now; waits only while there is none. @throws KmsError why there is none */
   current(signal: AbortSignal): Promise<Secret>;
-  /** Says that Vault refused this token: logs in again, once for all who say so, and resolves with the new one. Rejects when that fails. */
+  /**
+   * Says that Vault refused this token: logs in again, once for all who say so, and resolves with the new one.
+   * @throws KmsError when that fails; backend_denied when a new token was tried lately and the refused one is still known to Vault
+   */
   replace(refused: Secret, signal: AbortSignal): Promise<Secret>;
   close(): void;
 }
 
 const loginMs = 5000;
 const firstPauseMs = 100;
-const lastPauseMs = 5000;
+const lastPauseMs = 3000;
+/** Callers that find no token share the last failure for this long before one of them asks Vault again. */
+const failureMs = 500;
+/** A missing right is not cured by a new token: how long to wait with the next one, doubling. */
+const firstReplaceMs = 1000;
+const lastReplaceMs = 30_000;
 const tokenFileLookMs = 500;
 
-const credentialFile = (auth: AuthConfig): string | undefined =>
-  auth.kind === "token-file" || auth.kind === "token" ? auth.file : undefined;
+const markOf = async (file: string): Promise<string> =>
+  await stat(file).then(
+    ({ ino, size, mtimeMs }) => `${ino} ${size} ${mtimeMs}`,
+    () => "",
+  );
 
 /** @param clientOf a client of the login's namespace with that token, or none */
 export const keepToken = ({
   auth,
   clientOf,
   log,
+  now = Date.now,
 }: {
   readonly auth: AuthConfig;
   readonly clientOf: (token?: Secret) => VaultClient;
   readonly log: Log;
+  readonly now?: () => number;
 }): TokenKeeper => {
-  let lease: Lease | undefined;
+  const logIn = createLogin(auth, clientOf);
+  const tokenFile = auth.kind === "token-file" || auth.kind === "token" ? auth.file : undefined;
+  let lease: (Lease & { readonly endsAt: number }) | undefined;
   let flight: Promise<Secret> | undefined;
+  let failure: { readonly error: KmsError; readonly at: number } | undefined;
   let timer: NodeJS.Timeout | undefined;
   let pauseMs = firstPauseMs;
+  let replaceMs = firstReplaceMs;
+  let replacedAt = Number.NEGATIVE_INFINITY;
+  let lookup: Promise<boolean> | undefined;
   let isClosed = false;
   let fileMark = "";
-
-  const markOf = async (file: string): Promise<string> =>
-    await stat(file).then(
-      ({ ino, size, mtimeMs }) => `${ino} ${size} ${mtimeMs}`,
-      () => "",
-    );
 
   const schedule = (ms: number, work: () => void): void => {
     clearTimeout(timer);
@@ -53,28 +67,37 @@ export const keepToken = ({
   };
 
   const take = (next: Lease): Secret => {
-    lease = next;
+    lease = { ...next, endsAt: next.ttlMs > 0 ? now() + next.ttlMs : Number.POSITIVE_INFINITY };
+    failure = undefined;
     pauseMs = firstPauseMs;
-    if (next.ttlMs > 0) {
-      // Two thirds, and not all replicas in the same second. A token that can only be renewed into its max TTL comes back with less each time.
-      const wait = next.ttlMs * (2 / 3) * (0.9 + Math.random() * 0.1);
-      const granted = next.ttlMs;
-      schedule(wait, () => void (next.isRenewable ? renewNow(granted) : again()));
-    }
+    // Two thirds, and not all replicas in the same second.
+    const wait = next.ttlMs * (2 / 3) * (0.9 + Math.random() * 0.1);
+    if (next.ttlMs > 0) schedule(wait, () => void (next.isRenewable ? renewNow(next.ttlMs) : again()));
+    else clearTimeout(timer);
     return next.token;
   };
 
   const logInNow = (): Promise<Secret> => {
     flight ??= (async () => {
-      const file = credentialFile(auth);
-      if (file !== undefined) fileMark = await markOf(file);
-      const next = await logIn(auth, clientOf, AbortSignal.timeout(loginMs));
-      log.info({ event: "vault-login", kind: auth.kind, ttlSeconds: next.ttlMs / 1000 }, "logged in to Vault");
-      return take(next);
+      if (tokenFile !== undefined) fileMark = await markOf(tokenFile);
+      try {
+        const next = await logIn(AbortSignal.timeout(loginMs));
+        log.info({ event: "vault-login", kind: auth.kind, ttlSeconds: next.ttlMs / 1000 }, "logged in to Vault");
+        return take(next);
+      } catch (error) {
+        failure = { error: toKmsError(error), at: now() };
+        throw failure.error;
+      }
     })().finally(() => {
       flight = undefined;
     });
     return flight;
+  };
+
+  // For callers: no more logins than Vault can bear, however many ask.
+  const logInForCaller = async (): Promise<Secret> => {
+    if (flight === undefined && failure !== undefined && now() - failure.at < failureMs) throw failure.error;
+    return await logInNow();
   };
 
   // Logs in until it works; the old token stays in use meanwhile.
@@ -89,53 +112,64 @@ export const keepToken = ({
   };
 
   const renewNow = async (granted: number): Promise<void> => {
-    if (lease === undefined) return;
+    const old = lease;
+    if (old === undefined || flight !== undefined) return;
     try {
-      const next = await renew(clientOf(lease.token), AbortSignal.timeout(loginMs));
+      const next = await renew(clientOf(old.token), AbortSignal.timeout(loginMs));
+      // A login that came in between made a better one.
+      if (lease !== old) return;
       // Close to its max TTL Vault grants less and less: time for a new token, while this one still works. A static one has no successor.
       if (next.ttlMs < granted * 0.6 && auth.kind !== "token") await again();
-      else take(next);
+      else take({ ...next, token: old.token });
     } catch (error) {
       log.warn({ event: "vault-renew-failed", err: error }, "the token could not be renewed; logging in again");
-      await again();
+      if (lease === old) await again();
     }
   };
 
-  const look =
-    credentialFile(auth) === undefined
-      ? undefined
-      : setInterval(() => {
-          void (async () => {
-            const file = credentialFile(auth);
-            const mark = file === undefined ? "" : await markOf(file);
-            if (mark !== "" && mark !== fileMark && flight === undefined) await again();
-          })();
-        }, tokenFileLookMs).unref();
+  // A token that Vault still knows lacks a right; one that it does not know was revoked, and is replaced at once.
+  const isKnown = (token: Secret): Promise<boolean> => {
+    lookup ??= isKnownToken(clientOf(token), AbortSignal.timeout(loginMs)).finally(() => {
+      lookup = undefined;
+    });
+    return lookup;
+  };
+
+  const replaceNow = async (refused: Secret): Promise<Secret> => {
+    const age = now() - replacedAt;
+    if (flight === undefined && age < replaceMs) {
+      if (age < firstReplaceMs || (await isKnown(refused)))
+        throw new KmsError("backend_denied", { cause: new Error("a new token did not help lately") });
+      if (lease !== undefined && lease.token !== refused) return lease.token;
+    }
+    if (flight === undefined) {
+      replaceMs = age > 2 * lastReplaceMs ? firstReplaceMs : Math.min(replaceMs * 2, lastReplaceMs);
+      replacedAt = now();
+    }
+    return await logInForCaller();
+  };
+
+  const look = async (): Promise<void> => {
+    const mark = tokenFile === undefined || flight !== undefined ? "" : await markOf(tokenFile);
+    if (mark !== "" && mark !== fileMark && flight === undefined) await again();
+  };
+  const looking = tokenFile === undefined ? undefined : setInterval(() => void look(), tokenFileLookMs).unref();
 
   void again();
 
-  const orAbort = async <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> =>
-    await Promise.race([
-      promise,
-      new Promise<never>((_, reject) => {
-        if (signal.aborted) reject(toKmsError(signal.reason));
-        signal.addEventListener("abort", () => reject(toKmsError(signal.reason)), { once: true });
-      }),
-    ]);
-
   return {
     async current(signal) {
-      if (lease !== undefined) return lease.token;
-      return await orAbort(logInNow(), signal);
+      if (lease !== undefined && now() < lease.endsAt) return lease.token;
+      return await orEnd(logInForCaller(), signal);
     },
     async replace(refused, signal) {
       if (lease !== undefined && lease.token !== refused) return lease.token;
-      return await orAbort(logInNow(), signal);
+      return await orEnd(replaceNow(refused), signal);
     },
     close() {
       isClosed = true;
       clearTimeout(timer);
-      clearInterval(look);
+      clearInterval(looking);
     },
   };
 };
