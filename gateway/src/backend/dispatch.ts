@@ -2,7 +2,9 @@
 // No timer gathers anything: an idle dispatcher adds no delay, a storm costs the backend a fraction of the requests.
 import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
 import type { ClusterName } from "@claviger/proto/names.ts";
+import { wipe } from "@claviger/proto/secret.ts";
 import { refId } from "../keyid.ts";
+import { endOf } from "./ended.ts";
 import type { Backend, KeyRef, Outcome, UnwrapItem, Unwrapped, WrapItem, Wrapped } from "./port.ts";
 
 /** One item in, one result out. Rejects with the item's KmsError, `overloaded` when the cluster's queue is full, or what its signal was aborted with. */
@@ -27,6 +29,7 @@ const callMs = 10_000;
 type Waiting<I, O> = {
   readonly item: I;
   readonly signal: AbortSignal;
+  /** Both may come after the caller has left; the result of a caller who left is wiped. */
   readonly resolve: (value: O) => void;
   readonly reject: (error: KmsError) => void;
 };
@@ -37,6 +40,7 @@ type Call<I, O> = (key: KeyRef, items: readonly I[], signal: AbortSignal) => Pro
 const createLane = <I, O>(
   key: KeyRef,
   call: Call<I, O>,
+  discard: (late: O) => void,
   { maxInFlight, maxBatch, maxQueued }: { readonly maxInFlight: number; readonly maxBatch: number; readonly maxQueued: number },
 ) => {
   const queues = new Map<ClusterName, Waiting<I, O>[]>();
@@ -103,7 +107,9 @@ const createLane = <I, O>(
   };
 
   const pump = (): void => {
-    while (waiting > 0 && (inFlight === 0 || (waiting >= maxBatch && inFlight < maxInFlight))) start();
+    // A second call beside the first only for a full batch: fewer, fuller calls.
+    const mayStart = (): boolean => waiting > 0 && (inFlight === 0 || (waiting >= maxBatch && inFlight < maxInFlight));
+    while (mayStart()) start();
     if (waiting === 0 || inFlight >= maxInFlight) return;
     relief ??= setTimeout(() => {
       relief = undefined;
@@ -115,23 +121,32 @@ const createLane = <I, O>(
   return {
     add: (cluster: ClusterName, item: I, signal: AbortSignal): Promise<O> =>
       new Promise<O>((resolve, reject) => {
-        if (signal.aborted) return reject(toKmsError(signal.reason));
-        const queue = queues.get(cluster) ?? [];
+        if (signal.aborted) return reject(endOf(signal));
+        let queue = queues.get(cluster) ?? [];
+        if (queue.length >= maxQueued) {
+          // Those who left make room.
+          const live = queue.filter((other) => !other.signal.aborted);
+          waiting -= queue.length - live.length;
+          queue = live;
+          queues.set(cluster, queue);
+        }
         if (queue.length >= maxQueued) return reject(new KmsError("overloaded", { cause: new Error("the cluster's queue is full") }));
-        const onAbort = (): void => {
-          reject(toKmsError(signal.reason));
+        let hasLeft = false;
+        const leave = (): void => {
+          hasLeft = true;
+          reject(endOf(signal));
         };
-        signal.addEventListener("abort", onAbort, { once: true });
-        const done = (): void => signal.removeEventListener("abort", onAbort);
+        signal.addEventListener("abort", leave, { once: true });
         queue.push({
           item,
           signal,
           resolve: (value) => {
-            done();
-            resolve(value);
+            signal.removeEventListener("abort", leave);
+            if (hasLeft) discard(value);
+            else resolve(value);
           },
           reject: (error) => {
-            done();
+            signal.removeEventListener("abort", leave);
             reject(error);
           },
         });
@@ -152,7 +167,7 @@ export const createDispatcher = ({
   observe = () => {},
 }: DispatcherOptions): Dispatcher => {
   const bounds = { maxInFlight: maxInFlightPerKey, maxBatch, maxQueued: maxQueuedPerCluster };
-  const lanesOf = <I, O>(operation: "wrap" | "unwrap", call: Call<I, O>) => {
+  const lanesOf = <I, O>(operation: "wrap" | "unwrap", call: Call<I, O>, discard: (late: O) => void) => {
     const lanes = new Map<string, ReturnType<typeof createLane<I, O>>>();
     return async (cluster: ClusterName, key: KeyRef, item: I, signal: AbortSignal): Promise<O> => {
       const id = refId(key);
@@ -162,7 +177,7 @@ export const createDispatcher = ({
           observe({ operation, items: items.length });
           return call(ref, items, own);
         };
-        lane = createLane(key, observed, bounds);
+        lane = createLane(key, observed, discard, bounds);
         lanes.set(id, lane);
       }
       try {
@@ -173,7 +188,15 @@ export const createDispatcher = ({
     };
   };
   return {
-    wrap: lanesOf<WrapItem, Wrapped>("wrap", (key, items, signal) => backend.wrap(key, items, signal)),
-    unwrap: lanesOf<UnwrapItem, Unwrapped>("unwrap", (key, items, signal) => backend.unwrap(key, items, signal)),
+    wrap: lanesOf<WrapItem, Wrapped>(
+      "wrap",
+      (key, items, signal) => backend.wrap(key, items, signal),
+      () => {},
+    ),
+    unwrap: lanesOf<UnwrapItem, Unwrapped>(
+      "unwrap",
+      (key, items, signal) => backend.unwrap(key, items, signal),
+      ({ plaintext }) => wipe(plaintext),
+    ),
   };
 };

@@ -3,7 +3,7 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { checkConfig, ConfigError, z, zInteger } from "@claviger/proto/config.ts";
-import { KmsError } from "@claviger/proto/errors.ts";
+import { KmsError, type Reason } from "@claviger/proto/errors.ts";
 import type { BackendName } from "@claviger/proto/names.ts";
 import { keyPath } from "../keyid.ts";
 import type { Log } from "../log.ts";
@@ -17,7 +17,9 @@ const version = z.strictObject({
 const key = z.strictObject({
   minEncryption: zInteger(0, 1_000_000),
   minDecryption: zInteger(1, 1_000_000),
-  versions: z.record(z.string().check(z.regex(/^[1-9]\d{0,6}$/, { error: "must be a version number" })), version),
+  versions: z
+    .record(z.string().check(z.regex(/^[1-9]\d{0,6}$/, { error: "must be a version number" })), version)
+    .check(z.refine((versions) => Object.keys(versions).length > 0, { error: "must hold at least one version" })),
 });
 const keyFile = z.strictObject({ format: z.literal("claviger-keys-1"), keys: z.record(z.string(), key) });
 
@@ -72,9 +74,10 @@ export const openEmbeddedBackend = async ({
   const read = async (): Promise<void> => {
     const mark = await stat(file).then(
       ({ ino, size, mtimeMs }) => `${ino} ${size} ${mtimeMs}`,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT") return "";
-        throw new ConfigError(file, [`cannot be read (${error.code ?? "unknown error"})`]);
+      (error: unknown) => {
+        const { code = "unknown error" } = error as NodeJS.ErrnoException;
+        if (code === "ENOENT") return "";
+        throw new ConfigError(file, [`cannot be read (${code})`]);
       },
     );
     if (mark === seen) return;
@@ -107,9 +110,9 @@ export const openEmbeddedBackend = async ({
     return found;
   };
 
-  const material = (ref: KeyRef, wanted: number): Buffer => {
+  const material = (ref: KeyRef, wanted: number, missing: Reason): Buffer => {
     const found = stored(ref).versions[String(wanted)];
-    if (found === undefined) throw new KmsError("ciphertext_invalid", { cause: new Error("no such key version") });
+    if (found === undefined) throw new KmsError(missing, { cause: new Error("no such key version") });
     return Buffer.from(found.material, "base64");
   };
 
@@ -122,6 +125,8 @@ export const openEmbeddedBackend = async ({
     );
 
   await read();
+  if (seen !== "" && ((await stat(file)).mode & 0o077) !== 0)
+    log.error({ event: "embedded-file-open", backend: name, file }, "others than its owner may read this key file; set its mode to 0600");
   log.warn(
     { event: "embedded-backend", backend: name, file },
     "the embedded backend is not a Vault: whoever reads this file has every key; back it up",
@@ -136,7 +141,7 @@ export const openEmbeddedBackend = async ({
           attempt(() => {
             if (wanted < stored(ref).minEncryption)
               throw new KmsError("request_malformed", { cause: new Error("below min_encryption_version") });
-            const secret = material(ref, wanted);
+            const secret = material(ref, wanted, "request_malformed");
             const nonce = randomBytes(nonceBytes);
             const cipher = createCipheriv(algorithm, secret, nonce, { authTagLength: tagBytes }).setAAD(associatedData);
             const ciphertext = Buffer.concat([nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
@@ -150,8 +155,9 @@ export const openEmbeddedBackend = async ({
         await read();
         return items.map(({ ciphertext, associatedData, version: wanted }) =>
           attempt(() => {
-            if (wanted < stored(ref).minDecryption || ciphertext.length <= nonceBytes + tagBytes) throw new KmsError("ciphertext_invalid");
-            const secret = material(ref, wanted);
+            if (wanted < stored(ref).minDecryption) throw new KmsError("key_missing", { cause: new Error("below min_decryption_version") });
+            if (ciphertext.length <= nonceBytes + tagBytes) throw new KmsError("ciphertext_invalid");
+            const secret = material(ref, wanted, "ciphertext_invalid");
             const decipher = createDecipheriv(algorithm, secret, ciphertext.subarray(0, nonceBytes), { authTagLength: tagBytes })
               .setAAD(associatedData)
               .setAuthTag(ciphertext.subarray(-tagBytes));
@@ -189,7 +195,9 @@ export const openEmbeddedBackend = async ({
       withFaults(async () => {
         await read();
         if (keys[keyPath(ref)] === undefined) await edited(ref, (current) => current);
-        return createHmac("sha256", material(ref, wanted)).update(input).digest();
+        return createHmac("sha256", material(ref, wanted, "key_missing"))
+          .update(input)
+          .digest();
       }),
     health: () => withFaults(read),
     close: () => Promise.resolve(),

@@ -1,5 +1,6 @@
 // A small file that several processes change: whole, on the disk before anyone sees it, one writer at a time.
-import { open, readFile, rename, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { link, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KmsError } from "@claviger/proto/errors.ts";
@@ -32,6 +33,30 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
+/** Tells this process from an earlier one of the same number: in a container both are number 1. */
+const self = `${process.pid} ${randomUUID()}`;
+
+const isHeld = (holder: string): boolean => {
+  const pid = Number(holder.split(" ")[0]);
+  return pid === process.pid ? holder === self : isAlive(pid);
+};
+
+/** Takes the lock unless somebody has it; says who. */
+const tryLock = async (lock: string): Promise<string | undefined> => {
+  // Written first and linked then: a lock is never empty, whenever its holder dies.
+  const own = `${lock}.${randomUUID()}`;
+  await writeFile(own, self, { mode: 0o600 });
+  try {
+    await link(own, lock);
+    return undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    return await readFile(lock, "utf8").catch(() => self);
+  } finally {
+    await rm(own, { force: true });
+  }
+};
+
 /**
  * Runs `work` while holding `FILE.lock`, which names its holder; one whose process is gone is taken over.
  * @throws KmsError backend_unavailable when the lock is not to be had within 3 seconds
@@ -39,19 +64,10 @@ const isAlive = (pid: number): boolean => {
 export const withLock = async <T>(file: string, work: () => Promise<T>): Promise<T> => {
   const lock = `${file}.lock`;
   const end = Date.now() + 3000;
-  for (;;) {
-    try {
-      const handle = await open(lock, "wx", 0o600);
-      await handle.writeFile(String(process.pid));
-      await handle.close();
-      break;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      const holder = Number(await readFile(lock, "utf8").catch(() => "0"));
-      if (holder > 0 && !isAlive(holder)) await rm(lock, { force: true });
-      else if (Date.now() > end) throw new KmsError("backend_unavailable", { cause: new Error(`${lock} is held by process ${holder}`) });
-      await sleep(10);
-    }
+  for (let holder = await tryLock(lock); holder !== undefined; holder = await tryLock(lock)) {
+    if (!isHeld(holder)) await rm(lock, { force: true });
+    else if (Date.now() > end) throw new KmsError("backend_unavailable", { cause: new Error(`${lock} is held by process ${holder}`) });
+    await sleep(10);
   }
   try {
     return await work();

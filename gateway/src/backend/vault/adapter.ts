@@ -9,7 +9,7 @@ import type { KeyRef, OpenBackend } from "../port.ts";
 import { createVaultClient, type VaultClient } from "./client.ts";
 import { keepToken } from "./token.ts";
 import { buildDecrypt, buildEncrypt, readDecrypt, readEncrypt } from "./transit.ts";
-import { createVaultTransport, type VaultReply } from "./transport.ts";
+import { createVaultTransport, type VaultReply, type VaultTransport } from "./transport.ts";
 
 const keyReply = z.object({
   data: z.object({
@@ -40,11 +40,15 @@ export const openVaultBackend = ({
   readonly config: VaultConfig;
   readonly log: Log;
 }): OpenBackend => {
-  const transport = createVaultTransport(config);
+  const ownLog = log.child({ backend: name });
+  const transport = createVaultTransport(config, ownLog);
+  // A certificate is shown when a connection is made: one that was replaced must not be hidden by a connection that is kept alive.
+  const loginTransport: VaultTransport =
+    config.auth.kind === "cert" ? { ...transport, send: (request) => transport.send({ ...request, isFresh: true }) } : transport;
   const keeper = keepToken({
     auth: config.auth,
-    clientOf: (token) => createVaultClient(transport, config.namespace, token),
-    log: log.child({ backend: name }),
+    clientOf: (token) => createVaultClient(loginTransport, config.namespace, token),
+    log: ownLog,
   });
   const namespaceOf = (key: KeyRef): string | undefined => key.namespace ?? config.namespace;
 
@@ -112,13 +116,15 @@ export const openVaultBackend = ({
       );
     },
     async rotate(key, signal) {
-      await control(key, signal, (client) => client.write(`${key.mount}/keys/${key.key}/rotate`, {}, signal));
+      await control(key, signal, (client) => client.write(`${key.mount}/keys/${key.key}/rotate`, {}, signal, { isOnce: true }));
       return (await this.describe(key, signal)).latest;
     },
     async hmac(key, version, input, signal) {
       const data = { input: Buffer.from(input).toString("base64"), key_version: version };
       const reply = await control(key, signal, (client) => client.write(`${key.mount}/hmac/${key.key}/sha2-256`, data, signal));
       const { hmac } = accepted(hmacReply, reply, "hmac").data;
+      if (!hmac.startsWith(`vault:v${version}:`))
+        throw new KmsError("backend_misbehaved", { cause: new Error("an hmac of another version") });
       return Buffer.from(hmac.slice(hmac.lastIndexOf(":") + 1), "base64");
     },
     async health(signal) {

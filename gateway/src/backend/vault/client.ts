@@ -9,8 +9,13 @@ import type { VaultTransport } from "./transport.ts";
 export interface VaultClient {
   /** @throws KmsError as the transport, and backend_denied (403), key_missing (404), backend_misbehaved (anything else that is not 2xx) */
   read(path: string, signal: AbortSignal): Promise<unknown>;
-  /** Same errors. */
-  write(path: string, data: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<unknown>;
+  /** Same errors. `isOnce`: see VaultRequest. */
+  write(
+    path: string,
+    data: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+    options?: { readonly isOnce?: boolean },
+  ): Promise<unknown>;
 }
 
 /** What node-vault hands to the function that it thinks is `request-promise`. */
@@ -20,6 +25,7 @@ type Outgoing = {
   readonly headers: Readonly<Record<string, string>>;
   readonly json?: unknown;
   readonly signal: AbortSignal;
+  readonly isOnce?: boolean;
 };
 
 const parse = (body: Buffer): unknown => {
@@ -32,6 +38,9 @@ const parse = (body: Buffer): unknown => {
   }
 };
 
+/** What could be a token or base64 of something: Vault repeats no secrets in its errors, and nothing that stands between does it here. */
+const longRun = /[\w+/=.-]{24,}/g;
+
 /** The reason behind a status that the transport let pass; undefined for success. */
 export const refusalOf = (status: number, body: unknown): KmsError | undefined => {
   if (status >= 200 && status < 300) return undefined;
@@ -40,11 +49,13 @@ export const refusalOf = (status: number, body: unknown): KmsError | undefined =
     ? errors
         .filter((line) => typeof line === "string")
         .join("; ")
+        .replaceAll(longRun, "…")
         .slice(0, 300)
     : "";
   const cause = new Error(`status ${status}${text === "" ? "" : `: ${text}`}`);
   if (status === 403) return new KmsError("backend_denied", { cause });
   if (status === 404 || text.includes("encryption key not found")) return new KmsError("key_missing", { cause });
+  // 412: a performance standby that has not caught up yet.
   if (status === 412) return new KmsError("backend_unavailable", { cause });
   if (status === 400) return new KmsError("request_malformed", { cause });
   return new KmsError("backend_misbehaved", { cause });
@@ -52,7 +63,7 @@ export const refusalOf = (status: number, body: unknown): KmsError | undefined =
 
 /** @param token undefined for calls that need none, such as a login */
 export const createVaultClient = (transport: VaultTransport, namespace: string | undefined, token: Secret | undefined): VaultClient => {
-  const send = async ({ method, uri, headers, json, signal }: Outgoing) => {
+  const send = async ({ method, uri, headers, json, signal, isOnce }: Outgoing) => {
     const path = new URL(uri).pathname;
     const body = json !== undefined && typeof json === "object" ? Buffer.from(JSON.stringify(json)) : undefined;
     const reply = await transport.send({
@@ -61,6 +72,7 @@ export const createVaultClient = (transport: VaultTransport, namespace: string |
       headers: { ...headers, "content-type": "application/json", "x-vault-request": "true" },
       signal,
       ...(body !== undefined && { body }),
+      ...(isOnce === true && { isOnce }),
     });
     body?.fill(0);
     const parsed = parse(reply.body);
@@ -87,6 +99,6 @@ export const createVaultClient = (transport: VaultTransport, namespace: string |
     await (token === undefined ? run(client(undefined)) : token.use((text) => run(client(text))));
   return {
     read: (path, signal) => withClient((made) => made.read(path, { signal })),
-    write: (path, data, signal) => withClient((made) => made.write(path, data, { signal })),
+    write: (path, data, signal, options) => withClient((made) => made.write(path, data, { signal, ...options })),
   };
 };

@@ -1,4 +1,5 @@
 // How a gateway proves itself to Vault. Credentials are read from their files at each login; they may have been replaced. (Design section 8.)
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "@claviger/proto/config.ts";
 import { KmsError } from "@claviger/proto/errors.ts";
@@ -42,35 +43,66 @@ const readCredential = async (file: string): Promise<string> => {
   throw new KmsError("backend_unavailable", { cause: new Error(`${file} is empty`) });
 };
 
+/** Logs in, each time with what the credential files say then. @throws KmsError as the client; backend_unavailable when a file is not there */
+export type Login = (signal: AbortSignal) => Promise<Lease>;
+
 /** @param clientOf a client of the login's namespace with that token, or none */
-export const logIn = async (auth: AuthConfig, clientOf: (token?: Secret) => VaultClient, signal: AbortSignal): Promise<Lease> => {
-  const post = async (path: string, data: Readonly<Record<string, unknown>>): Promise<Lease> =>
+export const createLogin = (auth: AuthConfig, clientOf: (token?: Secret) => VaultClient): Login => {
+  // A wrapping token opens once; what was in it serves until the file holds another.
+  let unwrapped: { readonly from: string; readonly secretId: Secret } | undefined;
+
+  const post = async (path: string, data: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Lease> =>
     leaseOf(await clientOf().write(`auth/${path}`, data, signal));
-  switch (auth.kind) {
-    case "token":
-    case "token-file": {
-      const token = new Secret(await readCredential(auth.file));
-      const { data } = checked(lookupReply, await clientOf(token).read("auth/token/lookup-self", signal), "lookup");
-      // Whoever writes a token file renews what is in it.
-      return { token, ttlMs: data.ttl * 1000, isRenewable: auth.kind === "token" && data.renewable === true };
+
+  const unwrap = async (given: string, signal: AbortSignal): Promise<Secret> => {
+    const from = createHash("sha256").update(given).digest("hex");
+    if (unwrapped?.from !== from) {
+      const reply = await clientOf(new Secret(given)).write("sys/wrapping/unwrap", {}, signal, { isOnce: true });
+      unwrapped = { from, secretId: new Secret(checked(unwrapReply, reply, "unwrap").data.secret_id) };
     }
-    case "approle": {
-      const roleId = await readCredential(auth.roleIdFile);
-      const given = await readCredential(auth.secretIdFile);
-      if (!auth.wrapped) return await post(`${auth.mount}/login`, { role_id: roleId, secret_id: given });
-      const { data } = checked(unwrapReply, await clientOf(new Secret(given)).write("sys/wrapping/unwrap", {}, signal), "unwrap");
-      return await post(`${auth.mount}/login`, { role_id: roleId, secret_id: data.secret_id });
+    return unwrapped.secretId;
+  };
+
+  return async (signal) => {
+    switch (auth.kind) {
+      case "token":
+      case "token-file": {
+        const token = new Secret(await readCredential(auth.file));
+        const { data } = checked(lookupReply, await clientOf(token).read("auth/token/lookup-self", signal), "lookup");
+        // Whoever writes a token file renews what is in it, often without writing it again: its life is not ours to reckon.
+        if (auth.kind === "token-file") return { token, ttlMs: 0, isRenewable: false };
+        return { token, ttlMs: data.ttl * 1000, isRenewable: data.renewable === true };
+      }
+      case "approle": {
+        const roleId = await readCredential(auth.roleIdFile);
+        const given = await readCredential(auth.secretIdFile);
+        const secretId = auth.wrapped ? await unwrap(given, signal) : new Secret(given);
+        return await secretId.use((text) => post(`${auth.mount}/login`, { role_id: roleId, secret_id: text }, signal));
+      }
+      case "kubernetes":
+      case "jwt":
+        return await post(`${auth.mount}/login`, { role: auth.role, jwt: await readCredential(auth.jwtFile) }, signal);
+      case "cert":
+        return await post(`${auth.mount}/login`, { name: auth.role }, signal);
+      case "userpass": {
+        const password = await readCredential(auth.passwordFile);
+        return await post(`${auth.mount}/login/${encodeURIComponent(auth.username)}`, { password }, signal);
+      }
     }
-    case "kubernetes":
-    case "jwt":
-      return await post(`${auth.mount}/login`, { role: auth.role, jwt: await readCredential(auth.jwtFile) });
-    case "cert":
-      return await post(`${auth.mount}/login`, { name: auth.role });
-    case "userpass":
-      return await post(`${auth.mount}/login/${encodeURIComponent(auth.username)}`, { password: await readCredential(auth.passwordFile) });
-  }
+  };
 };
 
 /** Renews a token. @throws KmsError as the client */
 export const renew = async (client: VaultClient, signal: AbortSignal): Promise<Lease> =>
   leaseOf(await client.write("auth/token/renew-self", {}, signal));
+
+/** Does Vault know this token? Only a refusal says no; whether it cannot be asked is left open. @throws KmsError as the client */
+export const isKnownToken = async (client: VaultClient, signal: AbortSignal): Promise<boolean> => {
+  try {
+    await client.read("auth/token/lookup-self", signal);
+    return true;
+  } catch (error) {
+    if (error instanceof KmsError && error.reason === "backend_denied") return false;
+    throw error;
+  }
+};

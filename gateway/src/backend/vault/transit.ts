@@ -40,16 +40,32 @@ export const buildDecrypt = (items: readonly UnwrapItem[]): Buffer => {
   return Buffer.from(`${opening}${parts.join(",")}${closing}`);
 };
 
-const field = Buffer.from('"plaintext":"');
+const field = Buffer.from('"plaintext"');
 const quote = 0x22;
+const colon = 0x3a;
+const isSpace = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+
+/** Where the text of the value begins whose field name ends before `at`; undefined when it is no string. */
+const valueStart = (body: Buffer, at: number): number | undefined => {
+  let to = at;
+  while (isSpace(body[to])) to++;
+  if (body[to++] !== colon) return undefined;
+  while (isSpace(body[to])) to++;
+  return body[to] === quote ? to + 1 : undefined;
+};
 
 /** Takes every plaintext out of a reply: decodes it into a buffer of its own and writes its number in its place. */
 const extractPlaintexts = (body: Buffer): (Buffer | undefined)[] => {
   const found: (Buffer | undefined)[] = [];
   for (let at = body.indexOf(field); at >= 0; at = body.indexOf(field, at)) {
-    const from = at + field.length;
+    at += field.length;
+    const from = valueStart(body, at);
+    if (from === undefined) continue;
     const to = body.indexOf(quote, from);
-    if (to < 0) break;
+    if (to < 0) {
+      body.fill(0, from);
+      break;
+    }
     if (to > from) {
       found.push(decodeBase64(body.subarray(from, to)));
       body.fill(" ", from, to);

@@ -1,9 +1,12 @@
-// HTTP to one Vault with one or more addresses: keep-alive pools, failover, and the one place where a Vault status becomes a reason.
+// HTTP to one Vault with one or more addresses: keep-alive pools, failover, and the one place where a Vault's state becomes a reason.
 // The door to undici. No redirects, no proxy variables, no default token; errors carry neither headers nor bodies. (Design section 8.)
 import { readFileSync } from "node:fs";
+import { createSecureContext } from "node:tls";
 import { KmsError, type Reason } from "@claviger/proto/errors.ts";
-import { Pool } from "undici";
+import { buildConnector, Client, Pool } from "undici";
+import type { Log } from "../../log.ts";
 import type { VaultConfig } from "../config.ts";
+import { createFailover } from "./failover.ts";
 
 export type VaultRequest = {
   readonly method: string;
@@ -12,6 +15,10 @@ export type VaultRequest = {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
   readonly signal: AbortSignal;
+  /** Must not happen twice: sent to another address only when the first one surely did nothing. */
+  readonly isOnce?: boolean;
+  /** On a connection of its own, with the client certificate that is on the disk now. */
+  readonly isFresh?: boolean;
 };
 
 export type VaultReply = {
@@ -22,24 +29,29 @@ export type VaultReply = {
 
 export interface VaultTransport {
   /**
-   * Sends to the address that last worked; goes on to the next one after a failure that another node may not share.
-   * Resolves with any reply below 500 but 429, 472 and 473.
-   * @throws KmsError backend_unavailable, backend_sealed, backend_rate_limited; what the signal was aborted with
+   * Sends to the first address that is well; goes on to the next one after a failure that another node may not share.
+   * Resolves with any reply below 500 but redirects, 429, 472 and 473.
+   * @throws KmsError backend_unavailable, backend_sealed, backend_rate_limited, backend_misbehaved; what the signal was aborted with
    */
   send(request: VaultRequest): Promise<VaultReply>;
   close(): Promise<void>;
 }
 
-type Address = { readonly pool: Pool; readonly origin: string; badUntil: number; failures: number };
+type Node = { readonly origin: string; readonly pool: Pool };
 
-/** How long an attempt may hold up the next address; the last one gets all the time that is left. */
-const attemptMs = 1000;
+const connectMs = 1000;
 const maxReplyBytes = 8 * 1024 * 1024;
+
+const retryAfterMs = (text: string | undefined): number | undefined => {
+  if (text === undefined) return undefined;
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return ms > 0 ? ms : undefined;
+};
 
 const failureOf = (status: number, body: Buffer, retryAfter: string | undefined): KmsError | undefined => {
   const fail = (reason: Reason, why: string): KmsError => {
-    const seconds = Number(retryAfter);
-    return new KmsError(reason, { cause: new Error(why), ...(seconds > 0 && { retryAfterMs: seconds * 1000 }) });
+    const ms = retryAfterMs(retryAfter);
+    return new KmsError(reason, { cause: new Error(why), ...(ms !== undefined && { retryAfterMs: ms }) });
   };
   if (status === 503 && body.includes("sealed")) return fail("backend_sealed", "sealed");
   if (status === 429) return fail("backend_rate_limited", "status 429");
@@ -49,80 +61,112 @@ const failureOf = (status: number, body: Buffer, retryAfter: string | undefined)
   return undefined;
 };
 
-const readTls = (tls: VaultConfig["tls"]) =>
-  tls === undefined
-    ? {}
-    : {
-        ...(tls.ca !== undefined && { ca: readFileSync(tls.ca, "utf8") }),
-        ...(tls.cert !== undefined && { cert: readFileSync(tls.cert, "utf8") }),
-        ...(tls.key !== undefined && { key: readFileSync(tls.key, "utf8") }),
-        ...(tls.serverName !== undefined && { servername: tls.serverName }),
-      };
+const readTls = (tls: VaultConfig["tls"]) => ({
+  ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca, "utf8") }),
+  ...(tls?.cert !== undefined && { cert: readFileSync(tls.cert, "utf8") }),
+  ...(tls?.key !== undefined && { key: readFileSync(tls.key, "utf8") }),
+});
 
-/** @throws the system's error when a TLS file cannot be read */
-export const createVaultTransport = (
-  { addresses, tls }: Pick<VaultConfig, "addresses" | "tls">,
-  now: () => number = Date.now,
-): VaultTransport => {
-  const connect = { ...readTls(tls), timeout: attemptMs };
-  const known: Address[] = addresses.map((origin) => ({
-    origin,
-    pool: new Pool(origin, { connections: 16, pipelining: 1, allowH2: false, keepAliveTimeout: 30_000, connect }),
-    badUntil: 0,
-    failures: 0,
-  }));
+/** Files are read for each new connection: a certificate that was replaced is used without a restart. */
+const createConnect = (tls: VaultConfig["tls"]): buildConnector.connector => {
+  const build = (files: ReturnType<typeof readTls>): buildConnector.connector =>
+    buildConnector({
+      ...files,
+      ...(tls?.serverName !== undefined && { servername: tls.serverName }),
+      timeout: connectMs,
+      allowH2: false,
+    });
+  const first = readTls(tls);
+  createSecureContext(first);
+  let known = { mark: JSON.stringify(first), connect: build(first) };
+  return (options, callback) => {
+    try {
+      const files = readTls(tls);
+      const mark = JSON.stringify(files);
+      if (mark !== known.mark) known = { mark, connect: build(files) };
+    } catch {
+      // In the middle of being replaced: the files that worked so far.
+    }
+    known.connect(options, callback);
+  };
+};
 
-  const attempt = async ({ pool }: Address, { method, path, headers, body, signal }: VaultRequest): Promise<VaultReply> => {
-    const reply = await pool.request({ method: method as "GET", path, headers, signal, ...(body !== undefined && { body }) });
-    const chunks: Buffer[] = [];
+const toFailure = (error: unknown): KmsError => {
+  if (error instanceof KmsError) return error;
+  // Only what kind of fault it was: undici's errors may hold on to the request.
+  const { code, name } = error as NodeJS.ErrnoException;
+  return new KmsError("backend_unavailable", { cause: new Error(code ?? name) });
+};
+
+const isUntouched = ({ reason, cause }: KmsError): boolean =>
+  reason === "backend_sealed" ||
+  reason === "backend_rate_limited" ||
+  (cause instanceof Error &&
+    /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|UND_ERR_CONNECT_TIMEOUT|status 47[23])$/.test(cause.message));
+
+const exchange = async (via: Pool | Client, { method, path, headers, body, signal }: VaultRequest): Promise<VaultReply> => {
+  const chunks: Buffer[] = [];
+  try {
+    const reply = await via.request({ method, path, headers, signal, ...(body !== undefined && { body }) });
     let size = 0;
     for await (const chunk of reply.body as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
       size += chunk.length;
       if (size > maxReplyBytes) throw new KmsError("backend_misbehaved", { cause: new Error("a reply of more than 8 MiB") });
-      chunks.push(chunk);
     }
     const all = Buffer.concat(chunks);
-    for (const chunk of chunks) chunk.fill(0);
     const { "retry-after": retryAfter } = reply.headers;
     const failure = failureOf(reply.statusCode, all, typeof retryAfter === "string" ? retryAfter : undefined);
     if (failure !== undefined) throw failure;
     return { status: reply.statusCode, body: all };
-  };
+  } catch (error) {
+    throw toFailure(error);
+  } finally {
+    for (const chunk of chunks) chunk.fill(0);
+  }
+};
 
-  const toFailure = (error: unknown): KmsError => {
-    if (error instanceof KmsError) return error;
-    // Only what kind of fault it was: undici's errors may hold on to the request.
-    const { code, name } = error as NodeJS.ErrnoException;
-    return new KmsError("backend_unavailable", { cause: new Error(code ?? name) });
-  };
+/** @throws Error when a TLS file cannot be read or is none */
+export const createVaultTransport = ({ addresses, tls }: Pick<VaultConfig, "addresses" | "tls">, log?: Log): VaultTransport => {
+  const connect = createConnect(tls);
+  const nodes: readonly Node[] = addresses.map((origin) => ({
+    origin,
+    pool: new Pool(origin, { connections: 16, pipelining: 1, keepAliveTimeout: 30_000, connect }),
+  }));
+  const failover = createFailover({
+    nodes,
+    probe: async ({ pool }, signal) => {
+      const path = "/v1/sys/health?standbyok=true&perfstandbyok=true";
+      const { status } = await exchange(pool, { method: "GET", path, headers: {}, signal });
+      if (status !== 200) throw new KmsError("backend_unavailable", { cause: new Error(`status ${status}`) });
+    },
+    onChange: ({ origin }, failure) => {
+      if (failure === undefined) log?.info({ event: "vault-address-up", address: origin }, "this address answers again");
+      else
+        log?.warn({ event: "vault-address-down", address: origin, err: failure }, "this address does not serve; asking the others first");
+    },
+  });
 
   return {
-    async send(request) {
-      // Addresses that work first, in the configured order; then the one whose pause ends first.
-      const order = known.toSorted((a, b) => Math.max(a.badUntil - now(), 0) - Math.max(b.badUntil - now(), 0));
-      let failure: KmsError | undefined;
-      for (const [i, address] of order.entries()) {
-        const isLast = i === order.length - 1;
-        const signal = isLast ? request.signal : AbortSignal.any([request.signal, AbortSignal.timeout(attemptMs)]);
-        try {
-          const reply = await attempt(address, { ...request, signal });
-          address.badUntil = 0;
-          address.failures = 0;
-          return reply;
-        } catch (error) {
-          if (request.signal.aborted)
-            throw request.signal.reason instanceof KmsError
-              ? request.signal.reason
-              : new KmsError("deadline_exceeded", { cause: new Error("no reply in time") });
-          failure = toFailure(error);
-          address.failures += 1;
-          address.badUntil = now() + Math.min(250 * 2 ** address.failures, 10_000);
-        }
-      }
-      throw failure ?? new KmsError("backend_unavailable");
-    },
+    send: (request) =>
+      failover.run({
+        run: async ({ origin, pool }, signal) => {
+          if (request.isFresh !== true) return await exchange(pool, { ...request, signal });
+          const own = new Client(origin, { connect });
+          try {
+            return await exchange(own, { ...request, signal });
+          } finally {
+            await own.destroy();
+          }
+        },
+        isRepeatable: request.isOnce !== true,
+        isUntouched,
+        discard: ({ body }) => body.fill(0),
+        signal: request.signal,
+      }),
     async close() {
-      await Promise.all(known.map(({ pool }) => pool.destroy()));
+      failover.close();
+      await Promise.all(nodes.map(({ pool }) => pool.destroy()));
     },
   };
 };
