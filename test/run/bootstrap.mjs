@@ -60,9 +60,7 @@ const install = async () => {
   const began = Date.now();
   const tick = setInterval(() => say(`  still installing, ${Math.round((Date.now() - began) / 1000)} s`), 10_000);
   const status = await new Promise((resolve) => {
-    // Not `npm ci`: that one wants other platforms' optional packages in the lock file too, and not every registry has them.
-    // Versions and checksums are those of the lock file all the same, and it is not written.
-    const npm = spawn("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"], {
+    const npm = spawn("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], {
       cwd: root,
       stdio: ["ignore", "ignore", "inherit"],
     });
@@ -70,7 +68,7 @@ const install = async () => {
     npm.once("close", resolve);
   });
   clearInterval(tick);
-  if (status !== 0) fail("'npm install --no-save --ignore-scripts' failed, see above; when the registry can be reached, try again.");
+  if (status !== 0) fail("'npm ci --ignore-scripts' failed, see above; when the registry can be reached, try again.");
   writeFileSync(stamp, wanted);
   rmSync(lock, { recursive: true, force: true });
 };
