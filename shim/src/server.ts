@@ -6,13 +6,14 @@ import {
   Server as GrpcServer,
   ServerCredentials,
   type ServerUnaryCall,
+  type status,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { connectCodes, KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
 import { wipe } from "@claviger/proto/secret.ts";
 import { methods } from "@claviger/proto/wire.ts";
 import type { KmsMethod, KmsMethods } from "./kms.ts";
-import { describeError, type Log } from "./log.ts";
+import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 
 export type KmsServer = {
@@ -60,45 +61,40 @@ export const createKmsServer = ({
     return Math.min(Number.isFinite(until) ? until : Date.now() + defaultCallMs, Date.now() + longestCallMs) - answerEarlyMs;
   };
 
-  const serve =
-    (name: string, method: KmsMethod) =>
-    (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>): void => {
-      const began = performance.now();
-      let result = "ok";
-      inFlight += 1;
-      metrics.started();
-      const run = async (): Promise<Buffer> => {
-        if (inFlight > maxCalls) throw new KmsError("overloaded");
-        const bytes = await method(call.request, deadlineOf(call));
-        return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      };
-      run()
-        .then(
-          (response) => {
-            callback(null, response);
-            // grpc-js frames a copy of the message in the same turn as it is handed over; by the next one ours has done its work.
-            setImmediate(wipe, response);
-          },
-          (thrown: unknown) => {
-            const error = toKmsError(thrown);
-            const { connect, kind } = rowOf(error.reason);
-            result = error.reason;
-            if (error.reason === "internal")
-              log.error({ event: "internal-error", method: name, err: error }, "a call failed in a way that nobody foresaw");
-            else
-              log[kind === "caller" ? "debug" : "warn"]({ event: "call-failed", method: name, err: describeError(error) }, "a call failed");
-            callback({ code: connectCodes[connect].grpc, details: error.message });
-          },
-        )
-        .finally(() => {
-          inFlight -= 1;
-          wipe(call.request);
-          metrics.finished(name, result, performance.now() - began);
-        });
-    };
+  const answer = async (
+    name: string,
+    method: KmsMethod,
+    call: ServerUnaryCall<Buffer, Buffer>,
+    callback: sendUnaryData<Buffer>,
+  ): Promise<void> => {
+    const began = performance.now();
+    let result = "ok";
+    inFlight += 1;
+    metrics.started();
+    try {
+      if (inFlight > maxCalls) throw new KmsError("overloaded");
+      const bytes = await method(call.request, deadlineOf(call));
+      const response = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      callback(null, response);
+      // grpc-js frames a copy of the message in the same turn as it is handed over; by the next one ours has done its work.
+      setImmediate(wipe, response);
+    } catch (thrown) {
+      const error = toKmsError(thrown);
+      const { connect, kind } = rowOf(error.reason);
+      result = error.reason;
+      if (error.reason === "internal")
+        log.error({ event: "internal-error", method: name, err: error }, "a call failed in a way that nobody foresaw");
+      else log[kind === "caller" ? "debug" : "warn"]({ event: "call-failed", method: name, err: error }, "a call failed");
+      callback({ code: connectCodes[connect].grpc as status, details: error.message });
+    } finally {
+      inFlight -= 1;
+      wipe(call.request);
+      metrics.finished(name, result, performance.now() - began);
+    }
+  };
 
   for (const name of Object.keys(kms) as readonly (keyof KmsMethods)[]) {
-    const [, service = "", method = ""] = methods[name].split("/");
+    const method = methods[name].split("/").at(-1) ?? "";
     const definition = {
       path: methods[name],
       requestStream: false,
@@ -108,8 +104,9 @@ export const createKmsServer = ({
       responseSerialize: same,
       responseDeserialize: same,
     } as const;
-    const implementation: UntypedServiceImplementation = { [method]: serve(name, kms[name]) };
-    log.debug({ event: "serving", service, method }, "serving");
+    const implementation: UntypedServiceImplementation = {
+      [method]: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => void answer(name, kms[name], call, callback),
+    };
     grpc.addService({ [method]: definition }, implementation);
   }
 

@@ -16,7 +16,7 @@ export interface StatusKeeper {
   epoch(): string | undefined;
   /** Takes what an Encrypt's reply said. @throws KmsError gateway_behind when that is older than what was seen */
   learn(keyId: string, epoch: string | undefined): void;
-  outage(): { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined };
+  readonly outage: () => { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined };
 }
 
 /** A gateway answers Status from memory; one that has not within this time is away. */

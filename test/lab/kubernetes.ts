@@ -62,7 +62,7 @@ export type ApiServer = {
   readonly tokenFile: string;
   readonly caFile: string;
   readonly socket: string;
-  part(): Part;
+  readonly part: () => Part;
   /** One call of the API as system:masters. Resolves whatever the status. */
   call<T = unknown>(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly json: T }>;
   createSecret(name: string, value: Uint8Array): Promise<void>;

@@ -10,7 +10,7 @@ export type OpenBao = {
   readonly tokenFile: string;
   readonly auditLog: string;
   /** The running process; another one after `restart`. */
-  part(): Part;
+  readonly part: () => Part;
   /** One call of the HTTP API with the root token. @throws Error on any status but the allowed ones */
   call<T = unknown>(method: string, path: string, body?: unknown, allowed?: readonly number[]): Promise<T>;
   /** Starts it again on the same data and unseals it. */

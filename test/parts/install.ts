@@ -60,8 +60,9 @@ const makeDir = async (dir: string, make: (temporary: string) => Promise<void>):
   const temporary = await mkdtemp(join(cacheDir(), "making-"));
   try {
     await make(temporary);
-    await rename(temporary, dir).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
+    await rename(temporary, dir).catch((error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
     });
   } finally {
     await rm(temporary, { recursive: true, force: true });

@@ -7,6 +7,14 @@ export type Count = { readonly passed: number; readonly failed: number };
 
 type Failure = { readonly name: string; readonly file: string; readonly error: unknown };
 
+type Ended = {
+  readonly name: string;
+  readonly file?: string | undefined;
+  readonly details: { readonly duration_ms: number; readonly type?: string | undefined; readonly error?: unknown };
+  readonly skip?: string | boolean | undefined;
+  readonly todo?: string | boolean | undefined;
+};
+
 const causeOf = (error: unknown): unknown => (error instanceof Error && error.cause !== undefined ? error.cause : error);
 
 /**
@@ -29,16 +37,7 @@ export const runFiles = async (
     if (Date.now() - lastLine > 14_000) say(`  ... ${Math.round((Date.now() - began) / 1000)} s`);
   }, 15_000);
   const stream = run({ files: [...files], concurrency, timeout: timeoutMs, forceExit: false });
-  const finish = (
-    event: {
-      readonly name: string;
-      readonly file?: string;
-      readonly details: { readonly duration_ms: number; readonly type?: string | undefined; readonly error?: unknown };
-      readonly skip?: string | boolean;
-      readonly todo?: string | boolean;
-    },
-    isPass: boolean,
-  ): void => {
+  const finish = (event: Ended, isPass: boolean): void => {
     const file = event.file === undefined ? "" : relative(root, event.file);
     // A suite stands for its tests, and so does a file: neither is counted beside them, unless it failed by itself.
     const isGroup =
@@ -53,10 +52,11 @@ export const runFiles = async (
     if (ok) passed += 1;
     else failures.push({ name: event.name, file, error: isSkipped ? new Error("skipped") : event.details.error });
   };
-  for await (const { type, data } of stream) {
-    if (type === "test:pass") finish(data, true);
-    else if (type === "test:fail") finish(data, false);
-    else if (type === "test:stderr" || type === "test:stdout") process.stderr.write(data.message);
+  // The stream's own type loses the connection between a type and its data.
+  for await (const event of stream as AsyncIterable<{ readonly type: string; readonly data: unknown }>) {
+    if (event.type === "test:pass" || event.type === "test:fail") finish(event.data as Ended, event.type === "test:pass");
+    else if (event.type === "test:stderr" || event.type === "test:stdout")
+      process.stderr.write((event.data as { readonly message: string }).message);
   }
   clearInterval(tick);
   for (const { name, file, error } of failures) say(`\nFAILED ${file}: ${name}\n${inspect(causeOf(error), { depth: 6 })}`);

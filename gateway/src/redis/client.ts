@@ -50,7 +50,7 @@ export interface RedisStore {
   /** Calls `onMessage` for every message, also after reconnections. Messages are hints: some are missed. */
   subscribe(channel: string, onMessage: (message: string) => void): void;
   /** `ok`, or what is wrong. */
-  health(): string;
+  readonly health: () => string;
   close(): void;
 }
 

@@ -10,7 +10,7 @@ export interface RegistryStore {
   /** The record of a cluster, or undefined when there is none. Never waits. */
   get(name: ClusterName): ClusterRecord | undefined;
   /** Every record. */
-  list(): readonly ClusterRecord[];
+  readonly list: () => readonly ClusterRecord[];
   /** What is wrong with the newest edit, or undefined while it is the one in use. */
   problem(): string | undefined;
   close(): void;
