@@ -2,13 +2,15 @@
 // claviger-gateway: holds the Vault credential so that no cluster has to. The composition root: constructs everything, reads from top to bottom.
 import { parseArgs } from "node:util";
 import { ConfigError } from "@claviger/proto/config.ts";
+import { createLog } from "@claviger/proto/log.ts";
+import { openOperationsServer, urlOf } from "@claviger/proto/operations.ts";
+import { watchFiles } from "@claviger/proto/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { createAuditLog } from "./audit/log.ts";
 import { createFileSink, createStreamSink } from "./audit/sinks.ts";
 import { createDispatcher } from "./backend/dispatch.ts";
 import { openBackend } from "./backend/open.ts";
 import { loadGatewayConfig, readTlsFiles } from "./config.ts";
-import { openAdminServer } from "./http/admin.ts";
 import { createHealth } from "./http/health.ts";
 import { createHandlers } from "./http/routes.ts";
 import { createKmsServer } from "./http/server.ts";
@@ -17,10 +19,8 @@ import { openBoard } from "./keys/open-board.ts";
 import { createKeyRing } from "./keys/ring.ts";
 import { createAdmission } from "./kms/admission.ts";
 import { createKmsService } from "./kms/service.ts";
-import { createLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { openFileRegistry } from "./registry/file.ts";
-import { watchFiles } from "./watch.ts";
 
 const usage = `claviger-gateway --config FILE
 
@@ -37,7 +37,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
   const tls = readTlsFiles(config.tls);
   if (checkOnly) return;
 
-  const log = createLog(config.log.level);
+  const log = createLog("gateway", config.log.level);
   const metrics = createMetrics();
   const names = new Set(Object.keys(config.backends));
   const registry = await openFileRegistry({ file: config.registry.file, backends: names, log });
@@ -71,7 +71,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
   const handlers = createHandlers(service, packageJson.version);
   const server = createKmsServer({ tls, trustDomain: config.trustDomain, handlers, audit, metrics, log });
   const health = createHealth({ registry, audit, backends: opened, redis: board?.health });
-  const admin = await openAdminServer(config.admin.address, config.admin.port, health, metrics);
+  const admin = await openOperationsServer({ ...config.admin, readiness: health.readiness, metrics: metrics.render });
   const port = await server.listen(config.listen.address, config.listen.port);
   const watch = watchFiles({ files: Object.values(config.tls), log, onChange: () => server.setTls(readTlsFiles(config.tls)) });
 
@@ -95,9 +95,8 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
   };
   process.on("SIGTERM", (signal) => void stop(signal));
   process.on("SIGINT", (signal) => void stop(signal));
-  const host = (address: string): string => (address.includes(":") ? `[${address}]` : address);
-  const listen = `https://${host(config.listen.address)}:${port}`;
-  log.info({ event: "ready", listen, admin: `http://${host(config.admin.address)}:${admin.port}`, version: packageJson.version }, "ready");
+  const listen = urlOf("https", config.listen.address, port);
+  log.info({ event: "ready", listen, admin: urlOf("http", config.admin.address, admin.port), version: packageJson.version }, "ready");
 };
 
 const { values } = parseArgs({

@@ -20,7 +20,7 @@ export interface Metrics {
   /** One batch call to a backend. */
   backendCalled(backend: string, operation: "wrap" | "unwrap", items: number): void;
   /** The page for a scraper. */
-  render(): Promise<string>;
+  readonly render: () => Promise<string>;
 }
 
 const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];

@@ -3,20 +3,20 @@
 // The composition root: constructs everything, reads from top to bottom.
 import { parseArgs } from "node:util";
 import { ConfigError } from "@claviger/proto/config.ts";
+import { createLog } from "@claviger/proto/log.ts";
+import { openOperationsServer, urlOf } from "@claviger/proto/operations.ts";
+import { watchFiles } from "@claviger/proto/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { loadShimConfig, overrides, type ShimConfig } from "./config.ts";
 import { createDecrypts } from "./decrypts.ts";
-import { openHealthServer } from "./health.ts";
 import { createKmsMethods } from "./kms.ts";
-import { createLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { createKmsServer } from "./server.ts";
 import { claimSocket, SocketError } from "./socket.ts";
 import { createStateFile } from "./state-file.ts";
-import { createStatusKeeper } from "./status.ts";
+import { createStatusKeeper, readinessOf } from "./status.ts";
 import { readCredentials } from "./tls.ts";
 import { createUpstream } from "./upstream.ts";
-import { watchFiles } from "./watch.ts";
 
 const usage = `claviger-shim --config FILE
 
@@ -39,7 +39,7 @@ const drainMs = 20_000;
 const run = async (load: () => ShimConfig, configFile: string | undefined, takeover: boolean): Promise<void> => {
   const config = load();
   const credentials = readCredentials(config.tls);
-  const log = createLog(config.log.level);
+  const log = createLog("shim", config.log.level);
   const metrics = createMetrics();
   const upstream = createUpstream(config.gateways, credentials.tls, metrics);
   const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log);
@@ -52,10 +52,12 @@ const run = async (load: () => ShimConfig, configFile: string | undefined, takeo
   const { path, mode, group } = config.socket;
   const setUmask = (mask: number): number => process.umask(mask);
   const socket = await claimSocket(server.socketServer, { path, mode: Number.parseInt(mode, 8), group, takeover, setUmask });
-  const health = await openHealthServer(config.health.address, config.health.port, status, metrics).catch((error: unknown) => {
-    socket.release();
-    throw error;
-  });
+  const health = await openOperationsServer({ ...config.health, readiness: () => readinessOf(status), metrics: metrics.render }).catch(
+    (error: unknown) => {
+      socket.release();
+      throw error;
+    },
+  );
 
   const reload = (): void => {
     const next = load();
@@ -80,8 +82,10 @@ const run = async (load: () => ShimConfig, configFile: string | undefined, takeo
   };
   process.on("SIGTERM", (signal) => void stop(signal));
   process.on("SIGINT", (signal) => void stop(signal));
-  const host = config.health.address.includes(":") ? `[${config.health.address}]` : config.health.address;
-  log.info({ event: "ready", socket: path, health: `http://${host}:${health.port}`, version: packageJson.version }, "ready");
+  log.info(
+    { event: "ready", socket: path, health: urlOf("http", config.health.address, health.port), version: packageJson.version },
+    "ready",
+  );
   // The first Status is asked for now: kube-apiserver's first one then finds warm connections.
   status.status(Date.now() + 3000).catch(() => {});
 };

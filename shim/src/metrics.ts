@@ -24,7 +24,7 @@ export interface Metrics {
   retried(): void;
   /** Asked for at each scrape. */
   observeOutage(read: () => { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined }): void;
-  render(): Promise<string>;
+  readonly render: () => Promise<string>;
 }
 
 const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];

@@ -13,7 +13,7 @@ import { connectCodes, KmsError, rowOf, toKmsError } from "@claviger/proto/error
 import { wipe } from "@claviger/proto/secret.ts";
 import { methods } from "@claviger/proto/wire.ts";
 import type { KmsMethod, KmsMethods } from "./kms.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { Metrics } from "./metrics.ts";
 
 export type KmsServer = {

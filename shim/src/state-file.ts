@@ -3,7 +3,7 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { z, zInteger } from "@claviger/proto/config.ts";
 import { parseEpoch } from "@claviger/proto/epoch.ts";
 import { limits } from "@claviger/proto/wire.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 
 const stored = z.strictObject({
   format: z.literal("claviger-shim-1"),

@@ -4,7 +4,7 @@ import { compareEpochs, parseEpoch } from "@claviger/proto/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
 import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { kmsVersion, limits } from "@claviger/proto/wire.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { OutagePhase } from "./metrics.ts";
 import type { LastGood, StateFile } from "./state-file.ts";
 import type { Upstream } from "./upstream.ts";
@@ -140,4 +140,12 @@ const readStatus = (body: Buffer): StatusResponse => {
   return healthz === "ok"
     ? response
     : create(StatusResponseSchema, { version, keyId, healthz: healthz.replaceAll(/[^\x20-\x7e]/g, " ").slice(0, 256) || "not ok" });
+};
+
+/** Ready: Status would say ok, as kube-apiserver sees it: a ride-out in its first phase is ready. Looks at the last Status, asks for none. */
+export const readinessOf = (
+  status: StatusKeeper,
+): { readonly ready: boolean; readonly phase: OutagePhase; readonly secondsSinceGood: number | null } => {
+  const { phase, secondsSinceGood } = status.outage();
+  return { ready: secondsSinceGood !== undefined && phase < 2, phase, secondsSinceGood: secondsSinceGood ?? null };
 };

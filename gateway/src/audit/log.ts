@@ -1,7 +1,7 @@
 // The audit log: a result leaves when at least one sink has taken its record; when none can, it does not. (Design section 10.)
 import { randomUUID } from "node:crypto";
 import { KmsError } from "@claviger/proto/errors.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import { type AuditEntry, chainLine, type ChainHead } from "./record.ts";
 import type { AuditSink } from "./sinks.ts";
 

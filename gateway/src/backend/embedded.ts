@@ -6,7 +6,7 @@ import { checkConfig, ConfigError, z, zInteger } from "@claviger/proto/config.ts
 import { KmsError, type Reason } from "@claviger/proto/errors.ts";
 import type { BackendName } from "@claviger/proto/names.ts";
 import { keyPath } from "../keyid.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { KeyRef, KeyState, OpenBackend, Outcome } from "./port.ts";
 import { withLock, writeDurably } from "./store.ts";
 

@@ -1,7 +1,7 @@
 // Opens a configured backend.
 import { ConfigError } from "@claviger/proto/config.ts";
 import { backendName } from "@claviger/proto/names.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { BackendConfig } from "./config.ts";
 import { openEmbeddedBackend } from "./embedded.ts";
 import type { OpenBackend } from "./port.ts";
@@ -28,9 +28,9 @@ export const openBackend = async ({
       try {
         return openVaultBackend({ name: parsed, config, log });
       } catch (error) {
-        const { path, code } = error as NodeJS.ErrnoException;
+        const { path, code = "unknown error" } = error as NodeJS.ErrnoException;
         throw new ConfigError(`backends.${name}`, [
-          path === undefined ? "cannot be opened" : `tls: ${path} cannot be read (${code ?? "unknown error"})`,
+          path === undefined ? `tls: a file is no PEM, or cert and key do not match (${code})` : `tls: ${path} cannot be read (${code})`,
         ]);
       }
   }

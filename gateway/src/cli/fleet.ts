@@ -10,7 +10,7 @@ import type { BackendConfig, VaultConfig } from "../backend/config.ts";
 import { openBackend } from "../backend/open.ts";
 import type { OpenBackend } from "../backend/port.ts";
 import { type GatewayConfig, loadGatewayConfig } from "../config.ts";
-import { createLog } from "../log.ts";
+import { createLog } from "@claviger/proto/log.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
 import { openVaultAccess } from "./vault/access.ts";
@@ -108,7 +108,7 @@ export const openFleet = (options: FleetOptions, terminal: Terminal): Fleet => {
   const config = loadGatewayConfig(source.configFile);
   const registry = { file: config.registry.file, backends: new Set(Object.keys(config.backends)) };
   // What goes wrong is thrown and printed once; the log lines are for a gateway's operators.
-  const log = createLog("error");
+  const log = createLog("claviger", "error");
   log.level = "silent";
   return {
     config,

@@ -2,7 +2,7 @@
 import { ConfigError } from "@claviger/proto/config.ts";
 import { KmsError } from "@claviger/proto/errors.ts";
 import packageJson from "../../package.json" with { type: "json" };
-import { describeError } from "../log.ts";
+import { describeError } from "@claviger/proto/log.ts";
 import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";

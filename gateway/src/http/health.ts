@@ -7,7 +7,7 @@ import type { RegistryStore } from "../registry/file.ts";
 export type Readiness = { readonly ready: boolean; readonly checks: Readonly<Record<string, string>> };
 
 export interface Health {
-  readiness(): Readiness;
+  readonly readiness: () => Readiness;
   /** From now on not ready. */
   drain(): void;
   close(): void;

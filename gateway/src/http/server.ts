@@ -9,7 +9,7 @@ import type { TrustDomain } from "@claviger/proto/names.ts";
 import { contentTypes, headers, limits, type Method, methods } from "@claviger/proto/wire.ts";
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { AuditLog } from "../audit/log.ts";
-import { describeError, type Log } from "../log.ts";
+import { describeError, type Log } from "@claviger/proto/log.ts";
 import type { Metrics } from "../metrics.ts";
 import { encodeError, encodingOf, parseTimeout } from "./connect.ts";
 import { createIdentifier, Exchange } from "./exchange.ts";

@@ -1,7 +1,7 @@
 // The HMAC key of what stands in Redis: derived through the backend at start, by every gateway alike, and never stored. (Design section 6.)
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KeyRef, Sealer } from "../backend/port.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 
 const constant = Buffer.from("claviger/v1/redis-integrity");
 

@@ -1,7 +1,7 @@
 // A key board on Redis, with the key that authenticates what stands there.
 import type { BackendName } from "@claviger/proto/names.ts";
 import type { OpenBackend } from "../backend/port.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import { openRedis, type RedisConfig } from "../redis/client.ts";
 import { createKeyBoard, type KeyBoard } from "./board.ts";
 import { deriveIntegrityKey } from "./integrity.ts";

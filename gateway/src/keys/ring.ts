@@ -3,7 +3,7 @@ import type { Epoch } from "@claviger/proto/epoch.ts";
 import type { BackendName, KeyId } from "@claviger/proto/names.ts";
 import type { KeyRef, OpenBackend } from "../backend/port.ts";
 import { deriveKeyId, type PromotedKey, refId } from "../keyid.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import type { KeyBoard } from "./board.ts";
 import { createKeyTracker, type KeyTracker, type KeyView } from "./tracker.ts";

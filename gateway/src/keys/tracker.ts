@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
 import type { KeyRef, KeyState, OpenBackend } from "../backend/port.ts";
 import { keyPath, refId } from "../keyid.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { KeyBoard } from "./board.ts";
 import { type CanaryFailure, runCanary } from "./canary.ts";
 import { decidePromotion, type Promoted } from "./promotion.ts";

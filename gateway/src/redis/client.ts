@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { z, zInteger, zName, zPath } from "@claviger/proto/config.ts";
 import { backendName, keyName, mountPath } from "@claviger/proto/names.ts";
 import { Cluster, Redis } from "ioredis";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 
 const node = z.pipe(
   z.string().check(z.regex(/^(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/, { error: "must be HOST:PORT" })),

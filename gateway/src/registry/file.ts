@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { ConfigError } from "@claviger/proto/config.ts";
 import type { ClusterName } from "@claviger/proto/names.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import { type ClusterRecord, parseRegistry, type Registry } from "./record.ts";
 
 /** Which cluster uses which keys, as of the last good read. */

@@ -4,7 +4,7 @@ import type { KeyRef, KeyState, OpenBackend, Outcome } from "@claviger/gateway/s
 import { KmsError, type Reason } from "@claviger/proto/errors.ts";
 import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/names.ts";
 import type { ClusterRecord } from "@claviger/gateway/src/registry/record.ts";
-import { type Log } from "@claviger/gateway/src/log.ts";
+import { type Log } from "@claviger/proto/log.ts";
 import { pino } from "pino";
 
 export const silent: Log = pino({ level: "silent" });

@@ -3,7 +3,7 @@ import { z } from "@claviger/proto/config.ts";
 import { KmsError } from "@claviger/proto/errors.ts";
 import type { BackendName } from "@claviger/proto/names.ts";
 import { type Secret, wipe } from "@claviger/proto/secret.ts";
-import type { Log } from "../../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { VaultConfig } from "../config.ts";
 import type { KeyRef, OpenBackend } from "../port.ts";
 import { createVaultClient, type VaultClient } from "./client.ts";

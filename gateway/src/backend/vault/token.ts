@@ -3,7 +3,7 @@
 import { stat } from "node:fs/promises";
 import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
 import type { Secret } from "@claviger/proto/secret.ts";
-import type { Log } from "../../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { AuthConfig } from "../config.ts";
 import { orEnd } from "../ended.ts";
 import type { VaultClient } from "./client.ts";

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import { KmsError, type Reason } from "@claviger/proto/errors.ts";
 import { buildConnector, Client, Pool } from "undici";
-import type { Log } from "../../log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import type { VaultConfig } from "../config.ts";
 import { createFailover } from "./failover.ts";
 
