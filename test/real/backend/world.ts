@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { BackendConfig, VaultConfig } from "@claviger/gateway/src/backend/config.ts";
 import { openBackend } from "@claviger/gateway/src/backend/open.ts";
 import type { KeyRef, OpenBackend, Outcome } from "@claviger/gateway/src/backend/port.ts";
-import type { Log } from "@claviger/gateway/src/log.ts";
+import type { Log } from "@claviger/proto/log.ts";
 import { toKmsError } from "@claviger/proto/errors.ts";
 import { backendName, keyName, mountPath } from "@claviger/proto/names.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
