@@ -70,12 +70,14 @@ const createLane = <I, O>(
   const send = async (batch: readonly Waiting<I, O>[]): Promise<void> => {
     const controller = new AbortController();
     const timer = setTimeout(() => controller.abort(new KmsError("deadline_exceeded")), callMs);
-    let interested = batch.length;
-    const lose = (): void => {
-      interested -= 1;
-      if (interested === 0) controller.abort(new KmsError("canceled"));
+    // Nobody waits any more when every signal has ended; the items of one request share theirs.
+    const interested = new Set(batch.map(({ signal }) => signal));
+    const lose = ({ currentTarget }: Event): void => {
+      interested.delete(currentTarget as AbortSignal);
+      if (interested.size === 0) controller.abort(new KmsError("canceled"));
     };
-    for (const { signal } of batch) signal.addEventListener("abort", lose, { once: true });
+    const signals = [...interested];
+    for (const signal of signals) signal.addEventListener("abort", lose, { once: true });
     try {
       const outcomes = await call(
         key,
@@ -92,7 +94,7 @@ const createLane = <I, O>(
       for (const { reject } of batch) reject(error);
     } finally {
       clearTimeout(timer);
-      for (const { signal } of batch) signal.removeEventListener("abort", lose);
+      for (const signal of signals) signal.removeEventListener("abort", lose);
     }
   };
 

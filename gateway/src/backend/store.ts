@@ -38,7 +38,7 @@ const self = `${process.pid} ${randomUUID()}`;
 
 const isHeld = (holder: string): boolean => {
   const pid = Number(holder.split(" ")[0]);
-  return pid === process.pid ? holder === self : isAlive(pid);
+  return pid === process.pid ? holder === self : pid > 0 && isAlive(pid);
 };
 
 /** Takes the lock unless somebody has it; says who. */

@@ -8,7 +8,7 @@ import { after, before, suite, test } from "node:test";
 import { inspect } from "node:util";
 import { createDispatcher } from "@claviger/gateway/src/backend/dispatch.ts";
 import type { OpenBackend } from "@claviger/gateway/src/backend/port.ts";
-import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
+import { type KmsError, toKmsError } from "@claviger/proto/errors.ts";
 import { clusterName } from "@claviger/proto/names.ts";
 import { pino } from "pino";
 import { gatewayPolicy } from "../../lab/openbao.ts";
