@@ -71,12 +71,12 @@ const createLane = <I, O>(
     const controller = new AbortController();
     const timer = setTimeout(() => controller.abort(new KmsError("deadline_exceeded")), callMs);
     // Nobody waits any more when every signal has ended; the items of one request share theirs.
-    const interested = new Set(batch.map(({ signal }) => signal));
-    const lose = ({ currentTarget }: Event): void => {
-      interested.delete(currentTarget as AbortSignal);
-      if (interested.size === 0) controller.abort(new KmsError("canceled"));
+    const signals = new Set(batch.map(({ signal }) => signal));
+    let interested = signals.size;
+    const lose = (): void => {
+      interested -= 1;
+      if (interested === 0) controller.abort(new KmsError("canceled"));
     };
-    const signals = [...interested];
     for (const signal of signals) signal.addEventListener("abort", lose, { once: true });
     try {
       const outcomes = await call(

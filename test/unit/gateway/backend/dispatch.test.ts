@@ -146,6 +146,18 @@ suite("the dispatcher", () => {
     assert.ok(late.every((byte) => byte === 0));
   });
 
+  test("a call whose items are all of one request ends with that request", async () => {
+    const { held, ask } = setUp();
+    const gone = new AbortController();
+    void ask(0);
+    const asked = [1, 2, 3].map((n) => ask(n, a, gone.signal));
+    await held[0]?.answer();
+    assert.equal(held[1]?.items.length, 3);
+    gone.abort();
+    assert.deepEqual(await Promise.all(asked), ["canceled", "canceled", "canceled"]);
+    assert.equal(held[1].signal.aborted, true);
+  });
+
   test("a caller whose time is over is not sent", async () => {
     const { held, ask } = setUp();
     assert.equal(await ask(1, a, AbortSignal.abort(new KmsError("deadline_exceeded"))), "deadline_exceeded");
