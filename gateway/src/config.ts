@@ -15,7 +15,19 @@ const auditSink = z.discriminatedUnion("kind", [
 
 const gatewayConfig = z.strictObject({
   /** Where shims connect: mutual TLS. */
-  listen: listener,
+  listen: z.extend(listener, {
+    /** Proxies that may say whose client they speak for (x-forwarded-client-cert), by the URI SAN of their own certificate. */
+    trustedProxies: z._default(
+      z.array(
+        z.string().check(
+          z.regex(/^spiffe:\/\/[a-z0-9._-]+\/[A-Za-z0-9._/-]+$/, {
+            error: "must be the URI SAN of the proxy's certificate, spiffe://...",
+          }),
+        ),
+      ),
+      [],
+    ),
+  }),
   /** /livez, /readyz and /metrics: plain HTTP, for the kubelet and Prometheus. */
   admin: listener,
   tls: z.strictObject({ cert: zPath, key: zPath, clientCa: zPath }),

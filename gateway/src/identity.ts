@@ -23,20 +23,29 @@ export type Identity = (NodeIdentity | OperatorIdentity) & {
   readonly notAfter: number;
 };
 
-const spiffe = /^URI:spiffe:\/\/([^/]+)\/(?:cluster\/([^/]+)\/node\/([^/]+)|operator\/([^/]+))$/;
+const ours = /^spiffe:\/\/([^/]+)\/(?:cluster\/([^/]+)\/node\/([^/]+)|operator\/([^/]+))$/;
+
+const invalid = (why: string): KmsError => new KmsError("identity_invalid", { cause: new Error(why) });
 
 /**
- * The identity in a certificate that TLS has already verified.
- * @throws KmsError identity_invalid: no URI SAN, more than one, a foreign trust domain, or a path that is not ours
+ * The one URI among a certificate's names.
+ * @throws KmsError identity_invalid: none, or more than one
  */
-export const readIdentity = (certificate: X509Certificate, trustDomain: TrustDomain): Identity => {
-  const invalid = (why: string): KmsError => new KmsError("identity_invalid", { cause: new Error(why) });
+export const readUri = (certificate: X509Certificate): string => {
   const names = certificate.subjectAltName ?? "";
   // Node quotes a name that could be taken for two; no name of ours needs it.
   if (names.includes('"')) throw invalid("a subject alternative name with special characters");
   const uris = names.split(", ").filter((name) => name.startsWith("URI:"));
   if (uris.length !== 1) throw invalid(`${uris.length} URI names, 1 is needed`);
-  const [, domain, cluster, node, operator] = spiffe.exec(uris[0] ?? "") ?? [];
+  return uris[0]?.slice("URI:".length) ?? "";
+};
+
+/**
+ * The identity in a certificate that has already been verified.
+ * @throws KmsError identity_invalid: no URI SAN, more than one, a foreign trust domain, or a path that is not ours
+ */
+export const readIdentity = (certificate: X509Certificate, trustDomain: TrustDomain): Identity => {
+  const [, domain, cluster, node, operator] = ours.exec(readUri(certificate)) ?? [];
   if (domain === undefined) throw invalid("a URI name of another form");
   if (domain !== trustDomain) throw invalid("a foreign trust domain");
   const common = { serial: certificate.serialNumber, notAfter: Date.parse(certificate.validTo) };

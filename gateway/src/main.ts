@@ -69,7 +69,15 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
   const service = createKmsService({ admission: createAdmission({ registry }), ring, dispatchers });
 
   const handlers = createHandlers(service, packageJson.version);
-  const server = createKmsServer({ tls, trustDomain: config.trustDomain, handlers, audit, metrics, log });
+  const server = createKmsServer({
+    tls,
+    trustDomain: config.trustDomain,
+    trustedProxies: config.listen.trustedProxies,
+    handlers,
+    audit,
+    metrics,
+    log,
+  });
   const health = createHealth({ registry, audit, backends: opened, redis: board?.health });
   const admin = await openOperationsServer({ ...config.admin, readiness: health.readiness, metrics: metrics.render });
   const port = await server.listen(config.listen.address, config.listen.port);

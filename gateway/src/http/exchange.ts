@@ -1,12 +1,10 @@
 // One HTTP exchange: what its audit record and its metrics are made of, and the buffers to wipe when it is over.
 import { createHash } from "node:crypto";
-import type { TLSSocket } from "node:tls";
-import { KmsError, type Reason, rowOf } from "@claviger/proto/errors.ts";
-import type { TrustDomain } from "@claviger/proto/names.ts";
+import { type KmsError, type Reason, rowOf } from "@claviger/proto/errors.ts";
 import { wipe } from "@claviger/proto/secret.ts";
 import { limits } from "@claviger/proto/wire.ts";
 import type { AuditEntry } from "../audit/record.ts";
-import { type Identity, readIdentity } from "../identity.ts";
+import type { Identity } from "../identity.ts";
 import type { Trail } from "../kms/call.ts";
 
 const uidsKept = 32;
@@ -83,22 +81,3 @@ export class Exchange {
     };
   }
 }
-
-/** Reads the peer's identity once for each connection, and holds every request against the certificate's end. */
-export const createIdentifier = (trustDomain: TrustDomain): ((socket: TLSSocket) => Identity) => {
-  const known = new WeakMap<TLSSocket, Identity>();
-  return (socket) => {
-    let identity = known.get(socket);
-    if (identity === undefined) {
-      const certificate = socket.getPeerX509Certificate();
-      if (certificate === undefined) throw new KmsError("identity_invalid", { cause: new Error("no client certificate") });
-      identity = readIdentity(certificate, trustDomain);
-      known.set(socket, identity);
-    }
-    if (identity.notAfter < Date.now()) {
-      socket.once("close", () => known.delete(socket));
-      throw new KmsError("identity_invalid", { cause: new Error("the certificate has expired") });
-    }
-    return identity;
-  };
-};

@@ -12,7 +12,8 @@ import type { AuditLog } from "../audit/log.ts";
 import { describeError, type Log } from "@claviger/proto/log.ts";
 import type { Metrics } from "../metrics.ts";
 import { encodeError, encodingOf, parseTimeout } from "./connect.ts";
-import { createIdentifier, Exchange } from "./exchange.ts";
+import { Exchange } from "./exchange.ts";
+import { createIdentifier } from "./identifier.ts";
 import type { Handler } from "./routes.ts";
 
 /** PEM texts of the listener's certificate, its key, and the CA that signs clients. */
@@ -40,6 +41,7 @@ const nameOf = (url: string): string => {
 export const createKmsServer = ({
   tls,
   trustDomain,
+  trustedProxies = [],
   handlers,
   audit,
   metrics,
@@ -47,6 +49,8 @@ export const createKmsServer = ({
 }: {
   readonly tls: TlsFiles;
   readonly trustDomain: TrustDomain;
+  /** URI SANs of proxies that may pass on a client's certificate in x-forwarded-client-cert. */
+  readonly trustedProxies?: readonly string[];
   readonly handlers: Readonly<Record<Method, Handler>>;
   readonly audit: AuditLog;
   readonly metrics: Metrics;
@@ -59,10 +63,10 @@ export const createKmsServer = ({
     requestTimeout: callerMs,
     return503OnClosing: false,
   });
-  const identify = createIdentifier(trustDomain);
   const exchanges = new WeakMap<FastifyRequest, Exchange>();
   const sockets = new Set<TLSSocket>();
   let clientCa = tls.clientCa;
+  const identify = createIdentifier(trustDomain, trustedProxies, () => clientCa);
   let isDraining = false;
   let isRetired = new WeakSet<TLSSocket>();
 
@@ -106,7 +110,7 @@ export const createKmsServer = ({
   app.addHook("onRequest", async (request) => {
     const exchange = exchangeOf(request);
     metrics.started();
-    exchange.identity = identify(request.raw.socket as TLSSocket);
+    exchange.identity = identify(request.raw.socket as TLSSocket, request.headers["x-forwarded-client-cert"]);
   });
 
   app.addHook("onSend", async (request, reply, payload) => {

@@ -24,10 +24,18 @@ export type Promoted = {
 export interface KeyRing {
   /** Answers from memory; waits for the backend only at the first use of a key. @throws KmsError why the cluster cannot be served */
   promoted(cluster: ClusterRecord): Promise<Promoted>;
+  /** The epoch, where the keys are known already; asks nobody. */
+  epoch(cluster: ClusterRecord): Epoch | undefined;
   /** Asks the backend again (single flight), then answers. @throws KmsError as promoted */
   refreshed(cluster: ClusterRecord): Promise<Promoted>;
   close(): void;
 }
+
+const epochOf = (cluster: ClusterRecord, keys: readonly Pick<PromotedKey, "version" | "createdAt">[]): Epoch => [
+  cluster.generation,
+  Math.max(...keys.map(({ createdAt }) => createdAt)),
+  keys.reduce((sum, { version }) => sum + version, 0),
+];
 
 export const createKeyRing = ({
   backends,
@@ -70,7 +78,7 @@ export const createKeyRing = ({
     const failing = views.find((view) => view.failing !== undefined)?.failing;
     return {
       keyId: deriveKeyId(cluster.uid, keys),
-      epoch: [cluster.generation, Math.max(...keys.map(({ createdAt }) => createdAt)), keys.reduce((sum, { version }) => sum + version, 0)],
+      epoch: epochOf(cluster, keys),
       keys,
       ...(stale.length > 0 && { staleSince: Math.min(...stale) }),
       isLost: views.some((view) => view.isLost === true),
@@ -85,6 +93,11 @@ export const createKeyRing = ({
 
   return {
     promoted,
+    epoch(cluster) {
+      const known = cluster.keys.map((ref) => trackers.get(refId(ref))?.known());
+      const keys = known.filter((key) => key !== undefined);
+      return keys.length === known.length ? epochOf(cluster, keys) : undefined;
+    },
     async refreshed(cluster) {
       await Promise.all(cluster.keys.map((ref) => trackerOf(ref).refresh(true)));
       return await promoted(cluster);

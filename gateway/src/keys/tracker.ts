@@ -22,6 +22,8 @@ export type KeyView = {
 export interface KeyTracker {
   /** What is known now. Waits for the backend only while nothing is known. @throws KmsError why the key cannot be used */
   view(): Promise<KeyView>;
+  /** What encrypts, as far as is known; asks nobody. */
+  known(): Promoted | undefined;
   /**
    * Looks at the key again, unless that was done within the cool-down; joins a look that is under way. Never rejects.
    * @param atBackend ask the backend itself, whatever other replicas say
@@ -222,6 +224,7 @@ export const createKeyTracker = ({ backend, ref, isAuto, board, refreshMs, canar
         ...(failing !== undefined && { failing }),
       };
     },
+    known: () => promoted,
     async refresh(atBackend) {
       if (atBackend) {
         // Not joined to a look that began before the reason to ask, and spaced: no caller can make us flood the backend.

@@ -101,6 +101,8 @@ export const createKmsService = ({
 
     async decrypt(call, ciphertext, keyId) {
       const cluster = admission.admit(call, "decrypt");
+      const epoch = ring.epoch(cluster);
+      if (epoch !== undefined) call.trail.epoch = epoch;
       if (keyId !== undefined) call.trail.keyId = keyIdName.is(keyId) ? keyId : "(malformed)";
       const envelope = decodeEnvelope(ciphertext);
       call.trail.keyId = envelope.keyId;

@@ -141,7 +141,7 @@ health: { address: 127.0.0.1, port: 0 }
 
   test("the examples of both configurations are read without a problem", async () => {
     const { loadGatewayConfig } = await import("@claviger/gateway/src/config.ts");
-    for (const set of ["gateway", "vault-agent"]) loadGatewayConfig(join(root, "infra", set, "gateway.yaml"));
+    for (const set of ["gateway", "vault-agent", "knative"]) loadGatewayConfig(join(root, "infra", set, "gateway.yaml"));
     const { loadShimConfig } = await import("@claviger/shim/src/config.ts");
     loadShimConfig(join(root, "infra", "shim", "shim.yaml"), {}, {});
   });
