@@ -194,8 +194,7 @@ export const startApiServer = async ({
     },
     waitReady,
     async restart() {
-      await nursery.stop(part, 20_000);
-      part = nursery.start(name, argv);
+      part = await nursery.restart(part, 20_000);
       await waitReady();
     },
     async close() {

@@ -1,6 +1,7 @@
 // The lab: the real parts and Claviger between them, on loopback. `npm run lab`, the tests and the benchmarks start it here.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { claimDir, releaseDir } from "./dir.ts";
 import { createPki, type LabGateway, type LabShim, type Pki, startGateway, startShim, writeRegistry } from "./fleet.ts";
 import { type ApiServer, type Etcd, startApiServer, startEtcd } from "./kubernetes.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "./openbao.ts";
@@ -27,6 +28,8 @@ export type LabOptions = {
   /** Where the gateways look for OpenBao, when something stands between. */
   readonly vaultAddresses?: (addr: string) => readonly string[] | Promise<readonly string[]>;
   readonly onProgress?: (text: string) => void;
+  /** Ends the start in the middle: everything is stopped, startLab rejects. */
+  readonly signal?: AbortSignal;
 };
 
 export type Lab = {
@@ -82,7 +85,7 @@ const writeLabJson = (file: string, lab: Omit<Lab, "stop" | "file">): void => {
 /** Starts the lab. When it cannot, everything that was started is stopped again. @throws Error with the last words of the part that failed */
 export const startLab = async (options: LabOptions): Promise<Lab> => {
   const { dir, backend = "vault", kms = "v2", onProgress = () => {} } = options;
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  claimDir(dir);
   const logs = join(dir, "logs");
   mkdirSync(logs, { recursive: true, mode: 0o700 });
   const nursery = createNursery(logs);
@@ -90,7 +93,10 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
   const stop = async (): Promise<void> => {
     await nursery.stopAll();
     await Promise.all(apiServers.map((server) => server.close()));
+    releaseDir(dir);
   };
+  const onAbort = (): void => void nursery.stopAll();
+  options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
     const names = numbered(options.clusters ?? 1).map((n) => `cluster-${n}`);
     const clusters = names.map((name) => ({ name, key: options.sharedKey === true ? "shared" : name }));
@@ -99,13 +105,9 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
     const pki = await createPki(dir);
     const registry = writeRegistry(dir, clusters);
 
-    onProgress(
-      [
-        ...(backend === "vault" ? ["OpenBao"] : []),
-        ...(options.redis === false ? [] : ["Redis"]),
-        ...(options.kubernetes === true ? ["etcd"] : []),
-      ].join(", "),
-    );
+    if (backend === "vault") onProgress("OpenBao");
+    if (options.redis !== false) onProgress("Redis");
+    if (options.kubernetes === true) onProgress("etcd");
     const [vault, redis, etcd] = await Promise.all([
       backend === "vault" ? startOpenBao(nursery, dir) : undefined,
       options.redis === false ? undefined : startRedis(nursery, dir),
@@ -168,9 +170,12 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
     const lab = { dir, nursery, pki, registry, vault, redis, gateways, shims, etcd, kubernetes: apiServers };
     const file = join(dir, "lab.json");
     writeLabJson(file, lab);
+    options.signal?.throwIfAborted();
     return { ...lab, file, stop };
   } catch (error) {
     await stop();
     throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", onAbort);
   }
 };

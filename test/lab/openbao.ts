@@ -76,8 +76,7 @@ audit "file" "file" { options { file_path = "${auditLog}" } }
       return answer as T;
     },
     async restart() {
-      await nursery.stop(part);
-      part = nursery.start("openbao", argv);
+      part = await nursery.restart(part);
       await isUp();
       await unseal();
     },

