@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import type { Log } from "./log.ts";
 
 /**
- * Calls `onChange` after any of the files changed and then stayed the same for one look; when it throws, the change is tried again at each look.
+ * Calls `onChange` after any of the files changed and then stayed the same for one look; when it throws, the change is tried again at each look, and logged once.
  * @param everyMs time between looks
  */
 export const watchFiles = ({
@@ -23,6 +23,7 @@ export const watchFiles = ({
   };
   let applied: string | undefined;
   let last: string | undefined;
+  let rejected: string | undefined;
   let timer: NodeJS.Timeout;
   const round = async (): Promise<void> => {
     const now = await look();
@@ -31,9 +32,12 @@ export const watchFiles = ({
       try {
         onChange();
         applied = now;
+        rejected = undefined;
         log.info({ event: "files-reloaded", files }, "changed files are in use");
       } catch (error) {
-        log.error({ event: "files-rejected", files, err: error }, "changed files are not usable; the earlier ones stay in use");
+        if (now !== rejected)
+          log.error({ event: "files-rejected", files, err: error }, "changed files are not usable; the earlier ones stay in use");
+        rejected = now;
       }
     }
     last = now;

@@ -13,29 +13,37 @@ export interface Decrypts {
    * Decrypts a serialized v2.DecryptRequest.
    * @param identity what makes two requests the same: everything but the uid
    * @param deadline Unix milliseconds; one caller's end does not end the others'
+   * @param signal the caller went away; what nobody waits for any more is not sent
    * @returns a serialized v2.DecryptResponse, a copy of the caller's own to wipe
    */
-  decrypt(request: Buffer, identity: readonly Uint8Array[], deadline: number): Promise<Buffer>;
+  decrypt(request: Buffer, identity: readonly Uint8Array[], deadline: number, signal: AbortSignal): Promise<Buffer>;
 }
 
 type Waiting = {
+  /** A copy: the first caller's own buffer is wiped when that caller is answered, which may be before the others are. */
   readonly request: Buffer;
-  readonly deadline: number;
+  /** The latest of its callers'. */
+  deadline: number;
+  callers: number;
   readonly resolve: (response: Buffer) => void;
   readonly reject: (error: KmsError) => void;
 };
 
+type Flight = { readonly waiting: Waiting; readonly response: Promise<Buffer> };
+
 /** How many batches may be under way; a second one starts beside the first only when this many wait. */
 const maxInFlight = 4;
 const startBeside = 16;
+/** Tag and length of an item in a batch, at most. */
+const itemOverhead = 8;
 /** A request that takes longer than this lets another start beside it. */
 const slowMs = 50;
-/** A shared request waits this long at most, whatever its callers allow. */
-const flightMs = 10_000;
+/** With less time than this left, another try is not worth it. */
+const worthMs = 50;
 
 export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts => {
-  const flights = new Map<string, { readonly response: Promise<Buffer>; callers: number }>();
-  let queue: Waiting[] = [];
+  const flights = new Map<string, Flight>();
+  const queue: Waiting[] = [];
   let inFlight = 0;
   let relief: NodeJS.Timeout | undefined;
 
@@ -81,13 +89,26 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     }
   };
 
-  const start = (): void => {
+  // The longest head of the queue that fits one message; who has no time or no caller left is dropped before it is sent.
+  const take = (): readonly Waiting[] => {
     const now = Date.now();
-    const batch = queue.splice(0, limits.batchItems).filter(({ deadline, reject }) => {
-      if (deadline > now) return true;
-      reject(new KmsError("deadline_exceeded"));
-      return false;
-    });
+    const batch: Waiting[] = [];
+    let size = 0;
+    let next: Waiting | undefined;
+    while (batch.length < limits.batchItems && (next = queue[0]) !== undefined) {
+      if (batch.length > 0 && size + next.request.length + itemOverhead > limits.batchMessage) break;
+      queue.shift();
+      if (next.callers === 0 || next.deadline <= now) next.reject(new KmsError("deadline_exceeded"));
+      else {
+        batch.push(next);
+        size += next.request.length + itemOverhead;
+      }
+    }
+    return batch;
+  };
+
+  const start = (): void => {
+    const batch = take();
     const [first] = batch;
     if (first === undefined) return;
     inFlight += 1;
@@ -107,51 +128,69 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     }, slowMs).unref();
   };
 
-  const fly = (key: string, request: Buffer) => {
-    const response = new Promise<Buffer>((resolve, reject) => {
-      queue.push({ request, deadline: Date.now() + flightMs, resolve, reject });
-    });
-    const flight = { response, callers: 0 };
+  const fly = (key: string, request: Buffer, deadline: number): Flight => {
+    const { promise: response, resolve, reject } = Promise.withResolvers<Buffer>();
+    const waiting = { request: Buffer.from(request), deadline, callers: 0, resolve, reject };
+    const flight = { waiting, response };
+    queue.push(waiting);
     flights.set(key, flight);
     const forget = (): void => {
       flights.delete(key);
     };
     response.then(forget, forget);
-    pump();
+    // In the next microtask: the caller has joined by then.
+    queueMicrotask(pump);
     return flight;
   };
 
-  const inTime = async (response: Promise<Buffer>, deadline: number): Promise<Buffer> => {
-    const timeout = Promise.withResolvers<never>();
-    const timer = setTimeout(() => timeout.reject(new KmsError("deadline_exceeded")), Math.max(0, deadline - Date.now()));
+  const inTime = async (response: Promise<Buffer>, deadline: number, signal: AbortSignal): Promise<Buffer> => {
+    const end = Promise.withResolvers<never>();
+    const timer = setTimeout(() => end.reject(new KmsError("deadline_exceeded")), Math.max(0, deadline - Date.now()));
+    const leave = (): void => end.reject(new KmsError("canceled"));
+    if (signal.aborted) leave();
+    signal.addEventListener("abort", leave, { once: true });
     try {
-      return await Promise.race([response, timeout.promise]);
+      return await Promise.race([response, end.promise]);
     } finally {
       clearTimeout(timer);
+      signal.removeEventListener("abort", leave);
+    }
+  };
+
+  const join = async (key: string, request: Buffer, deadline: number, signal: AbortSignal): Promise<Buffer> => {
+    const known = flights.get(key);
+    if (known !== undefined) metrics.coalesced();
+    const { waiting, response } = known ?? fly(key, request, deadline);
+    waiting.callers += 1;
+    waiting.deadline = Math.max(waiting.deadline, deadline);
+    try {
+      return Buffer.from(await inTime(response, deadline, signal));
+    } finally {
+      waiting.callers -= 1;
+      // The last one to take a copy wipes what was copied. Asked again when the response is there: somebody may have joined since one left early.
+      if (waiting.callers === 0)
+        response.then(
+          (bytes) => {
+            if (waiting.callers === 0) wipe(bytes);
+          },
+          () => {},
+        );
     }
   };
 
   return {
-    async decrypt(request, identity, deadline) {
+    async decrypt(request, identity, deadline, signal) {
       const hash = createHash("sha256");
       for (const part of identity) hash.update(`${part.length}:`).update(part);
       const key = hash.digest("base64");
-      const known = flights.get(key);
-      if (known !== undefined) metrics.coalesced();
-      const flight = known ?? fly(key, request);
-      flight.callers += 1;
-      try {
-        return Buffer.from(await inTime(flight.response, deadline));
-      } finally {
-        flight.callers -= 1;
-        // The last one to take a copy wipes what was copied. Asked again when the response is there: somebody may have joined since one left early.
-        if (flight.callers === 0)
-          flight.response.then(
-            (response) => {
-              if (flight.callers === 0) wipe(response);
-            },
-            () => {},
-          );
+      for (;;) {
+        try {
+          return await join(key, request, deadline, signal);
+        } catch (thrown) {
+          // Joined a request that had been sent with an earlier caller's deadline, and has time left of its own: goes again.
+          const { reason } = toKmsError(thrown);
+          if (reason !== "deadline_exceeded" || signal.aborted || deadline - Date.now() < worthMs) throw thrown;
+        }
       }
     },
   };

@@ -8,8 +8,13 @@ import type { Decrypts } from "./decrypts.ts";
 import type { StatusKeeper } from "./status.ts";
 import type { Upstream } from "./upstream.ts";
 
-/** Serialized request in, serialized response out, both the caller's to wipe. @param deadline Unix milliseconds @throws KmsError */
-export type KmsMethod = (request: Buffer, deadline: number) => Promise<Uint8Array>;
+/**
+ * Serialized request in, serialized response out, both the caller's to wipe.
+ * @param deadline Unix milliseconds
+ * @param signal the caller went away
+ * @throws KmsError
+ */
+export type KmsMethod = (request: Buffer, deadline: number, signal: AbortSignal) => Promise<Uint8Array>;
 export type KmsMethods = Readonly<Record<Exclude<Method, "decryptBatch">, KmsMethod>>;
 
 const malformed = (why: string): KmsError => new KmsError("request_malformed", { cause: new Error(why) });
@@ -45,15 +50,23 @@ export const createKmsMethods = ({
   /** Of this shim, for KMS v1's runtime_version. */
   readonly version: string;
 }): KmsMethods => ({
-  status: async (request, deadline) => {
+  status: async (request) => {
     read(v2.StatusRequestSchema, request);
-    return toBinary(v2.StatusResponseSchema, await status.status(deadline));
+    return toBinary(v2.StatusResponseSchema, await status.status());
   },
 
-  encrypt: async (request, deadline) => {
+  encrypt: async (request, deadline, signal) => {
     if (!isSize(read(v2.EncryptRequestSchema, request).plaintext, limits.plaintext))
       throw malformed("a plaintext of a size that is not served");
-    const { body, epoch } = await upstream.call({ method: "encrypt", body: request, deadline, epoch: status.epoch(), hedge: false });
+    assertMessageSize(request);
+    const { body, epoch } = await upstream.call({
+      method: "encrypt",
+      body: request,
+      deadline,
+      epoch: status.epoch(),
+      hedge: false,
+      signal,
+    });
     const { ciphertext, keyId, annotations } = readReply(v2.EncryptResponseSchema, body);
     // kube-apiserver would store an empty ciphertext under KMS v1, and throw the rest away after a write is lost.
     if (
@@ -67,13 +80,14 @@ export const createKmsMethods = ({
     return body;
   },
 
-  decrypt: async (request, deadline) => {
+  decrypt: async (request, deadline, signal) => {
     const { ciphertext, keyId, annotations } = read(v2.DecryptRequestSchema, request);
     if (!isSize(ciphertext, limits.ciphertext)) throw malformed("a ciphertext of a size that Encrypt never returns");
     if (keyId === "" || Buffer.byteLength(keyId) > limits.keyId) throw malformed("a key_id of a size that Encrypt never returns");
     if (Object.keys(annotations).length > 0)
       throw new KmsError("ciphertext_invalid", { cause: new Error("annotations, which Encrypt never returns") });
-    const response = await decrypts.decrypt(request, [ciphertext, Buffer.from(keyId)], deadline);
+    assertMessageSize(request);
+    const response = await decrypts.decrypt(request, [ciphertext, Buffer.from(keyId)], deadline, signal);
     if (readReply(v2.DecryptResponseSchema, response).plaintext.length === 0) throw unusable("an empty plaintext");
     return response;
   },
@@ -85,24 +99,31 @@ export const createKmsMethods = ({
     return Promise.resolve(toBinary(v1.VersionResponseSchema, message));
   },
 
-  v1Encrypt: async (request, deadline) => {
+  v1Encrypt: async (request, deadline, signal) => {
     const { version: asked, plain } = read(v1.EncryptRequestSchema, request);
     assertV1(asked);
     if (!isSize(plain, limits.plaintext)) throw malformed("a plaintext of a size that is not served");
-    const { body } = await upstream.call({ method: "v1Encrypt", body: request, deadline, epoch: status.epoch(), hedge: false });
+    assertMessageSize(request);
+    const { body } = await upstream.call({ method: "v1Encrypt", body: request, deadline, epoch: status.epoch(), hedge: false, signal });
     if (!isSize(readReply(v1.EncryptResponseSchema, body).cipher, limits.v1Cipher)) throw unusable("an Encrypt reply that would lose data");
     return body;
   },
 
-  v1Decrypt: async (request, deadline) => {
+  v1Decrypt: async (request, deadline, signal) => {
     const { version: asked, cipher } = read(v1.DecryptRequestSchema, request);
     assertV1(asked);
     if (!isSize(cipher, limits.v1Cipher)) throw malformed("a cipher of a size that Encrypt never returns");
-    const { body } = await upstream.call({ method: "v1Decrypt", body: request, deadline, hedge: true });
+    assertMessageSize(request);
+    const { body } = await upstream.call({ method: "v1Decrypt", body: request, deadline, hedge: true, signal });
     if (readReply(v1.DecryptResponseSchema, body).plain.length === 0) throw unusable("an empty plaintext");
     return body;
   },
 });
+
+// Unknown fields and the uid count too. Checked here, so that one huge request never fails a batch of others.
+const assertMessageSize = (request: Buffer): void => {
+  if (request.length > limits.message) throw new KmsError("request_too_large");
+};
 
 const assertV1 = (version: string): void => {
   if (version !== kmsVersionV1) throw malformed("a KMS v1 version other than v1beta1");

@@ -87,33 +87,36 @@ const run = async (load: () => ShimConfig, configFile: string | undefined, takeo
     "ready",
   );
   // The first Status is asked for now: kube-apiserver's first one then finds warm connections.
-  status.status(Date.now() + 3000).catch(() => {});
+  status.status().catch(() => {});
 };
 
-const { values } = parseArgs({
-  options: {
+const readFlags = () => {
+  const options = {
     config: { type: "string" },
     takeover: { type: "boolean" },
     check: { type: "boolean" },
     version: { type: "boolean" },
     help: { type: "boolean" },
     ...Object.fromEntries(Object.keys(overrides).map((name) => [name, { type: "string" as const }])),
-  },
-});
+  } as const;
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    throw new ConfigError("command line", [`${(error as Error).message.split(". ")[0] ?? ""}; see --help`]);
+  }
+};
 
-if (values.help === true) process.stdout.write(usage);
-else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
-else {
+try {
+  const values = readFlags();
   const flags = Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === "string"));
   const load = (): ShimConfig => loadShimConfig(values.config, flags, process.env);
-  try {
-    if (values.check === true) readCredentials(load().tls);
-    else await run(load, values.config, values.takeover === true);
-  } catch (error) {
-    const isExpected =
-      error instanceof ConfigError || error instanceof SocketError || (error as NodeJS.ErrnoException).syscall !== undefined;
-    if (!isExpected) throw error;
-    process.stderr.write(`claviger-shim: ${(error as Error).message}\n`);
-    process.exitCode = 2;
-  }
+  if (values.help === true) process.stdout.write(usage);
+  else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
+  else if (values.check === true) readCredentials(load().tls);
+  else await run(load, values.config, values.takeover === true);
+} catch (error) {
+  const isExpected = error instanceof ConfigError || error instanceof SocketError || (error as NodeJS.ErrnoException).syscall !== undefined;
+  if (!isExpected) throw error;
+  process.stderr.write(`claviger-shim: ${(error as Error).message}\n`);
+  process.exitCode = 2;
 }

@@ -30,6 +30,10 @@ const longestCallMs = 30_000;
 /** kube-apiserver sends the HTTP/2 preface at once; whoever has not after this long is not one. */
 const prefaceMs = 10_000;
 const prefaceBytes = 24;
+/** A connection without a call for this long is closed, politely: KMS v2 asks for Status each minute, KMS v1 connects again. */
+const idleMs = 600_000;
+/** At the bound, a connection of at least this age that has said less than any other makes way for a new one. */
+const silentMs = 1000;
 /** More than any message that is answered properly, far less than would hurt. */
 const receiveBytes = 2 * 1024 * 1024;
 
@@ -52,6 +56,11 @@ export const createKmsServer = ({
     "grpc.max_receive_message_length": receiveBytes,
     "grpc.max_concurrent_streams": maxCalls,
     "grpc-node.max_session_memory": 32,
+    "grpc.max_connection_idle_ms": idleMs,
+    "grpc.keepalive_time_ms": idleMs,
+    "grpc.keepalive_timeout_ms": 20_000,
+    // Bookkeeping that nobody could ask for here.
+    "grpc.enable_channelz": 0,
   });
   let inFlight = 0;
 
@@ -69,11 +78,13 @@ export const createKmsServer = ({
   ): Promise<void> => {
     const began = performance.now();
     let result = "ok";
+    const gone = new AbortController();
+    call.once("cancelled", () => gone.abort());
     inFlight += 1;
     metrics.started();
     try {
       if (inFlight > maxCalls) throw new KmsError("overloaded");
-      const bytes = await method(call.request, deadlineOf(call));
+      const bytes = await method(call.request, deadlineOf(call), gone.signal);
       const response = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       callback(null, response);
       // grpc-js frames a copy of the message in the same turn as it is handed over; by the next one ours has done its work.
@@ -111,7 +122,7 @@ export const createKmsServer = ({
   }
 
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const sockets = new Set<Socket>();
+  const sockets = new Map<Socket, number>();
 
   // Only what begins like HTTP/2 reaches it; half a preface costs a file descriptor for ten seconds.
   const admit = (socket: Socket): void => {
@@ -126,14 +137,26 @@ export const createKmsServer = ({
     socket.once("close", () => clearTimeout(timer));
   };
 
+  // A kube-apiserver has said much; whoever only holds connections open must not keep a new kube-apiserver out.
+  const quietest = (): Socket | undefined => {
+    const bound = Date.now() - silentMs;
+    const old = [...sockets].filter(([, since]) => since < bound).map(([socket]) => socket);
+    return old.toSorted((a, b) => a.bytesRead - b.bytesRead)[0];
+  };
+
   const socketServer = createServer({ pauseOnConnect: false }, (socket) => {
     socket.on("error", () => {});
     if (sockets.size >= maxConnections) {
+      const silent = quietest();
       log.warn({ event: "connection-refused", connections: sockets.size }, "too many connections to the socket");
-      socket.destroy();
-      return;
+      if (silent === undefined) {
+        socket.destroy();
+        return;
+      }
+      sockets.delete(silent);
+      silent.destroy();
     }
-    sockets.add(socket);
+    sockets.set(socket, Date.now());
     socket.once("close", () => sockets.delete(socket));
     admit(socket);
   });
@@ -148,11 +171,11 @@ export const createKmsServer = ({
       });
       const timer = setTimeout(() => {
         grpc.forceShutdown();
-        for (const socket of sockets) socket.destroy();
+        for (const socket of sockets.keys()) socket.destroy();
       }, graceMs);
       await shut;
       clearTimeout(timer);
-      for (const socket of sockets) socket.destroy();
+      for (const socket of sockets.keys()) socket.destroy();
       await closed;
     },
   };

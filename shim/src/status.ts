@@ -11,7 +11,7 @@ import type { Upstream } from "./upstream.ts";
 
 export interface StatusKeeper {
   /** What kube-apiserver is told now. @throws KmsError on a refusal, and in the third phase */
-  status(deadline: number): Promise<StatusResponse>;
+  status(): Promise<StatusResponse>;
   /** The highest epoch seen, to send along; undefined before the first. */
   epoch(): string | undefined;
   /** Takes what an Encrypt's reply said. @throws KmsError gateway_behind when that is older than what was seen */
@@ -82,13 +82,13 @@ export const createStatusKeeper = ({
     throw error;
   };
 
-  const ask = async (deadline: number): Promise<StatusResponse> => {
+  // Has a time of its own: it is shared, and a caller in a hurry must not put the node into an outage.
+  const ask = async (): Promise<StatusResponse> => {
     try {
-      const until = Math.min(deadline, now() + askMs);
       const { body, epoch, staleSince } = await upstream.call({
         method: "status",
         body: Buffer.alloc(0),
-        deadline: until,
+        deadline: Date.now() + askMs,
         epoch: last?.epoch,
         hedge: true,
       });
@@ -96,8 +96,10 @@ export const createStatusKeeper = ({
       const response = readStatus(body);
       const since = Number(staleSince);
       if (staleSince !== undefined && Number.isSafeInteger(since)) {
-        remember({ keyId: response.keyId, epoch, goodAt: Math.min(since, now()) });
-        return rideOut(response.keyId, since, new KmsError("backend_unavailable"));
+        // Another gateway, with a way to its backend, may have had fresher word of the same key.
+        const goodAt = Math.min(now(), Math.max(since, last?.keyId === response.keyId && last.epoch === epoch ? last.goodAt : 0));
+        remember({ keyId: response.keyId, epoch, goodAt });
+        return rideOut(response.keyId, goodAt, new KmsError("backend_unavailable"));
       }
       remember({ keyId: response.keyId, epoch, goodAt: now() });
       enter(0, "");
@@ -110,8 +112,8 @@ export const createStatusKeeper = ({
   };
 
   return {
-    status(deadline) {
-      flight ??= ask(deadline).finally(() => {
+    status() {
+      flight ??= ask().finally(() => {
         flight = undefined;
       });
       return flight;
@@ -119,7 +121,7 @@ export const createStatusKeeper = ({
     epoch: () => last?.epoch,
     learn(keyId, epoch) {
       if (isBehind(epoch)) throw new KmsError("gateway_behind");
-      if (last === undefined || keyId !== last.keyId) remember({ keyId, epoch, goodAt: now() });
+      if (last === undefined || keyId !== last.keyId || epoch !== last.epoch) remember({ keyId, epoch, goodAt: now() });
     },
     outage: () => ({ phase, secondsSinceGood: last === undefined ? undefined : (now() - last.goodAt) / 1000 }),
   };

@@ -89,7 +89,7 @@ export const createUpstream = (urls: readonly string[], tls: ClientTls, metrics:
     return true;
   };
 
-  // One gateway, and a second one beside it when the first dawdles. The first good answer counts; a refusal counts as an answer.
+  // One gateway, and a second one beside it when the first dawdles. The first good answer counts.
   const race = async (
     first: Gateway,
     second: Gateway | undefined,
@@ -113,7 +113,9 @@ export const createUpstream = (urls: readonly string[], tls: ClientTls, metrics:
       if (early || !spend()) return await one;
       const two = attempt(second, call, either, limitMs);
       return await Promise.any([one, two]).catch((error: unknown) => {
-        throw error instanceof AggregateError ? error.errors[0] : error;
+        const all = error instanceof AggregateError ? error.errors.map(toKmsError) : [toKmsError(error)];
+        // What a gateway decided says more than that another could not be asked.
+        throw all.find(({ reason }) => rowOf(reason).kind !== "outage") ?? all[0] ?? error;
       });
     } finally {
       loser.abort();
@@ -128,6 +130,7 @@ export const createUpstream = (urls: readonly string[], tls: ClientTls, metrics:
       const signal = call.signal ?? new AbortController().signal;
       const mayGoOn = (error: KmsError): boolean => rowOf(error.reason).retryable && left() > pauseMs && !signal.aborted && spend();
       for (;;) {
+        const known = gateways;
         const candidates = order();
         let failure: KmsError = new KmsError("gateway_unavailable", { cause: new Error("no time left") });
         for (const [i, gateway] of candidates.entries()) {
@@ -139,9 +142,12 @@ export const createUpstream = (urls: readonly string[], tls: ClientTls, metrics:
             return await race(gateway, next, call, signal, limitMs);
           } catch (thrown) {
             failure = toKmsError(thrown);
+            // The list or the certificates were replaced under this call: it goes on with the new ones, at no cost.
+            if (gateways !== known && left() > 0 && rowOf(failure.reason).retryable) break;
             if (!mayGoOn(failure)) throw failure;
           }
         }
+        if (gateways !== known) continue;
         // A Status has the last key_id to fall back on; it need not wait for a better moment.
         if (call.method === "status") throw failure;
         await sleep(Math.min(pauseMs, left()), signal);
