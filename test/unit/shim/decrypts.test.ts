@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+import { test } from "node:test";
+import { fromBinary } from "@bufbuild/protobuf";
+import { KmsError } from "@claviger/proto/errors.ts";
+import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { limits } from "@claviger/proto/wire.ts";
+import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
+import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
+import type { UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import { batchAnswer, decryptAnswer, decryptRequest, fakeUpstream, noMetrics, plaintextOf, reasonOf, reply } from "./fakes.ts";
+
+const answer = ({ method, body }: UpstreamCall): UpstreamReply =>
+  reply(method === "decryptBatch" ? batchAnswer(body) : decryptAnswer(body));
+const soon = (): number => Date.now() + 2000;
+const stay = new AbortController().signal;
+
+/** Decrypts whose upstream answers only when told to. */
+const gated = () => {
+  const gates: PromiseWithResolvers<void>[] = [];
+  const upstream = fakeUpstream(async (call) => {
+    const gate = Promise.withResolvers<void>();
+    gates.push(gate);
+    await gate.promise;
+    return answer(call);
+  });
+  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypt = (ciphertext: string, deadline = soon(), signal = stay, request = decryptRequest(ciphertext)): Promise<Buffer> =>
+    decrypts.decrypt(request, [Buffer.from(ciphertext)], deadline, signal);
+  const open = async (): Promise<void> => {
+    while (gates.length > 0 || upstream.calls.length === 0) {
+      gates.shift()?.resolve();
+      await wait(1);
+    }
+  };
+  return { upstream, decrypt, open };
+};
+
+test("200 identical Decrypts at once are one request, and each caller has a copy of its own", async () => {
+  const { upstream, decrypt, open } = gated();
+  const all = Array.from({ length: 200 }, () => decrypt("seed"));
+  await open();
+  const responses = await Promise.all(all);
+  assert.equal(upstream.calls.length, 1);
+  responses[0]?.fill(0);
+  for (const response of responses.slice(1)) assert.equal(plaintextOf(response), "dees");
+});
+
+test("a Decrypt after the answer asks again: nothing is kept", async () => {
+  const { upstream, decrypt, open } = gated();
+  const first = decrypt("seed");
+  await open();
+  await first;
+  const second = decrypt("seed");
+  await wait(1);
+  assert.equal(upstream.calls.length, 2);
+  await open();
+  assert.equal(plaintextOf(await second), "dees");
+});
+
+test("different Decrypts that wait travel together, and the first of an idle shim does not wait", async () => {
+  const { upstream, decrypt, open } = gated();
+  const first = decrypt("a0");
+  await wait(1);
+  assert.deepEqual(
+    upstream.calls.map(({ method }) => method),
+    ["decrypt"],
+  );
+  const rest = Array.from({ length: 10 }, (_, i) => decrypt(`b${i}`));
+  await open();
+  assert.equal(plaintextOf(await first), "0a");
+  assert.deepEqual(
+    (await Promise.all(rest)).map(plaintextOf),
+    rest.map((_, i) => `${i}b`),
+  );
+  assert.deepEqual(
+    upstream.calls.map(({ method }) => method),
+    ["decrypt", "decryptBatch"],
+  );
+});
+
+test("one bad item of a batch fails alone", async () => {
+  const { decrypt, open } = gated();
+  const first = decrypt("first");
+  await wait(1);
+  const [good, bad] = [decrypt("good"), reasonOf(decrypt("bad"))];
+  await open();
+  await first;
+  assert.equal(plaintextOf(await good), "doog");
+  assert.equal(await bad, "ciphertext_invalid");
+});
+
+test("a gateway that knows no batches is asked one by one", async () => {
+  const upstream = fakeUpstream(async (call) => {
+    await wait(2);
+    if (call.method === "decryptBatch") throw new KmsError("method_unknown");
+    return answer(call);
+  });
+  const decrypts = createDecrypts(upstream, noMetrics);
+  const all = ["aa", "ab", "ac"].map((text) => decrypts.decrypt(decryptRequest(text), [Buffer.from(text)], soon(), stay));
+  assert.deepEqual((await Promise.all(all)).map(plaintextOf), ["aa", "ba", "ca"]);
+});
+
+test("a caller's deadline ends that caller alone, and its wiped request harms nobody", async () => {
+  const { upstream, decrypt, open } = gated();
+  const blocker = decrypt("blocker");
+  await wait(1);
+  const request = decryptRequest("seed");
+  const hurried = reasonOf(decrypt("seed", Date.now() + 10, stay, request));
+  const patient = decrypt("seed");
+  assert.equal(await hurried, "deadline_exceeded");
+  request.fill(0);
+  await open();
+  await blocker;
+  assert.equal(plaintextOf(await patient), "dees");
+  assert.ok((upstream.calls[1]?.deadline ?? 0) > Date.now() + 1000, "the latest deadline of the callers goes along");
+});
+
+test("a caller that goes away ends alone; what nobody waits for is never sent", async () => {
+  const { upstream, decrypt, open } = gated();
+  const blocker = decrypt("blocker");
+  await wait(1);
+  const leaver = new AbortController();
+  const [left, leftAlone] = [reasonOf(decrypt("shared", soon(), leaver.signal)), reasonOf(decrypt("alone", soon(), leaver.signal))];
+  const stays = decrypt("shared");
+  leaver.abort();
+  assert.deepEqual([await left, await leftAlone], ["canceled", "canceled"]);
+  await open();
+  await blocker;
+  assert.equal(plaintextOf(await stays), "derahs");
+  assert.equal(upstream.calls.length, 2);
+  assert.equal(upstream.calls[1]?.method, "decrypt");
+});
+
+test("who joined a request that ran out of its first caller's time goes again", async () => {
+  let tries = 0;
+  const upstream = fakeUpstream(async (call) => {
+    tries += 1;
+    if (tries > 1) return answer(call);
+    await wait(30);
+    throw new KmsError("deadline_exceeded");
+  });
+  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypt = (deadline: number) => decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], deadline, stay);
+  const hurried = reasonOf(decrypt(Date.now() + 20));
+  await wait(1);
+  const patient = decrypt(soon());
+  assert.equal(await hurried, "deadline_exceeded");
+  assert.equal(plaintextOf(await patient), "dees");
+});
+
+test("a batch holds at most 64 items and never more bytes than a gateway takes", async () => {
+  const { upstream, decrypt, open } = gated();
+  const first = decrypt("first");
+  await wait(1);
+  const long = "u".repeat(limits.message - 100);
+  const big = Array.from({ length: 20 }, (_, i) => decrypt(`x${i}`, soon(), stay, decryptRequest(`x${i}`, long)));
+  const small = Array.from({ length: 100 }, (_, i) => decrypt(`y${i}`));
+  await open();
+  await Promise.all([first, ...big, ...small]);
+  const batches = upstream.calls.filter(({ method }) => method === "decryptBatch");
+  assert.ok(batches.length >= 4);
+  for (const { body } of batches) {
+    assert.ok(body.length <= limits.batchMessage, `${body.length} bytes`);
+    assert.ok(fromBinary(DecryptBatchRequestSchema, body).requests.length <= limits.batchItems);
+  }
+});
+
+test("a batch reply of another length fails its callers and gives nobody another's plaintext", async () => {
+  const upstream = fakeUpstream(async (call) => {
+    await wait(2);
+    return call.method === "decryptBatch" ? reply(new Uint8Array(0)) : answer(call);
+  });
+  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypt = (text: string) => decrypts.decrypt(decryptRequest(text), [Buffer.from(text)], soon(), stay);
+  const first = decrypt("first");
+  await wait(0);
+  const results = [reasonOf(decrypt("a")), reasonOf(decrypt("b"))];
+  await first;
+  assert.deepEqual(await Promise.all(results), ["gateway_unavailable", "gateway_unavailable"]);
+});

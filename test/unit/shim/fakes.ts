@@ -1,0 +1,147 @@
+// Gateways for the shim's tests: one in memory, behind the Upstream port, and one that speaks HTTPS with certificates of a real authority.
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import type { TestContext } from "node:test";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type Ca, createCa, issueGateway, issueNode } from "@claviger/gateway/src/pki/authority.ts";
+import { connectCodes, KmsError, type Reason, rowOf } from "@claviger/proto/errors.ts";
+import { DecryptBatchRequestSchema, DecryptBatchResponseSchema, DecryptResultSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { DecryptRequestSchema, DecryptResponseSchema, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
+import type { Log } from "@claviger/proto/log.ts";
+import { headers } from "@claviger/proto/wire.ts";
+import type { ClientTls, UpstreamReply } from "@claviger/shim/src/gateway.ts";
+import type { Metrics } from "@claviger/shim/src/metrics.ts";
+import type { LastGood, StateFile } from "@claviger/shim/src/state-file.ts";
+import type { Upstream, UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import { pino } from "pino";
+
+export const silent: Log = pino({ level: "silent" });
+
+export const noMetrics: Metrics = {
+  started() {},
+  finished() {},
+  upstreamAsked() {},
+  coalesced() {},
+  retried() {},
+  observeOutage() {},
+  render: () => Promise.resolve(""),
+};
+
+export const decryptRequest = (ciphertext: string, uid = "u", keyId = "k"): Buffer =>
+  Buffer.from(toBinary(DecryptRequestSchema, create(DecryptRequestSchema, { ciphertext: Buffer.from(ciphertext), uid, keyId })));
+
+/** Answers a Decrypt as the test gateways do: the plaintext is the ciphertext, turned round. */
+export const decryptAnswer = (request: Uint8Array): Uint8Array => {
+  const { ciphertext } = fromBinary(DecryptRequestSchema, request);
+  return toBinary(DecryptResponseSchema, create(DecryptResponseSchema, { plaintext: Uint8Array.from(ciphertext).reverse() }));
+};
+
+export const plaintextOf = (response: Uint8Array): string => Buffer.from(fromBinary(DecryptResponseSchema, response).plaintext).toString();
+
+/** Answers a DecryptBatch item by item; a ciphertext that starts with "bad" fails alone. */
+export const batchAnswer = (body: Uint8Array): Uint8Array => {
+  const results = fromBinary(DecryptBatchRequestSchema, body).requests.map((request) =>
+    Buffer.from(fromBinary(DecryptRequestSchema, request).ciphertext).toString().startsWith("bad")
+      ? create(DecryptResultSchema, { outcome: { case: "reason", value: "ciphertext_invalid" } })
+      : create(DecryptResultSchema, { outcome: { case: "response", value: decryptAnswer(request) } }),
+  );
+  return toBinary(DecryptBatchResponseSchema, create(DecryptBatchResponseSchema, { results }));
+};
+
+export const statusBytes = (keyId: string, healthz = "ok", version = "v2"): Uint8Array =>
+  toBinary(StatusResponseSchema, create(StatusResponseSchema, { version, healthz, keyId }));
+
+export const reply = (body: Uint8Array, extra: Partial<UpstreamReply> = {}): UpstreamReply => ({
+  body: Buffer.from(body),
+  epoch: undefined,
+  staleSince: undefined,
+  ...extra,
+});
+
+export type FakeUpstream = Upstream & { readonly calls: UpstreamCall[] };
+
+/** An Upstream in memory that records what is asked of it. The recorded body is a copy. */
+export const fakeUpstream = (answer: (call: UpstreamCall) => UpstreamReply | Promise<UpstreamReply>): FakeUpstream => {
+  const calls: UpstreamCall[] = [];
+  return {
+    calls,
+    async call(call) {
+      calls.push({ ...call, body: Buffer.from(call.body) });
+      return await answer(call);
+    },
+    configure() {},
+    close: () => Promise.resolve(),
+  };
+};
+
+/** A state file in memory. */
+export const memoryState = (first?: LastGood): StateFile & { saved: LastGood | undefined } => {
+  const state = {
+    saved: first,
+    load: () => state.saved,
+    save(last: LastGood) {
+      state.saved = last;
+    },
+  };
+  return state;
+};
+
+/** The reason of a rejection. */
+export const reasonOf = async (promise: Promise<unknown>): Promise<Reason | undefined> => {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof KmsError) return error.reason;
+    throw error;
+  }
+  return undefined;
+};
+
+/** The certificates of a fleet: one authority, a node's client side, and server sides as asked for. */
+export const createFleet = async (ca?: Ca) => {
+  const authority = ca ?? (await createCa({ trustDomain: "fleet.test" }));
+  const node = await issueNode({ ca: authority, cluster: "prod", node: "cp-1" });
+  const server = await issueGateway({ ca: authority, ips: ["127.0.0.1"] });
+  const tls: ClientTls = { cert: node.cert, key: node.key.use((text) => text), ca: authority.cert, serverName: undefined };
+  return { ca: authority, tls, server: { cert: server.cert, key: server.key.use((text) => text) } };
+};
+export type Fleet = Awaited<ReturnType<typeof createFleet>>;
+
+export type Asked = { readonly path: string; readonly headers: Readonly<Record<string, unknown>>; readonly body: Buffer };
+export type Answer = {
+  readonly body?: Uint8Array;
+  readonly reason?: Reason;
+  readonly status?: number;
+  readonly headers?: Record<string, string>;
+};
+
+/** A gateway over HTTPS that demands a client certificate; closed with the test. */
+export const startGateway = async (t: TestContext, fleet: Fleet, answer: (asked: Asked) => Answer | Promise<Answer>) => {
+  const asked: Asked[] = [];
+  const server = createServer(
+    { ...fleet.server, ca: fleet.ca.cert, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" },
+    (request, response) => {
+      const serve = async (): Promise<void> => {
+        const chunks: Buffer[] = [];
+        for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+        const one = { path: request.url ?? "", headers: request.headers, body: Buffer.concat(chunks) };
+        asked.push(one);
+        const { body, reason, status, headers: extra } = await answer(one);
+        const code = status ?? (reason === undefined ? 200 : connectCodes[rowOf(reason).connect].http);
+        response.writeHead(code, { ...(reason !== undefined && { [headers.reason]: reason }), ...extra });
+        response.end(body);
+      };
+      serve().catch(() => response.destroy());
+    },
+  );
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  const stop = (): Promise<void> =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  t.after(stop);
+  return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, asked, stop };
+};

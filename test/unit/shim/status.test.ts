@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { KmsError, type Reason } from "@claviger/proto/errors.ts";
+import type { LastGood } from "@claviger/shim/src/state-file.ts";
+import { createStatusKeeper } from "@claviger/shim/src/status.ts";
+import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
+import { fakeUpstream, memoryState, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
+
+const minute = 60_000;
+
+/** A keeper with ten minutes of phase one and an hour of phase two, on a clock of its own. */
+const keeperAt = (start: number, first?: LastGood) => {
+  const world = { now: start, next: (): UpstreamReply => reply(statusBytes("key-1"), { epoch: "0.1.1" }) };
+  const upstream = fakeUpstream(() => world.next());
+  const stateFile = memoryState(first);
+  const now = () => world.now;
+  const keeper = createStatusKeeper({ upstream, stateFile, readyForMs: 10 * minute, writableForMs: 60 * minute, log: silent, now });
+  return { world, upstream, stateFile, keeper };
+};
+const failWith = (reason: Reason) => (): UpstreamReply => {
+  throw new KmsError(reason);
+};
+const T = 1_700_000_000_000;
+
+test("a good Status passes through, and is remembered", async () => {
+  const { keeper, stateFile } = keeperAt(T);
+  const { healthz, keyId, version } = await keeper.status();
+  assert.deepEqual({ healthz, keyId, version }, { healthz: "ok", keyId: "key-1", version: "v2" });
+  assert.deepEqual(stateFile.saved, { keyId: "key-1", epoch: "0.1.1", goodAt: T });
+});
+
+test("with no gateway Status is ok, then names the cause, then is an error; then ok again", async () => {
+  const { keeper, world } = keeperAt(T);
+  await keeper.status();
+  const good = world.next;
+  world.next = failWith("gateway_unavailable");
+  world.now = T + 9 * minute;
+  assert.equal((await keeper.status()).healthz, "ok");
+  assert.equal(keeper.outage().phase, 1);
+  world.now = T + 11 * minute;
+  const { healthz, keyId } = await keeper.status();
+  assert.match(healthz, /^claviger: no gateway can be reached/);
+  assert.ok(healthz.length <= 256 && !healthz.includes("\n"));
+  assert.equal(keyId, "key-1");
+  assert.equal(keeper.outage().phase, 2);
+  world.now = T + 71 * minute;
+  assert.equal(await reasonOf(keeper.status()), "gateway_unavailable");
+  assert.equal(keeper.outage().phase, 3);
+  world.next = good;
+  assert.equal((await keeper.status()).healthz, "ok");
+  assert.equal(keeper.outage().phase, 0);
+});
+
+test("a restarted shim goes on where it was", async () => {
+  const { keeper, world } = keeperAt(T + 11 * minute, { keyId: "key-1", epoch: "0.1.1", goodAt: T });
+  world.next = failWith("gateway_unavailable");
+  const { healthz, keyId } = await keeper.status();
+  assert.notEqual(healthz, "ok");
+  assert.equal(keyId, "key-1");
+});
+
+test("with no gateway and nothing remembered Status is an error", async () => {
+  const { keeper, world } = keeperAt(T);
+  world.next = failWith("gateway_unavailable");
+  assert.equal(await reasonOf(keeper.status()), "gateway_unavailable");
+});
+
+for (const reason of ["cluster_suspended", "key_missing", "cluster_unknown", "identity_invalid"] as const)
+  test(`the refusal ${reason} is an error at once`, async () => {
+    const { keeper, world } = keeperAt(T);
+    await keeper.status();
+    world.next = failWith(reason);
+    assert.equal(await reasonOf(keeper.status()), reason);
+  });
+
+test("a Status that a gateway marks stale runs the same phases from its T", async () => {
+  const { keeper, world } = keeperAt(T);
+  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleSince: String(T) });
+  world.now = T + 9 * minute;
+  assert.equal((await keeper.status()).healthz, "ok");
+  world.now = T + 11 * minute;
+  assert.match((await keeper.status()).healthz, /the key backend cannot be reached/);
+  world.now = T + 71 * minute;
+  assert.equal(await reasonOf(keeper.status()), "backend_unavailable");
+});
+
+test("a gateway's stale word does not undo another's fresh one", async () => {
+  const { keeper, world } = keeperAt(T);
+  await keeper.status();
+  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleSince: String(T - 30 * minute) });
+  world.now = T + minute;
+  assert.equal((await keeper.status()).healthz, "ok");
+});
+
+test("an older epoch is never shown, a newer one is, and the highest is sent", async () => {
+  const { keeper, world, upstream } = keeperAt(T);
+  world.next = () => reply(statusBytes("key-2"), { epoch: "0.2.2" });
+  await keeper.status();
+  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1" });
+  assert.equal((await keeper.status()).keyId, "key-2");
+  world.next = () => reply(statusBytes("key-1"));
+  assert.equal((await keeper.status()).keyId, "key-2");
+  world.next = () => reply(statusBytes("key-3"), { epoch: "0.3.3" });
+  assert.equal((await keeper.status()).keyId, "key-3");
+  assert.deepEqual(
+    upstream.calls.map(({ epoch }) => epoch),
+    [undefined, "0.2.2", "0.2.2", "0.2.2"],
+  );
+});
+
+test("what Encrypt learns is shown by Status and an older Encrypt is refused", async () => {
+  const { keeper, world, stateFile } = keeperAt(T);
+  await keeper.status();
+  keeper.learn("key-2", "0.2.2");
+  assert.equal(stateFile.saved?.keyId, "key-2");
+  assert.throws(() => keeper.learn("key-1", "0.1.1"), { reason: "gateway_behind" });
+  world.next = failWith("gateway_unavailable");
+  assert.equal((await keeper.status()).keyId, "key-2");
+});
+
+test("Status calls at once are one request", async () => {
+  const { keeper, upstream } = keeperAt(T);
+  await Promise.all(Array.from({ length: 50 }, () => keeper.status()));
+  assert.equal(upstream.calls.length, 1);
+});
+
+test("a Status that kube-apiserver would refuse is an outage, not passed on", async () => {
+  const { keeper, world } = keeperAt(T);
+  await keeper.status();
+  for (const body of [statusBytes(""), statusBytes("k".repeat(1025)), statusBytes("key-9", "ok", "v3"), Buffer.from([0xff])]) {
+    world.next = () => reply(body, { epoch: "0.1.1" });
+    assert.equal((await keeper.status()).keyId, "key-1");
+  }
+});
+
+test("a gateway's healthz text is one line of at most 256 printable bytes", async () => {
+  const { keeper, world } = keeperAt(T);
+  world.next = () => reply(statusBytes("key-1", `a\nb\u0000ü${"c".repeat(500)}`), { epoch: "0.1.1" });
+  const { healthz } = await keeper.status();
+  assert.match(healthz, /^[\x20-\x7e]{1,256}$/);
+});
