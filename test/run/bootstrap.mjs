@@ -1,14 +1,13 @@
 // Runs test/run/NAME.ts on a machine with nothing but Node.js (18 or newer) and npm: installs the packages, finds Node 24 among them.
 // Plain JavaScript, no imports from node_modules: it has to work before they exist.
 import { spawn, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const modules = join(root, "node_modules");
-const stamp = join(modules, ".claviger-installed");
 const lock = join(root, ".npm-ci-lock");
 const [name, ...args] = process.argv.slice(2);
 
@@ -18,12 +17,15 @@ const fail = (text) => {
   process.exit(1);
 };
 
-const wanted = createHash("sha256")
-  .update(readFileSync(join(root, "package-lock.json")))
-  .digest("hex");
+const packagesOf = (file) => JSON.parse(readFileSync(file, "utf8")).packages;
+
+// npm writes node_modules/.package-lock.json last: without it an installation was cut off, and with other versions it is an old one.
 const isInstalled = () => {
   try {
-    return readFileSync(stamp, "utf8") === wanted;
+    const present = packagesOf(join(modules, ".package-lock.json"));
+    return Object.entries(packagesOf(join(root, "package-lock.json"))).every(
+      ([path, { version, optional }]) => !path.startsWith("node_modules/") || optional || present[path]?.version === version,
+    );
   } catch {
     return false;
   }
@@ -35,42 +37,56 @@ const node24 = () => {
   return Number(process.versions.node.split(".")[0]) >= 24 ? process.execPath : undefined;
 };
 
-const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-
 const takeLock = () => {
   try {
-    mkdirSync(lock);
+    writeFileSync(lock, String(process.pid), { flag: "wx" });
     return true;
-  } catch {
+  } catch (error) {
+    if (error.code !== "EEXIST") fail(`The npm packages cannot be installed: ${error.message}`);
     return false;
   }
 };
 
-const install = async () => {
-  // A second start waits for the first; a lock whose owner died is taken over.
-  for (let waited = 0; !takeLock(); waited += 1) {
-    if (waited === 0) say("Another start is installing the npm packages; waiting for it ...");
-    if (Date.now() - statSync(lock, { throwIfNoEntry: false })?.mtimeMs > 10 * 60_000) rmSync(lock, { recursive: true, force: true });
-    sleep(500);
-    if (isInstalled()) return;
+const isOwnerAlive = () => {
+  try {
+    process.kill(Number(readFileSync(lock, "utf8")) || process.pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
   }
-  process.on("exit", () => rmSync(lock, { recursive: true, force: true }));
-  if (isInstalled()) return rmSync(lock, { recursive: true, force: true });
+};
+
+const install = async () => {
+  // A second start waits for the first, and takes over from one that has died.
+  for (let isWaiting = false; !takeLock(); isWaiting = true) {
+    if (!isWaiting) say("Another start is installing the npm packages; waiting for it ...");
+    if (!isOwnerAlive()) rmSync(lock, { force: true });
+    else await sleep(500);
+  }
+  process.on("exit", () => rmSync(lock, { force: true }));
+  if (isInstalled()) return;
   say("Installing the npm packages (once, about a minute) ...");
   const began = Date.now();
   const tick = setInterval(() => say(`  still installing, ${Math.round((Date.now() - began) / 1000)} s`), 10_000);
-  const status = await new Promise((resolve) => {
-    const npm = spawn("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], {
-      cwd: root,
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-    npm.once("error", () => fail("npm cannot be run: install Node.js together with npm, then try again."));
-    npm.once("close", resolve);
+  // Errors alone: with an old Node.js npm would warn of every package that wants a newer one, and that is among the packages.
+  const npm = spawn("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit"],
   });
+  npm.once("error", () => fail("npm cannot be run: install Node.js together with npm, then try again."));
+  let isStopped = false;
+  const stop = () => {
+    isStopped = true;
+    npm.kill("SIGTERM");
+    setTimeout(() => npm.kill("SIGKILL"), 2000);
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, stop);
+  const status = await new Promise((resolve) => npm.once("close", resolve));
+  for (const each of ["SIGINT", "SIGTERM", "SIGHUP"]) process.off(each, stop);
   clearInterval(tick);
+  if (isStopped) process.exit(130);
   if (status !== 0) fail("'npm ci --ignore-scripts' failed, see above; when the registry can be reached, try again.");
-  writeFileSync(stamp, wanted);
-  rmSync(lock, { recursive: true, force: true });
+  rmSync(lock, { force: true });
 };
 
 if (!isInstalled()) await install();
