@@ -93,10 +93,10 @@ export const createKmsMethods = ({
   },
 
   // Answered here: it says nothing of a key, and kube-apiserver asks it inside the deadline of its first Encrypt.
-  v1Version: (request) => {
+  v1Version: async (request) => {
     assertV1(read(v1.VersionRequestSchema, request).version);
     const message = create(v1.VersionResponseSchema, { version: kmsVersionV1, runtimeName: "claviger", runtimeVersion: version });
-    return Promise.resolve(toBinary(v1.VersionResponseSchema, message));
+    return toBinary(v1.VersionResponseSchema, message);
   },
 
   v1Encrypt: async (request, deadline, signal) => {

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+import { test, type TestContext } from "node:test";
+import { headers, methods } from "@claviger/proto/wire.ts";
+import { createUpstream, type Upstream, type UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import { createFleet, noMetrics, reasonOf, startGateway } from "./fakes.ts";
+
+const fleet = await createFleet();
+const ok = { body: Buffer.from("ok") };
+const call = (change: Partial<UpstreamCall> = {}): UpstreamCall => ({
+  method: "decrypt",
+  body: Buffer.from("body"),
+  deadline: Date.now() + 2000,
+  hedge: false,
+  ...change,
+});
+const upstreamTo = (t: TestContext, ...urls: readonly string[]): Upstream => {
+  const upstream = createUpstream(urls, fleet.tls, noMetrics);
+  t.after(() => upstream.close());
+  return upstream;
+};
+/** An address where nobody listens. */
+const goneUrl = async (t: TestContext): Promise<string> => {
+  const { url, stop } = await startGateway(t, fleet, () => ok);
+  await stop();
+  return url;
+};
+
+test("a call is a Connect request with the caller's time left and the highest epoch", async (t) => {
+  const { url, asked } = await startGateway(t, fleet, () => ({ ...ok, headers: { [headers.epoch]: "0.2.2", [headers.staleSince]: "7" } }));
+  const reply = await upstreamTo(t, url).call(call({ epoch: "0.1.1" }));
+  assert.deepEqual([reply.body.toString(), reply.epoch, reply.staleSince], ["ok", "0.2.2", "7"]);
+  assert.equal(asked[0]?.path, methods.decrypt);
+  assert.equal(asked[0].body.toString(), "body");
+  assert.equal(asked[0].headers["content-type"], "application/proto");
+  assert.equal(asked[0].headers["connect-protocol-version"], "1");
+  assert.equal(asked[0].headers[headers.epoch], "0.1.1");
+  const timeout = Number(asked[0].headers[headers.timeout]);
+  assert.ok(timeout > 1000 && timeout <= 2000, `${timeout}`);
+});
+
+test("a gateway's refusal is final: no other gateway is asked", async (t) => {
+  const gateways = await Promise.all([1, 2].map(() => startGateway(t, fleet, () => ({ reason: "cluster_suspended" }))));
+  assert.equal(await reasonOf(upstreamTo(t, ...gateways.map(({ url }) => url)).call(call())), "cluster_suspended");
+  assert.equal(gateways.flatMap(({ asked }) => asked).length, 1);
+});
+
+test("an outage at one gateway is answered by another, whatever its kind", async (t) => {
+  const bad = await startGateway(t, fleet, () => ({ status: 502, body: Buffer.from("<html>") }));
+  const behind = await startGateway(t, fleet, () => ({ reason: "gateway_behind" }));
+  const good = await startGateway(t, fleet, () => ok);
+  const upstream = upstreamTo(t, await goneUrl(t), bad.url, behind.url, good.url);
+  for (let i = 0; i < 5; i += 1) assert.equal((await upstream.call(call())).body.toString(), "ok");
+});
+
+test("a reason that no authenticated gateway gave is an outage, not a refusal", async (t) => {
+  const foreign = await createFleet();
+  const impostor = await startGateway(t, { ...foreign, ca: fleet.ca }, () => ({ reason: "cluster_suspended" }));
+  assert.equal(await reasonOf(upstreamTo(t, impostor.url).call(call({ deadline: Date.now() + 300 }))), "gateway_unavailable");
+  assert.equal(impostor.asked.length, 0);
+});
+
+test("a dead fleet is an error inside the deadline, and the retries have a budget", async (t) => {
+  const gateway = await startGateway(t, fleet, () => ({ reason: "backend_unavailable" }));
+  const upstream = upstreamTo(t, gateway.url);
+  const began = Date.now();
+  const results = await Promise.all(Array.from({ length: 20 }, () => reasonOf(upstream.call(call({ deadline: Date.now() + 500 })))));
+  assert.ok(Date.now() - began < 1000);
+  assert.deepEqual([...new Set(results)], ["backend_unavailable"]);
+  assert.ok(gateway.asked.length <= 20 + 25, `${gateway.asked.length} requests for 20 calls`);
+});
+
+test("a second gateway is asked when the first dawdles, for calls that may be hedged", async (t) => {
+  const open = Promise.withResolvers<void>();
+  t.after(() => open.resolve());
+  const slow = await startGateway(t, fleet, async () => {
+    await open.promise;
+    return ok;
+  });
+  const quick = await startGateway(t, fleet, () => ok);
+  const upstream = upstreamTo(t, slow.url, quick.url);
+  for (let i = 0; i < 6; i += 1) {
+    const began = Date.now();
+    await upstream.call(call({ hedge: true }));
+    assert.ok(Date.now() - began < 900, `${Date.now() - began} ms`);
+  }
+});
+
+test("a hanging gateway does not hold a call beyond its deadline", async (t) => {
+  const open = Promise.withResolvers<void>();
+  t.after(() => open.resolve());
+  const hanging = await startGateway(t, fleet, async () => {
+    await open.promise;
+    return ok;
+  });
+  const began = Date.now();
+  assert.notEqual(await reasonOf(upstreamTo(t, hanging.url).call(call({ deadline: Date.now() + 200 }))), undefined);
+  assert.ok(Date.now() - began < 600);
+});
+
+test("nothing is tried again for a caller that went away", async (t) => {
+  const gateway = await startGateway(t, fleet, () => ({ reason: "backend_unavailable" }));
+  const leaver = new AbortController();
+  leaver.abort();
+  assert.notEqual(await reasonOf(upstreamTo(t, gateway.url).call(call({ signal: leaver.signal }))), undefined);
+  assert.ok(gateway.asked.length <= 1);
+});
+
+test("gateways and certificates are replaced with no call lost", async (t) => {
+  const answer = async () => {
+    await wait(3);
+    return ok;
+  };
+  const [one, two] = [await startGateway(t, fleet, answer), await startGateway(t, fleet, answer)];
+  const upstream = upstreamTo(t, one.url);
+  const renewed = await createFleet(fleet.ca);
+  let isOver = false;
+  const load = async (): Promise<number> => {
+    let calls = 0;
+    for (; !isOver; calls += 1) assert.equal((await upstream.call(call())).body.toString(), "ok");
+    return calls;
+  };
+  const loads = Array.from({ length: 8 }, load);
+  for (const url of [two.url, one.url, two.url]) {
+    await wait(60);
+    upstream.configure([url], renewed.tls);
+  }
+  await wait(60);
+  isOver = true;
+  assert.ok((await Promise.all(loads)).every((calls) => calls > 3));
+  assert.ok(two.asked.length > 0);
+});
