@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { checkConfig, ConfigError, readYamlFile, z, zDuration, zInteger, zName, zPath } from "@claviger/proto/config.ts";
 import { backendName, trustDomain } from "@claviger/proto/names.ts";
+import { tracingSchema } from "@claviger/proto/tracing.ts";
 import { backendSchema } from "./backend/config.ts";
 import type { TlsFiles } from "./http/server.ts";
 import { redisSchema } from "./redis/client.ts";
@@ -49,6 +50,8 @@ const gatewayConfig = z.strictObject({
   }),
   /** Where replicas tell each other about keys; without it each works for itself. */
   redis: z.optional(redisSchema),
+  /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
+  tracing: z.optional(tracingSchema),
   log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), { level: "info" }),
 });
 

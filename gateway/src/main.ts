@@ -4,12 +4,14 @@ import { parseArgs } from "node:util";
 import { ConfigError } from "@claviger/proto/config.ts";
 import { createLog } from "@claviger/proto/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/operations.ts";
+import { openTracing } from "@claviger/proto/tracing.ts";
 import { watchFiles } from "@claviger/proto/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { createAuditLog } from "./audit/log.ts";
 import { createFileSink, createStreamSink } from "./audit/sinks.ts";
 import { createDispatcher } from "./backend/dispatch.ts";
 import { openBackend } from "./backend/open.ts";
+import { traceDispatcher } from "./backend/traced.ts";
 import { loadGatewayConfig, readTlsFiles } from "./config.ts";
 import { createHealth } from "./http/health.ts";
 import { createHandlers } from "./http/routes.ts";
@@ -39,6 +41,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
 
   const log = createLog("gateway", config.log.level);
   const metrics = createMetrics();
+  const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing);
   const names = new Set(Object.keys(config.backends));
   const registry = await openFileRegistry({ file: config.registry.file, backends: names, log });
   const sinks = config.audit.sinks.map((sink) =>
@@ -51,10 +54,13 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
   );
   const backends = new Map(opened.map((backend) => [backend.name, backend]));
   const dispatchers = new Map(
-    opened.map((backend) => [
-      backend.name,
-      createDispatcher({ backend, observe: ({ operation, items }) => metrics.backendCalled(backend.name, operation, items) }),
-    ]),
+    opened.map((backend) => {
+      const dispatcher = createDispatcher({
+        backend,
+        observe: ({ operation, items }) => metrics.backendCalled(backend.name, operation, items),
+      });
+      return [backend.name, traceDispatcher(dispatcher, backend.name, tracing)] as const;
+    }),
   );
 
   const board = config.redis === undefined ? undefined : openBoard(config.redis, backends, log);
@@ -73,6 +79,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
     tls,
     trustDomain: config.trustDomain,
     trustedProxies: config.listen.trustedProxies,
+    tracing,
     handlers,
     audit,
     metrics,
@@ -98,6 +105,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
     health.close();
     await Promise.all(opened.map((backend) => backend.close()));
     await admin.close();
+    await tracing.close();
     log.info({ event: "stopped" }, "stopped");
     process.exit(0);
   };

@@ -1,5 +1,6 @@
 // The shim's configuration: file, then environment, then flags, into one frozen object; every problem at once. Nothing secret is in it: keys are file paths.
 import { checkConfig, ConfigError, readYamlFile, z, zDuration, zInteger, zPath } from "@claviger/proto/config.ts";
+import { tracingSchema } from "@claviger/proto/tracing.ts";
 import { limits } from "@claviger/proto/wire.ts";
 
 const socketPath = z.string().check(
@@ -55,6 +56,8 @@ const shimConfig = z.strictObject({
     }),
     { calls: 2048, connections: 64 },
   ),
+  /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
+  tracing: z.optional(tracingSchema),
   log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), { level: "info" }),
 });
 

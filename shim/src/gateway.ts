@@ -50,7 +50,8 @@ const collect = async (body: AsyncIterable<Buffer>): Promise<Buffer> => {
   return all;
 };
 
-export const createGateway = (url: string, tls: ClientTls): Gateway => {
+/** @param traceparent of the trace that we are in, to pass on */
+export const createGateway = (url: string, tls: ClientTls, traceparent: () => string | undefined = () => undefined): Gateway => {
   const pool = new Pool(url, {
     connections: 16,
     pipelining: 1,
@@ -73,6 +74,7 @@ export const createGateway = (url: string, tls: ClientTls): Gateway => {
     failures: 0,
     badUntil: 0,
     async ask({ method, body, deadline, epoch, signal }) {
+      const trace = traceparent();
       const reply = await pool
         .request({
           method: "POST",
@@ -81,6 +83,7 @@ export const createGateway = (url: string, tls: ClientTls): Gateway => {
             "content-type": contentTypes.proto,
             [headers.protocolVersion]: "1",
             [headers.timeout]: String(Math.max(1, deadline - Date.now())),
+            ...(trace !== undefined && { [headers.traceparent]: trace }),
             ...(epoch !== undefined && { [headers.epoch]: epoch }),
           },
           body,

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { ConfigError } from "@claviger/proto/config.ts";
 import { createLog } from "@claviger/proto/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/operations.ts";
+import { openTracing } from "@claviger/proto/tracing.ts";
 import { watchFiles } from "@claviger/proto/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { loadShimConfig, overrides, type ShimConfig } from "./config.ts";
@@ -41,13 +42,14 @@ const run = async (load: () => ShimConfig, configFile: string | undefined, takeo
   const credentials = readCredentials(config.tls);
   const log = createLog("shim", config.log.level);
   const metrics = createMetrics();
-  const upstream = createUpstream(config.gateways, credentials.tls, metrics);
+  const tracing = await openTracing("claviger-shim", packageJson.version, config.tracing);
+  const upstream = createUpstream(config.gateways, credentials.tls, metrics, tracing.traceparent);
   const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log);
   const { readyFor: readyForMs, writableFor: writableForMs } = config.outage;
   const status = createStatusKeeper({ upstream, stateFile, readyForMs, writableForMs, log });
   metrics.observeOutage(status.outage);
   const kms = createKmsMethods({ upstream, decrypts: createDecrypts(upstream, metrics), status, version: packageJson.version });
-  const server = createKmsServer({ kms, metrics, log, maxCalls: config.limits.calls, maxConnections: config.limits.connections });
+  const server = createKmsServer({ kms, metrics, tracing, log, maxCalls: config.limits.calls, maxConnections: config.limits.connections });
 
   const { path, mode, group } = config.socket;
   const setUmask = (mask: number): number => process.umask(mask);
@@ -77,6 +79,7 @@ const run = async (load: () => ShimConfig, configFile: string | undefined, takeo
     await server.drain(drainMs);
     await upstream.close();
     await health.close();
+    await tracing.close();
     log.info({ event: "stopped" }, "stopped");
     process.exit(0);
   };

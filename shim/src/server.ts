@@ -11,7 +11,8 @@ import {
 } from "@grpc/grpc-js";
 import { connectCodes, KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
 import { wipe } from "@claviger/proto/secret.ts";
-import { methods } from "@claviger/proto/wire.ts";
+import { noTracing, type Tracing } from "@claviger/proto/tracing.ts";
+import { headers, methods } from "@claviger/proto/wire.ts";
 import type { KmsMethod, KmsMethods } from "./kms.ts";
 import type { Log } from "@claviger/proto/log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -42,12 +43,14 @@ const same = (bytes: Buffer): Buffer => bytes;
 export const createKmsServer = ({
   kms,
   metrics,
+  tracing = noTracing,
   log,
   maxCalls,
   maxConnections,
 }: {
   readonly kms: KmsMethods;
   readonly metrics: Metrics;
+  readonly tracing?: Tracing;
   readonly log: Log;
   readonly maxCalls: number;
   readonly maxConnections: number;
@@ -84,7 +87,9 @@ export const createKmsServer = ({
     metrics.started();
     try {
       if (inFlight > maxCalls) throw new KmsError("overloaded");
-      const bytes = await method(call.request, deadlineOf(call), gone.signal);
+      const [parent] = call.metadata.get(headers.traceparent);
+      const options = { kind: "server", parent: parent?.toString() } as const;
+      const bytes = await tracing.span(`kms ${name}`, options, () => method(call.request, deadlineOf(call), gone.signal));
       const response = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       callback(null, response);
       // grpc-js frames a copy of the message in the same turn as it is handed over; by the next one ours has done its work.

@@ -40,8 +40,13 @@ const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
     signal.addEventListener("abort", done, { once: true });
   });
 
-export const createUpstream = (urls: readonly string[], tls: ClientTls, metrics: Metrics): Upstream => {
-  let gateways: readonly Gateway[] = urls.map((url) => createGateway(url, tls));
+export const createUpstream = (
+  urls: readonly string[],
+  tls: ClientTls,
+  metrics: Metrics,
+  traceparent: () => string | undefined = () => undefined,
+): Upstream => {
+  let gateways: readonly Gateway[] = urls.map((url) => createGateway(url, tls, traceparent));
   let budget = budgetMax;
 
   // Healthy before resting; among equals the quicker, with some chance, so that a recovered one is found out.
@@ -156,7 +161,7 @@ export const createUpstream = (urls: readonly string[], tls: ClientTls, metrics:
     },
     configure(nextUrls, nextTls) {
       const before = gateways;
-      gateways = nextUrls.map((url) => createGateway(url, nextTls));
+      gateways = nextUrls.map((url) => createGateway(url, nextTls, traceparent));
       for (const gateway of before) void gateway.close();
     },
     async close() {

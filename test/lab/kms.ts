@@ -11,9 +11,11 @@ export type KmsClient = {
   close(): void;
 };
 
-/** Calls reject with grpc-js' ServiceError: `code` and `details`. */
-export const kmsClient = (socket: string): KmsClient => {
+/** Calls reject with grpc-js' ServiceError: `code` and `details`. @param headers sent with every call */
+export const kmsClient = (socket: string, headers: Readonly<Record<string, string>> = {}): KmsClient => {
   const client = new Client(`unix:${socket}`, credentials.createInsecure(), { "grpc.default_authority": "localhost" });
+  const metadata = new Metadata({ waitForReady: true });
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   const call = <I extends DescMessage, O extends DescMessage>(
     path: string,
     input: I,
@@ -27,7 +29,7 @@ export const kmsClient = (socket: string): KmsClient => {
         (bytes) => bytes,
         (bytes) => fromBinary(output, bytes),
         Buffer.from(toBinary(input, create(input, message))),
-        new Metadata({ waitForReady: true }),
+        metadata,
         { deadline: Date.now() + timeoutMs },
         (error: ServiceError | null, value) => {
           if (error !== null) reject(error);

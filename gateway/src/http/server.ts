@@ -5,11 +5,13 @@ import type { TLSSocket } from "node:tls";
 import { formatEpoch, parseEpoch } from "@claviger/proto/epoch.ts";
 import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
 import { wipe } from "@claviger/proto/secret.ts";
+import { type Attributes, noTracing, type Tracing } from "@claviger/proto/tracing.ts";
 import type { TrustDomain } from "@claviger/proto/names.ts";
 import { contentTypes, headers, limits, type Method, methods } from "@claviger/proto/wire.ts";
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { AuditLog } from "../audit/log.ts";
 import { describeError, type Log } from "@claviger/proto/log.ts";
+import type { Identity } from "../identity.ts";
 import type { Metrics } from "../metrics.ts";
 import { encodeError, encodingOf, parseTimeout } from "./connect.ts";
 import { Exchange } from "./exchange.ts";
@@ -33,6 +35,11 @@ const callerMs = 10_000;
 const tlsOptions = ({ cert, key, clientCa }: TlsFiles) =>
   ({ cert, key, ca: clientCa, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET }) as const;
 
+const attributesOf = (identity: Identity): Attributes =>
+  identity.kind === "node"
+    ? { "claviger.cluster": identity.cluster, "claviger.node": identity.node }
+    : { "claviger.operator": identity.operator };
+
 const nameOf = (url: string): string => {
   const known = Object.entries(methods).find(([, path]) => path === url.split("?")[0]);
   return known?.[0] ?? "unknown";
@@ -43,6 +50,7 @@ export const createKmsServer = ({
   trustDomain,
   trustedProxies = [],
   handlers,
+  tracing = noTracing,
   audit,
   metrics,
   log,
@@ -52,6 +60,7 @@ export const createKmsServer = ({
   /** URI SANs of proxies that may pass on a client's certificate in x-forwarded-client-cert. */
   readonly trustedProxies?: readonly string[];
   readonly handlers: Readonly<Record<Method, Handler>>;
+  readonly tracing?: Tracing;
   readonly audit: AuditLog;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -159,7 +168,12 @@ export const createKmsServer = ({
       });
       try {
         const call = { identity, seen: parseEpoch(request.headers[headers.epoch]), signal: controller.signal, trail: exchange.trail };
-        const answer = await Promise.race([handlers[name](call, request.body, encoding, exchange), late]);
+        const { body } = request;
+        const answer = await tracing.span(
+          `kms ${name}`,
+          { kind: "server", parent: String(request.headers[headers.traceparent]), attributes: attributesOf(identity) },
+          () => Promise.race([handlers[name](call, body, encoding, exchange), late]),
+        );
         return await reply.headers({ "content-type": contentTypes[encoding], ...answer.headers }).send(answer.body);
       } finally {
         clearTimeout(timer);
