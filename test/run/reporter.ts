@@ -21,10 +21,16 @@ const causeOf = (error: unknown): unknown => (error instanceof Error && error.ca
  * Runs test files with node:test, each in a process of its own.
  * @param concurrency how many files at once
  * @param timeoutMs for one file
+ * @param signal ends what runs; a file's own children are ended by the watchdog of test/lab
  */
 export const runFiles = async (
   files: readonly string[],
-  { concurrency, timeoutMs, root }: { readonly concurrency: number; readonly timeoutMs: number; readonly root: string },
+  {
+    concurrency,
+    timeoutMs,
+    root,
+    signal,
+  }: { readonly concurrency: number; readonly timeoutMs: number; readonly root: string; readonly signal?: AbortSignal },
 ): Promise<Count> => {
   let passed = 0;
   const failures: Failure[] = [];
@@ -36,7 +42,7 @@ export const runFiles = async (
   const tick = setInterval(() => {
     if (Date.now() - lastLine > 14_000) say(`  ... ${Math.round((Date.now() - began) / 1000)} s`);
   }, 15_000);
-  const stream = run({ files: [...files], concurrency, timeout: timeoutMs, forceExit: false });
+  const stream = run({ files: [...files], concurrency, timeout: timeoutMs, forceExit: false, ...(signal !== undefined && { signal }) });
   const finish = (event: Ended, isPass: boolean): void => {
     const file = event.file === undefined ? "" : relative(root, event.file);
     // A suite stands for its tests, and so does a file: neither is counted beside them, unless it failed by itself.

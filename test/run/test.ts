@@ -11,6 +11,10 @@ const say = (text: string): void => {
   process.stdout.write(`${text}\n`);
 };
 
+const stopping = new AbortController();
+const { signal } = stopping;
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => stopping.abort());
+
 /** One script of package.json; its output is shown when it fails. */
 const runStep = (script: string): Promise<boolean> =>
   new Promise((resolve) => {
@@ -18,6 +22,7 @@ const runStep = (script: string): Promise<boolean> =>
     const output: Buffer[] = [];
     child.stdout.on("data", (chunk: Buffer) => output.push(chunk));
     child.stderr.on("data", (chunk: Buffer) => output.push(chunk));
+    signal.addEventListener("abort", () => child.kill("SIGTERM"), { once: true });
     child.once("close", (code) => {
       say(`${code === 0 ? "  ok  " : "FAILED"} npm run ${script}`);
       if (code !== 0) say(Buffer.concat(output).toString());
@@ -36,14 +41,14 @@ const count = (passed: boolean): void => {
 // Only what the chosen tests need: the unit tests need no real part.
 const unit = testFiles("unit", positionals);
 const real = testFiles("real", positionals);
-if (positionals.length === 0) for (const step of steps) count(await runStep(step));
+if (positionals.length === 0) for (const step of steps) if (!signal.aborted) count(await runStep(step));
 say(`\nUnit tests (${unit.length} files)`);
-counts.push(await runFiles(unit, { concurrency: 2, timeoutMs: 120_000, root }));
-if (real.length > 0) {
+counts.push(await runFiles(unit, { concurrency: 2, timeoutMs: 120_000, root, signal }));
+if (real.length > 0 && !signal.aborted) {
   try {
-    await installParts();
+    await installParts({ signal });
     say(`\nTests with the real parts (${real.length} files)`);
-    counts.push(await runFiles(real, { concurrency: 1, timeoutMs: values.full ? 3_600_000 : 600_000, root }));
+    counts.push(await runFiles(real, { concurrency: 1, timeoutMs: values.full ? 3_600_000 : 600_000, root, signal }));
   } catch (error) {
     say(`FAILED the real parts: ${error instanceof Error ? error.message : String(error)}`);
     count(false);
@@ -52,8 +57,13 @@ if (real.length > 0) {
 
 const passed = counts.reduce((sum, one) => sum + one.passed, 0);
 const failed = counts.reduce((sum, one) => sum + one.failed, 0);
-say(
-  `\n${Math.round((Date.now() - began) / 1000)} s. ${failed > 0 ? "See above for what failed; 'npm test -- PATTERN' runs single files." : passed === 0 ? "No test matched." : "Next: 'npm run demo' shows the main job."}`,
-);
+const advice = signal.aborted
+  ? "Stopped before the end."
+  : failed > 0
+    ? "See above for what failed; 'npm test -- PATTERN' runs single files."
+    : passed === 0
+      ? "No test matched."
+      : "Next: 'npm run demo' shows the main job.";
+say(`\n${Math.round((Date.now() - began) / 1000)} s. ${advice}`);
 say(`${passed} passed, ${failed} failed`);
-process.exit(failed === 0 && passed > 0 ? 0 : 1);
+process.exit(signal.aborted ? 130 : failed === 0 && passed > 0 ? 0 : 1);
