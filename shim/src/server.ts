@@ -128,18 +128,24 @@ export const createKmsServer = ({
 
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const sockets = new Map<Socket, number>();
+  const unproven = new Set<Socket>();
 
   // Only what begins like HTTP/2 reaches it; half a preface costs a file descriptor for ten seconds.
   const admit = (socket: Socket): void => {
     const timer = setTimeout(() => socket.destroy(), prefaceMs);
+    unproven.add(socket);
+    const prove = (): void => {
+      clearTimeout(timer);
+      unproven.delete(socket);
+    };
     const onReadable = (): void => {
       if (socket.readableLength < prefaceBytes) return;
-      clearTimeout(timer);
+      prove();
       socket.off("readable", onReadable);
       injector.injectConnection(socket);
     };
     socket.on("readable", onReadable);
-    socket.once("close", () => clearTimeout(timer));
+    socket.once("close", prove);
   };
 
   // A kube-apiserver has said much; whoever only holds connections open must not keep a new kube-apiserver out.
@@ -170,18 +176,16 @@ export const createKmsServer = ({
     socketServer,
     async drain(graceMs) {
       const closed = new Promise<void>((resolve) => socketServer.close(() => resolve()));
-      injector.drain(graceMs);
-      const shut = new Promise<void>((resolve) => {
-        grpc.tryShutdown(() => resolve());
-      });
+      for (const socket of unproven) socket.destroy();
+      // Tells each connection to make no more calls. It calls back before calls under way are done (Node 24 closes the sessions with the server,
+      // and grpc-js takes a session that is closing for closed); the end of the last connection is what counts.
+      grpc.tryShutdown(() => {});
       const timer = setTimeout(() => {
         grpc.forceShutdown();
         for (const socket of sockets.keys()) socket.destroy();
       }, graceMs);
-      await shut;
-      clearTimeout(timer);
-      for (const socket of sockets.keys()) socket.destroy();
       await closed;
+      clearTimeout(timer);
     },
   };
 };

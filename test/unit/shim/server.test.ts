@@ -1,0 +1,187 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { once } from "node:events";
+import { test, type TestContext } from "node:test";
+import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { KmsError } from "@claviger/proto/errors.ts";
+import { methods } from "@claviger/proto/wire.ts";
+import type { KmsMethod, KmsMethods } from "@claviger/shim/src/kms.ts";
+import { createKmsServer } from "@claviger/shim/src/server.ts";
+import { noMetrics, silent } from "./fakes.ts";
+
+const echo: KmsMethod = (request) => Promise.resolve(Buffer.from(request));
+const same = (bytes: Buffer): Buffer => bytes;
+
+const start = async (t: TestContext, change: Partial<KmsMethods> = {}, limits = { maxCalls: 100, maxConnections: 8 }) => {
+  const dir = mkdtempSync(join(tmpdir(), "claviger-server-"));
+  const path = join(dir, "kms.sock");
+  const kms = { status: echo, encrypt: echo, decrypt: echo, v1Version: echo, v1Encrypt: echo, v1Decrypt: echo, ...change };
+  const server = createKmsServer({ kms, metrics: noMetrics, log: silent, ...limits });
+  server.socketServer.listen(path);
+  await once(server.socketServer, "listening");
+  const clients: Client[] = [];
+  const newClient = (): Client => {
+    const client = new Client(`unix:${path}`, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 });
+    clients.push(client);
+    return client;
+  };
+  const client = newClient();
+  const call = (name: string, body: Buffer, deadlineMs = 2000, by = client): Promise<Buffer> =>
+    new Promise((resolve, reject) => {
+      by.makeUnaryRequest(name, same, same, body, { deadline: Date.now() + deadlineMs }, (error, response) =>
+        error === null && response !== undefined ? resolve(response) : reject(error ?? new Error("no response")),
+      );
+    });
+  let isDrained = false;
+  const drain = async (): Promise<void> => {
+    isDrained = true;
+    await server.drain(2000);
+  };
+  t.after(async () => {
+    for (const each of clients) each.close();
+    if (!isDrained) await server.drain(200);
+    rmSync(dir, { recursive: true });
+  });
+  return { path, call, drain, newClient };
+};
+
+const codeOf = async (promise: Promise<unknown>): Promise<number | undefined> => {
+  try {
+    await promise;
+    return undefined;
+  } catch (error) {
+    return (error as ServiceError).code;
+  }
+};
+
+test("KMS v2 and v1beta1 are served side by side, as bytes", async (t) => {
+  const { call } = await start(t);
+  for (const path of [methods.status, methods.encrypt, methods.decrypt, methods.v1Version, methods.v1Encrypt, methods.v1Decrypt])
+    assert.equal((await call(path, Buffer.from([0xff, 1]))).toString("hex"), "ff01");
+});
+
+test("an unknown method or service is UNIMPLEMENTED, and the connection stays", async (t) => {
+  const { call } = await start(t);
+  assert.equal(await codeOf(call("/v2.KeyManagementService/Rotate", Buffer.alloc(0))), status.UNIMPLEMENTED);
+  assert.equal(await codeOf(call(methods.decryptBatch, Buffer.alloc(0))), status.UNIMPLEMENTED);
+  await call(methods.status, Buffer.alloc(0));
+});
+
+test("a message of 5 MiB is RESOURCE_EXHAUSTED, and the next one is served", async (t) => {
+  const { call } = await start(t);
+  assert.equal(await codeOf(call(methods.decrypt, Buffer.alloc(5 * 1024 * 1024))), status.RESOURCE_EXHAUSTED);
+  await call(methods.status, Buffer.alloc(0));
+});
+
+test("an error is its row's code and constant message; what nobody foresaw shows nothing of itself", async (t) => {
+  const fail =
+    (error: Error): KmsMethod =>
+    () =>
+      Promise.reject(error);
+  const { call } = await start(t, { encrypt: fail(new KmsError("key_missing")), decrypt: fail(new Error("hunter2")) });
+  await assert.rejects(call(methods.encrypt, Buffer.alloc(1)), { code: status.NOT_FOUND, details: new KmsError("key_missing").message });
+  await assert.rejects(call(methods.decrypt, Buffer.alloc(1)), { code: status.INTERNAL, details: new KmsError("internal").message });
+});
+
+test("more calls than allowed are RESOURCE_EXHAUSTED at once", async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const held: KmsMethod = async () => {
+    await gate.promise;
+    return Buffer.alloc(0);
+  };
+  const { call, newClient } = await start(t, { decrypt: held }, { maxCalls: 4, maxConnections: 8 });
+  // From a connection of its own: the first one's streams are all taken.
+  const other = newClient();
+  const first = Array.from({ length: 4 }, () => call(methods.decrypt, Buffer.alloc(1)));
+  await wait(50);
+  const began = Date.now();
+  assert.equal(await codeOf(call(methods.status, Buffer.alloc(0), 2000, other)), status.RESOURCE_EXHAUSTED);
+  assert.ok(Date.now() - began < 500);
+  gate.resolve();
+  await Promise.all(first);
+});
+
+test("the method is given less time than the caller has", async (t) => {
+  let given = 0;
+  const { call } = await start(t, {
+    status: (request, deadline) => {
+      given = deadline - Date.now();
+      return echo(request, deadline, new AbortController().signal);
+    },
+  });
+  await call(methods.status, Buffer.alloc(0), 1000);
+  assert.ok(given > 500 && given <= 800, `${given} ms`);
+});
+
+test("a caller that cancels is heard of", async (t) => {
+  const gone = Promise.withResolvers<void>();
+  const { call } = await start(t, {
+    decrypt: (_request, _deadline, signal) =>
+      new Promise((_, reject) => {
+        signal.addEventListener("abort", () => {
+          gone.resolve();
+          reject(new KmsError("canceled"));
+        });
+      }),
+  });
+  assert.equal(await codeOf(call(methods.decrypt, Buffer.alloc(1), 100)), status.DEADLINE_EXCEEDED);
+  await gone.promise;
+});
+
+test("the request and the response are wiped once they are done with", async (t) => {
+  const seen: Uint8Array[] = [];
+  const { call } = await start(t, {
+    encrypt: (request) => {
+      const response = Buffer.from("secret");
+      seen.push(request, response);
+      return Promise.resolve(response);
+    },
+  });
+  assert.equal((await call(methods.encrypt, Buffer.from("plain"))).toString(), "secret");
+  await wait(5);
+  assert.equal(Buffer.concat(seen).toString("hex"), "00".repeat(11));
+});
+
+test("draining finishes the call under way and takes no new connection", async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const entered = Promise.withResolvers<void>();
+  const { call, drain, path } = await start(t, {
+    encrypt: async (request) => {
+      entered.resolve();
+      await gate.promise;
+      return Buffer.from(request);
+    },
+  });
+  const inFlight = call(methods.encrypt, Buffer.from("x"));
+  await entered.promise;
+  const drained = drain();
+  const [error] = (await once(connect(path), "error")) as [NodeJS.ErrnoException];
+  assert.match(error.code ?? "", /ENOENT|ECONNREFUSED/);
+  gate.resolve();
+  assert.equal((await inFlight).toString(), "x");
+  await drained;
+});
+
+test("connections that say nothing do not keep a kube-apiserver out, and one that speaks stays", async (t) => {
+  const { call, path, newClient } = await start(t, {}, { maxCalls: 100, maxConnections: 4 });
+  await call(methods.status, Buffer.alloc(0));
+  const silentOnes = Array.from({ length: 3 }, () => connect(path).on("error", () => {}));
+  await Promise.all(silentOnes.map((socket) => once(socket, "connect")));
+  await wait(1100);
+  await call(methods.status, Buffer.alloc(0), 2000, newClient());
+  await call(methods.status, Buffer.alloc(0));
+  for (const socket of silentOnes) socket.destroy();
+});
+
+test("garbage costs only the connection that sent it", async (t) => {
+  const { call, path } = await start(t);
+  const garbage = connect(path).on("error", () => {});
+  garbage.write(Buffer.alloc(4096, "GET / HTTP/1.1\r\n\r\n"));
+  garbage.resume();
+  await once(garbage, "close");
+  await call(methods.status, Buffer.alloc(0));
+});
