@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { ConfigError } from "@claviger/proto/config.ts";
 import { createLog } from "@claviger/proto/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/operations.ts";
-import { openTracing } from "@claviger/proto/tracing.ts";
+import { openTracing } from "@claviger/proto/open-tracing.ts";
 import { watchFiles } from "@claviger/proto/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { createAuditLog } from "./audit/log.ts";

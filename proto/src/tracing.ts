@@ -43,10 +43,3 @@ export const tracingSchema = z.strictObject({
 });
 
 export type TracingConfig = z.infer<typeof tracingSchema>;
-
-/** Loads the SDK where it is wanted. */
-export const openTracing = async (service: string, version: string, config: TracingConfig | undefined): Promise<Tracing> => {
-  if (config === undefined) return noTracing;
-  const { createOpenTelemetry } = await import("./opentelemetry.ts");
-  return createOpenTelemetry(service, version, config);
-};
