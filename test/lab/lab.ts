@@ -28,6 +28,8 @@ export type LabOptions = {
   /** Where the gateways look for OpenBao, when something stands between. */
   readonly vaultAddresses?: (addr: string) => readonly string[] | Promise<readonly string[]>;
   readonly onProgress?: (text: string) => void;
+  /** Called when the gateways serve, before any shim starts. */
+  readonly onGateways?: (gateways: readonly LabGateway[]) => void;
   /** Ends the start in the middle: everything is stopped, startLab rejects. */
   readonly signal?: AbortSignal;
 };
@@ -133,6 +135,7 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
     };
     const gateways = await Promise.all(gatewayNames.map(startOne));
 
+    options.onGateways?.(gateways);
     onProgress("shims");
     const shims = await Promise.all(
       numbered(options.shims ?? 1).map(async (n) => {
