@@ -19,7 +19,7 @@ const aptInstall = async (names: readonly string[], why: string, { signal }: Opt
   const command = `apt-get install ${names.join(" ")}`;
   if (process.getuid?.() !== 0 || onPath("apt-get") === undefined)
     throw new MissingError(
-      `${names.join(", ")} is missing (${why}): run '${command}' as root, or install it your system's way, then try again`,
+      `Missing: ${names.join(", ")} (${why}). Run '${command}' as root, or install it your system's way, then try again`,
     );
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   await runCommand({ what: "apt-get update", argv: ["apt-get", "update", "-qq"], env, signal });
