@@ -2,6 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { z, zInteger } from "@claviger/proto/config.ts";
 import { parseEpoch } from "@claviger/proto/epoch.ts";
+import { isReason, type Reason } from "@claviger/proto/errors.ts";
 import { limits } from "@claviger/proto/wire.ts";
 import type { Log } from "@claviger/proto/log.ts";
 
@@ -12,6 +13,7 @@ const stored = z.strictObject({
   keyId: z.string().check(z.minLength(1), z.maxLength(limits.keyId)),
   epoch: z.optional(z.string().check(z.refine((text) => parseEpoch(text) !== undefined, { error: "must be an epoch" }))),
   goodAt: zInteger(0, Number.MAX_SAFE_INTEGER),
+  refused: z.optional(z.string().check(z.refine(isReason, { error: "must be a row of the error table" }))),
 });
 
 /** The last good Status. */
@@ -20,6 +22,8 @@ export type LastGood = {
   readonly epoch: string | undefined;
   /** Unix milliseconds: when a gateway with a fresh view of its key last said so. */
   readonly goodAt: number;
+  /** A gateway has since refused this cluster, and none has taken that back. */
+  readonly refused?: Reason | undefined;
 };
 
 export interface StateFile {
@@ -44,17 +48,18 @@ export const createStateFile = (file: string, identity: string, log: Log): State
       try {
         const result = z.safeParse(stored, JSON.parse(text));
         if (!result.success) throw new Error("of another form");
-        const { identity: owner, keyId, epoch, goodAt } = result.data;
-        if (owner === identity && goodAt <= Date.now() + 60_000) return { keyId, epoch, goodAt };
+        const { identity: owner, keyId, epoch, goodAt, refused } = result.data;
+        if (owner === identity && goodAt <= Date.now() + 60_000)
+          return { keyId, epoch, goodAt, refused: refused !== undefined && isReason(refused) ? refused : undefined };
         log.warn({ event: "state-ignored", file }, "the state file is another cluster's or from the future; starting without it");
       } catch {
         log.error({ event: "state-damaged", file }, "the state file is damaged; starting without it");
       }
       return undefined;
     },
-    save({ keyId, epoch, goodAt }) {
+    save({ keyId, epoch, goodAt, refused }) {
       try {
-        const text = JSON.stringify({ format: "claviger-shim-1", identity, keyId, epoch, goodAt });
+        const text = JSON.stringify({ format: "claviger-shim-1", identity, keyId, epoch, goodAt, refused });
         writeFileSync(`${file}.tmp`, `${text}\n`, { mode: 0o600 });
         renameSync(`${file}.tmp`, file);
         isFailing = false;

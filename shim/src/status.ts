@@ -50,7 +50,7 @@ export const createStatusKeeper = ({
   };
 
   const remember = (next: LastGood): void => {
-    const isNews = last?.keyId !== next.keyId || last.epoch !== next.epoch;
+    const isNews = last?.keyId !== next.keyId || last.epoch !== next.epoch || last.refused !== next.refused;
     if (last !== undefined && last.keyId !== next.keyId)
       log.info({ event: "key-changed", keyId: next.keyId, from: last.keyId }, "the cluster has a new key_id");
     last = next;
@@ -106,7 +106,12 @@ export const createStatusKeeper = ({
       return response;
     } catch (thrown) {
       const error = toKmsError(thrown);
-      if (last === undefined || rowOf(error.reason).kind !== "outage") throw error;
+      if (last === undefined) throw error;
+      const { kind } = rowOf(error.reason);
+      if (kind === "refusal") remember({ ...last, refused: error.reason });
+      if (kind !== "outage") throw error;
+      // An outage takes no refusal back: a suspended cluster whose gateways then vanish stays suspended.
+      if (last.refused !== undefined) throw new KmsError(last.refused, { cause: error });
       return rideOut(last.keyId, last.goodAt, error);
     }
   };

@@ -73,6 +73,23 @@ for (const reason of ["cluster_suspended", "key_missing", "cluster_unknown", "id
     assert.equal(await reasonOf(keeper.status()), reason);
   });
 
+test("an outage takes no refusal back, not even after a restart; a gateway's good answer does", async () => {
+  const { keeper, world, stateFile } = keeperAt(T);
+  await keeper.status();
+  const good = world.next;
+  world.next = failWith("cluster_suspended");
+  await reasonOf(keeper.status());
+  world.next = failWith("gateway_unavailable");
+  assert.equal(await reasonOf(keeper.status()), "cluster_suspended");
+  const restarted = keeperAt(T, stateFile.saved);
+  restarted.world.next = failWith("gateway_unavailable");
+  assert.equal(await reasonOf(restarted.keeper.status()), "cluster_suspended");
+  world.next = good;
+  assert.equal((await keeper.status()).healthz, "ok");
+  world.next = failWith("gateway_unavailable");
+  assert.equal((await keeper.status()).healthz, "ok");
+});
+
 test("a Status that a gateway marks stale runs the same phases from its T", async () => {
   const { keeper, world } = keeperAt(T);
   world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleSince: String(T) });
