@@ -135,12 +135,21 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     queue.push(waiting);
     flights.set(key, flight);
     const forget = (): void => {
-      flights.delete(key);
+      if (flights.get(key) === flight) flights.delete(key);
     };
     response.then(forget, forget);
     // In the next microtask: the caller has joined by then.
     queueMicrotask(pump);
     return flight;
+  };
+
+  // Nobody waits for it and it has not been sent: its memory is free at once, however fast somebody sends and cancels.
+  const abandon = (key: string, waiting: Waiting): void => {
+    const at = queue.indexOf(waiting);
+    if (at === -1) return;
+    queue.splice(at, 1);
+    flights.delete(key);
+    waiting.reject(new KmsError("canceled"));
   };
 
   const inTime = async (response: Promise<Buffer>, deadline: number, signal: AbortSignal): Promise<Buffer> => {
@@ -167,6 +176,7 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
       return Buffer.from(await inTime(response, deadline, signal));
     } finally {
       waiting.callers -= 1;
+      if (waiting.callers === 0) abandon(key, waiting);
       // The last one to take a copy wipes what was copied. Asked again when the response is there: somebody may have joined since one left early.
       if (waiting.callers === 0)
         response.then(

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { fromBinary } from "@bufbuild/protobuf";
 import { KmsError } from "@claviger/proto/errors.ts";
 import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
@@ -130,6 +132,56 @@ test("a caller that goes away ends alone; what nobody waits for is never sent", 
   assert.equal(plaintextOf(await stays), "derahs");
   assert.equal(upstream.calls.length, 2);
   assert.equal(upstream.calls[1]?.method, "decrypt");
+});
+
+test("what was given up before it was sent is asked anew by whoever comes next", async () => {
+  const { decrypt, open } = gated();
+  const blocker = decrypt("blocker");
+  await wait(1);
+  const leaver = new AbortController();
+  const left = reasonOf(decrypt("seed", soon(), leaver.signal));
+  leaver.abort();
+  assert.equal(await left, "canceled");
+  const next = decrypt("seed");
+  await open();
+  await blocker;
+  assert.equal(plaintextOf(await next), "dees");
+});
+
+test("what was given up before it was sent holds no memory, though every request under way hangs", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const { upstream, decrypt, open } = gated();
+  const late = Date.now() + 30_000;
+  const hanging: Promise<Buffer>[] = [];
+  while (upstream.calls.length < 4) {
+    hanging.push(decrypt(`hanging${hanging.length}`, late));
+    const before = upstream.calls.length;
+    while (upstream.calls.length === before) await wait(2);
+  }
+  const heldBytes = (): number => {
+    collect();
+    return process.memoryUsage().arrayBuffers;
+  };
+  const before = heldBytes();
+  const long = "u".repeat(100_000);
+  for (let round = 0; round < 20; round += 1) {
+    const gone = new AbortController();
+    const left = Array.from({ length: 10 }, (_, i) =>
+      reasonOf(decrypt(`r${round}.${i}`, late, gone.signal, decryptRequest(`r${round}.${i}`, long))),
+    );
+    gone.abort();
+    await Promise.all(left);
+  }
+  // The collector gives buffers back in its own time.
+  let growth = heldBytes() - before;
+  for (let look = 0; look < 100 && growth > 5_000_000; look += 1) {
+    await wait(5);
+    growth = heldBytes() - before;
+  }
+  await open();
+  await Promise.all(hanging);
+  assert.ok(growth <= 5_000_000, `${growth} of 20,000,000 bytes are still held`);
 });
 
 test("who joined a request that ran out of its first caller's time goes again", async () => {
