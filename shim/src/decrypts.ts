@@ -46,6 +46,7 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
   const queue: Waiting[] = [];
   let inFlight = 0;
   let relief: NodeJS.Timeout | undefined;
+  let isPumpDue = false;
 
   const sendOne = async ({ request, deadline, resolve, reject }: Waiting): Promise<void> => {
     try {
@@ -114,6 +115,16 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     inFlight += 1;
     void (batch.length === 1 ? sendOne(first) : sendMany(batch)).finally(() => {
       inFlight -= 1;
+      pumpSoon();
+    });
+  };
+
+  // After what has arrived by now has been read: in a storm many more are in the socket already. The caller has joined by then.
+  const pumpSoon = (): void => {
+    if (isPumpDue) return;
+    isPumpDue = true;
+    setImmediate(() => {
+      isPumpDue = false;
       pump();
     });
   };
@@ -138,8 +149,7 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
       if (flights.get(key) === flight) flights.delete(key);
     };
     response.then(forget, forget);
-    // In the next microtask: the caller has joined by then.
-    queueMicrotask(pump);
+    pumpSoon();
     return flight;
   };
 

@@ -47,6 +47,7 @@ const createLane = <I, O>(
   let waiting = 0;
   let inFlight = 0;
   let relief: NodeJS.Timeout | undefined;
+  let isPumpDue = false;
 
   // One from each cluster in turn, so that a cluster's storm fills no batch before its neighbour's single request is in it.
   const gather = (): Waiting<I, O>[] => {
@@ -104,6 +105,16 @@ const createLane = <I, O>(
     inFlight += 1;
     void send(batch).finally(() => {
       inFlight -= 1;
+      pumpSoon();
+    });
+  };
+
+  // After what has arrived by now has been read: in a storm the next hundred requests are in the sockets already, and would each find a call just gone.
+  const pumpSoon = (): void => {
+    if (isPumpDue) return;
+    isPumpDue = true;
+    setImmediate(() => {
+      isPumpDue = false;
       pump();
     });
   };
@@ -154,7 +165,7 @@ const createLane = <I, O>(
         });
         queues.set(cluster, queue);
         waiting += 1;
-        pump();
+        pumpSoon();
         return undefined;
       }),
     isIdle: () => waiting === 0 && inFlight === 0,
