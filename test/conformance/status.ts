@@ -6,6 +6,8 @@ import { codes, encrypt, status } from "./rpc.ts";
 const printable = /^[\x20-\x7e]*$/;
 const secretish = /hvs\.|\bs\.[A-Za-z0-9]{20}|-----BEGIN|https?:\/\/[^/]*:[^/]*@/;
 
+const p99Of = (times: readonly number[]): number => times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? 0;
+
 export const statusChecks: readonly Check[] = [
   {
     id: 21,
@@ -28,20 +30,27 @@ export const statusChecks: readonly Check[] = [
       const connection = await at.open();
       const before = (await target.backend?.calls?.()) ?? 0;
       const times: number[] = [];
+      const idle: number[] = [];
       for (let i = 0; i < 100; i++) {
         const next = sleep(100);
         for (const { code, ms } of await Promise.all(Array.from({ length: 10 }, () => status(connection, {})))) {
           expect(code === 0, `Status answered ${code}`);
           times.push(ms);
         }
+        // What the machine makes of ten calls that need no work at all: on a busy one that is not nothing.
+        for (const { ms } of await Promise.all(
+          Array.from({ length: 10 }, () => connection.call("/v2.KeyManagementService/Nothing", Buffer.alloc(0))),
+        ))
+          idle.push(ms);
         await next;
       }
       const after = (await target.backend?.calls?.()) ?? 0;
-      const p99 = times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? 0;
-      expect(p99 < 50, `p99 is ${p99.toFixed(1)} ms`);
+      const p99 = p99Of(times);
+      const noise = p99Of(idle);
+      expect(p99 < 50 || p99 < 4 * noise, `p99 is ${p99.toFixed(1)} ms, that of calls without work ${noise.toFixed(1)} ms`);
       // Canaries of the plugin's own are calls too: a handful in ten seconds.
       expect(after - before <= 40, `${after - before} calls to the backend`);
-      return `p99 ${p99.toFixed(1)} ms, ${after - before} backend calls`;
+      return `p99 ${p99.toFixed(1)} ms (calls without work ${noise.toFixed(1)} ms), ${after - before} backend calls`;
     },
   },
   {

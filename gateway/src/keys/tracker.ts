@@ -145,6 +145,8 @@ export const createKeyTracker = ({ backend, ref, isAuto, board, refreshMs, canar
         case "rolled-back":
           log.error({ event: "key-rolled-back", ...name }, "the backend lost the promoted version (restored from a backup?)");
           if (!isAuto() || !(await board.claim(`rotate:${id}`, callMs))) throw new KmsError("key_rolled_back");
+          // Creation times are in seconds, and the new version may get the lost one's number: in the same second it would get its key_id, too.
+          if (promoted !== undefined) await sleep(Math.min(2000, Math.max(0, (promoted.createdAt + 1) * 1000 + 100 - now())));
           await backend.rotate(ref, signal());
           break;
       }

@@ -160,3 +160,19 @@ test("a promoted version that stops decrypting is named", async (t) => {
   await tracker.refresh(true);
   assert.equal((await tracker.view()).failing, undefined);
 });
+
+test("a version made in the same second as the lost one of its number still gets another key_id", async (t) => {
+  const backend = createFakeBackend();
+  const seconds = (): number => Math.floor(Date.now() / 1000);
+  backend.rotate = () => Promise.resolve(backend.addVersion(seconds()));
+  const tracker = track(t, backend);
+  await tracker.view();
+  backend.addVersion(seconds());
+  await tracker.refresh(true);
+  const before = (await tracker.view()).promoted;
+  assert.equal(before.version, 2);
+  backend.state = { versions: new Map([[1, before.createdAt]]), latest: 1, minEncryption: 0, minDecryption: 1 };
+  await tracker.refresh(true);
+  const after = (await tracker.view()).promoted;
+  assert.ok(after.createdAt > before.createdAt, `${after.createdAt} after ${before.createdAt}`);
+});
