@@ -152,8 +152,10 @@ export const startReference = async (path: string, kek: Kek, mutation: Mutation)
   });
   const identical = new Map<string, MessageInitShape<typeof v2.DecryptResponseSchema>>();
   const methods = {
-    Status: method("/v2.KeyManagementService/Status", v2.StatusRequestSchema, v2.StatusResponseSchema, own.status),
-    Encrypt: method("/v2.KeyManagementService/Encrypt", v2.EncryptRequestSchema, v2.EncryptResponseSchema, own.encrypt),
+    Status: method("/v2.KeyManagementService/Status", v2.StatusRequestSchema, v2.StatusResponseSchema, () => own.status()),
+    Encrypt: method("/v2.KeyManagementService/Encrypt", v2.EncryptRequestSchema, v2.EncryptResponseSchema, (message) =>
+      own.encrypt(message),
+    ),
     Decrypt: method("/v2.KeyManagementService/Decrypt", v2.DecryptRequestSchema, v2.DecryptResponseSchema, (message) => {
       const key = `${Buffer.from(message.ciphertext).toString("hex")} ${message.keyId} ${Object.keys(message.annotations).join()}`;
       const known = identical.get(key) ?? own.decrypt(message);
