@@ -18,8 +18,11 @@ export type OpenBao = {
   unseal(): Promise<void>;
 };
 
-/** Starts, initialises, unseals. The files of `dir` hold its token and unseal key, mode 0600: a lab, not a vault. */
-export const startOpenBao = async (nursery: Nursery, dir: string): Promise<OpenBao> => {
+/**
+ * Starts, initialises, unseals. The files of `dir` hold its token and unseal key, mode 0600: a lab, not a vault.
+ * @param extraHcl settings of the server to add, e.g. a second listener
+ */
+export const startOpenBao = async (nursery: Nursery, dir: string, extraHcl = ""): Promise<OpenBao> => {
   const [port = 0, clusterPort = 0] = await freePorts(2);
   const addr = `http://127.0.0.1:${port}`;
   const home = join(dir, "openbao");
@@ -34,6 +37,7 @@ cluster_addr = "http://127.0.0.1:${clusterPort}"
 storage "raft" { path = "${join(home, "raft")}"  node_id = "lab"  performance_multiplier = 1 }
 listener "tcp" { address = "127.0.0.1:${port}"  cluster_address = "127.0.0.1:${clusterPort}"  tls_disable = true }
 audit "file" "file" { options { file_path = "${auditLog}" } }
+${extraHcl}
 `;
   writeFileSync(join(home, "openbao.hcl"), config, { mode: 0o600 });
   const argv = [findPart("bao"), "server", `-config=${join(home, "openbao.hcl")}`];

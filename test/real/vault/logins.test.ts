@@ -1,0 +1,152 @@
+// Tokens that live for seconds, renewed and replaced under load, with every way to log in: no request fails.
+// Kubernetes service accounts are left out here: they would need a kube-apiserver's TokenReview; the backend's own tests have that login.
+import assert from "node:assert/strict";
+import { createSign, generateKeyPairSync } from "node:crypto";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { VaultConfig } from "@claviger/gateway/src/backend/config.ts";
+import { openBackend } from "@claviger/gateway/src/backend/open.ts";
+import { createCa, issueGateway, issueNode } from "@claviger/gateway/src/pki/authority.ts";
+import { mountPath } from "@claviger/proto/names.ts";
+import { pino } from "pino";
+import { type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
+import { createNursery, freePorts, type Nursery } from "../../lab/process.ts";
+import { startLoad } from "./load.ts";
+
+const lives = { token_ttl: "5s", token_max_ttl: "15s", token_policies: ["claviger-gateway"] };
+const perSecond = 200;
+const runMs = process.env["CLAVIGER_TEST_FULL"] === "1" ? 120_000 : 20_000;
+const base64url = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs / 1000} s`, { concurrency: true }, () => {
+  let dir: string;
+  let nursery: Nursery;
+  let bao: OpenBao;
+  let secure: string;
+  let approle: { readonly roleIdFile: string; readonly secretIdFile: string };
+
+  const file = async (name: string, text: string): Promise<string> => {
+    const path = join(dir, name);
+    await writeFile(`${path}.new`, text, { mode: 0o600 });
+    await rename(`${path}.new`, path);
+    return path;
+  };
+  const newToken = async (life: object): Promise<string> => {
+    const body = { policies: ["claviger-gateway"], no_parent: true, ...life };
+    return (await bao.call<{ auth: { client_token: string } }>("POST", "auth/token/create", body)).auth.client_token;
+  };
+  const mount = (type: string): Promise<unknown> => bao.call("POST", `sys/auth/${type}`, { type });
+
+  const serves = async (config: Omit<VaultConfig, "kind" | "addresses"> & { addresses?: string[] }): Promise<void> => {
+    const logged: string[] = [];
+    const log = pino({ level: "info" }, { write: (line: string) => void logged.push(line) });
+    const backend = await openBackend({ name: "main", config: { kind: "vault", addresses: [bao.addr], ...config }, log });
+    const load = startLoad(backend, { perSecond });
+    try {
+      await sleep(runMs);
+    } finally {
+      await load.stop();
+      await backend.close();
+    }
+    const { ok, failed } = load.take();
+    const logins = logged.filter((line) => line.includes('"vault-login"')).length;
+    console.log(
+      `${config.auth.kind}${config.auth.kind === "approle" && config.auth.wrapped ? ", wrapped" : ""}: ${ok} requests, ${[...failed.values()].reduce((sum, n) => sum + n, 0)} failed, ${logins} logins`,
+    );
+    assert.deepEqual([...failed], []);
+    assert.ok(ok > ((runMs / 1000) * perSecond * 9) / 10, `${ok} requests`);
+    if (config.auth.kind !== "token") assert.ok(logins >= 2, "the token was replaced under load");
+  };
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "claviger-"));
+    nursery = createNursery(dir);
+    const ca = await createCa({ trustDomain: "fleet.example" });
+    const server = await issueGateway({ ca, dnsNames: ["vault.example"] });
+    const node = await issueNode({ ca, cluster: "prod", node: "gw" });
+    const keyOf = (pair: typeof server): string => pair.key.use((pem) => pem);
+    const paths = {
+      cert: await file("server.crt", server.cert),
+      key: await file("server.key", keyOf(server)),
+    };
+    await file("ca.crt", ca.cert);
+    await file("node.crt", node.cert);
+    await file("node.key", keyOf(node));
+    const [port = 0, clusterPort = 0] = await freePorts(2);
+    secure = `https://127.0.0.1:${port}`;
+    bao = await startOpenBao(
+      nursery,
+      dir,
+      `listener "tcp" { address = "127.0.0.1:${port}"  cluster_address = "127.0.0.1:${clusterPort}"  tls_cert_file = "${paths.cert}"  tls_key_file = "${paths.key}" }`,
+    );
+    const files = (await setUpTransit(bao, ["one"], ["gw"], dir)).get("gw");
+    assert.ok(files !== undefined);
+    approle = files;
+    await bao.call("POST", "auth/approle/role/claviger-gateway", lives);
+  });
+  after(async () => {
+    await nursery.stopAll();
+    await rm(dir, { recursive: true });
+  });
+
+  test("a periodic token, renewed", async () => {
+    await serves({ auth: { kind: "token", file: await file("periodic", await newToken({ period: "5s" })) } });
+  });
+
+  test("a token file that an agent rewrites", async () => {
+    const path = await file("agent", await newToken({ ttl: "5s", explicit_max_ttl: "5s" }));
+    const agent = setInterval(() => {
+      void newToken({ ttl: "5s", explicit_max_ttl: "5s" }).then((token) => file("agent", token));
+    }, 3000);
+    try {
+      await serves({ auth: { kind: "token-file", file: path } });
+    } finally {
+      clearInterval(agent);
+    }
+  });
+
+  test("approle", () => serves({ auth: { kind: "approle", mount: mountPath.parse("approle"), wrapped: false, ...approle } }));
+
+  test("approle with a response-wrapped secret-id", async () => {
+    const reply = await fetch(`${bao.addr}/v1/auth/approle/role/claviger-gateway/secret-id`, {
+      method: "POST",
+      headers: { "x-vault-token": await readFile(bao.tokenFile, "utf8"), "x-vault-wrap-ttl": "60s" },
+    });
+    const { wrap_info: wrapping } = (await reply.json()) as { wrap_info: { token: string } };
+    const secretIdFile = await file("wrapped", wrapping.token);
+    await serves({
+      auth: { kind: "approle", mount: mountPath.parse("approle"), wrapped: true, roleIdFile: approle.roleIdFile, secretIdFile },
+    });
+  });
+
+  test("jwt, checked with a static public key", async () => {
+    const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    await mount("jwt");
+    await bao.call("POST", "auth/jwt/config", { jwt_validation_pubkeys: [publicKey.export({ type: "spki", format: "pem" })] });
+    await bao.call("POST", "auth/jwt/role/gw", { role_type: "jwt", user_claim: "sub", bound_audiences: ["vault"], ...lives });
+    const now = Math.floor(Date.now() / 1000);
+    const body = `${base64url({ alg: "RS256", typ: "JWT" })}.${base64url({ sub: "gw", aud: "vault", iat: now, nbf: now, exp: now + 600 })}`;
+    const jwt = `${body}.${createSign("RSA-SHA256").update(body).sign(privateKey, "base64url")}`;
+    await serves({ auth: { kind: "jwt", mount: mountPath.parse("jwt"), role: "gw", jwtFile: await file("jwt", jwt) } });
+  });
+
+  test("userpass", async () => {
+    await mount("userpass");
+    await bao.call("POST", "auth/userpass/users/gw", { password: "correct horse", ...lives });
+    const passwordFile = await file("password", "correct horse\n");
+    await serves({ auth: { kind: "userpass", mount: mountPath.parse("userpass"), username: "gw", passwordFile } });
+  });
+
+  test("a TLS certificate", async () => {
+    await mount("cert");
+    await bao.call("POST", "auth/cert/certs/gw", { certificate: await readFile(join(dir, "ca.crt"), "utf8"), ...lives });
+    await serves({
+      addresses: [secure],
+      tls: { ca: join(dir, "ca.crt"), serverName: "vault.example", cert: join(dir, "node.crt"), key: join(dir, "node.key") },
+      auth: { kind: "cert", mount: mountPath.parse("cert"), role: "gw" },
+    });
+  });
+});
