@@ -1,6 +1,7 @@
 // gRPC on the unix socket. Whoever connects is kube-apiserver or a local nuisance: bounded in connections, calls, sizes and time. The door to grpc-js.
 // (Design section 11; contract section 1.6.)
 import { createServer, type Server, type Socket } from "node:net";
+import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
 import {
   type sendUnaryData,
   Server as GrpcServer,
@@ -35,6 +36,13 @@ const prefaceBytes = 24;
 const idleMs = 600_000;
 /** At the bound, a connection of at least this age that has said less than any other makes way for a new one. */
 const silentMs = 1000;
+/** What was sent before the caller could know that we stop is read for this long, and served. */
+const lingerMs = 100;
+/**
+ * The HTTP/2 frame GOAWAY that names no last stream: make further calls elsewhere, what is on its way is still taken. node:http2 writes whole frames,
+ * so ours stands between two of them; its own `goaway` would drop the very calls that this is for. (RFC 9113 section 6.8.)
+ */
+const goAwaySoon = Buffer.from("0000080700000000007fffffff00000000", "hex");
 /** More than any message that is answered properly, far less than would hurt. */
 const receiveBytes = 2 * 1024 * 1024;
 
@@ -176,6 +184,11 @@ export const createKmsServer = ({
     socketServer,
     async drain(graceMs) {
       const closed = new Promise<void>((resolve) => socketServer.close(() => resolve()));
+      // In two steps: callers hear of it, what they had sent by then is served, and only then is a session without an open call closed. The second
+      // wait is a turn in which sockets are read, for a process that got no time in the first.
+      for (const socket of sockets.keys()) if (!unproven.has(socket)) socket.write(goAwaySoon);
+      await wait(lingerMs);
+      await nextTurn();
       for (const socket of unproven) socket.destroy();
       // Tells each connection to make no more calls. It calls back before calls under way are done (Node 24 closes the sessions with the server,
       // and grpc-js takes a session that is closing for closed); the end of the last connection is what counts.

@@ -109,7 +109,7 @@ export type AppRoleFiles = { readonly roleIdFile: string; readonly secretIdFile:
 
 /** Mount, keys, policy and an AppRole with short token lives; credentials for each gateway in `dir`. */
 export const setUpTransit = async (
-  bao: OpenBao,
+  bao: Pick<OpenBao, "call">,
   keys: readonly string[],
   gateways: readonly string[],
   dir: string,

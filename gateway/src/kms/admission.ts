@@ -23,6 +23,8 @@ const allowed: Readonly<Record<ClusterRecord["state"], Readonly<Record<Operation
     suspended: { status: "cluster_suspended", encrypt: "cluster_suspended", decrypt: "cluster_suspended" },
   };
 
+const burstSeconds = 10;
+
 export const createAdmission = ({
   registry,
   now = Date.now,
@@ -30,14 +32,16 @@ export const createAdmission = ({
   readonly registry: RegistryStore;
   readonly now?: () => number;
 }): Admission => {
-  // A token bucket each, a second deep: one cluster's storm is refused here before it costs the others anything.
+  // A token bucket each, seconds deep: the storm after a restart of many apiservers passes, one that lasts is refused here before it costs the others
+  // anything; within the bound the dispatcher shares what there is.
   // (rate-limiter-flexible would do, but each of its answers is a promise; admission is not worth a turn of the event loop.)
   const buckets = new Map<ClusterUid, { tokens: number; at: number }>();
   const isWithinRate = ({ uid, limits }: ClusterRecord): boolean => {
-    const bucket = buckets.get(uid) ?? { tokens: limits.requestsPerSecond, at: now() };
+    const full = limits.requestsPerSecond * burstSeconds;
+    const bucket = buckets.get(uid) ?? { tokens: full, at: now() };
     buckets.set(uid, bucket);
     const elapsed = Math.max(0, now() - bucket.at);
-    bucket.tokens = Math.min(limits.requestsPerSecond, bucket.tokens + (elapsed * limits.requestsPerSecond) / 1000);
+    bucket.tokens = Math.min(full, bucket.tokens + (elapsed * limits.requestsPerSecond) / 1000);
     bucket.at = now();
     if (bucket.tokens < 1) return false;
     bucket.tokens -= 1;

@@ -13,6 +13,8 @@ export type Tally = {
   readonly failed: Map<string, number>;
   /** When each success came, in order: performance.now(). */
   readonly successes: number[];
+  /** When the last failure came; 0 for none. */
+  lastFailure: number;
 };
 
 export type Load = {
@@ -22,7 +24,7 @@ export type Load = {
   stop(): Promise<void>;
 };
 
-const newTally = (): Tally => ({ ok: 0, failed: new Map(), successes: [] });
+const newTally = (): Tally => ({ ok: 0, failed: new Map(), successes: [], lastFailure: 0 });
 const tickMs = 10;
 
 /** Half of `perSecond` encrypts, half decrypts what was encrypted before. Keeps its pace whatever the answers do. */
@@ -56,6 +58,7 @@ export const startLoad = (backend: OpenBackend, { perSecond = 200, deadlineMs = 
   const count = async (request: Promise<boolean>): Promise<void> => {
     const fail = (reason: string): void => {
       tally.failed.set(reason, (tally.failed.get(reason) ?? 0) + 1);
+      tally.lastFailure = performance.now();
     };
     try {
       if (!(await request)) return fail("wrong answer");

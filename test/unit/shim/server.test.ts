@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
+import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -164,6 +165,55 @@ test("draining finishes the call under way and takes no new connection", async (
   gate.resolve();
   assert.equal((await inFlight).toString(), "x");
   await drained;
+});
+
+/** HTTP/2 as it is: a client that tries nothing again by itself. */
+const openRaw = async (t: TestContext, path: string) => {
+  const session = connectHttp2("http://localhost", { createConnection: () => connect(path) });
+  session.on("error", () => {});
+  t.after(() => session.destroy());
+  const call = (): Promise<string> =>
+    new Promise((resolve) => {
+      const stream = session.request({ ":method": "POST", ":path": methods.status, "content-type": "application/grpc", te: "trailers" });
+      let result = "none";
+      stream.on("trailers", (trailers: IncomingHttpHeaders) => {
+        result = String(trailers["grpc-status"]);
+      });
+      stream.on("error", () => {});
+      stream.on("close", () => resolve(result));
+      stream.resume();
+      stream.end(Buffer.alloc(5));
+    });
+  assert.equal(await call(), "0");
+  return { session, call };
+};
+
+test("calls that had been sent, but not read, when draining began are served", async (t) => {
+  const { drain, path } = await start(t);
+  const { call } = await openRaw(t, path);
+  const calls = Array.from({ length: 20 }, call);
+  // Written by the client by now, and read by nobody: the server has had no turn.
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  const [results] = await Promise.all([Promise.all(calls), drain()]);
+  assert.deepEqual(new Set(results), new Set(["0"]));
+});
+
+test("a caller that goes elsewhere as soon as it hears of the end loses no call, however busy", async (t) => {
+  const { drain, path } = await start(t);
+  const { session, call } = await openRaw(t, path);
+  const results: string[] = [];
+  let isGoing = false;
+  session.once("goaway", () => {
+    isGoing = true;
+  });
+  // Each next call leaves in the turn of the loop in which an answer was read: none waits in the client while it hears of the end.
+  const busy = async (): Promise<void> => {
+    while (!isGoing) results.push(await call());
+  };
+  const callers = Array.from({ length: 8 }, busy);
+  while (results.length < 100) await wait(1);
+  await Promise.all([drain(), ...callers]);
+  assert.deepEqual(new Set(results), new Set(["0"]));
 });
 
 test("connections that say nothing do not keep a kube-apiserver out, and one that speaks stays", async (t) => {

@@ -36,6 +36,10 @@ const markOf = async (file: string): Promise<string> =>
     () => "",
   );
 
+/** Vault answers a login with 400 (a secret-id that is gone) or 404 (a mount that is): never the fault of a caller's request, or of the cluster's key. */
+const asLoginFailure = (error: KmsError): KmsError =>
+  error.reason === "request_malformed" || error.reason === "key_missing" ? new KmsError("backend_denied", { cause: error }) : error;
+
 /** @param clientOf a client of the login's namespace with that token, or none */
 export const keepToken = ({
   auth,
@@ -85,7 +89,7 @@ export const keepToken = ({
         log.info({ event: "vault-login", kind: auth.kind, ttlSeconds: next.ttlMs / 1000 }, "logged in to Vault");
         return take(next);
       } catch (error) {
-        failure = { error: toKmsError(error), at: now() };
+        failure = { error: asLoginFailure(toKmsError(error)), at: now() };
         throw failure.error;
       }
     })().finally(() => {

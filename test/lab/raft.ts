@@ -1,0 +1,114 @@
+// A real OpenBao of three nodes with raft storage, to take apart: a node killed, all of them sealed, one or all paused.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { request } from "undici";
+import { findPart } from "../parts/find.ts";
+import type { OpenBao } from "./openbao.ts";
+import { freePorts, type Nursery, type Part, until } from "./process.ts";
+
+export type RaftNode = {
+  readonly addr: string;
+  /** The running process; another one after `start`. */
+  readonly part: () => Part;
+  /** Starts it again after its end, on the same data: it is sealed then. */
+  start(): Promise<void>;
+  unseal(): Promise<void>;
+};
+
+export type Raft = Pick<OpenBao, "call"> & {
+  readonly nodes: readonly RaftNode[];
+  /** The node that is active now; waits for one. */
+  leader(): Promise<RaftNode>;
+};
+
+type Reply = { readonly status: number; readonly json: unknown };
+
+const ask = async (addr: string, method: string, path: string, body?: unknown, token?: string): Promise<Reply> => {
+  const reply = await request(`${addr}/v1/${path}`, {
+    method: method as "GET",
+    headers: { "content-type": "application/json", ...(token !== undefined && { "x-vault-token": token }) },
+    headersTimeout: 5000,
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  const text = await reply.body.text();
+  return { status: reply.statusCode, json: text === "" ? undefined : JSON.parse(text) };
+};
+
+/** Starts, initialises and unseals three nodes; resolves when one is active and the others follow. */
+export const startRaft = async (nursery: Nursery, dir: string): Promise<Raft> => {
+  const ports = await freePorts(6);
+  const addrs = ports.slice(0, 3).map((port) => `http://127.0.0.1:${port}`);
+  let unsealKey = "";
+  let rootToken = "";
+
+  const createNode = async (addr: string, n: number): Promise<RaftNode> => {
+    const home = join(dir, `openbao-${n}`);
+    mkdirSync(join(home, "raft"), { recursive: true, mode: 0o700 });
+    const join1 = n === 0 ? "" : `retry_join { leader_api_addr = "${addrs[0]}" }`;
+    const config = `
+ui = false
+disable_mlock = true
+api_addr = "${addr}"
+cluster_addr = "http://127.0.0.1:${ports[n + 3]}"
+storage "raft" { path = "${join(home, "raft")}"
+  node_id = "node-${n}"
+  performance_multiplier = 1
+  ${join1}
+}
+listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = "127.0.0.1:${ports[n + 3]}"  tls_disable = true }
+`;
+    writeFileSync(join(home, "openbao.hcl"), config, { mode: 0o600 });
+    let part = nursery.start(`openbao-${n}`, [findPart("bao"), "server", `-config=${join(home, "openbao.hcl")}`]);
+    const isUp = () => until(`node ${n} to answer`, part, async () => await ask(addr, "GET", "sys/seal-status").catch(() => undefined));
+    await isUp();
+    return {
+      addr,
+      part: () => part,
+      async start() {
+        part = await nursery.restart(part);
+        await isUp();
+      },
+      async unseal() {
+        await until(`node ${n} to be unsealed`, part, async () => {
+          // A node that has not joined yet knows no key.
+          const { json } = await ask(addr, "PUT", "sys/unseal", { key: unsealKey });
+          return (json as { sealed?: boolean } | undefined)?.sealed === false ? true : undefined;
+        });
+        await until(`node ${n} to serve`, part, async () =>
+          (await ask(addr, "GET", "sys/health?standbyok=true&perfstandbyok=true")).status === 200 ? true : undefined,
+        );
+      },
+    };
+  };
+  const nodes = await Promise.all(addrs.map(createNode));
+  const [first, ...others] = nodes;
+  if (first === undefined) throw new TypeError("no nodes");
+  const { json } = await ask(first.addr, "PUT", "sys/init", { secret_shares: 1, secret_threshold: 1 });
+  const init = json as { keys_base64: string[]; root_token: string };
+  unsealKey = init.keys_base64[0] ?? "";
+  rootToken = init.root_token;
+  await first.unseal();
+  const leader = (): Promise<RaftNode> =>
+    until("a raft leader", undefined, async () => {
+      for (const node of nodes) if ((await ask(node.addr, "GET", "sys/health").catch(() => undefined))?.status === 200) return node;
+      return undefined;
+    });
+  await leader();
+  await Promise.all(others.map((node) => node.unseal()));
+  // Voters only after a while: before that the loss of the leader would be the loss of the cluster.
+  await until("three voters", undefined, async () => {
+    const { json: found } = await ask(first.addr, "GET", "sys/storage/raft/configuration", undefined, rootToken);
+    const servers = (found as { data?: { config?: { servers?: { voter: boolean }[] } } }).data?.config?.servers ?? [];
+    return servers.filter(({ voter }) => voter).length === 3 ? true : undefined;
+  });
+
+  return {
+    nodes,
+    leader,
+    async call<T>(method: string, path: string, body?: unknown, allowed: readonly number[] = [200, 204]) {
+      const { status, json: answer } = await ask((await leader()).addr, method, path, body, rootToken);
+      if (!allowed.includes(status)) throw new Error(`OpenBao answered ${status} to ${method} ${path}: ${JSON.stringify(answer)}`);
+      return answer as T;
+    },
+  };
+};
