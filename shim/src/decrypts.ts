@@ -29,7 +29,7 @@ type Waiting = {
   readonly reject: (error: KmsError) => void;
 };
 
-type Flight = { readonly waiting: Waiting; readonly response: Promise<Buffer> };
+type Flight = { readonly waiting: Waiting; readonly response: Promise<Buffer>; isOver: boolean };
 
 /** How many batches may be under way; a second one starts beside the first only when this many wait. */
 const maxInFlight = 4;
@@ -38,6 +38,11 @@ const startBeside = 16;
 const itemOverhead = 8;
 /** A request that takes longer than this lets another start beside it. */
 const slowMs = 50;
+/**
+ * An answer stays for those who are just asking the same: a kube-apiserver that starts reads everything twice at the same time, and what the one read has
+ * just been told the other one asks a few milliseconds later.
+ */
+const lingerMs = 100;
 /** With less time than this left, another try is not worth it. */
 const worthMs = 50;
 
@@ -139,16 +144,23 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     }, slowMs).unref();
   };
 
+  // The last one to take a copy wipes what was copied.
+  const wipeWhenDone = ({ waiting, response, isOver }: Flight): void => {
+    if (isOver && waiting.callers === 0) response.then(wipe, () => {});
+  };
+
   const fly = (key: string, request: Buffer, deadline: number): Flight => {
     const { promise: response, resolve, reject } = Promise.withResolvers<Buffer>();
     const waiting = { request: Buffer.from(request), deadline, callers: 0, resolve, reject };
-    const flight = { waiting, response };
+    const flight: Flight = { waiting, response, isOver: false };
     queue.push(waiting);
     flights.set(key, flight);
-    const forget = (): void => {
+    const end = (): void => {
       if (flights.get(key) === flight) flights.delete(key);
+      flight.isOver = true;
+      wipeWhenDone(flight);
     };
-    response.then(forget, forget);
+    response.then(() => setTimeout(end, lingerMs).unref(), end);
     pumpSoon();
     return flight;
   };
@@ -179,7 +191,8 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
   const join = async (key: string, request: Buffer, deadline: number, signal: AbortSignal): Promise<Buffer> => {
     const known = flights.get(key);
     if (known !== undefined) metrics.coalesced();
-    const { waiting, response } = known ?? fly(key, request, deadline);
+    const flight = known ?? fly(key, request, deadline);
+    const { waiting, response } = flight;
     waiting.callers += 1;
     waiting.deadline = Math.max(waiting.deadline, deadline);
     try {
@@ -187,14 +200,7 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     } finally {
       waiting.callers -= 1;
       if (waiting.callers === 0) abandon(key, waiting);
-      // The last one to take a copy wipes what was copied. Asked again when the response is there: somebody may have joined since one left early.
-      if (waiting.callers === 0)
-        response.then(
-          (bytes) => {
-            if (waiting.callers === 0) wipe(bytes);
-          },
-          () => {},
-        );
+      wipeWhenDone(flight);
     }
   };
 

@@ -11,6 +11,7 @@ export type Etcd = {
   readonly part: Part;
   /** The raw bytes under a key, as they lie on the disk; undefined when there is none. */
   get(key: string): Promise<Buffer | undefined>;
+  put(key: string, value: Uint8Array): Promise<void>;
 };
 
 export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> => {
@@ -35,16 +36,22 @@ export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> =>
       ? true
       : undefined,
   );
+  const base64 = (bytes: Uint8Array | string): string => Buffer.from(bytes as Uint8Array).toString("base64");
+  const call = async (path: string, body: unknown): Promise<unknown> => {
+    const reply = await request(`${url}${path}`, { method: "POST", body: JSON.stringify(body) });
+    const json = await reply.body.json();
+    if (reply.statusCode !== 200) throw new Error(`etcd answered ${reply.statusCode} to ${path}: ${JSON.stringify(json)}`);
+    return json;
+  };
   return {
     url,
     part,
     async get(key) {
-      const reply = await request(`${url}/v3/kv/range`, {
-        method: "POST",
-        body: JSON.stringify({ key: Buffer.from(key).toString("base64") }),
-      });
-      const { kvs } = (await reply.body.json()) as { kvs?: { value: string }[] };
+      const { kvs } = (await call("/v3/kv/range", { key: base64(key) })) as { kvs?: { value: string }[] };
       return kvs?.[0] === undefined ? undefined : Buffer.from(kvs[0].value, "base64");
+    },
+    async put(key, value) {
+      await call("/v3/kv/put", { key: base64(key), value: base64(value) });
     },
   };
 };

@@ -67,7 +67,7 @@ const writeLabJson = (file: string, lab: Omit<Lab, "stop" | "file">): void => {
     gateways: lab.gateways.map(({ url, metrics, config, part }) => ({ url, ...processOf(part), metrics, config })),
     vault:
       vault === undefined ? null : { addr: vault.addr, tokenFile: vault.tokenFile, ...processOf(vault.part()), auditLog: vault.auditLog },
-    redis: redis === undefined ? null : { url: redis.url, ...processOf(redis.part), passwordFile: redis.passwordFile },
+    redis: redis === undefined ? null : { url: redis.url, ...processOf(redis.part()), passwordFile: redis.passwordFile },
     kubernetes: lab.kubernetes.map(({ server, tokenFile, caFile, socket, part }) => ({
       server,
       tokenFile,

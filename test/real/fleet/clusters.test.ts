@@ -9,10 +9,10 @@ import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeEnvelope } from "@claviger/gateway/src/envelope.ts";
 import { associatedData } from "@claviger/gateway/src/keyid.ts";
-import { Redis } from "ioredis";
 import { request } from "undici";
 import { kmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
+import { longestDifference, shownBy, watchKeyIds } from "../../lab/shim-load.ts";
 
 type AuditLine = {
   readonly type: string;
@@ -93,28 +93,19 @@ suite("two gateways, two shims, one cluster", () => {
 
   test("both shims show the same key_id at all times but one propagation, and never go back", async () => {
     const clients = lab.shims.map(({ socket }) => kmsClient(socket));
-    const history: { readonly at: number; readonly ids: readonly string[] }[] = [];
-    const look = async (): Promise<void> => {
-      const ids = await Promise.all(clients.map(async (client) => (await client.status()).keyId));
-      history.push({ at: Date.now(), ids });
-    };
-    await look();
+    const watch = watchKeyIds(clients);
     for (let rotation = 0; rotation < 3; rotation++) {
       await lab.vault?.call("POST", "transit/keys/cluster-1/rotate");
-      for (const end = Date.now() + 3000; Date.now() < end; await sleep(20)) await look();
+      await sleep(3000);
     }
+    const history = await watch.stop();
     for (const i of clients.keys()) {
-      const shown = history.map(({ ids }) => ids[i] ?? "").filter((id, at, all) => id !== all[at - 1]);
+      const shown = shownBy(history, i);
       assert.equal(new Set(shown).size, shown.length, "no key_id came back");
       assert.equal(shown.length, 4, "one change for each rotation");
     }
-    // The longest time that the two differed: refresh is 1 s in the lab, so a propagation is at most 2 s.
-    let since: number | undefined;
-    let longest = 0;
-    for (const { at, ids } of history) {
-      if (ids[0] === ids[1]) since = undefined;
-      else longest = Math.max(longest, at - (since ??= at));
-    }
+    // refresh is 1 s in the lab, so a propagation is at most 2 s.
+    const longest = longestDifference(history);
     assert.ok(longest <= 2000, `${longest} ms`);
     for (const client of clients) client.close();
   });
@@ -141,7 +132,7 @@ suite("two gateways, two shims, one cluster", () => {
     writeFileSync(secretIdFile, goodSecret);
 
     const metrics = await Promise.all([...lab.shims, ...lab.gateways].map(async ({ metrics: url }) => (await request(url)).body.text()));
-    const redis = new Redis(lab.redis.port, "127.0.0.1", { password: readFileSync(lab.redis.passwordFile, "utf8") });
+    const redis = lab.redis.connect();
     const keys = await redis.keys("*");
     const values = await Promise.all(keys.map((key) => redis.get(key)));
     redis.disconnect();

@@ -8,11 +8,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { openBackend } from "@claviger/gateway/src/backend/open.ts";
 import type { OpenBackend } from "@claviger/gateway/src/backend/port.ts";
 import { mountPath } from "@claviger/proto/names.ts";
+import { failuresOf, type Load, newTally, type Tally } from "../../lab/load.ts";
 import { type AppRoleFiles, gatewayPolicy, setUpTransit } from "../../lab/openbao.ts";
 import { createNursery, type Nursery } from "../../lab/process.ts";
 import { type Raft, startRaft } from "../../lab/raft.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
-import { type Load, startLoad, type Tally } from "./load.ts";
+import { startBackendLoad } from "./load.ts";
 
 const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
 const pauseMs = isFull ? 20_000 : 6000;
@@ -54,7 +55,7 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
       },
       log: silent,
     });
-    load = startLoad(backend, { perSecond, deadlineMs });
+    load = startBackendLoad(backend, { perSecond, deadlineMs });
   });
   after(async () => {
     await load.stop();
@@ -87,14 +88,14 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
   /** @param happen resolves when the world is in order again */
   const event = (name: string, happen: () => Promise<void>, { reasons, gapMs, backMs }: Expected): void => {
     test(name, async () => {
-      await untilQuiet({ ok: 0, failed: new Map(), successes: [], lastFailure: 0 });
+      await untilQuiet(newTally());
       const began = performance.now();
       await happen();
       const repaired = performance.now();
       const tally = load.take();
       await untilQuiet(tally);
       const { ok, failed, successes, lastFailure } = tally;
-      const failures = [...failed.values()].reduce((sum, count) => sum + count, 0);
+      const failures = failuresOf(tally);
       const gap = successes.reduce((longest, at, i) => Math.max(longest, at - (successes[i - 1] ?? began)), 0);
       const back = Math.max(0, lastFailure - repaired);
       rows.push([

@@ -12,9 +12,10 @@ import { openBackend } from "@claviger/gateway/src/backend/open.ts";
 import { createCa, issueGateway, issueNode } from "@claviger/gateway/src/pki/authority.ts";
 import { mountPath } from "@claviger/proto/names.ts";
 import { pino } from "pino";
+import { failuresOf } from "../../lab/load.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
 import { createNursery, freePorts, type Nursery } from "../../lab/process.ts";
-import { startLoad } from "./load.ts";
+import { startBackendLoad } from "./load.ts";
 
 const lives = { token_ttl: "5s", token_max_ttl: "15s", token_policies: ["claviger-gateway"] };
 const perSecond = 200;
@@ -44,17 +45,18 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
     const logged: string[] = [];
     const log = pino({ level: "info" }, { write: (line: string) => void logged.push(line) });
     const backend = await openBackend({ name: "main", config: { kind: "vault", addresses: [bao.addr], ...config }, log });
-    const load = startLoad(backend, { perSecond });
+    const load = startBackendLoad(backend, { perSecond });
     try {
       await sleep(runMs);
     } finally {
       await load.stop();
       await backend.close();
     }
-    const { ok, failed } = load.take();
+    const tally = load.take();
+    const { ok, failed } = tally;
     const logins = logged.filter((line) => line.includes('"vault-login"')).length;
     console.log(
-      `${config.auth.kind}${config.auth.kind === "approle" && config.auth.wrapped ? ", wrapped" : ""}: ${ok} requests, ${[...failed.values()].reduce((sum, n) => sum + n, 0)} failed, ${logins} logins`,
+      `${config.auth.kind}${config.auth.kind === "approle" && config.auth.wrapped ? ", wrapped" : ""}: ${ok} requests, ${failuresOf(tally)} failed, ${logins} logins`,
     );
     assert.deepEqual([...failed], []);
     assert.ok(ok > ((runMs / 1000) * perSecond * 9) / 10, `${ok} requests`);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { setTimeout as wait } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
 import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -16,60 +16,63 @@ const answer = ({ method, body }: UpstreamCall): UpstreamReply =>
   reply(method === "decryptBatch" ? batchAnswer(body) : decryptAnswer(body));
 const soon = (): number => Date.now() + 2000;
 const stay = new AbortController().signal;
+/** What has been asked for by now has been sent. */
+const sent = (): Promise<void> => nextTurn();
 
-/** Decrypts whose upstream answers only when told to. */
+/** Decrypts whose upstream answers nothing until it is opened, and everything from then on. */
 const gated = () => {
-  const gates: PromiseWithResolvers<void>[] = [];
+  const gate = Promise.withResolvers<void>();
   const upstream = fakeUpstream(async (call) => {
-    const gate = Promise.withResolvers<void>();
-    gates.push(gate);
     await gate.promise;
     return answer(call);
   });
   const decrypts = createDecrypts(upstream, noMetrics);
   const decrypt = (ciphertext: string, deadline = soon(), signal = stay, request = decryptRequest(ciphertext)): Promise<Buffer> =>
     decrypts.decrypt(request, [Buffer.from(ciphertext)], deadline, signal);
-  const open = async (): Promise<void> => {
-    while (gates.length > 0 || upstream.calls.length === 0) {
-      gates.shift()?.resolve();
-      await wait(1);
-    }
-  };
+  const open = (): void => gate.resolve();
   return { upstream, decrypt, open };
 };
 
 test("200 identical Decrypts at once are one request, and each caller has a copy of its own", async () => {
   const { upstream, decrypt, open } = gated();
   const all = Array.from({ length: 200 }, () => decrypt("seed"));
-  await open();
+  open();
   const responses = await Promise.all(all);
   assert.equal(upstream.calls.length, 1);
   responses[0]?.fill(0);
   for (const response of responses.slice(1)) assert.equal(plaintextOf(response), "dees");
 });
 
-test("a Decrypt after the answer asks again: nothing is kept", async () => {
-  const { upstream, decrypt, open } = gated();
-  const first = decrypt("seed");
-  await open();
-  await first;
-  const second = decrypt("seed");
-  await wait(1);
-  assert.equal(upstream.calls.length, 2);
-  await open();
-  assert.equal(plaintextOf(await second), "dees");
+test("an answer stays a moment for who is just asking the same; then it is wiped and the next Decrypt asks again", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const upstreams: Buffer[] = [];
+  const upstream = fakeUpstream((call) => {
+    const given = answer(call);
+    upstreams.push(given.body);
+    return Promise.resolve(given);
+  });
+  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypt = (): Promise<Buffer> => decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], soon(), stay);
+  assert.equal(plaintextOf(await decrypt()), "dees");
+  assert.equal(plaintextOf(await decrypt()), "dees");
+  assert.equal(upstreams.length, 1);
+  t.mock.timers.tick(100);
+  await Promise.resolve();
+  assert.deepEqual(upstreams[0], Buffer.alloc(upstreams[0]?.length ?? 0));
+  assert.equal(plaintextOf(await decrypt()), "dees");
+  assert.equal(upstreams.length, 2);
 });
 
 test("different Decrypts that wait travel together, and the first of an idle shim does not wait", async () => {
   const { upstream, decrypt, open } = gated();
   const first = decrypt("a0");
-  await wait(1);
+  await sent();
   assert.deepEqual(
     upstream.calls.map(({ method }) => method),
     ["decrypt"],
   );
   const rest = Array.from({ length: 10 }, (_, i) => decrypt(`b${i}`));
-  await open();
+  open();
   assert.equal(plaintextOf(await first), "0a");
   assert.deepEqual(
     (await Promise.all(rest)).map(plaintextOf),
@@ -84,9 +87,9 @@ test("different Decrypts that wait travel together, and the first of an idle shi
 test("one bad item of a batch fails alone", async () => {
   const { decrypt, open } = gated();
   const first = decrypt("first");
-  await wait(1);
+  await sent();
   const [good, bad] = [decrypt("good"), reasonOf(decrypt("bad"))];
-  await open();
+  open();
   await first;
   assert.equal(plaintextOf(await good), "doog");
   assert.equal(await bad, "ciphertext_invalid");
@@ -106,13 +109,13 @@ test("a gateway that knows no batches is asked one by one", async () => {
 test("a caller's deadline ends that caller alone, and its wiped request harms nobody", async () => {
   const { upstream, decrypt, open } = gated();
   const blocker = decrypt("blocker");
-  await wait(1);
+  await sent();
   const request = decryptRequest("seed");
   const hurried = reasonOf(decrypt("seed", Date.now() + 10, stay, request));
   const patient = decrypt("seed");
   assert.equal(await hurried, "deadline_exceeded");
   request.fill(0);
-  await open();
+  open();
   await blocker;
   assert.equal(plaintextOf(await patient), "dees");
   assert.ok((upstream.calls[1]?.deadline ?? 0) > Date.now() + 1000, "the latest deadline of the callers goes along");
@@ -121,13 +124,13 @@ test("a caller's deadline ends that caller alone, and its wiped request harms no
 test("a caller that goes away ends alone; what nobody waits for is never sent", async () => {
   const { upstream, decrypt, open } = gated();
   const blocker = decrypt("blocker");
-  await wait(1);
+  await sent();
   const leaver = new AbortController();
   const [left, leftAlone] = [reasonOf(decrypt("shared", soon(), leaver.signal)), reasonOf(decrypt("alone", soon(), leaver.signal))];
   const stays = decrypt("shared");
   leaver.abort();
   assert.deepEqual([await left, await leftAlone], ["canceled", "canceled"]);
-  await open();
+  open();
   await blocker;
   assert.equal(plaintextOf(await stays), "derahs");
   assert.equal(upstream.calls.length, 2);
@@ -137,13 +140,13 @@ test("a caller that goes away ends alone; what nobody waits for is never sent", 
 test("what was given up before it was sent is asked anew by whoever comes next", async () => {
   const { decrypt, open } = gated();
   const blocker = decrypt("blocker");
-  await wait(1);
+  await sent();
   const leaver = new AbortController();
   const left = reasonOf(decrypt("seed", soon(), leaver.signal));
   leaver.abort();
   assert.equal(await left, "canceled");
   const next = decrypt("seed");
-  await open();
+  open();
   await blocker;
   assert.equal(plaintextOf(await next), "dees");
 });
@@ -179,7 +182,7 @@ test("what was given up before it was sent holds no memory, though every request
     await wait(5);
     growth = heldBytes() - before;
   }
-  await open();
+  open();
   await Promise.all(hanging);
   assert.ok(growth <= 5_000_000, `${growth} of 20,000,000 bytes are still held`);
 });
@@ -195,7 +198,7 @@ test("who joined a request that ran out of its first caller's time goes again", 
   const decrypts = createDecrypts(upstream, noMetrics);
   const decrypt = (deadline: number) => decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], deadline, stay);
   const hurried = reasonOf(decrypt(Date.now() + 20));
-  await wait(1);
+  await sent();
   const patient = decrypt(soon());
   assert.equal(await hurried, "deadline_exceeded");
   assert.equal(plaintextOf(await patient), "dees");
@@ -204,11 +207,11 @@ test("who joined a request that ran out of its first caller's time goes again", 
 test("a batch holds at most 64 items and never more bytes than a gateway takes", async () => {
   const { upstream, decrypt, open } = gated();
   const first = decrypt("first");
-  await wait(1);
+  await sent();
   const long = "u".repeat(limits.message - 100);
   const big = Array.from({ length: 20 }, (_, i) => decrypt(`x${i}`, soon(), stay, decryptRequest(`x${i}`, long)));
   const small = Array.from({ length: 100 }, (_, i) => decrypt(`y${i}`));
-  await open();
+  open();
   await Promise.all([first, ...big, ...small]);
   const batches = upstream.calls.filter(({ method }) => method === "decryptBatch");
   assert.ok(batches.length >= 4);
@@ -226,7 +229,7 @@ test("a batch reply of another length fails its callers and gives nobody another
   const decrypts = createDecrypts(upstream, noMetrics);
   const decrypt = (text: string) => decrypts.decrypt(decryptRequest(text), [Buffer.from(text)], soon(), stay);
   const first = decrypt("first");
-  await wait(0);
+  await sent();
   const results = [reasonOf(decrypt("a")), reasonOf(decrypt("b"))];
   await first;
   assert.deepEqual(await Promise.all(results), ["gateway_unavailable", "gateway_unavailable"]);

@@ -1,0 +1,95 @@
+// A steady load of round trips, and what became of each request. Who calls decides what counts as a failure.
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export type Tally = {
+  ok: number;
+  /** Failed requests by reason; "wrong answer" is one. */
+  readonly failed: Map<string, number>;
+  /** When each success came, in order: performance.now(). */
+  readonly successes: number[];
+  /** When the last failure came; 0 for none. */
+  lastFailure: number;
+};
+
+export type Load = {
+  /** The counts since the last call. */
+  take(): Tally;
+  /** Stops and waits for the requests under way. */
+  stop(): Promise<void>;
+};
+
+export type RoundTrip<S> = {
+  readonly encrypt: (plaintext: Uint8Array) => Promise<S>;
+  /** Must resolve with what was encrypted. */
+  readonly decrypt: (sealed: S) => Promise<Uint8Array>;
+  readonly reasonOf: (error: unknown) => string;
+  readonly perSecond: number;
+};
+
+export const newTally = (): Tally => ({ ok: 0, failed: new Map(), successes: [], lastFailure: 0 });
+
+export const failuresOf = ({ failed }: Tally): number => [...failed.values()].reduce((sum, count) => sum + count, 0);
+
+const tickMs = 10;
+/** So many of the newest are decrypted again. */
+const remembered = 500;
+
+/** Half of `perSecond` encrypts, half decrypts what was encrypted before. Keeps its pace whatever the answers do. */
+export const startLoad = <S>({ encrypt, decrypt, reasonOf, perSecond }: RoundTrip<S>): Load => {
+  const known: { readonly plaintext: Buffer; readonly sealed: S }[] = [];
+  const running = new Set<Promise<void>>();
+  let tally = newTally();
+  let isStopped = false;
+
+  const newOne = async (): Promise<boolean> => {
+    const plaintext = randomBytes(32);
+    known.push({ plaintext, sealed: await encrypt(plaintext) });
+    if (known.length > remembered) known.shift();
+    return true;
+  };
+  const oldOne = async (): Promise<boolean> => {
+    const one = known[Math.floor(Math.random() * known.length)];
+    return one === undefined ? await newOne() : one.plaintext.equals(await decrypt(one.sealed));
+  };
+
+  const count = async (request: Promise<boolean>): Promise<void> => {
+    const fail = (reason: string): void => {
+      tally.failed.set(reason, (tally.failed.get(reason) ?? 0) + 1);
+      tally.lastFailure = performance.now();
+    };
+    try {
+      if (!(await request)) return fail("wrong answer");
+      tally.ok += 1;
+      tally.successes.push(performance.now());
+    } catch (error) {
+      fail(reasonOf(error));
+    }
+  };
+
+  const send = (n: number): void => {
+    const one = count(n % 2 === 0 ? newOne() : oldOne()).finally(() => running.delete(one));
+    running.add(one);
+  };
+  const run = async (): Promise<void> => {
+    const began = performance.now();
+    for (let sent = 0; !isStopped; await sleep(tickMs)) {
+      const due = Math.floor(((performance.now() - began) / 1000) * perSecond);
+      while (sent < due) send(sent++);
+    }
+  };
+  const runner = run();
+
+  return {
+    take() {
+      const taken = tally;
+      tally = newTally();
+      return taken;
+    },
+    async stop() {
+      isStopped = true;
+      await runner;
+      await Promise.all(running);
+    },
+  };
+};

@@ -1,0 +1,145 @@
+// What befalls Redis, and what callers of two shims on two gateways see of it while the key is rotated: slower, never wrong, never refused. (Design section 6.)
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import { kmsClient, type KmsClient } from "../../lab/kms.ts";
+import { type Lab, startLab } from "../../lab/lab.ts";
+import { failuresOf, type Load } from "../../lab/load.ts";
+import { until } from "../../lab/process.ts";
+import type { RedisServer } from "../../lab/redis.ts";
+import { longestDifference, shownBy, startShimLoad, watchKeyIds } from "../../lab/shim-load.ts";
+
+const perSecond = 100;
+const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
+const faultMs = isFull ? 20_000 : 4000;
+/** keys.refresh of the lab and a second; and what a Status through a shim may take meanwhile. */
+const propagationMs = 2500;
+
+suite(`what befalls Redis under ${perSecond} requests a second and a rotation`, () => {
+  let dir: string;
+  let lab: Lab;
+  let redis: RedisServer;
+  let clients: readonly KmsClient[];
+  let load: Load;
+  const rows: string[][] = [["fault", "requests", "failed", "wrong", "slowest agreement on a key_id"]];
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "claviger-"));
+    lab = await startLab({ dir, shims: 2, gateways: 2 });
+    assert.ok(lab.redis !== undefined);
+    redis = lab.redis;
+    clients = lab.shims.map(({ socket }) => kmsClient(socket));
+    load = startShimLoad(clients, perSecond);
+  });
+  after(async () => {
+    await load.stop();
+    for (const client of clients) client.close();
+    await lab.stop();
+    await rm(dir, { recursive: true, force: true });
+    const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+    console.log(rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")).join("\n"));
+  });
+
+  const withRedis = async <T>(use: (client: Redis) => Promise<T>): Promise<T> => {
+    const client = redis.connect();
+    try {
+      return await use(client);
+    } finally {
+      client.disconnect();
+    }
+  };
+  let rotations = 0;
+  const rotate = async (): Promise<void> => {
+    rotations += 1;
+    await lab.vault?.call("POST", "transit/keys/cluster-1/rotate");
+  };
+
+  /** @param begin what happens; resolves with how it is put right */
+  const fault = (name: string, begin: () => Promise<() => Promise<void>>): void => {
+    test(name, async () => {
+      load.take();
+      rotations = 0;
+      const watch = watchKeyIds(clients);
+      await until("a first look", undefined, () => watch.latest()[0]);
+      const end = await begin();
+      await rotate();
+      await sleep(faultMs);
+      await end();
+      await rotate();
+      await sleep(propagationMs + 500);
+      const history = await watch.stop();
+      const tally = load.take();
+      const wrong = tally.failed.get("wrong answer") ?? 0;
+      const difference = longestDifference(history);
+      rows.push([name, String(tally.ok + failuresOf(tally)), String(failuresOf(tally) - wrong), String(wrong), `${difference} ms`]);
+      assert.deepEqual([...tally.failed], []);
+      assert.ok(tally.ok > ((faultMs + propagationMs) / 1000) * perSecond * 0.8, `${tally.ok} requests`);
+      for (const i of clients.keys())
+        assert.equal(shownBy(history, i).length, 1 + rotations, `${name}: each rotation shows once on shim ${i}, and no key_id comes back`);
+      assert.ok(difference <= propagationMs, `${difference} ms`);
+    });
+  };
+
+  fault("none", () => Promise.resolve(() => Promise.resolve()));
+
+  fault("down, then started empty", async () => {
+    await lab.nursery.stop(redis.part());
+    return async () => await redis.start();
+  });
+
+  fault("frozen (SIGSTOP)", () => {
+    const { pid } = redis.part();
+    process.kill(pid, "SIGSTOP");
+    return Promise.resolve(() => {
+      process.kill(pid, "SIGCONT");
+      return Promise.resolve();
+    });
+  });
+
+  fault("flushed", async () => {
+    await withRedis((client) => client.flushall());
+    return async () => {
+      await withRedis((client) => client.flushall());
+    };
+  });
+
+  fault("an older dump restored", async () => {
+    await withRedis((client) => client.save());
+    await rotate();
+    await sleep(propagationMs);
+    process.kill(redis.part().pid, "SIGKILL");
+    await redis.part().ended;
+    await redis.start();
+    return () => Promise.resolve();
+  });
+
+  fault("a wrong password", async () => {
+    const setPassword = (client: Redis, password: string): Promise<unknown> => client.config("SET", "requirepass", password);
+    const inside = redis.connect();
+    const right = inside.options.password ?? "";
+    await setPassword(inside, "another");
+    await inside.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    await inside.call("CLIENT", "KILL", "TYPE", "pubsub");
+    return async () => {
+      await setPassword(inside, right);
+      inside.disconnect();
+    };
+  });
+
+  fault("slow: 250 ms of silence in every 300", async () => {
+    const inside = redis.connect();
+    let isOver = false;
+    const pausing = (async () => {
+      for (; !isOver; await sleep(300)) await inside.client("PAUSE", 250, "ALL");
+    })();
+    return async () => {
+      isOver = true;
+      await pausing;
+      inside.disconnect();
+    };
+  });
+});
