@@ -7,6 +7,8 @@ import { type Count, runFiles } from "./reporter.ts";
 
 const steps = ["check:types", "check:lint", "check:format", "check:generated"] as const;
 
+const isTimed = (file: string): boolean => file.includes("/conformance/");
+
 const say = (text: string): void => {
   process.stdout.write(`${text}\n`);
 };
@@ -48,7 +50,11 @@ if (real.length > 0 && !signal.aborted) {
   try {
     await installParts({ signal });
     say(`\nTests with the real parts (${real.length} files)`);
-    counts.push(await runFiles(real, { concurrency: 1, timeoutMs: values.full ? 3_600_000 : 600_000, root, signal }));
+    const timeoutMs = values.full ? 3_600_000 : 600_000;
+    // What measures times has the machine for itself; the others mostly wait, and do so two at a time.
+    const [timed, others] = [real.filter(isTimed), real.filter((file) => !isTimed(file))];
+    if (timed.length > 0) counts.push(await runFiles(timed, { concurrency: 1, timeoutMs, root, signal }));
+    if (!signal.aborted) counts.push(await runFiles(others, { concurrency: 2, timeoutMs, root, signal }));
   } catch (error) {
     say(`FAILED the real parts: ${error instanceof Error ? error.message : String(error)}`);
     count(false);
