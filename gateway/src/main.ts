@@ -17,6 +17,7 @@ import { createHealth } from "./http/health.ts";
 import { createHandlers } from "./http/routes.ts";
 import { createKmsServer } from "./http/server.ts";
 import { createLonelyBoard } from "./keys/board.ts";
+import { noLedger } from "./keys/ledger.ts";
 import { openBoard } from "./keys/open-board.ts";
 import { createKeyRing } from "./keys/ring.ts";
 import { createAdmission } from "./kms/admission.ts";
@@ -72,7 +73,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
     canaryMs: config.keys.canary,
     log,
   });
-  const service = createKmsService({ admission: createAdmission({ registry }), ring, dispatchers });
+  const service = createKmsService({ admission: createAdmission({ registry }), ring, dispatchers, ledger: board?.ledger ?? noLedger });
 
   const handlers = createHandlers(service, packageJson.version);
   const server = createKmsServer({

@@ -6,6 +6,9 @@ import { decrypt, encrypt } from "./rpc.ts";
 
 const secretish = /hvs\.|\bs\.[A-Za-z0-9]{20}|-----BEGIN|https?:\/\//;
 
+/** So many Encrypts in a row, a tenth of a second apart, and a fault is over. */
+const settled = 8;
+
 export const failureChecks: readonly Check[] = [
   {
     id: 40,
@@ -35,12 +38,13 @@ export const failureChecks: readonly Check[] = [
           expect(after - before <= 4, `${fault}: ${after - before} calls after everybody had left`);
           seen.push(`${fault}: ${allowed.join("/")}`);
           await target.backend?.up?.();
-          for (
-            const end = Date.now() + 15_000;
-            (await encrypt(connection, { plaintext: randomBytes(32), uid: "conformance" })).code !== 0;
-            await sleep(100)
-          )
-            expect(Date.now() < end, `${fault}: no Encrypt within 15 s after it was over`);
+          // Several in a row: a plugin may have more than one replica behind it, each of which notices by itself.
+          const end = Date.now() + 15_000;
+          for (let inOrder = 0; inOrder < settled; await sleep(100)) {
+            const { code } = await encrypt(connection, { plaintext: randomBytes(32), uid: "conformance" });
+            inOrder = code === 0 ? inOrder + 1 : 0;
+            expect(Date.now() < end, `${fault}: Encrypt does not go on within 15 s after it was over`);
+          }
         }
       } finally {
         await target.backend?.up?.();

@@ -187,6 +187,9 @@ export const openEmbeddedBackend = async ({
         return { ...current, minEncryption: wanted };
       });
     },
+    async setMinDecryption(ref, wanted) {
+      await edited(ref, (current) => ({ ...current, minDecryption: wanted }));
+    },
     async rotate(ref) {
       await edited(ref, (current) => ({ ...current, versions: { ...current.versions, [latestOf(current) + 1]: newVersion() } }));
       return latestOf(stored(ref));

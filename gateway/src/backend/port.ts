@@ -69,6 +69,8 @@ export interface Backend {
 export interface KeyControl {
   /** Makes `version` the one that encrypts (min_encryption_version). The caller checks that it is the latest and never a step back. */
   promote(key: KeyRef, version: number, signal: AbortSignal): Promise<void>;
+  /** Sets the lowest version that decrypts (min_decryption_version): retires what is below it, or takes that back. For operators; a gateway may not. */
+  setMinDecryption(key: KeyRef, version: number, signal: AbortSignal): Promise<void>;
   /** Makes a new version; resolves with its number. */
   rotate(key: KeyRef, signal: AbortSignal): Promise<number>;
 }

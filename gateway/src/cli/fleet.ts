@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkConfig, parseYaml, z } from "@claviger/proto/config.ts";
+import { backendName } from "@claviger/proto/names.ts";
 import { Secret } from "@claviger/proto/secret.ts";
 import type { BackendConfig, VaultConfig } from "../backend/config.ts";
 import { openBackend } from "../backend/open.ts";
@@ -27,6 +28,8 @@ export type Fleet = {
   readonly registry: RegistryFile;
   /** A cluster's record and the backend of its key, opened for the time of `use` with the operator's credentials. */
   withKey<T>(cluster: string, use: (record: ClusterRecord, backend: OpenBackend) => Promise<T>): Promise<T>;
+  /** A backend by its name, likewise. */
+  withBackend<T>(name: string, use: (backend: OpenBackend) => Promise<T>): Promise<T>;
   /** The Vault of a backend: with the operator's token, and a way to try another one. */
   withVault<T>(
     config: VaultBackend,
@@ -110,27 +113,29 @@ export const openFleet = (options: FleetOptions, terminal: Terminal): Fleet => {
   // What goes wrong is thrown and printed once; the log lines are for a gateway's operators.
   const log = createLog("claviger", "error");
   log.level = "silent";
+  const withBackend = async <T>(name: string, use: (backend: OpenBackend) => Promise<T>): Promise<T> => {
+    const backendConfig = backendName.is(name) ? config.backends[name] : undefined;
+    if (backendConfig === undefined) throw new CliError(`there is no backend ${name} in ${source.configFile}`);
+    const run = async (as: BackendConfig): Promise<T> => {
+      const backend = await openBackend({ name, config: as, log });
+      try {
+        return await use(backend);
+      } finally {
+        await backend.close();
+      }
+    };
+    if (backendConfig.kind === "embedded") return await run(backendConfig);
+    // The gateway's own addresses, the operator's own token.
+    const token = operatorToken(name, backendConfig.addresses, source, terminal);
+    return await withTokenFile(token, (file) => run({ ...backendConfig, auth: { kind: "token-file", file } }));
+  };
   return {
     config,
     registry,
+    withBackend,
     withKey: async (cluster, use) => {
       const record = recordOf(await readRegistry(registry), cluster);
-      const name = record.keys[0]?.backend;
-      const backendConfig = name === undefined ? undefined : config.backends[name];
-      if (name === undefined || backendConfig === undefined)
-        throw new CliError(`the key of cluster ${cluster} has no backend in ${source.configFile}`);
-      const run = async (as: BackendConfig): Promise<Awaited<ReturnType<typeof use>>> => {
-        const backend = await openBackend({ name, config: as, log });
-        try {
-          return await use(record, backend);
-        } finally {
-          await backend.close();
-        }
-      };
-      if (backendConfig.kind === "embedded") return run(backendConfig);
-      // The gateway's own addresses, the operator's own token.
-      const token = operatorToken(name, backendConfig.addresses, source, terminal);
-      return withTokenFile(token, (file) => run({ ...backendConfig, auth: { kind: "token-file", file } }));
+      return await withBackend(record.keys[0]?.backend ?? "", (backend) => use(record, backend));
     },
     withVault: async ({ name, config: vault }, use) => {
       const access = openVaultAccess(vault);

@@ -6,6 +6,7 @@ import type { ClusterRecord } from "../registry/record.ts";
 import { CliError, type Command, numberBetween, type Terminal } from "./commander.ts";
 import { type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
 import { formatTable } from "./table.ts";
+import { addRetireCommands } from "./usage/retire-commands.ts";
 
 const callMs = 10_000;
 
@@ -142,4 +143,6 @@ export const addKeyCommands = (root: Command, terminal: Terminal): void => {
         );
       }),
     );
+
+  addRetireCommands(group, terminal);
 };

@@ -1,9 +1,8 @@
 // What replicas tell each other about keys: one reads, the others believe it for an interval. Redis may forge, replay, forget or hang:
 // a value counts only with a good HMAC, under its own name, newer than any seen before and younger than a few intervals. (Design section 6.)
-import { createHmac, timingSafeEqual } from "node:crypto";
 import type { KeyState } from "../backend/port.ts";
-import { lengthPrefixed } from "../keyid.ts";
 import type { RedisStore } from "../redis/client.ts";
+import { openValue, sealValue } from "./sealed.ts";
 
 /** What one replica found out about a key. */
 export type KeyReport = { readonly state: KeyState; readonly failing?: "encrypt" | "decrypt" };
@@ -42,18 +41,10 @@ export const createKeyBoard = ({
   readonly now?: () => number;
 }): KeyBoard => {
   const seen = new Map<string, number>();
-  const mac = (key: Uint8Array, name: string, payload: string): Buffer =>
-    createHmac("sha256", key)
-      .update(lengthPrefixed([name, payload]))
-      .digest();
-
   const open = (key: Uint8Array, name: string, value: string): Payload | undefined => {
-    const dot = value.indexOf(".");
-    const given = Buffer.from(value.slice(0, Math.max(dot, 0)), "base64url");
-    const text = value.slice(dot + 1);
-    const wanted = mac(key, name, text);
+    const text = openValue(key, name, value);
     // Behind a good HMAC the text is one that `post` wrote.
-    return given.length === wanted.length && timingSafeEqual(given, wanted) ? (JSON.parse(text) as Payload) : undefined;
+    return text === undefined ? undefined : (JSON.parse(text) as Payload);
   };
 
   return {
@@ -96,9 +87,8 @@ export const createKeyBoard = ({
         minDecryption,
         ...(failing !== undefined && { failing }),
       };
-      const text = JSON.stringify(payload);
       try {
-        await redis.set(name, `${mac(own, name, text).toString("base64url")}.${text}`, 10 * 60_000);
+        await redis.set(name, sealValue(own, name, JSON.stringify(payload)), 10 * 60_000);
         if (isNews) await redis.publish("news", key);
       } catch {
         // The others will read for themselves.

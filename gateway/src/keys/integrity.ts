@@ -5,6 +5,10 @@ import type { Log } from "@claviger/proto/log.ts";
 
 const constant = Buffer.from("claviger/v1/redis-integrity");
 
+/** 32 bytes, the same for everybody who may use this key. @throws KmsError as Sealer */
+export const integrityKey = (sealer: Sealer, ref: KeyRef, version: number, signal: AbortSignal): Promise<Uint8Array> =>
+  sealer.hmac(ref, version, constant, signal);
+
 /** Derives in the background, for as long as it takes; gives undefined until then. */
 export const deriveIntegrityKey = (
   sealer: Sealer,
@@ -17,7 +21,7 @@ export const deriveIntegrityKey = (
   const derive = async (): Promise<void> => {
     for (let pauseMs = 250; !isClosed && secret === undefined; pauseMs = Math.min(pauseMs * 2, 10_000)) {
       try {
-        secret = await sealer.hmac(ref, version, constant, AbortSignal.timeout(5000));
+        secret = await integrityKey(sealer, ref, version, AbortSignal.timeout(5000));
       } catch (error) {
         log.warn({ event: "integrity-key-missing", err: error }, "no key for the reports in Redis yet; this replica works for itself");
         await sleep(pauseMs, undefined, { ref: false });

@@ -1,22 +1,31 @@
-// A key board on Redis, with the key that authenticates what stands there.
+// A key board and a ledger on Redis, with the key that authenticates what stands there.
 import type { BackendName } from "@claviger/proto/names.ts";
-import type { OpenBackend } from "../backend/port.ts";
+import type { KeyRef, OpenBackend } from "../backend/port.ts";
 import type { Log } from "@claviger/proto/log.ts";
 import { openRedis, type RedisConfig } from "../redis/client.ts";
 import { createKeyBoard, type KeyBoard } from "./board.ts";
 import { deriveIntegrityKey } from "./integrity.ts";
+import { createLedger, type Ledger } from "./ledger.ts";
 
-export type OpenBoard = KeyBoard & { readonly health: () => string; close(): void };
+export type OpenBoard = KeyBoard & { readonly ledger: Ledger; readonly health: () => string; close(): void };
+
+/** The key that what stands in Redis is authenticated under. */
+export const integrityRef = ({ integrity: { backend, namespace, mount, key } }: RedisConfig): KeyRef => ({
+  backend,
+  mount,
+  key,
+  ...(namespace !== undefined && { namespace }),
+});
 
 /** @param backends has the one that `integrity` names: the configuration was checked */
 export const openBoard = (config: RedisConfig, backends: ReadonlyMap<BackendName, OpenBackend>, log: Log): OpenBoard => {
-  const { backend: name, version, namespace, mount, key } = config.integrity;
-  const backend = backends.get(name);
+  const backend = backends.get(config.integrity.backend);
   if (backend === undefined) throw new TypeError("the configuration let a backend pass that does not exist");
-  const secret = deriveIntegrityKey(backend, { backend: name, mount, key, ...(namespace !== undefined && { namespace }) }, version, log);
+  const secret = deriveIntegrityKey(backend, integrityRef(config), config.integrity.version, log);
   const redis = openRedis(config, log);
   return {
     ...createKeyBoard({ redis, secret: secret.get }),
+    ledger: createLedger({ redis, secret: secret.get }),
     health: redis.health,
     close() {
       secret.close();

@@ -1,13 +1,14 @@
 // KMS, the use case: identify, admit, resolve the key, call the backend, return. Knows neither HTTP nor Vault. (Design sections 5 and 7.)
 import { compareEpochs } from "@claviger/proto/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
-import { keyId as keyIdName } from "@claviger/proto/names.ts";
+import { type KeyId, keyId as keyIdName } from "@claviger/proto/names.ts";
 import { wipe } from "@claviger/proto/secret.ts";
 import { limits } from "@claviger/proto/wire.ts";
 import type { Dispatcher } from "../backend/dispatch.ts";
 import type { KeyRef, Unwrapped, Wrapped } from "../backend/port.ts";
 import { decodeEnvelope, encodeEnvelope } from "../envelope.ts";
 import { associatedData, keyPath, type PromotedKey } from "../keyid.ts";
+import type { Deed, Ledger } from "../keys/ledger.ts";
 import type { KeyRing, Promoted } from "../keys/ring.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import type { Admission } from "./admission.ts";
@@ -34,15 +35,21 @@ export const createKmsService = ({
   admission,
   ring,
   dispatchers,
+  ledger,
 }: {
   readonly admission: Admission;
   readonly ring: KeyRing;
   readonly dispatchers: ReadonlyMap<string, Dispatcher>;
+  readonly ledger: Ledger;
 }): KmsService => {
   const dispatcherOf = (ref: KeyRef): Dispatcher => {
     const dispatcher = dispatchers.get(ref.backend);
     if (dispatcher === undefined) throw new TypeError("a backend without a dispatcher");
     return dispatcher;
+  };
+
+  const note = (deed: Deed, { uid }: ClusterRecord, keyId: KeyId, { trail }: Call): void => {
+    if (trail.node !== undefined) ledger.note(deed, uid, trail.node, keyId);
   };
 
   // A shim that has seen a newer key than we have is right: look again, and if that does not help send it elsewhere.
@@ -74,6 +81,7 @@ export const createKmsService = ({
     async status(call) {
       const cluster = admission.admit(call, "status");
       const promoted = await resolve(cluster, call);
+      note("shown", cluster, promoted.keyId, call);
       return {
         healthz: healthzOf(promoted),
         keyId: promoted.keyId,
@@ -123,6 +131,7 @@ export const createKmsService = ({
           wipe(opened.plaintext);
           throw invalid("the envelope names another cluster");
         }
+        note("decrypted", cluster, envelope.keyId, call);
         return opened.plaintext;
       }
       throw invalid("no key of the ciphertext belongs to this cluster");

@@ -1,4 +1,5 @@
 // The door to ioredis: standalone, Sentinel or Cluster, with or without TLS. Every call is short and may fail; nobody depends on one. (Design section 6.)
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { z, zInteger, zName, zPath } from "@claviger/proto/config.ts";
 import { backendName, keyName, mountPath } from "@claviger/proto/names.ts";
@@ -44,11 +45,17 @@ export type RedisConfig = z.infer<typeof redisSchema>;
 export interface RedisStore {
   get(key: string): Promise<string | null>;
   set(key: string, value: string, milliseconds: number): Promise<void>;
+  /** Sets one field of a hash; the whole hash lives on for so long. */
+  put(key: string, field: string, value: string, milliseconds: number): Promise<void>;
+  /** Every field of a hash. */
+  all(key: string): Promise<Readonly<Record<string, string>>>;
   /** Sets the key unless it exists; true when it did not. */
   claim(key: string, milliseconds: number): Promise<boolean>;
   publish(channel: string, message: string): Promise<void>;
   /** Calls `onMessage` for every message, also after reconnections. Messages are hints: some are missed. */
   subscribe(channel: string, onMessage: (message: string) => void): void;
+  /** Resolves when there is a connection. @throws Error what is wrong, when the signal ends before */
+  connected(signal: AbortSignal): Promise<void>;
   /** `ok`, or what is wrong. */
   readonly health: () => string;
   close(): void;
@@ -116,6 +123,10 @@ export const openRedis = (config: RedisConfig, log: Log): RedisStore => {
     async set(key, value, milliseconds) {
       await commands.set(name(key), value, "PX", milliseconds);
     },
+    async put(key, field, value, milliseconds) {
+      await Promise.all([commands.hset(name(key), field, value), commands.pexpire(name(key), milliseconds)]);
+    },
+    all: async (key) => await commands.hgetall(name(key)),
     claim: async (key, milliseconds) => (await commands.set(name(key), "1", "PX", milliseconds, "NX")) === "OK",
     async publish(channel, message) {
       await commands.publish(name(channel), message);
@@ -123,6 +134,9 @@ export const openRedis = (config: RedisConfig, log: Log): RedisStore => {
     subscribe(channel, onMessage) {
       listeners.set(name(channel), onMessage);
       subscriber.subscribe(name(channel)).catch(() => {});
+    },
+    async connected(signal) {
+      if (problem !== undefined) await once(commands, "ready", { signal }).catch(() => Promise.reject(new Error(problem)));
     },
     health: () => problem ?? "ok",
     close() {

@@ -96,6 +96,10 @@ export const createFakeBackend = (): FakeBackend => {
       await fake.before("promote");
       fake.state = { ...fake.state, minEncryption: version };
     },
+    setMinDecryption(_, version) {
+      fake.state = { ...fake.state, minDecryption: version };
+      return Promise.resolve();
+    },
     async rotate() {
       fake.calls.rotate += 1;
       await fake.before("rotate");

@@ -44,12 +44,14 @@ const start = (t: TestContext, ...records: readonly ClusterRecord[]) => {
     problem: () => undefined,
     close: () => {},
   };
+  const noted: string[] = [];
   const service = createKmsService({
     admission: createAdmission({ registry: store }),
     ring,
     dispatchers: new Map([[ref.backend as string, direct(backend)]]),
+    ledger: { note: (deed, _, node, keyId) => void noted.push(`${deed} ${node} ${keyId}`) },
   });
-  return { backend, registry, service };
+  return { backend, registry, service, noted };
 };
 const callOf = (name = "prod", change: Partial<Call> = {}): Call => ({
   identity: {
@@ -153,6 +155,15 @@ test("a replica that lags is corrected by the backend's refusal and repeats unde
   assert.notEqual(encrypted.keyId, keyId);
   assert.equal(call.trail.keyId, encrypted.keyId);
   assert.equal((await service.status(callOf())).keyId, encrypted.keyId);
+});
+
+test("the ledger learns what each node is shown and under what it decrypts", async (t) => {
+  const { service, noted } = start(t, cluster());
+  const { keyId } = await service.status(callOf());
+  const { ciphertext } = await service.encrypt(callOf(), randomBytes(32));
+  await service.decrypt(callOf(), ciphertext, keyId);
+  const node = noted[0]?.split(" ")[1] ?? "";
+  assert.deepEqual(noted, [`shown ${node} ${keyId}`, `decrypted ${node} ${keyId}`]);
 });
 
 test("a shim that has seen a newer epoch makes the gateway look again, or is sent elsewhere", async (t) => {

@@ -115,6 +115,11 @@ export const openVaultBackend = ({
         client.write(`${key.mount}/keys/${key.key}/config`, { min_encryption_version: version }, signal),
       );
     },
+    async setMinDecryption(key, version, signal) {
+      await control(key, signal, (client) =>
+        client.write(`${key.mount}/keys/${key.key}/config`, { min_decryption_version: version }, signal),
+      );
+    },
     async rotate(key, signal) {
       await control(key, signal, (client) => client.write(`${key.mount}/keys/${key.key}/rotate`, {}, signal, { isOnce: true }));
       return (await this.describe(key, signal)).latest;

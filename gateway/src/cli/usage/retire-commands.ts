@@ -1,0 +1,252 @@
+// `claviger key usage`, `retire` and `unretire`: which objects need which version, and taking versions out of use once none does. (Design section 7.)
+import { parseDuration } from "@claviger/proto/duration.ts";
+import { createLog } from "@claviger/proto/log.ts";
+import type { KeyRef, KeyState, OpenBackend } from "../../backend/port.ts";
+import { deriveKeyId, keyPath, refId } from "../../keyid.ts";
+import { integrityKey } from "../../keys/integrity.ts";
+import { type LedgerEntry, readLedger } from "../../keys/ledger.ts";
+import { integrityRef } from "../../keys/open-board.ts";
+import { openRedis } from "../../redis/client.ts";
+import type { ClusterRecord, Registry } from "../../registry/record.ts";
+import { CliError, type Command, InvalidArgumentError, numberBetween, several, type Terminal } from "../commander.ts";
+import { type Fleet, type FleetOptions, fleetOptions, openFleet } from "../fleet.ts";
+import { readRegistry, recordOf } from "../registry-edit.ts";
+import { formatTable } from "../table.ts";
+import { countUsage, type Usage } from "./count.ts";
+import { type Entry, readEtcd, readEtcdTls } from "./etcd.ts";
+import { type Counted, type Nodes, reasonsAgainst, type Retirement } from "./retirement.ts";
+
+type EtcdOptions = FleetOptions & {
+  readonly etcd: readonly string[];
+  readonly prefix?: readonly string[];
+  readonly etcdCa?: string;
+  readonly etcdCert?: string;
+  readonly etcdKey?: string;
+};
+type UsageOptions = EtcdOptions & { readonly json: boolean };
+type RetireOptions = EtcdOptions & {
+  readonly before?: number;
+  readonly nodes?: readonly string[];
+  readonly nodesChecked: boolean;
+  readonly quiet: number;
+  readonly yes: boolean;
+};
+
+const callMs = 10_000;
+const signal = (): AbortSignal => AbortSignal.timeout(callMs);
+/** Kubernetes advises five minutes after the last node has seen a rotation. (Contract section 4.) */
+const defaultQuietMs = 5 * 60_000;
+const version = numberBetween(1, 1_000_000_000);
+
+/** `[CLUSTER=]VALUE`, several times → the values of each cluster. */
+const byCluster = (given: readonly string[], own: string): ReadonlyMap<string, readonly string[]> => {
+  const found = new Map<string, readonly string[]>();
+  for (const one of given) {
+    const [, cluster = own, value = ""] = /^(?:([a-z0-9.-]+)=)?(.*)$/.exec(one) ?? [];
+    found.set(cluster, [...(found.get(cluster) ?? []), value]);
+  }
+  return found;
+};
+
+const etcdOptions = (command: Command): Command =>
+  fleetOptions(command)
+    .requiredOption(
+      "--etcd <[cluster=]url>",
+      "client address of one member of each etcd that holds the cluster's objects; several times",
+      several,
+    )
+    .option("--prefix <path>", "keys to look at, for an apiserver with another --etcd-prefix (default: /registry/); several times", several)
+    .option("--etcd-ca <file>", "CA of the etcds' certificates")
+    .option("--etcd-cert <file>", "client certificate for the etcds")
+    .option("--etcd-key <file>", "its key");
+
+async function* entriesOf(
+  urls: readonly string[],
+  { prefix = ["/registry/"], etcdCa, etcdCert, etcdKey }: EtcdOptions,
+): AsyncGenerator<Entry> {
+  const tls = readEtcdTls({
+    ...(etcdCa !== undefined && { ca: etcdCa }),
+    ...(etcdCert !== undefined && { cert: etcdCert }),
+    ...(etcdKey !== undefined && { key: etcdKey }),
+  });
+  for (const url of urls) {
+    if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
+      throw new CliError(`--etcd ${url} is not the URL of an etcd, e.g. https://10.0.0.1:2379`);
+    for (const one of prefix) yield* readEtcd(new URL(url), one, tls);
+  }
+}
+
+const usageLines = ({ uses, plain, others, damaged }: Usage, nameOf: (uid: string) => string): readonly string[] => [
+  uses.length === 0
+    ? "No object is encrypted by Claviger."
+    : formatTable(
+        ["OBJECTS", "CLUSTER", "KEY", "VERSION", "KEY_ID", "ONE OF THEM"],
+        uses.map(({ count, clusterUid, backend, key, version: used, keyId, example }) => [
+          String(count),
+          nameOf(clusterUid),
+          `${backend}: ${key}`,
+          String(used),
+          `${keyId.slice(0, 13)}…`,
+          example,
+        ]),
+      ),
+  ...[...others].map(([what, count]) => `${count} objects are encrypted by something else: ${what}`),
+  `${plain} values are not encrypted at all`,
+  ...(damaged.length === 0 ? [] : [`${damaged.length} values look encrypted and cannot be read, e.g. ${damaged[0]}`]),
+];
+
+/** The ledger's entries of some clusters; undefined where there is no Redis. */
+const ledgers = async (
+  fleet: Fleet,
+  records: readonly ClusterRecord[],
+): Promise<ReadonlyMap<string, readonly LedgerEntry[]> | undefined> => {
+  const { redis: config } = fleet.config;
+  if (config === undefined) return undefined;
+  const { version: integrityVersion, backend: name } = config.integrity;
+  const secret = await fleet.withBackend(name, (backend) => integrityKey(backend, integrityRef(config), integrityVersion, signal()));
+  const log = createLog("claviger", "error");
+  log.level = "silent";
+  const redis = openRedis(config, log);
+  try {
+    await redis.connected(AbortSignal.timeout(callMs));
+    return new Map(
+      await Promise.all(records.map(async ({ name: cluster, uid }) => [cluster, await readLedger(redis, secret, uid)] as const)),
+    );
+  } catch (error) {
+    throw new CliError(
+      `Redis cannot be asked which key_ids the nodes show (${error instanceof Error ? error.message : "no answer"}); see for yourself and say --nodes-checked`,
+    );
+  } finally {
+    redis.close();
+  }
+};
+
+const nodesOf = (
+  { name }: ClusterRecord,
+  { nodesChecked }: RetireOptions,
+  expected: ReadonlyMap<string, readonly string[]>,
+  entries: ReadonlyMap<string, readonly LedgerEntry[]> | undefined,
+): Nodes => {
+  if (nodesChecked) return { kind: "checked" };
+  const count = expected.get(name)?.at(-1);
+  if (count === undefined || entries === undefined) return { kind: "unknown" };
+  if (!/^[1-9]\d{0,3}$/.test(count)) throw new CliError(`--nodes ${count} is not a number of nodes`);
+  return { kind: "ledger", expected: Number(count), entries: entries.get(name) ?? [] };
+};
+
+/** Every cluster whose objects may need the key. */
+const usersOf = (registry: Registry, ref: KeyRef): readonly ClusterRecord[] =>
+  [...registry.values()].filter(({ keys, former }) => [...keys, ...former].some((one) => refId(one) === refId(ref)));
+
+const keyIdOf = ({ uid, keys }: ClusterRecord, ref: KeyRef, state: KeyState): string | undefined => {
+  const createdAt = state.versions.get(state.minEncryption);
+  return createdAt === undefined || !keys.some((one) => refId(one) === refId(ref))
+    ? undefined
+    : deriveKeyId(uid, [{ ref, version: state.minEncryption, createdAt }]);
+};
+
+const retire = async (
+  fleet: Fleet,
+  record: ClusterRecord,
+  backend: OpenBackend,
+  options: RetireOptions,
+  terminal: Terminal,
+): Promise<void> => {
+  const [ref] = record.keys;
+  if (ref === undefined) throw new CliError(`cluster ${record.name} has no key in the registry`);
+  const users = usersOf(await readRegistry(fleet.registry), ref);
+  const etcds = byCluster(options.etcd, record.name);
+  for (const name of etcds.keys())
+    if (!users.some((user) => user.name === name))
+      throw new CliError(`--etcd ${name}=…: cluster ${name} does not use the key of ${record.name}`);
+  const state = await backend.describe(ref, signal());
+  const before = options.before ?? state.minEncryption;
+  const look = async (): Promise<Retirement> => {
+    const entries = options.nodesChecked ? undefined : await ledgers(fleet, users);
+    const expected = byCluster(options.nodes ?? [], record.name);
+    const clusters: Counted[] = [];
+    for (const user of users) {
+      const urls = etcds.get(user.name);
+      const usage = urls === undefined ? undefined : await countUsage(entriesOf(urls, options));
+      clusters.push({ record: user, usage, keyId: keyIdOf(user, ref, state), nodes: nodesOf(user, options, expected, entries) });
+    }
+    return { ref, state, before, clusters, quietMs: options.quiet, now: Date.now() };
+  };
+  const reasons = reasonsAgainst(await look());
+  if (reasons.length > 0) throw new CliError([`the versions below ${before} of ${refId(ref)} are not retired:`, ...reasons].join("\n  - "));
+  const what = `the versions ${state.minDecryption} to ${before - 1} of ${refId(ref)}`;
+  const remains = "What an etcd backup from before needs, only 'claviger key unretire' brings back; the key material stays in Vault.";
+  if (!options.yes) {
+    terminal.out(
+      `Nothing needs ${what}: no object in the etcds named, and every node has the new key_id.\n${remains}\nNothing was changed. To retire them, run this again with --yes.`,
+    );
+    return;
+  }
+  await backend.setMinDecryption(ref, before, signal());
+  // Whoever wrote while we counted had an old seed: look again, and take it back.
+  const late = reasonsAgainst({ ...(await look()), state: { ...state, minDecryption: 0 } });
+  if (late.length > 0) {
+    await backend.setMinDecryption(ref, state.minDecryption, signal());
+    throw new CliError([`retired ${what}, and took it back at once:`, ...late].join("\n  - "));
+  }
+  terminal.out(`${record.name}: retired ${what}; they decrypt nothing any more.\n${remains}`);
+};
+
+/** Adds the three commands to `claviger key`. */
+export const addRetireCommands = (group: Command, terminal: Terminal): void => {
+  etcdOptions(group.command("usage"))
+    .argument("<cluster>")
+    .description("count the objects in etcd that need each version of the cluster's key")
+    .option("--json", "print JSON", false)
+    .action(async (cluster: string, options: UsageOptions) => {
+      const registry = await readRegistry(openFleet(options, terminal).registry);
+      const record = recordOf(registry, cluster);
+      const names = new Map([...registry.values()].map(({ uid, name }) => [uid as string, name as string]));
+      const usage = await countUsage(entriesOf(byCluster(options.etcd, record.name).get(record.name) ?? [], options));
+      terminal.out(
+        options.json
+          ? JSON.stringify({ ...usage, others: Object.fromEntries(usage.others) }, undefined, 2)
+          : usageLines(usage, (uid) => names.get(uid) ?? uid).join("\n"),
+      );
+    });
+
+  etcdOptions(group.command("retire"))
+    .argument("<cluster>")
+    .description("let earlier versions decrypt nothing any more (min_decryption_version), once no object needs them")
+    .option("--before <version>", "retire what is below this version (default: the one that encrypts)", version)
+    .option("--nodes <[cluster=]n>", "how many control-plane nodes the cluster has: each must show the new key_id (asks Redis)", several)
+    .option("--nodes-checked", "you have seen that every node shows the new key_id and has for five minutes", false)
+    .option(
+      "--quiet <duration>",
+      "for so long every node must have had the new key_id, and nobody have decrypted under an earlier one",
+      (text: string) => {
+        const ms = parseDuration(text);
+        if (ms === undefined) throw new InvalidArgumentError("Must be a duration such as 5m.");
+        return ms;
+      },
+      defaultQuietMs,
+    )
+    .option("--yes", "do it; without this it only looks", false)
+    .action((cluster: string, options: RetireOptions) => {
+      const fleet = openFleet(options, terminal);
+      return fleet.withKey(cluster, (record, backend) => retire(fleet, record, backend, options, terminal));
+    });
+
+  fleetOptions(group.command("unretire"))
+    .argument("<cluster>")
+    .description("let earlier versions decrypt again, e.g. for an older etcd backup")
+    .requiredOption("--version <version>", "the lowest version that is to decrypt", version)
+    .action((cluster: string, options: FleetOptions & { readonly version: number }) =>
+      openFleet(options, terminal).withKey(cluster, async (record, backend) => {
+        const [ref] = record.keys;
+        if (ref === undefined) throw new CliError(`cluster ${cluster} has no key in the registry`);
+        const { minDecryption } = await backend.describe(ref, signal());
+        if (options.version >= minDecryption) {
+          terminal.out(`${cluster}: version ${options.version} decrypts already; nothing was changed.`);
+          return;
+        }
+        await backend.setMinDecryption(ref, options.version, signal());
+        terminal.out(`${cluster}: the versions from ${options.version} on of ${keyPath(ref)} decrypt again.`);
+      }),
+    );
+};

@@ -1,0 +1,107 @@
+// May the versions of a key below one be retired? Every reason against it at once. (Design section 7.)
+import type { KeyRef, KeyState } from "../../backend/port.ts";
+import { keyPath } from "../../keyid.ts";
+import type { LedgerEntry } from "../../keys/ledger.ts";
+import type { ClusterRecord } from "../../registry/record.ts";
+import type { Usage } from "./count.ts";
+
+/** A cluster that uses the key, and what is known of it. */
+export type Counted = {
+  readonly record: ClusterRecord;
+  /** What its etcds hold; undefined when none was named. */
+  readonly usage: Usage | undefined;
+  /** The key_id that its nodes must show; undefined where another key encrypts for it by now. */
+  readonly keyId: string | undefined;
+  readonly nodes: Nodes;
+};
+
+/** What is known of a cluster's nodes: that the operator has looked, or the ledger's entries and how many nodes there are, as far as anybody said. */
+export type Nodes =
+  | { readonly kind: "checked" }
+  | { readonly kind: "unknown" }
+  | { readonly kind: "ledger"; readonly entries: readonly LedgerEntry[]; readonly expected: number };
+
+export type Retirement = {
+  readonly ref: KeyRef;
+  readonly state: KeyState;
+  /** Versions below this one are to be retired. */
+  readonly before: number;
+  readonly clusters: readonly Counted[];
+  readonly quietMs: number;
+  readonly now: number;
+};
+
+/** A node that has not asked for Status for this long is away: its apiserver's write state ends three minutes after the last. (Contract section 1.4.) */
+const awayMs = 5 * 60_000;
+
+const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;
+
+const keyProblems = ({ state, before }: Retirement): readonly string[] => {
+  if (before > state.minEncryption) return [`version ${state.minEncryption} encrypts: it and what is newer cannot be retired`];
+  if (before <= state.minDecryption) return [`the versions below ${state.minDecryption} are retired already`];
+  return [];
+};
+
+const usageProblems = ({ record, usage }: Counted, { ref, before }: Retirement): readonly string[] => {
+  if (usage === undefined)
+    return [`cluster ${record.name} uses this key too, and none of its etcds was counted: add --etcd ${record.name}=URL`];
+  const own = usage.uses.filter(({ clusterUid }) => clusterUid === record.uid);
+  const held = usage.uses.filter((use) => use.backend === ref.backend && use.key === keyPath(ref) && use.version < before);
+  return [
+    ...(own.length === 0
+      ? [`the etcd of cluster ${record.name} holds no object that Claviger encrypted for it: is it the right etcd, and the right prefix?`]
+      : []),
+    ...held.map(
+      ({ version, count, example }) =>
+        `${count} object${count === 1 ? "" : "s"} of cluster ${record.name} still need version ${version}, e.g. ${example}: rewrite them first (kubectl get secrets -A -o json | kubectl replace -f -)`,
+    ),
+    ...(usage.damaged.length > 0
+      ? [
+          `${usage.damaged.length} values of cluster ${record.name} cannot be read, e.g. ${usage.damaged[0]}: nobody can tell which key they need`,
+        ]
+      : []),
+  ];
+};
+
+const nodeProblems = ({ record, keyId, nodes }: Counted, { quietMs, now }: Retirement): readonly string[] => {
+  if (nodes.kind === "checked") return [];
+  if (keyId === undefined)
+    return [
+      `cluster ${record.name} has moved to another key: see for yourself that each of its nodes shows the new key_id, and say --nodes-checked`,
+    ];
+  if (nodes.kind === "unknown")
+    return [
+      `how many control-plane nodes has cluster ${record.name}? Say --nodes ${record.name}=N (needs Redis), or see for yourself and say --nodes-checked`,
+    ];
+  const shown = nodes.entries.filter(({ deed, at }) => deed === "shown" && now - at < awayMs);
+  const names = [...new Set(shown.map(({ node }) => node))];
+  const of = (node: string): readonly LedgerEntry[] => shown.filter((entry) => entry.node === node);
+  const late = names.flatMap((node) => {
+    const newest = of(node).toSorted((a, b) => b.at - a.at)[0];
+    if (newest?.keyId !== keyId) return [`node ${node} of ${record.name} has not been shown the new key_id yet`];
+    const old = of(node).find((entry) => entry.keyId !== keyId && now - entry.at < quietMs);
+    const quiet = old === undefined ? now - newest.since : now - old.at;
+    return quiet < quietMs
+      ? [`node ${node} of ${record.name} has had the new key_id for ${seconds(quiet)} only: wait until it is ${seconds(quietMs)}`]
+      : [];
+  });
+  const used = nodes.entries.filter(({ deed, keyId: id, at }) => deed === "decrypted" && id !== keyId && now - at < quietMs);
+  return [
+    ...(names.length < nodes.expected
+      ? [
+          `${names.length} of ${nodes.expected} nodes of ${record.name} have asked for Status in the last ${seconds(awayMs)}: wait until all have (each does once a minute)`,
+        ]
+      : []),
+    ...late,
+    ...used.map(
+      ({ node, at }) =>
+        `node ${node} of ${record.name} decrypted under an earlier key_id ${seconds(now - at)} ago: something still needs it`,
+    ),
+  ];
+};
+
+/** Why not; empty when nothing is known that speaks against it. */
+export const reasonsAgainst = (wanted: Retirement): readonly string[] => [
+  ...keyProblems(wanted),
+  ...wanted.clusters.flatMap((counted) => [...usageProblems(counted, wanted), ...nodeProblems(counted, wanted)]),
+];
