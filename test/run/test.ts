@@ -7,7 +7,7 @@ import { type Count, runFiles } from "./reporter.ts";
 
 const steps = ["check:types", "check:lint", "check:format", "check:generated"] as const;
 
-const isTimed = (file: string): boolean => file.includes("/conformance/");
+const isTimed = (file: string): boolean => /\/(conformance|storm)\b/.test(file);
 
 const say = (text: string): void => {
   process.stdout.write(`${text}\n`);
@@ -51,7 +51,7 @@ if (real.length > 0 && !signal.aborted) {
     await installParts({ signal });
     say(`\nTests with the real parts (${real.length} files)`);
     const timeoutMs = values.full ? 3_600_000 : 600_000;
-    // What measures times has the machine for itself; the others mostly wait, and do so two at a time.
+    // What measures times or rates has the machine for itself; the others mostly wait, and do so two at a time.
     const [timed, others] = [real.filter(isTimed), real.filter((file) => !isTimed(file))];
     if (timed.length > 0) counts.push(await runFiles(timed, { concurrency: 1, timeoutMs, root, signal }));
     if (!signal.aborted) counts.push(await runFiles(others, { concurrency: 2, timeoutMs, root, signal }));

@@ -25,6 +25,9 @@ export type DispatcherOptions = {
 /** A call that takes longer than this lets another one start beside it, so that one slow address does not hold everybody. */
 const slowMs = 50;
 const callMs = 10_000;
+/** A batch of so many is a storm; then so many turns of the event loop that bring more may pass before the next one leaves. */
+const stormBatch = 16;
+const maxTurns = 16;
 
 type Waiting<I, O> = {
   readonly item: I;
@@ -48,6 +51,8 @@ const createLane = <I, O>(
   let inFlight = 0;
   let relief: NodeJS.Timeout | undefined;
   let isPumpDue = false;
+  let arrived = 0;
+  let lastBatch = 0;
 
   // One from each cluster in turn, so that a cluster's storm fills no batch before its neighbour's single request is in it.
   const gather = (): Waiting<I, O>[] => {
@@ -102,6 +107,7 @@ const createLane = <I, O>(
   const start = (): void => {
     const batch = gather();
     if (batch.length === 0) return;
+    lastBatch = batch.length;
     inFlight += 1;
     void send(batch).finally(() => {
       inFlight -= 1;
@@ -110,13 +116,19 @@ const createLane = <I, O>(
   };
 
   // After what has arrived by now has been read: in a storm the next hundred requests are in the sockets already, and would each find a call just gone.
+  // While it lasts, turn after turn of the event loop brings more of them: they are read first.
   const pumpSoon = (): void => {
     if (isPumpDue) return;
     isPumpDue = true;
-    setImmediate(() => {
-      isPumpDue = false;
-      pump();
-    });
+    const readOn = (turns: number): void => {
+      const before = arrived;
+      setImmediate(() => {
+        if (lastBatch >= stormBatch && arrived > before && turns > 0) return readOn(turns - 1);
+        isPumpDue = false;
+        return pump();
+      });
+    };
+    readOn(maxTurns);
   };
 
   const pump = (): void => {
@@ -165,6 +177,7 @@ const createLane = <I, O>(
         });
         queues.set(cluster, queue);
         waiting += 1;
+        arrived += 1;
         pumpSoon();
         return undefined;
       }),

@@ -149,9 +149,9 @@ suite("retiring a version of a key", () => {
   });
 
   test("unretire brings it back", async () => {
-    const { status, err } = await run("unretire", "--version", "1");
+    const { status, err } = await run("unretire", "--from", "1");
     assert.equal(status, 0, err);
     assert.equal(await minDecryption(), 1);
-    assert.match((await run("unretire", "--version", "1")).out, /nothing was changed/);
+    assert.match((await run("unretire", "--from", "1")).out, /nothing was changed/);
   });
 });

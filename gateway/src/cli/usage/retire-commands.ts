@@ -235,18 +235,18 @@ export const addRetireCommands = (group: Command, terminal: Terminal): void => {
   fleetOptions(group.command("unretire"))
     .argument("<cluster>")
     .description("let earlier versions decrypt again, e.g. for an older etcd backup")
-    .requiredOption("--version <version>", "the lowest version that is to decrypt", version)
-    .action((cluster: string, options: FleetOptions & { readonly version: number }) =>
+    .requiredOption("--from <version>", "the lowest version that is to decrypt", version)
+    .action((cluster: string, options: FleetOptions & { readonly from: number }) =>
       openFleet(options, terminal).withKey(cluster, async (record, backend) => {
         const [ref] = record.keys;
         if (ref === undefined) throw new CliError(`cluster ${cluster} has no key in the registry`);
         const { minDecryption } = await backend.describe(ref, signal());
-        if (options.version >= minDecryption) {
-          terminal.out(`${cluster}: version ${options.version} decrypts already; nothing was changed.`);
+        if (options.from >= minDecryption) {
+          terminal.out(`${cluster}: version ${options.from} decrypts already; nothing was changed.`);
           return;
         }
-        await backend.setMinDecryption(ref, options.version, signal());
-        terminal.out(`${cluster}: the versions from ${options.version} on of ${keyPath(ref)} decrypt again.`);
+        await backend.setMinDecryption(ref, options.from, signal());
+        terminal.out(`${cluster}: the versions from ${options.from} on of ${keyPath(ref)} decrypt again.`);
       }),
     );
 };
