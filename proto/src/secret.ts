@@ -32,3 +32,9 @@ export class Secret {
 export const wipe = (bytes: Uint8Array): void => {
   bytes.fill(0);
 };
+
+/**
+ * Room for key material where the garbage collector leaves no copies of it: V8 keeps arrays of up to 64 bytes among its objects, and moves those about.
+ * @returns zeroes; the caller's to wipe
+ */
+export const newSecretBytes = (length: number): Buffer => Buffer.from(new ArrayBuffer(length));

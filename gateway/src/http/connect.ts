@@ -1,6 +1,7 @@
 // The Connect protocol, unary: bodies, deadline and errors of one request. Knows no route. (Design section 2.)
 import { type DescMessage, fromBinary, fromJson, type JsonValue, type MessageShape, toBinary, toJson } from "@bufbuild/protobuf";
 import { connectCodes, KmsError, rowOf } from "@claviger/proto/errors.ts";
+import { newSecretBytes } from "@claviger/proto/secret.ts";
 import { contentTypes } from "@claviger/proto/wire.ts";
 
 /** How a body is written. */
@@ -33,7 +34,7 @@ export const decodeMessage = <D extends DescMessage>(schema: D, encoding: Encodi
   }
 };
 
-/** Writes a message. The result is the caller's to wipe. */
+/** Writes a message without key material. */
 export const encodeMessage = <D extends DescMessage>(schema: D, encoding: Encoding, message: MessageShape<D>): Buffer => {
   switch (encoding) {
     case "proto": {
@@ -43,6 +44,23 @@ export const encodeMessage = <D extends DescMessage>(schema: D, encoding: Encodi
     case "json":
       return Buffer.from(JSON.stringify(toJson(schema, message)));
   }
+};
+
+/** A field of bytes, or of a string or message as bytes. Its number is at most 15. */
+export type Field = readonly [number: number, value: Uint8Array];
+
+const varint = (value: number): readonly number[] => (value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)]);
+
+/** Writes a message of such fields, with no copy but the result, which is the caller's to wipe: a library's writer would leave one in its own buffer. */
+export const encodeFields = (fields: readonly Field[]): Buffer => {
+  const parts = fields.flatMap(([number, value]) => [Buffer.from([(number << 3) | 2, ...varint(value.length)]), value]);
+  const bytes = newSecretBytes(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 };
 
 /** Milliseconds that the caller waits; `fallback` when it does not say. @throws KmsError request_malformed */

@@ -1,13 +1,18 @@
 // The KMS services as Connect unary routes: message in, use case, message out. The bytes are wiped when the reply has left. (Design section 2.)
 import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
-import { DecryptBatchRequestSchema, DecryptBatchResponseSchema, DecryptResultSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import {
+  DecryptBatchRequestSchema,
+  DecryptBatchResponseSchema,
+  type DecryptResult,
+  DecryptResultSchema,
+} from "@claviger/proto/gen/claviger/relay_pb.ts";
 import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { headers, kmsVersion, kmsVersionV1, limits, type Method } from "@claviger/proto/wire.ts";
 import type { Call } from "../kms/call.ts";
 import type { KmsService } from "../kms/service.ts";
-import { decodeMessage, encodeMessage, type Encoding } from "./connect.ts";
+import { decodeMessage, encodeFields, encodeMessage, type Encoding, type Field } from "./connect.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** A reply: message bytes and headers of its own. */
@@ -15,6 +20,13 @@ export type Reply = { readonly body: Buffer; readonly headers?: Readonly<Record<
 
 /** One method: decodes `body`, does the work, encodes. `body` is wiped by the exchange. @throws KmsError */
 export type Handler = (call: Call, body: Uint8Array, encoding: Encoding, exchange: Exchange) => Promise<Reply>;
+
+/** What a method answers. `secret` are the same message's fields, where it carries key material. */
+type Answer<O extends DescMessage> = {
+  readonly message: MessageShape<O>;
+  readonly secret?: readonly Field[];
+  readonly headers?: Record<string, string>;
+};
 
 const malformed = (why: string): KmsError => new KmsError("request_malformed", { cause: new Error(why) });
 
@@ -26,20 +38,17 @@ const handler =
   <I extends DescMessage, O extends DescMessage>(
     input: I,
     output: O,
-    run: (
-      call: Call,
-      message: MessageShape<I>,
-      exchange: Exchange,
-    ) => Promise<{ readonly message: MessageShape<O>; readonly headers?: Record<string, string> }>,
+    run: (call: Call, message: MessageShape<I>, exchange: Exchange) => Promise<Answer<O>>,
   ): Handler =>
   async (call, body, encoding, exchange) => {
     const reply = await run(call, decodeMessage(input, encoding, body), exchange);
+    if (encoding === "proto" && reply.secret !== undefined) return { body: exchange.own(encodeFields(reply.secret)) };
     return { body: exchange.own(encodeMessage(output, encoding, reply.message)), ...(reply.headers && { headers: reply.headers }) };
   };
 
 /** The handler of every method. @param version of this gateway, for KMS v1's runtime_version */
 export const createHandlers = (service: KmsService, version: string): Readonly<Record<Method, Handler>> => {
-  const decryptV2 = async (call: Call, request: v2.DecryptRequest, exchange: Exchange): Promise<v2.DecryptResponse> => {
+  const decryptV2 = async (call: Call, request: v2.DecryptRequest, exchange: Exchange): Promise<Uint8Array> => {
     exchange.addCall(request.uid);
     assertSize("ciphertext", request.ciphertext, limits.ciphertext);
     if (request.keyId === "" || Buffer.byteLength(request.keyId) > limits.keyId)
@@ -47,8 +56,7 @@ export const createHandlers = (service: KmsService, version: string): Readonly<R
     if (Object.keys(request.annotations).length > 0)
       throw new KmsError("ciphertext_invalid", { cause: new Error("annotations, which we never write") });
     exchange.addCiphertext(request.ciphertext);
-    const plaintext = exchange.own(await service.decrypt(call, request.ciphertext, request.keyId));
-    return create(v2.DecryptResponseSchema, { plaintext });
+    return exchange.own(await service.decrypt(call, request.ciphertext, request.keyId));
   };
 
   return {
@@ -65,9 +73,10 @@ export const createHandlers = (service: KmsService, version: string): Readonly<R
       return { message: create(v2.EncryptResponseSchema, { ciphertext, keyId }) };
     }),
 
-    decrypt: handler(v2.DecryptRequestSchema, v2.DecryptResponseSchema, async (call, request, exchange) => ({
-      message: await decryptV2(call, request, exchange),
-    })),
+    decrypt: handler(v2.DecryptRequestSchema, v2.DecryptResponseSchema, async (call, request, exchange) => {
+      const plaintext = await decryptV2(call, request, exchange);
+      return { message: create(v2.DecryptResponseSchema, { plaintext }), secret: [[1, plaintext]] };
+    }),
 
     v1Version: handler(v1.VersionRequestSchema, v1.VersionResponseSchema, (_call, request) => {
       assertV1(request.version);
@@ -89,7 +98,7 @@ export const createHandlers = (service: KmsService, version: string): Readonly<R
       assertSize("cipher", request.cipher, limits.ciphertext);
       exchange.addCiphertext(request.cipher);
       const plain = exchange.own(await service.decrypt(call, request.cipher, undefined));
-      return { message: create(v1.DecryptResponseSchema, { plain }) };
+      return { message: create(v1.DecryptResponseSchema, { plain }), secret: [[1, plain]] };
     }),
 
     // Items fail alone; the record stands for all of them, its ciphertext hash for the whole batch.
@@ -97,8 +106,8 @@ export const createHandlers = (service: KmsService, version: string): Readonly<R
       if (requests.length < 1 || requests.length > limits.batchItems) throw malformed(`a batch of ${requests.length}`);
       const decryptOne = async (bytes: Uint8Array) => {
         try {
-          const response = await decryptV2(call, decodeMessage(v2.DecryptRequestSchema, "proto", bytes), exchange);
-          const value = exchange.own(encodeMessage(v2.DecryptResponseSchema, "proto", response));
+          const plaintext = await decryptV2(call, decodeMessage(v2.DecryptRequestSchema, "proto", bytes), exchange);
+          const value = exchange.own(encodeFields([[1, plaintext]]));
           return create(DecryptResultSchema, { outcome: { case: "response", value } });
         } catch (thrown) {
           const { reason } = toKmsError(thrown);
@@ -108,7 +117,10 @@ export const createHandlers = (service: KmsService, version: string): Readonly<R
       };
       const results = await Promise.all(requests.map(decryptOne));
       for (const bytes of requests) exchange.addCiphertext(bytes);
-      return { message: create(DecryptBatchResponseSchema, { results }) };
+      const fieldOf = ({ outcome }: DecryptResult): Field =>
+        outcome.case === "response" ? [1, outcome.value] : [2, Buffer.from(outcome.value ?? "")];
+      const secret = results.map((result): Field => [1, exchange.own(encodeFields([fieldOf(result)]))]);
+      return { message: create(DecryptBatchResponseSchema, { results }), secret };
     }),
   };
 };

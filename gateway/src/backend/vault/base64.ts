@@ -1,5 +1,6 @@
 // Base64 between buffers: key material on its way to and from Vault must not become a JavaScript string, which nobody can wipe.
 // (Node's own conversions go through strings; its decoder also accepts what no encoder writes.)
+import { newSecretBytes } from "@claviger/proto/secret.ts";
 
 const alphabet = Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
 const padding = 0x3d;
@@ -30,7 +31,7 @@ export const decodeBase64 = (text: Uint8Array): Buffer | undefined => {
   if (text.length % 4 !== 0) return undefined;
   const pads = text.at(-1) !== padding ? 0 : text.at(-2) !== padding ? 1 : 2;
   const length = (text.length / 4) * 3 - pads;
-  const bytes = Buffer.alloc(Math.max(length, 0));
+  const bytes = newSecretBytes(Math.max(length, 0));
   let to = 0;
   for (let from = 0; from < text.length; from += 4) {
     let bits = 0;

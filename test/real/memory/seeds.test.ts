@@ -1,0 +1,59 @@
+// The memory of a shim and of a gateway some time after they handled known seeds: what is left of them. (SECURITY.md, "What a core dump holds".)
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { kmsClient } from "../../lab/kms.ts";
+import { startLab } from "../../lab/lab.ts";
+import { type Pattern, searchMemory } from "../../lab/memory.ts";
+
+const total = 1000;
+const waitMs = process.env["CLAVIGER_TEST_FULL"] === "1" ? 60_000 : 5000;
+
+/** The characters of its base64 that depend on the seed alone, wherever in three bytes it begins. */
+const base64Of = (seed: Buffer): readonly Buffer[] =>
+  [0, 1, 2].map((shift) => {
+    const text = Buffer.concat([Buffer.alloc(shift), seed])
+      .toString("base64")
+      .replaceAll("=", "");
+    const first = Math.ceil((shift * 8) / 6);
+    return Buffer.from(text.slice(first, Math.floor(((shift + seed.length) * 8) / 6)));
+  });
+
+const formsOf = (seed: Buffer): readonly Pattern[] => [
+  { name: "raw", bytes: seed },
+  { name: "hex", bytes: Buffer.from(seed.toString("hex")) },
+  ...base64Of(seed).map((bytes) => ({ name: "base64", bytes })),
+];
+
+test(`${total} round trips with known seeds, and ${waitMs / 1000} s later none of them in memory`, async () => {
+  const dir = await mkdtemp(join(tmpdir(), "claviger-"));
+  const lab = await startLab({ dir, redis: false });
+  try {
+    const client = kmsClient(lab.shims[0]?.socket ?? "");
+    const seeds = Array.from({ length: total }, () => randomBytes(32));
+    let keyId = "";
+    for (const seed of seeds) {
+      const sealed = await client.encrypt(seed);
+      assert.ok(seed.equals(await client.decrypt(sealed)));
+      keyId = sealed.keyId;
+    }
+    client.close();
+    await sleep(waitMs);
+    const patterns = [...seeds.flatMap(formsOf), { name: "key_id", bytes: Buffer.from(keyId) }];
+    const rows = [["process", "searched", "raw", "base64", "hex"]];
+    for (const { name, pid } of [lab.shims[0]?.part, lab.gateways[0]?.part].filter((part) => part !== undefined)) {
+      const { found, searched } = searchMemory(pid, patterns);
+      // A search that finds nothing at all would be broken: this is no secret, and it is there.
+      assert.ok((found.get("key_id") ?? 0) > 0, "the search finds what is there");
+      rows.push([name, `${Math.round(searched / 1e6)} MB`, ...["raw", "base64", "hex"].map((form) => String(found.get(form) ?? 0))]);
+    }
+    console.log(rows.map((row) => row.map((cell) => cell.padEnd(24)).join("")).join("\n"));
+  } finally {
+    await lab.stop();
+    await rm(dir, { recursive: true, force: true });
+  }
+});
