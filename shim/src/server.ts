@@ -6,6 +6,8 @@ import {
   type sendUnaryData,
   Server as GrpcServer,
   ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptor,
   type ServerUnaryCall,
   type status,
   type UntypedServiceImplementation,
@@ -48,6 +50,27 @@ const receiveBytes = 2 * 1024 * 1024;
 
 const same = (bytes: Buffer): Buffer => bytes;
 
+/**
+ * Wipes a response and the frame that grpc-js has copied it into, once they are written. A version that frames otherwise is not found out and merely
+ * leaves its copy.
+ */
+const wipeWritten: ServerInterceptor = (_, call) => {
+  const wrapped = new ServerInterceptingCall(call);
+  const send = wrapped.sendMessage.bind(wrapped);
+  wrapped.sendMessage = (message: Buffer, written) => {
+    const frames: Uint8Array[] = [message];
+    message.copy = (target, ...where) => {
+      frames.push(target);
+      return Buffer.prototype.copy.call(message, target, ...where);
+    };
+    send(message, () => {
+      frames.forEach(wipe);
+      written();
+    });
+  };
+  return wrapped;
+};
+
 export const createKmsServer = ({
   kms,
   metrics,
@@ -72,6 +95,7 @@ export const createKmsServer = ({
     "grpc.keepalive_timeout_ms": 20_000,
     // Bookkeeping that nobody could ask for here.
     "grpc.enable_channelz": 0,
+    interceptors: [wipeWritten],
   });
   let inFlight = 0;
 
@@ -100,8 +124,6 @@ export const createKmsServer = ({
       const bytes = await tracing.span(`kms ${name}`, options, () => method(call.request, deadlineOf(call), gone.signal));
       const response = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       callback(null, response);
-      // grpc-js frames a copy of the message in the same turn as it is handed over; by the next one ours has done its work.
-      setImmediate(wipe, response);
     } catch (thrown) {
       const error = toKmsError(thrown);
       const { connect, kind } = rowOf(error.reason);
