@@ -5,6 +5,7 @@ import { backendName, trustDomain } from "@claviger/proto/names.ts";
 import { tracingSchema } from "@claviger/proto/tracing.ts";
 import { backendSchema } from "./backend/config.ts";
 import type { TlsFiles } from "./http/server.ts";
+import { vaultRegistrySchema } from "./registry/vault.ts";
 import { redisSchema } from "./redis/client.ts";
 
 const listener = z.strictObject({ address: z._default(z.string(), "127.0.0.1"), port: zInteger(0, 65_535) });
@@ -33,7 +34,7 @@ const gatewayConfig = z.strictObject({
   admin: listener,
   tls: z.strictObject({ cert: zPath, key: zPath, clientCa: zPath }),
   trustDomain: zName(trustDomain),
-  registry: z.strictObject({ kind: z.literal("file"), file: zPath }),
+  registry: z.discriminatedUnion("kind", [z.strictObject({ kind: z.literal("file"), file: zPath }), vaultRegistrySchema]),
   backends: z.record(zName(backendName), backendSchema),
   keys: z._default(
     z.strictObject({
@@ -60,8 +61,12 @@ export type GatewayConfig = z.infer<typeof gatewayConfig>;
 /** Reads a gateway configuration. @throws ConfigError with every problem */
 export const loadGatewayConfig = (file: string): GatewayConfig => {
   const config = checkConfig(file, readYamlFile(file), gatewayConfig);
+  const problems: string[] = [];
   if (config.redis !== undefined && !Object.hasOwn(config.backends, config.redis.integrity.backend))
-    throw new ConfigError(file, [`redis.integrity.backend: ${config.redis.integrity.backend} is not one of the backends`]);
+    problems.push(`redis.integrity.backend: ${config.redis.integrity.backend} is not one of the backends`);
+  if (config.registry.kind === "vault" && config.backends[config.registry.backend]?.kind !== "vault")
+    problems.push(`registry.backend: ${config.registry.backend} is not one of the backends of kind vault`);
+  if (problems.length > 0) throw new ConfigError(file, problems);
   return config;
 };
 

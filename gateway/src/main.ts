@@ -11,6 +11,7 @@ import { createAuditLog } from "./audit/log.ts";
 import { createFileSink, createStreamSink } from "./audit/sinks.ts";
 import { createDispatcher } from "./backend/dispatch.ts";
 import { openBackend } from "./backend/open.ts";
+import type { Documents, OpenBackend } from "./backend/port.ts";
 import { traceDispatcher } from "./backend/traced.ts";
 import { loadGatewayConfig, readTlsFiles } from "./config.ts";
 import { createHealth } from "./http/health.ts";
@@ -24,6 +25,13 @@ import { createAdmission } from "./kms/admission.ts";
 import { createKmsService } from "./kms/service.ts";
 import { createMetrics } from "./metrics.ts";
 import { openFileRegistry } from "./registry/file.ts";
+import { openVaultRegistry } from "./registry/vault.ts";
+
+const documentsOf = (backends: ReadonlyMap<string, OpenBackend>, name: string): Documents => {
+  const documents = backends.get(name)?.documents;
+  if (documents === undefined) throw new TypeError("the configuration let a backend pass that keeps no documents");
+  return documents;
+};
 
 const usage = `claviger-gateway --config FILE
 
@@ -44,7 +52,6 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
   const metrics = createMetrics();
   const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing);
   const names = new Set(Object.keys(config.backends));
-  const registry = await openFileRegistry({ file: config.registry.file, backends: names, log });
   const sinks = config.audit.sinks.map((sink) =>
     sink.kind === "file" ? createFileSink(sink) : createStreamSink("stdout", process.stdout),
   );
@@ -65,6 +72,17 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
   );
 
   const board = config.redis === undefined ? undefined : openBoard(config.redis, backends, log);
+  const registry =
+    config.registry.kind === "vault"
+      ? await openVaultRegistry({
+          documents: documentsOf(backends, config.registry.backend),
+          config: config.registry,
+          backends: names,
+          hasHints: () => board?.health() === "ok",
+          log,
+        })
+      : await openFileRegistry({ file: config.registry.file, backends: names, log });
+  board?.onRegistryNews(() => void registry.refresh());
   const ring = createKeyRing({
     backends,
     clusters: registry.list,
@@ -130,6 +148,7 @@ else if (values.config === undefined) {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`claviger-gateway: ${error.message}\n`);
-    process.exitCode = 2;
+    // What was opened by then keeps nothing that is worth closing.
+    process.exit(2);
   }
 }

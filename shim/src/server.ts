@@ -59,9 +59,10 @@ const wipeWritten: ServerInterceptor = (_, call) => {
   const send = wrapped.sendMessage.bind(wrapped);
   wrapped.sendMessage = (message: Buffer, written) => {
     const frames: Uint8Array[] = [message];
+    const copy = message.copy.bind(message);
     message.copy = (target, ...where) => {
       frames.push(target);
-      return Buffer.prototype.copy.call(message, target, ...where);
+      return copy(target, ...where);
     };
     send(message, () => {
       frames.forEach(wipe);

@@ -81,5 +81,18 @@ export interface Sealer {
   hmac(key: KeyRef, version: number, input: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
 }
 
+/** A document in the backend's own store. */
+export type DocumentRef = { readonly namespace?: string; readonly mount: MountPath; readonly path: string };
+
+/** Documents that several may edit, each over the version that it has read: KV version 2 of a Vault. Same errors as Backend. */
+export interface Documents {
+  /** Undefined when there is none. `version` is 1 or more. */
+  readDocument(at: DocumentRef, signal: AbortSignal): Promise<{ readonly data: unknown; readonly version: number } | undefined>;
+  /** Writes over that version, 0 for none; false when another one is there, and nothing was written. */
+  writeDocument(at: DocumentRef, data: Readonly<Record<string, unknown>>, version: number, signal: AbortSignal): Promise<boolean>;
+}
+
 /** A backend with its life: made by its adapter, closed once by the composition root. */
-export type OpenBackend = Backend & KeyControl & Sealer & { readonly name: BackendName; close(): Promise<void> };
+export type OpenBackend = Backend &
+  KeyControl &
+  Sealer & { readonly name: BackendName; readonly documents?: Documents; close(): Promise<void> };

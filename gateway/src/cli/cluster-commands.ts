@@ -89,7 +89,7 @@ export const addClusterCommands = (root: Command, terminal: Terminal): void => {
         terminal.out(
           earlier === state
             ? `${cluster} is ${state} already; nothing was changed`
-            : `${cluster}: ${earlier} → ${state} in ${registry.file}; ${effect}.`,
+            : `${cluster}: ${earlier} → ${state} in ${registry.name}; ${effect}.`,
         );
       });
 
@@ -109,7 +109,7 @@ export const addClusterCommands = (root: Command, terminal: Terminal): void => {
       terminal.out(printRecord(record).trimEnd());
       if (!options.dryRun)
         terminal.out(
-          `added to ${registry.file}. Next: make its key (claviger vault init), and issue a certificate for each node (claviger pki node).`,
+          `added to ${registry.name}. Next: make its key (claviger vault init), and issue a certificate for each node (claviger pki node).`,
         );
     });
 };

@@ -9,14 +9,16 @@ import { backendName } from "@claviger/proto/names.ts";
 import { Secret } from "@claviger/proto/secret.ts";
 import type { BackendConfig, VaultConfig } from "../backend/config.ts";
 import { openBackend } from "../backend/open.ts";
-import type { OpenBackend } from "../backend/port.ts";
+import { announceRegistry } from "../keys/open-board.ts";
+import type { Documents, OpenBackend } from "../backend/port.ts";
 import { type GatewayConfig, loadGatewayConfig } from "../config.ts";
 import { createLog } from "@claviger/proto/log.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
 import { openVaultAccess } from "./vault/access.ts";
 import type { VaultControl } from "./vault/control.ts";
-import { type RegistryFile, readRegistry, recordOf } from "./registry-edit.ts";
+import { readRegistry, recordOf, toYaml } from "./registry-edit.ts";
+import { fileSource, type RegistrySource, vaultSource } from "./registry-source.ts";
 
 export type FleetOptions = { readonly config?: string; readonly lab?: string };
 
@@ -25,7 +27,7 @@ export type VaultBackend = { readonly name: string; readonly config: VaultConfig
 
 export type Fleet = {
   readonly config: GatewayConfig;
-  readonly registry: RegistryFile;
+  readonly registry: RegistrySource;
   /** A cluster's record and the backend of its key, opened for the time of `use` with the operator's credentials. */
   withKey<T>(cluster: string, use: (record: ClusterRecord, backend: OpenBackend) => Promise<T>): Promise<T>;
   /** A backend by its name, likewise. */
@@ -105,11 +107,15 @@ const withTokenFile = async <T>(token: Secret, use: (file: string) => Promise<T>
   }
 };
 
+const documentsOf = ({ name, documents }: OpenBackend): Documents => {
+  if (documents === undefined) throw new CliError(`backend ${name} keeps no documents; the registry needs one of kind vault`);
+  return documents;
+};
+
 /** @throws ConfigError or CliError when the fleet cannot be found or read */
 export const openFleet = (options: FleetOptions, terminal: Terminal): Fleet => {
   const source = sourceOf(options, terminal);
   const config = loadGatewayConfig(source.configFile);
-  const registry = { file: config.registry.file, backends: new Set(Object.keys(config.backends)) };
   // What goes wrong is thrown and printed once; the log lines are for a gateway's operators.
   const log = createLog("claviger", "error");
   log.level = "silent";
@@ -129,6 +135,18 @@ export const openFleet = (options: FleetOptions, terminal: Terminal): Fleet => {
     const token = operatorToken(name, backendConfig.addresses, source, terminal);
     return await withTokenFile(token, (file) => run({ ...backendConfig, auth: { kind: "token-file", file } }));
   };
+  const backends = new Set(Object.keys(config.backends));
+  const { registry: where, redis } = config;
+  const registry =
+    where.kind === "file"
+      ? fileSource({ file: where.file, backends })
+      : vaultSource({
+          config: where,
+          backends,
+          withDocuments: (use) => withBackend(where.backend, (backend) => use(documentsOf(backend))),
+          announce: () => (redis === undefined ? Promise.resolve() : announceRegistry(redis, log)),
+          toYaml,
+        });
   return {
     config,
     registry,

@@ -1,29 +1,18 @@
-// Changes the registry's YAML file as a careful person would: only what was asked for, comments and order kept, checked before it is written.
+// Changes the registry's YAML text as a careful person would: only what was asked for, comments and order kept, checked before it is written.
 // The door to yaml in this package.
-import { readFile, realpath, stat } from "node:fs/promises";
 import { type ClusterName, clusterName } from "@claviger/proto/names.ts";
 import { isMap, isNode, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
 import type { KeyRef } from "../backend/port.ts";
-import { writeFileAtomically } from "../pki/atomic-file.ts";
 import { type ClusterRecord, parseRegistry, type Registry } from "../registry/record.ts";
 import { CliError } from "./commander.ts";
-
-export type RegistryFile = { readonly file: string; readonly backends: ReadonlySet<string> };
+import type { RegistrySource } from "./registry-source.ts";
 
 /** A record as `cluster add` writes it. */
 export type NewRecord = Pick<ClusterRecord, "name" | "uid" | "state" | "rotation" | "keys">;
 
-const readText = async (file: string): Promise<string> => {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    throw new CliError(`the registry ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
-  }
-};
-
 /** The registry as it stands. @throws ConfigError with every problem */
-export const readRegistry = async ({ file, backends }: RegistryFile): Promise<Registry> =>
-  parseRegistry(file, await readText(file), backends, undefined);
+export const readRegistry = async ({ name, backends, read }: RegistrySource): Promise<Registry> =>
+  parseRegistry(name, (await read()).text, backends, undefined);
 
 /** The record of a cluster. */
 export const recordOf = (registry: Registry, name: string): ClusterRecord => {
@@ -38,18 +27,15 @@ const clustersOf = (source: string, text: string): YAMLSeq => {
   return list;
 };
 
-const edit = async ({ file, backends }: RegistryFile, change: (text: string, before: Registry) => string): Promise<void> => {
-  const target = await realpath(file).catch(() => file);
-  const text = await readText(target);
-  const before = parseRegistry(file, text, backends, undefined);
+const edit = async (source: RegistrySource, change: (text: string, before: Registry) => string): Promise<void> => {
+  const { name, backends } = source;
+  const { text, write } = await source.read();
+  const before = parseRegistry(name, text, backends, undefined);
   const changed = change(text, before);
   if (changed === text) return;
   // The rules that a gateway applies from one edit to the next: what it would refuse is not written.
-  parseRegistry(file, changed, backends, before);
-  const { mode } = await stat(target);
-  if ((await readText(target)) !== text)
-    throw new CliError(`${file} was changed by somebody else at the same time; look at it and run this again`);
-  await writeFileAtomically(target, changed, mode & 0o777);
+  parseRegistry(name, changed, backends, before);
+  await write(changed);
 };
 
 const mapOf = (list: YAMLSeq, name: ClusterName): YAMLMap => {
@@ -59,13 +45,13 @@ const mapOf = (list: YAMLSeq, name: ClusterName): YAMLMap => {
 };
 
 /** Sets a cluster's state, replacing that one word of the file. Resolves with the state it had. */
-export const setState = async (registry: RegistryFile, name: string, state: ClusterRecord["state"]): Promise<ClusterRecord["state"]> => {
+export const setState = async (registry: RegistrySource, name: string, state: ClusterRecord["state"]): Promise<ClusterRecord["state"]> => {
   let earlier: ClusterRecord["state"] = state;
   await edit(registry, (text, before) => {
     const record = recordOf(before, name);
     earlier = record.state;
     if (earlier === state) return text;
-    const node = mapOf(clustersOf(registry.file, text), record.name).get("state", true);
+    const node = mapOf(clustersOf(registry.name, text), record.name).get("state", true);
     const range = isNode(node) ? node.range : undefined;
     if (range === undefined || range === null) throw new CliError(`cluster ${name} has no state of its own in the file; edit it by hand`);
     return text.slice(0, range[0]) + state + text.slice(range[1]);
@@ -92,16 +78,19 @@ export const printRecord = ({ name, uid, state, rotation, keys }: NewRecord, ind
 };
 
 /** Adds a record at the end. */
-export const addRecord = (registry: RegistryFile, record: NewRecord): Promise<void> =>
+export const addRecord = (registry: RegistrySource, record: NewRecord): Promise<void> =>
   edit(registry, (text, before) => {
     if (before.has(record.name)) throw new CliError(`cluster ${record.name} is in the registry already`);
-    const list = clustersOf(registry.file, text);
+    const list = clustersOf(registry.name, text);
     const range = list.range ?? undefined;
     if (list.items.length === 0 && range !== undefined)
       return `${text.slice(0, range[0]).trimEnd()}\n${printRecord(record, "  ")}${text.slice(range[1]).trimStart()}`;
     if (list.flow === true || range === undefined)
-      throw new CliError(`${registry.file} is written in flow style (JSON); add this by hand:\n${printRecord(record)}`);
+      throw new CliError(`${registry.name} is written in flow style (JSON); add this by hand:\n${printRecord(record)}`);
     // A block list is the file's one and last value: the new record goes to the end, as far in as its neighbours.
     const indent = text.slice(text.lastIndexOf("\n", range[0]) + 1, range[0]);
     return `${text.trimEnd()}\n${printRecord(record, indent)}`;
   });
+
+/** YAML in the block style that the edits above expect. */
+export const toYaml = (data: unknown): string => stringify(data);

@@ -2,7 +2,7 @@
 import { toKmsError } from "@claviger/proto/errors.ts";
 import type { AuditLog } from "../audit/log.ts";
 import type { OpenBackend } from "../backend/port.ts";
-import type { RegistryStore } from "../registry/file.ts";
+import type { RegistryStore } from "../registry/store.ts";
 
 export type Readiness = { readonly ready: boolean; readonly checks: Readonly<Record<string, string>> };
 
@@ -52,7 +52,7 @@ export const createHealth = ({
     readiness() {
       const checks = {
         process: isDraining ? "draining" : "ok",
-        registry: registry.problem() === undefined ? "ok" : "the newest edit is not usable; the last good one is in force",
+        registry: registry.problem() === undefined ? "ok" : "the newest one is not usable or cannot be read; the last good one is in force",
         ...(redis !== undefined && { redis: redis() }),
         audit: audit.isHealthy() ? "ok" : "no sink takes records",
         ...Object.fromEntries(all.map(({ name }) => [`backend/${name}`, seen.get(name) ?? "not asked yet"])),

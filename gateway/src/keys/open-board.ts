@@ -7,7 +7,30 @@ import { createKeyBoard, type KeyBoard } from "./board.ts";
 import { deriveIntegrityKey } from "./integrity.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
 
-export type OpenBoard = KeyBoard & { readonly ledger: Ledger; readonly health: () => string; close(): void };
+/** Where whoever edits the registry says so. A hint: those who miss it read it a little later. */
+export const registryChannel = "registry";
+
+const announceMs = 2000;
+
+/** Says that the registry has changed. Never rejects: it is a hint. */
+export const announceRegistry = async (config: RedisConfig, log: Log): Promise<void> => {
+  const redis = openRedis(config, log);
+  try {
+    await redis.connected(AbortSignal.timeout(announceMs));
+    await redis.publish(registryChannel, "changed");
+  } catch {
+    // They read it by themselves.
+  } finally {
+    redis.close();
+  }
+};
+
+export type OpenBoard = KeyBoard & {
+  readonly ledger: Ledger;
+  onRegistryNews(listener: () => void): void;
+  readonly health: () => string;
+  close(): void;
+};
 
 /** The key that what stands in Redis is authenticated under. */
 export const integrityRef = ({ integrity: { backend, namespace, mount, key } }: RedisConfig): KeyRef => ({
@@ -26,6 +49,7 @@ export const openBoard = (config: RedisConfig, backends: ReadonlyMap<BackendName
   return {
     ...createKeyBoard({ redis, secret: secret.get }),
     ledger: createLedger({ redis, secret: secret.get }),
+    onRegistryNews: (listener) => redis.subscribe(registryChannel, listener),
     health: redis.health,
     close() {
       secret.close();

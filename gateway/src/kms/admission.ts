@@ -1,7 +1,7 @@
 // May this caller do that now? A table, default deny. (Design sections 3 and 4.)
 import { KmsError } from "@claviger/proto/errors.ts";
 import type { ClusterUid } from "@claviger/proto/names.ts";
-import type { RegistryStore } from "../registry/file.ts";
+import type { RegistryStore } from "../registry/store.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import type { Call } from "./call.ts";
 

@@ -42,6 +42,7 @@ const start = (t: TestContext, ...records: readonly ClusterRecord[]) => {
     get: (name: ClusterRecord["name"]) => registry.get(name),
     list: () => [...registry.values()],
     problem: () => undefined,
+    refresh: () => Promise.resolve(),
     close: () => {},
   };
   const noted: string[] = [];

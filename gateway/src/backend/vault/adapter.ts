@@ -5,7 +5,7 @@ import type { BackendName } from "@claviger/proto/names.ts";
 import { type Secret, wipe } from "@claviger/proto/secret.ts";
 import type { Log } from "@claviger/proto/log.ts";
 import type { VaultConfig } from "../config.ts";
-import type { KeyRef, OpenBackend } from "../port.ts";
+import type { Documents, KeyRef, OpenBackend } from "../port.ts";
 import { createVaultClient, type VaultClient } from "./client.ts";
 import { keepToken } from "./token.ts";
 import { buildDecrypt, buildEncrypt, readDecrypt, readEncrypt } from "./transit.ts";
@@ -20,6 +20,8 @@ const keyReply = z.object({
   }),
 });
 const hmacReply = z.object({ data: z.object({ hmac: z.string().check(z.regex(/^vault:v\d{1,7}:[A-Za-z0-9+/]+=*$/)) }) });
+
+const documentReply = z.object({ data: z.object({ data: z.unknown(), metadata: z.object({ version: z.number() }) }) });
 
 const accepted = <S extends z.core.$ZodType>(schema: S, reply: unknown, what: string): z.core.output<S> => {
   const result = z.safeParse(schema, reply);
@@ -50,7 +52,7 @@ export const openVaultBackend = ({
     clientOf: (token) => createVaultClient(loginTransport, config.namespace, token),
     log: ownLog,
   });
-  const namespaceOf = (key: KeyRef): string | undefined => key.namespace ?? config.namespace;
+  const namespaceOf = (key: Pick<KeyRef, "namespace">): string | undefined => key.namespace ?? config.namespace;
 
   // A token that was revoked under us is replaced once; what the new one may not do is refused.
   const withToken = async <T>(signal: AbortSignal, run: (token: Secret) => Promise<T>): Promise<T> => {
@@ -64,7 +66,7 @@ export const openVaultBackend = ({
     }
   };
 
-  const control = <T>(key: KeyRef, signal: AbortSignal, run: (client: VaultClient) => Promise<T>): Promise<T> =>
+  const control = <T>(key: Pick<KeyRef, "namespace">, signal: AbortSignal, run: (client: VaultClient) => Promise<T>): Promise<T> =>
     withToken(signal, (token) => run(createVaultClient(transport, namespaceOf(key), token)));
 
   const send = async <T>(
@@ -91,8 +93,33 @@ export const openVaultBackend = ({
     }
   };
 
+  const documents: Documents = {
+    async readDocument(at, signal) {
+      try {
+        const reply = await control(at, signal, (client) => client.read(`${at.mount}/data/${at.path}`, signal));
+        const { data, metadata } = accepted(documentReply, reply, "document").data;
+        return { data, version: metadata.version };
+      } catch (error) {
+        if (error instanceof KmsError && error.reason === "key_missing") return undefined;
+        throw error;
+      }
+    },
+    async writeDocument(at, data, version, signal) {
+      const body = { data, options: { cas: version } };
+      try {
+        await control(at, signal, (client) => client.write(`${at.mount}/data/${at.path}`, body, signal, { isOnce: true }));
+        return true;
+      } catch (error) {
+        // A 400 with nothing wrong in our body: the version is not the one that is there.
+        if (error instanceof KmsError && error.reason === "request_malformed") return false;
+        throw error;
+      }
+    },
+  };
+
   return {
     name,
+    documents,
     wrap: (key, items, signal) => send(key, "encrypt", buildEncrypt(items), signal, (reply) => readEncrypt(reply, items)),
     unwrap: (key, items, signal) => send(key, "decrypt", buildDecrypt(items), signal, (reply) => readDecrypt(reply, items.length)),
     async describe(key, signal) {

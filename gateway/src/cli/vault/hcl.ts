@@ -1,6 +1,6 @@
 // The same set-up as Terraform or OpenTofu resources, for teams that apply it themselves.
 import type { RoleMethod, Wanted } from "./roles.ts";
-import type { WantedKey } from "./wanted.ts";
+import { registryMount, type WantedKey, type WantedRegistry } from "./wanted.ts";
 
 const id = (text: string): string => text.replaceAll(/[^A-Za-z0-9_]/g, "_");
 
@@ -52,11 +52,13 @@ const roleHcl = ({
 /** All of it, as text for one file. */
 export const terraformText = ({
   keys,
+  registry,
   policy,
   role,
   autoRotateSeconds = 0,
 }: {
   readonly keys: readonly WantedKey[];
+  readonly registry?: WantedRegistry;
   readonly policy: { readonly name: string; readonly text: string };
   readonly role?: { readonly method: RoleMethod; readonly mount: string; readonly wanted: readonly Wanted[] };
   readonly autoRotateSeconds?: number;
@@ -86,6 +88,15 @@ export const terraformText = ({
         ],
       ),
     ),
+    ...(registry === undefined
+      ? []
+      : [
+          resource("vault_mount", registryMount(registry), {
+            path: registry.mount,
+            type: "kv-v2",
+            ...(registry.prefix === "" ? {} : { namespace: registry.prefix.slice(0, -1) }),
+          }),
+        ]),
     resource("vault_policy", policy.name, { name: policy.name }, [
       `policy = <<-EOT`,
       ...policy.text

@@ -12,7 +12,7 @@ import { terraformText } from "./hcl.ts";
 import { applyPlan, makePlan, type Step } from "./plan.ts";
 import { type PolicyTest, testPolicy } from "./policy-test.ts";
 import { kubernetesManifest, type RoleMethod, type RoleOptions, wantedRole, type Wanted } from "./roles.ts";
-import { policyText, wantedKeys, type WantedKey } from "./wanted.ts";
+import { policyText, wantedKeys, type WantedKey, type WantedRegistry, wantedRegistry } from "./wanted.ts";
 
 type InitOptions = FleetOptions & {
   readonly backend?: string;
@@ -116,6 +116,7 @@ const runPolicyTest = async (
   { control, open }: { readonly control: VaultControl; readonly open: (token: Secret) => VaultControl },
   keys: readonly WantedKey[],
   policy: string,
+  registry: WantedRegistry | undefined,
 ): Promise<PolicyTest> => {
   const created = await control.write("auth/token/create", {
     policies: [policy],
@@ -127,7 +128,7 @@ const runPolicyTest = async (
   if (typeof text !== "string") throw new CliError("Vault gave no token to test the policy with");
   const token = new Secret(text);
   try {
-    return await testPolicy({ operator: control, openGateway: open, token, keys, policy });
+    return await testPolicy({ operator: control, openGateway: open, token, keys, policy, ...(registry && { registry }) });
   } finally {
     await open(token)
       .write("auth/token/revoke-self", {})
@@ -161,17 +162,22 @@ const init = async (options: InitOptions, terminal: Terminal): Promise<void> => 
   const records = [...(await readRegistry(fleet.registry)).values()];
   const integrity = integrityOf(fleet.config);
   const keys = wantedKeys({ records, backend: name, login: config.namespace, ...(integrity === undefined ? {} : { integrity }) });
-  if (keys.length === 0) throw new CliError(`no cluster of the registry has a key in backend ${name}; add one first: claviger cluster add`);
-  const policy = { name: options.policy, text: policyText(keys) };
+  const registry = wantedRegistry(fleet.config.registry, name, config.namespace);
+  if (keys.length === 0 && registry === undefined)
+    throw new CliError(`no cluster of the registry has a key in backend ${name}; add one first: claviger cluster add`);
+  const policy = { name: options.policy, text: policyText(keys, registry) };
+  const ofRegistry = registry === undefined ? {} : { registry };
   const role = roleFor(config.auth, options);
   const period = options.autoRotate === undefined ? {} : { autoRotateSeconds: options.autoRotate };
   if (options.printPolicy) return terminal.out(policy.text.trimEnd());
-  if (options.printHcl) return terminal.out(terraformText({ keys, policy, ...(role === undefined ? {} : { role }), ...period }).trimEnd());
+  if (options.printHcl)
+    return terminal.out(terraformText({ keys, policy, ...ofRegistry, ...(role === undefined ? {} : { role }), ...period }).trimEnd());
 
   await fleet.withVault({ name, config }, async (vault) => {
     const steps = await makePlan({
       vault: vault.control,
       keys,
+      ...ofRegistry,
       policy,
       update: options.update,
       ...(role === undefined ? {} : { role }),
@@ -192,7 +198,7 @@ const init = async (options: InitOptions, terminal: Terminal): Promise<void> => 
     }
     const changed = await applyPlan(steps);
     print(changed === 0 ? "Nothing was changed: all of it was there." : `${changed} done.`);
-    const test = await runPolicyTest(vault, keys, policy.name);
+    const test = await runPolicyTest(vault, keys, policy.name, registry);
     const isTight = [...test.needed, ...test.denied].every(({ ok }) => ok);
     if (options.json) terminal.out(JSON.stringify({ changed, steps, policy: test, ok: isTight }, undefined, 2));
     else printTest(test, terminal);

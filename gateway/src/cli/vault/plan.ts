@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { VaultControl, VaultData } from "./control.ts";
 import type { RoleMethod, Wanted } from "./roles.ts";
-import { policyMark, type WantedKey } from "./wanted.ts";
+import { policyMark, type WantedKey, type WantedRegistry } from "./wanted.ts";
 
 export type Step = {
   readonly what: string;
@@ -16,6 +16,7 @@ export type Step = {
 export type PlanInput = {
   readonly vault: VaultControl;
   readonly keys: readonly WantedKey[];
+  readonly registry?: WantedRegistry;
   readonly policy: { readonly name: string; readonly text: string };
   readonly role?: { readonly method: RoleMethod; readonly mount: string; readonly wanted: readonly Wanted[] };
   /** Seconds; absent: not our business. */
@@ -35,13 +36,26 @@ type Engine = {
   readonly prefix?: string;
   readonly path: string;
   readonly type: string;
+  readonly options?: Readonly<Record<string, string>>;
 };
 
-const engine = async ({ vault, list, prefix = "", path, type }: Engine): Promise<Step> => {
+const engine = async ({ vault, list, prefix = "", path, type, options }: Engine): Promise<Step> => {
   const found = mountAt(await vault.read(`${prefix}${list}`), path);
   const what = `${list === "sys/auth" ? "auth method" : "mount"} ${prefix}${path} (${type})`;
   if (found === undefined)
-    return { what, status: "create", apply: () => vault.write(`${prefix}${list}/${path}`, { type, description: "Claviger" }) };
+    return {
+      what,
+      status: "create",
+      apply: () => vault.write(`${prefix}${list}/${path}`, { type, description: "Claviger", ...(options && { options }) }),
+    };
+  const given = (found["options"] ?? {}) as VaultData;
+  const differs = Object.entries(options ?? {}).find(([name, value]) => given[name] !== value);
+  if (differs !== undefined && found["type"] === type)
+    return {
+      what,
+      status: "conflict",
+      detail: `its ${differs[0]} is ${JSON.stringify(given[differs[0]] ?? "1")}, not ${JSON.stringify(differs[1])}`,
+    };
   if (found["type"] !== type) return { what, status: "conflict", detail: `${path} is of type ${String(found["type"])}` };
   return { what, status: "present" };
 };
@@ -124,7 +138,7 @@ const roleStep = async ({ vault, update }: PlanInput, { path, body, needs, confi
 
 /** Every step, in the order in which they must be applied. Reads only. */
 export const makePlan = async (input: PlanInput): Promise<readonly Step[]> => {
-  const { vault, keys, role } = input;
+  const { vault, keys, registry, role } = input;
   const steps: Step[] = [];
   const fresh = new Set<string>();
   for (const [at, { prefix, mount }] of new Map(keys.map((key) => [key.prefix + key.mount, key]))) {
@@ -133,6 +147,10 @@ export const makePlan = async (input: PlanInput): Promise<readonly Step[]> => {
     if (step.status !== "present") fresh.add(at);
   }
   for (const key of keys) steps.push(await transitKey(input, key, fresh.has(key.prefix + key.mount)));
+  if (registry !== undefined) {
+    const { prefix, mount: path } = registry;
+    steps.push(await engine({ vault, list: "sys/mounts", prefix, path, type: "kv", options: { version: "2" } }));
+  }
   steps.push(await policyStep(input));
   if (role === undefined) return steps;
   const auth = await engine({ vault, list: "sys/auth", path: role.mount, type: role.method });

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { Secret } from "@claviger/proto/secret.ts";
 import { recordIn, type VaultControl, type VaultData, VaultRefusal } from "./control.ts";
-import { hmacPath, mountOf, type WantedKey } from "./wanted.ts";
+import { hmacPath, mountOf, registryMount, registryPath, type WantedKey, type WantedRegistry } from "./wanted.ts";
 
 export type Finding = { readonly path: string; readonly what: string; readonly ok: boolean; readonly detail: string };
 
@@ -115,6 +115,12 @@ const forbidden = (keys: readonly WantedKey[], policy: string): readonly string[
   "cubbyhole/anything",
 ];
 
+const aroundRegistry = (registry: WantedRegistry): readonly string[] => [
+  `${registryPath(registry)}-another`,
+  ...["metadata", "delete", "undelete", "destroy"].map((verb) => `${registryMount(registry)}/${verb}/${registry.path}`),
+  `${registryMount(registry)}/config`,
+];
+
 /** What a capability list says more than `allowed`. */
 const excess = (capabilities: unknown, allowed: readonly string[]): readonly string[] => {
   if (!Array.isArray(capabilities)) return ["an answer that is no list"];
@@ -141,15 +147,26 @@ const rotateOf = async (operator: VaultControl, token: Secret, keys: readonly Wa
   });
 };
 
+/** Before the first `cluster add` there is nothing there to be read, which is an answer, too. */
+const registryFinding = async (gateway: VaultControl, path: string): Promise<Finding> => {
+  const result = await outcome(() => gateway.read(path));
+  const ok = result === "allowed" || result === 404;
+  return { path, what: "read the registry", ok, detail: ok ? "allowed" : `status ${result}` };
+};
+
 const deniedOf = async (
   gateway: VaultControl,
   operator: VaultControl,
   token: Secret,
   keys: readonly WantedKey[],
   policy: string,
+  registry: WantedRegistry | undefined,
 ): Promise<readonly Finding[]> => {
-  const readable = keys.filter(({ use }) => use === "data").map((key) => `${mountOf(key)}/keys/${key.name}`);
-  const paths = forbidden(keys, policy);
+  const readable = [
+    ...keys.filter(({ use }) => use === "data").map((key) => `${mountOf(key)}/keys/${key.name}`),
+    ...(registry === undefined ? [] : [registryPath(registry)]),
+  ];
+  const paths = [...forbidden(keys, policy), ...(registry === undefined ? [] : aroundRegistry(registry))];
   const data = await capabilitiesOf(operator, token, [...paths, ...readable]);
   const judge = (path: string, allowed: readonly string[], what: string): Finding => {
     const more = excess(data[path], allowed);
@@ -187,16 +204,19 @@ export const testPolicy = async ({
   token,
   keys,
   policy,
+  registry,
 }: {
   readonly operator: VaultControl;
   readonly openGateway: (token: Secret) => VaultControl;
   readonly token: Secret;
   readonly keys: readonly WantedKey[];
   readonly policy: string;
+  readonly registry?: WantedRegistry;
 }): Promise<PolicyTest> => {
   const gateway = openGateway(token);
   const needed: Finding[] = [];
   for (const key of keys) needed.push(...(await neededOf(gateway, key)));
   needed.push(...(await rotateOf(operator, token, keys)));
-  return { needed, denied: await deniedOf(gateway, operator, token, keys, policy) };
+  if (registry !== undefined) needed.push(await registryFinding(gateway, registryPath(registry)));
+  return { needed, denied: await deniedOf(gateway, operator, token, keys, policy, registry) };
 };

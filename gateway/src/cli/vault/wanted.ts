@@ -2,6 +2,7 @@
 import type { KeyRef } from "../../backend/port.ts";
 import { keyPath } from "../../keyid.ts";
 import type { ClusterRecord } from "../../registry/record.ts";
+import type { VaultRegistryConfig } from "../../registry/vault.ts";
 import { CliError } from "../commander.ts";
 
 /** One Transit key. */
@@ -19,13 +20,11 @@ export type WantedKey = {
   readonly clusters: readonly string[];
 };
 
-const prefixOf = (ref: KeyRef, login: string | undefined): string => {
-  if (ref.namespace === undefined || ref.namespace === login) return "";
-  if (login === undefined) return `${ref.namespace}/`;
-  if (ref.namespace.startsWith(`${login}/`)) return `${ref.namespace.slice(login.length + 1)}/`;
-  throw new CliError(
-    `${keyPath(ref)}: namespace ${ref.namespace} is not below ${login}, where the gateway logs in; no policy there can reach it`,
-  );
+const prefixOf = (what: string, namespace: string | undefined, login: string | undefined): string => {
+  if (namespace === undefined || namespace === login) return "";
+  if (login === undefined) return `${namespace}/`;
+  if (namespace.startsWith(`${login}/`)) return `${namespace.slice(login.length + 1)}/`;
+  throw new CliError(`${what}: namespace ${namespace} is not below ${login}, where the gateway logs in; no policy there can reach it`);
 };
 
 /** The keys of one backend: those of the clusters, and the one that Redis needs. */
@@ -44,7 +43,7 @@ export const wantedKeys = ({
   const found = new Map<string, WantedKey>();
   const add = (cluster: ClusterRecord, ref: KeyRef, encrypts: boolean): void => {
     if (ref.backend !== backend) return;
-    const prefix = prefixOf(ref, login);
+    const prefix = prefixOf(keyPath(ref), ref.namespace, login);
     const path = `${prefix}${ref.mount}/${ref.key}`;
     const earlier = found.get(path);
     found.set(path, {
@@ -62,7 +61,7 @@ export const wantedKeys = ({
     for (const ref of record.former) add(record, ref, false);
   }
   if (integrity?.backend !== backend) return [...found.values()];
-  const prefix = prefixOf(integrity, login);
+  const prefix = prefixOf(keyPath(integrity), integrity.namespace, login);
   const path = `${prefix}${integrity.mount}/${integrity.key}`;
   if (found.has(path)) throw new CliError(`redis.integrity: ${path} is a cluster's key; give it one of its own`);
   return [
@@ -76,6 +75,28 @@ export const mountOf = ({ prefix, mount }: WantedKey): string => `${prefix}${mou
 
 /** The one call that an integrity key serves. */
 export const hmacPath = (key: WantedKey): string => `${mountOf(key)}/hmac/${key.name}/sha2-256`;
+
+/** Where the gateways read the registry, when it lies in this Vault: KV version 2. */
+export type WantedRegistry = {
+  /** As of a key. */
+  readonly prefix: string;
+  readonly mount: string;
+  readonly path: string;
+};
+
+export const registryMount = ({ prefix, mount }: WantedRegistry): string => `${prefix}${mount}`;
+export const registryPath = (registry: WantedRegistry): string => `${registryMount(registry)}/data/${registry.path}`;
+
+/** The registry, where it lies in this backend. */
+export const wantedRegistry = (
+  config: { readonly kind: "file" } | (VaultRegistryConfig & { readonly kind: "vault" }),
+  backend: string,
+  login: string | undefined,
+): WantedRegistry | undefined => {
+  if (config.kind === "file" || config.backend !== backend) return undefined;
+  const { namespace, mount, path } = config;
+  return { prefix: prefixOf(`registry ${mount}`, namespace, login), mount, path };
+};
 
 /** The first line of a policy that this command wrote and may therefore write again. */
 export const policyMark = "# Written by 'claviger vault init'; changes by hand are overwritten.";
@@ -107,7 +128,7 @@ const keyBlocks = (key: WantedKey): readonly string[] => {
 };
 
 /** The least policy that works, as HCL. Without Vault's default policy: what the gateway needs of that stands here. */
-export const policyText = (keys: readonly WantedKey[]): string =>
+export const policyText = (keys: readonly WantedKey[], registry?: WantedRegistry): string =>
   [
     policyMark,
     "# The gateway's own token.",
@@ -115,5 +136,6 @@ export const policyText = (keys: readonly WantedKey[]): string =>
     block("auth/token/renew-self", ["update"]),
     block("auth/token/revoke-self", ["update"]),
     ...keys.flatMap(keyBlocks),
+    ...(registry === undefined ? [] : ["", "# the registry: read, never written", block(registryPath(registry), ["read"])]),
     "",
   ].join("\n");

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { addRecord, type NewRecord, printRecord, readRegistry, recordOf, setState } from "@claviger/gateway/src/cli/registry-edit.ts";
+import { fileSource } from "@claviger/gateway/src/cli/registry-source.ts";
 import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/names.ts";
 
 const text = `# the fleet
@@ -27,7 +28,7 @@ const record: NewRecord = {
 
 let dir: string;
 let file: string;
-const registry = (): { readonly file: string; readonly backends: ReadonlySet<string> } => ({ file, backends: new Set(["main"]) });
+const registry = (of = file) => fileSource({ file: of, backends: new Set(["main"]) });
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), "claviger-registry-"));
   file = join(dir, "clusters.yaml");
@@ -66,7 +67,7 @@ test("mode and symlink are kept", async () => {
   const link = join(dir, "link.yaml");
   await chmod(file, 0o640);
   await symlink(file, link);
-  await setState({ ...registry(), file: link }, "prod-eu", "suspended");
+  await setState(registry(link), "prod-eu", "suspended");
   assert.equal((await stat(file)).mode & 0o777, 0o640);
   assert.match(await readFile(file, "utf8"), /suspended/);
   assert.equal(await readFile(link, "utf8"), await readFile(file, "utf8"));

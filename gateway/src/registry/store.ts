@@ -1,0 +1,101 @@
+// The registry as the gateway holds it: read again and again, a bad edit keeps the last good one and says so loudly. Where it lies is another file's matter.
+// (Design section 4.)
+import { ConfigError } from "@claviger/proto/config.ts";
+import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
+import type { ClusterName } from "@claviger/proto/names.ts";
+import type { Log } from "@claviger/proto/log.ts";
+import { type ClusterRecord, parseRegistry, type Registry } from "./record.ts";
+
+/** Which cluster uses which keys, as of the last good read. */
+export interface RegistryStore {
+  /** The record of a cluster, or undefined when there is none. Never waits. @throws KmsError backend_unavailable while nothing could be read yet */
+  get(name: ClusterName): ClusterRecord | undefined;
+  /** Every record; none while nothing could be read yet. */
+  readonly list: () => readonly ClusterRecord[];
+  /** What is wrong with the newest edit, or undefined while it is the one in use. */
+  problem(): string | undefined;
+  /** Reads it now. Never rejects. */
+  refresh(): Promise<void>;
+  close(): void;
+}
+
+export type StoreOptions = {
+  /** What messages call it. */
+  readonly source: string;
+  /** The YAML or JSON text. May reject with ConfigError or KmsError. */
+  readonly read: () => Promise<string>;
+  readonly backends: ReadonlySet<string>;
+  readonly log: Log;
+  /** Opening rejects when the first read is not good; otherwise nobody is served until one is. */
+  readonly mustStart: boolean;
+  /** How long a change may go unseen, milliseconds; asked before each pause. */
+  readonly pollMs: () => number;
+};
+
+const reasonOf = (error: unknown): string =>
+  error instanceof ConfigError ? error.message : `it cannot be read (${toKmsError(error).reason})`;
+
+/** Reads at once and keeps reading. @throws what the first read threw, ConfigError for a bad registry, where it must start with a good one */
+export const openRegistry = async ({ source, read, backends, log, mustStart, pollMs }: StoreOptions): Promise<RegistryStore> => {
+  let text: string | undefined;
+  let registry: Registry | undefined;
+  let rejected: unknown;
+  let problem: string | undefined;
+  let failure: unknown;
+  let isClosed = false;
+
+  const parse = (newest: string): void => {
+    text = newest;
+    try {
+      registry = parseRegistry(source, newest, backends, registry);
+      rejected = undefined;
+      log.info({ event: "registry-changed", clusters: registry.size }, "the registry has changed");
+    } catch (error) {
+      rejected = error;
+    }
+  };
+  const report = (error: unknown): void => {
+    const now = error === undefined ? undefined : reasonOf(error);
+    if (now !== undefined && now !== problem)
+      log.error({ event: "registry-rejected", problem: now }, "the registry is not usable; the last good one stays in force");
+    problem = now;
+  };
+  const look = async (): Promise<void> => {
+    try {
+      const newest = await read();
+      if (newest !== text) parse(newest);
+      failure = rejected;
+    } catch (error) {
+      failure = error;
+    }
+    report(failure);
+  };
+  let flight: Promise<void> | undefined;
+  const refresh = (): Promise<void> => {
+    flight ??= look().finally(() => {
+      flight = undefined;
+    });
+    return flight;
+  };
+  let timer: NodeJS.Timeout;
+  const next = (): void => {
+    if (!isClosed) timer = setTimeout(() => void refresh().finally(next), pollMs()).unref();
+  };
+  await refresh();
+  if (mustStart && failure !== undefined) throw failure as Error;
+  next();
+
+  return {
+    get(name) {
+      if (registry === undefined) throw new KmsError("backend_unavailable", { cause: new Error("the registry could not be read yet") });
+      return registry.get(name);
+    },
+    list: () => [...(registry?.values() ?? [])],
+    problem: () => problem,
+    refresh,
+    close() {
+      isClosed = true;
+      clearTimeout(timer);
+    },
+  };
+};

@@ -1,0 +1,120 @@
+// The registry in a real OpenBao's KV version 2: set up, edited and read by the commands and the gateways that people run.
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { request } from "undici";
+import { kmsClient, type KmsClient } from "../../lab/kms.ts";
+import { type Lab, startLab } from "../../lab/lab.ts";
+import { readyLine, until } from "../../lab/process.ts";
+import { claviger, type CliResult } from "../cli/claviger.ts";
+
+const document = "claviger/data/registry";
+
+suite("the registry in Vault", () => {
+  let dir: string;
+  let lab: Lab;
+  let kms: KmsClient;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "claviger-"));
+    lab = await startLab({ dir, gatewayExtra: { registry: { kind: "vault", backend: "main", mount: "claviger" } } });
+    kms = kmsClient(lab.shims[0]?.socket ?? "");
+  });
+  after(async () => {
+    kms.close();
+    await lab.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  const run = (...args: readonly string[]): Promise<CliResult> => claviger([...args, "--lab", lab.file]);
+  const done = async (...args: readonly string[]): Promise<string> => {
+    const { status, out, err } = await run(...args);
+    assert.equal(status, 0, `${err}\n${out}`);
+    return out;
+  };
+  const codeOf = (): Promise<number> =>
+    kms.status().then(
+      () => 0,
+      (error: unknown) => (error as { readonly code: number }).code,
+    );
+  /** How long until Status says so, milliseconds. */
+  const untilCode = async (code: number): Promise<number> => {
+    const began = Date.now();
+    await until(`Status to be ${code}`, undefined, async () => ((await codeOf()) === code ? true : undefined), 15_000);
+    return Date.now() - began;
+  };
+  const registryCheck = async (): Promise<string> => {
+    const reply = await request(String(lab.gateways[0]?.metrics).replace("/metrics", "/readyz"));
+    return ((await reply.body.json()) as { checks: { registry: string } }).checks.registry;
+  };
+
+  test("gateways start where there is none yet: they serve nobody, as in an outage, and say why", async () => {
+    assert.equal(await codeOf(), 14);
+    assert.match(await registryCheck(), /cannot be read/);
+  });
+
+  test("vault init makes the store and a policy that may read it and nothing else; cluster add fills it; the gateways serve without a restart", async () => {
+    const first = await done("vault", "init", "--update");
+    assert.match(first, /create +mount claviger \(kv\)/);
+    assert.match(first, /ok +claviger\/data\/registry +read the registry/);
+    assert.match(first, /denied +claviger\/data\/registry +create, update, delete/);
+    assert.match(first, /denied +claviger\/destroy\/registry/);
+    await done("cluster", "add", "cluster-1", "--backend", "main", "--mount", "transit");
+    assert.match(await done("cluster", "list"), /cluster-1 +active/);
+    await done("vault", "init", "--update");
+    assert.match(await done("vault", "init"), /Nothing was changed/);
+    await untilCode(0);
+    assert.equal(await registryCheck(), "ok");
+  });
+
+  test("an edit is in force within a second, told by Redis", async () => {
+    await done("cluster", "suspend", "cluster-1");
+    assert.ok((await untilCode(7)) <= 1000);
+    await done("cluster", "resume", "cluster-1");
+    assert.ok((await untilCode(0)) <= 1000);
+  });
+
+  test("and without Redis, by reading it", async () => {
+    await lab.nursery.stop(lab.redis?.part() ?? assert.fail("no Redis"));
+    // What was told to read seldom reads once more before it knows.
+    await done("cluster", "suspend", "cluster-1");
+    await untilCode(7);
+    await done("cluster", "resume", "cluster-1");
+    assert.ok((await untilCode(0)) <= 1500);
+    await lab.redis?.start();
+  });
+
+  test("a bad edit keeps the last good one in force and is named", async () => {
+    const before = await lab.vault?.call<{ data: { data: unknown } }>("GET", document);
+    await lab.vault?.call("POST", document, { data: { clusters: "nonsense" } });
+    await until("the gateway to say so", undefined, async () => ((await registryCheck()) === "ok" ? undefined : true), 10_000);
+    assert.equal(await codeOf(), 0);
+    const { status, err } = await run("cluster", "suspend", "cluster-1");
+    assert.equal(status, 1);
+    assert.match(err, /registry main: claviger\/registry/);
+    await lab.vault?.call("POST", document, { data: before?.data.data });
+    await until("the gateway to take it", undefined, async () => ((await registryCheck()) === "ok" ? true : undefined), 10_000);
+  });
+
+  test("of edits at the same time none is lost: whoever was too late is told", async () => {
+    const names = ["a", "b", "c", "d"].map((letter) => `cluster-${letter}`);
+    const results = await Promise.all(names.map((name) => run("cluster", "add", name, "--backend", "main", "--mount", "transit")));
+    const added = names.filter((_, i) => results[i]?.status === 0);
+    for (const { status, err } of results) if (status !== 0) assert.match(err, /changed by somebody else/);
+    assert.ok(added.length >= 1);
+    const list = await done("cluster", "list");
+    for (const name of names) assert.equal(list.includes(name), added.includes(name), name);
+  });
+
+  test("a gateway that starts while Vault is sealed waits for it, and serves when it is back", async () => {
+    const [gateway] = lab.gateways;
+    assert.ok(gateway !== undefined && lab.vault !== undefined);
+    await lab.vault.call("PUT", "sys/seal");
+    const restarted = await lab.nursery.restart(gateway.part);
+    await readyLine(restarted);
+    await assert.rejects(kms.encrypt(Buffer.alloc(32, 1)), { code: 14 });
+    await lab.vault.unseal();
+    await until("Encrypt to work", undefined, async () => await kms.encrypt(Buffer.alloc(32, 1)).then(Boolean, () => undefined), 20_000);
+  });
+});
