@@ -134,7 +134,9 @@ suite("two gateways, two shims, one cluster", () => {
     const metrics = await Promise.all([...lab.shims, ...lab.gateways].map(async ({ metrics: url }) => (await request(url)).body.text()));
     const redis = lab.redis.connect();
     const keys = await redis.keys("*");
-    const values = await Promise.all(keys.map((key) => redis.get(key)));
+    const valueOf = async (key: string): Promise<string> =>
+      (await redis.type(key)) === "hash" ? JSON.stringify(await redis.hgetall(key)) : String(await redis.get(key));
+    const values = await Promise.all(keys.map(valueOf));
     redis.disconnect();
     assert.ok(keys.length > 0, "the gateways use Redis");
 
