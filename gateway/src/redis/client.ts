@@ -140,8 +140,11 @@ export const openRedis = (config: RedisConfig, log: Log): RedisStore => {
     },
     health: () => problem ?? "ok",
     close() {
-      commands.disconnect();
-      subscriber.disconnect();
+      for (const client of [commands, subscriber]) {
+        // In the middle of a handshake its socket is left alone, and what it still says would end the process.
+        if (client instanceof Redis) (client.stream as Redis["stream"] | undefined)?.on("error", () => {});
+        client.disconnect();
+      }
     },
   };
 };
