@@ -1,5 +1,4 @@
 // Tokens that live for seconds, renewed and replaced under load, with every way to log in: no request fails.
-// Kubernetes service accounts are left out here: they would need a kube-apiserver's TokenReview; the backend's own tests have that login.
 import assert from "node:assert/strict";
 import { createSign, generateKeyPairSync } from "node:crypto";
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -13,6 +12,7 @@ import { createCa, issueGateway, issueNode } from "@claviger/gateway/src/pki/aut
 import { mountPath } from "@claviger/proto/names.ts";
 import { pino } from "pino";
 import { failuresOf } from "../../lab/load.ts";
+import { startApiServer, startEtcd } from "../../lab/kubernetes.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
 import { createNursery, freePorts, type Nursery } from "../../lab/process.ts";
 import { startBackendLoad } from "./load.ts";
@@ -140,6 +140,31 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
     await bao.call("POST", "auth/userpass/users/gw", { password: "correct horse", ...lives });
     const passwordFile = await file("password", "correct horse\n");
     await serves({ auth: { kind: "userpass", mount: mountPath.parse("userpass"), username: "gw", passwordFile } });
+  });
+
+  test("a Kubernetes service account, reviewed by a real kube-apiserver", async () => {
+    const etcd = await startEtcd(nursery, dir);
+    const api = await startApiServer({ nursery, dir, name: "kube-apiserver", etcd });
+    await api.waitReady();
+    const accounts = "/api/v1/namespaces/default/serviceaccounts";
+    const tokenOf = async (name: string, audience: readonly string[]): Promise<string> => {
+      const metadata = { name };
+      await api.call("POST", accounts, { apiVersion: "v1", kind: "ServiceAccount", metadata });
+      const wanted = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { audiences: audience } };
+      return (await api.call<{ status: { token: string } }>("POST", `${accounts}/${name}/token`, wanted)).json.status.token;
+    };
+    const issuer = "https://kubernetes.default.svc";
+    await mount("kubernetes");
+    await bao.call("POST", "auth/kubernetes/config", {
+      kubernetes_host: api.server,
+      kubernetes_ca_cert: await readFile(api.caFile, "utf8"),
+      token_reviewer_jwt: await tokenOf("reviewer", [issuer]),
+    });
+    const bound = { bound_service_account_names: ["gw"], bound_service_account_namespaces: ["default"], audience: issuer };
+    await bao.call("POST", "auth/kubernetes/role/gw", { ...bound, ...lives });
+    const jwtFile = await file("kubernetes.jwt", await tokenOf("gw", [issuer]));
+    await serves({ auth: { kind: "kubernetes", mount: mountPath.parse("kubernetes"), role: "gw", jwtFile } });
+    await api.close();
   });
 
   test("a TLS certificate", async () => {
