@@ -20,12 +20,13 @@ import { createKmsServer } from "./http/server.ts";
 import { createLonelyBoard } from "./keys/board.ts";
 import { noLedger } from "./keys/ledger.ts";
 import { openBoard } from "./keys/open-board.ts";
+import { createKeepsakes } from "./keys/keepsakes.ts";
 import { createKeyRing } from "./keys/ring.ts";
 import { createAdmission } from "./kms/admission.ts";
 import { createKmsService } from "./kms/service.ts";
 import { createMetrics } from "./metrics.ts";
 import { openFileRegistry } from "./registry/file.ts";
-import { openVaultRegistry } from "./registry/vault.ts";
+import { documentOf, openVaultRegistry } from "./registry/vault.ts";
 
 const documentsOf = (backends: ReadonlyMap<string, OpenBackend>, name: string): Documents => {
   const documents = backends.get(name)?.documents;
@@ -87,10 +88,14 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
     backends,
     clusters: registry.list,
     board: board ?? createLonelyBoard(),
+    ...(config.registry.kind === "vault" && {
+      keepsakes: createKeepsakes(documentsOf(backends, config.registry.backend), documentOf(config.registry)),
+    }),
     refreshMs: config.keys.refresh,
     canaryMs: config.keys.canary,
     log,
   });
+  metrics.observeBrokenVersions(() => ring.broken());
   const service = createKmsService({ admission: createAdmission({ registry }), ring, dispatchers, ledger: board?.ledger ?? noLedger });
 
   const handlers = createHandlers(service, packageJson.version);

@@ -10,6 +10,7 @@ export const names = {
   handshakeFailures: "claviger_gateway_handshake_failures",
   backendCalls: "claviger_gateway_backend_calls",
   backendItems: "claviger_gateway_backend_items",
+  brokenVersions: "claviger_gateway_broken_key_versions",
 } as const;
 
 export interface Metrics {
@@ -19,6 +20,8 @@ export interface Metrics {
   handshakeFailed(): void;
   /** One batch call to a backend. */
   backendCalled(backend: string, operation: "wrap" | "unwrap", items: number): void;
+  /** Earlier key versions that decrypt no longer: asked at each scrape. */
+  observeBrokenVersions(read: () => number): void;
   /** The page for a scraper. */
   readonly render: () => Promise<string>;
 }
@@ -50,6 +53,13 @@ export const createMetrics = (): Metrics => {
     backendCalled(backend, operation, items) {
       backendCalls.add(1, { backend, operation });
       backendItems.add(items, { backend, operation });
+    },
+    observeBrokenVersions(read) {
+      meter
+        .createObservableGauge(names.brokenVersions, {
+          description: "Earlier key versions that decrypted no longer when they were last tried",
+        })
+        .addCallback((result) => result.observe(read()));
     },
     async render() {
       const { resourceMetrics } = await exporter.collect();

@@ -1,8 +1,10 @@
 // Tries a key version both ways before clusters depend on it, and now and then after. (Design section 7; contract check 24.)
-import { randomBytes } from "node:crypto";
-import { KmsError } from "@claviger/proto/errors.ts";
+import { createHash, randomBytes } from "node:crypto";
+import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
 import { wipe } from "@claviger/proto/secret.ts";
 import type { Backend, KeyRef, Outcome } from "../backend/port.ts";
+import type { Keepsake } from "./keepsakes.ts";
+import type { Promoted } from "./promotion.ts";
 
 /** What failed, and why. */
 export type CanaryFailure = { readonly operation: "encrypt" | "decrypt"; readonly error: KmsError };
@@ -38,5 +40,36 @@ export const runCanary = async (
     return { operation, error: error instanceof KmsError ? error : new KmsError("internal", { cause: error }) };
   } finally {
     wipe(plaintext);
+  }
+};
+
+/** No secret: what matters is whether it comes back. */
+const known = createHash("sha256").update(marker).digest();
+
+/** Encrypts the known bytes under the version, to be kept. @throws KmsError */
+export const makeKeepsake = async (
+  backend: Backend,
+  key: KeyRef,
+  { version, createdAt }: Promoted,
+  signal: AbortSignal,
+): Promise<Keepsake> => {
+  const { ciphertext } = only(await backend.wrap(key, [{ plaintext: known, associatedData: marker, version }], signal));
+  return { version, createdAt, ciphertext };
+};
+
+/** Decrypts a kept ciphertext. Resolves with the reason why not, or undefined when the known bytes came back. */
+export const tryKeepsake = async (
+  backend: Backend,
+  key: KeyRef,
+  keepsake: Keepsake,
+  signal: AbortSignal,
+): Promise<KmsError | undefined> => {
+  try {
+    const { plaintext } = only(await backend.unwrap(key, [{ ...keepsake, associatedData: marker }], signal));
+    return known.equals(plaintext)
+      ? undefined
+      : new KmsError("backend_misbehaved", { cause: new Error("a kept canary came back changed") });
+  } catch (error) {
+    return toKmsError(error);
   }
 };

@@ -6,6 +6,7 @@ import { deriveKeyId, type PromotedKey, refId } from "../keyid.ts";
 import type { Log } from "@claviger/proto/log.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import type { KeyBoard } from "./board.ts";
+import type { Keepsakes } from "./keepsakes.ts";
 import { createKeyTracker, type KeyTracker, type KeyView } from "./tracker.ts";
 
 /** What a cluster encrypts with now. */
@@ -28,6 +29,8 @@ export interface KeyRing {
   epoch(cluster: ClusterRecord): Epoch | undefined;
   /** Asks the backend again (single flight), then answers. @throws KmsError as promoted */
   refreshed(cluster: ClusterRecord): Promise<Promoted>;
+  /** How many earlier key versions failed when they were last tried, of all keys. */
+  broken(): number;
   close(): void;
 }
 
@@ -41,6 +44,7 @@ export const createKeyRing = ({
   backends,
   clusters,
   board,
+  keepsakes,
   refreshMs,
   canaryMs,
   log,
@@ -50,6 +54,7 @@ export const createKeyRing = ({
   /** The registry's records now: who shares a key, and does one of them rotate by itself? */
   readonly clusters: () => readonly ClusterRecord[];
   readonly board: KeyBoard;
+  readonly keepsakes?: Keepsakes;
   readonly refreshMs: number;
   readonly canaryMs: number;
   readonly log: Log;
@@ -63,7 +68,7 @@ export const createKeyRing = ({
       const backend = backends.get(ref.backend);
       if (backend === undefined) throw new TypeError("the registry let a backend pass that is not configured");
       const isAuto = (): boolean => clusters().some(({ rotation, keys }) => rotation === "auto" && keys.some((key) => refId(key) === id));
-      tracker = createKeyTracker({ backend, ref, isAuto, board, refreshMs, canaryMs, log, now });
+      tracker = createKeyTracker({ backend, ref, isAuto, board, ...(keepsakes && { keepsakes }), refreshMs, canaryMs, log, now });
       trackers.set(id, tracker);
     }
     return tracker;
@@ -102,6 +107,7 @@ export const createKeyRing = ({
       await Promise.all(cluster.keys.map((ref) => trackerOf(ref).refresh(true)));
       return await promoted(cluster);
     },
+    broken: () => [...trackers.values()].reduce((sum, tracker) => sum + tracker.broken(), 0),
     close() {
       for (const tracker of trackers.values()) tracker.close();
     },

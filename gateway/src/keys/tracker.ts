@@ -6,6 +6,8 @@ import { keyPath, refId } from "../keyid.ts";
 import type { Log } from "@claviger/proto/log.ts";
 import type { KeyBoard } from "./board.ts";
 import { type CanaryFailure, runCanary } from "./canary.ts";
+import type { Keepsakes } from "./keepsakes.ts";
+import { createOlderVersions } from "./older.ts";
 import { decidePromotion, type Promoted } from "./promotion.ts";
 
 /** What is known of a key. */
@@ -29,6 +31,8 @@ export interface KeyTracker {
    * @param atBackend ask the backend itself, whatever other replicas say
    */
   refresh(atBackend: boolean): Promise<void>;
+  /** How many earlier versions failed when they were last tried by this replica. */
+  broken(): number;
   close(): void;
 }
 
@@ -38,6 +42,8 @@ export type TrackerOptions = {
   /** Does any cluster that uses this key have rotation `auto`? Asked anew at each read. */
   readonly isAuto: () => boolean;
   readonly board: KeyBoard;
+  /** Undefined: earlier versions are not tried. */
+  readonly keepsakes?: Keepsakes;
   readonly refreshMs: number;
   readonly canaryMs: number;
   readonly log: Log;
@@ -50,9 +56,20 @@ const idleMs = 10 * 60_000;
 const maxSteps = 4;
 const coolDownMs = 250;
 
-export const createKeyTracker = ({ backend, ref, isAuto, board, refreshMs, canaryMs, log, now = Date.now }: TrackerOptions): KeyTracker => {
+export const createKeyTracker = ({
+  backend,
+  ref,
+  isAuto,
+  board,
+  keepsakes,
+  refreshMs,
+  canaryMs,
+  log,
+  now = Date.now,
+}: TrackerOptions): KeyTracker => {
   const id = refId(ref);
   const name = { backend: ref.backend, key: keyPath(ref) };
+  const older = keepsakes === undefined ? undefined : createOlderVersions({ backend, ref, keepsakes, log });
   let promoted: Promoted | undefined;
   let readAt = 0;
   let triedAt = Number.NEGATIVE_INFINITY;
@@ -166,14 +183,16 @@ export const createKeyTracker = ({ backend, ref, isAuto, board, refreshMs, canar
   };
 
   // An outage shows as staleness; this is about an operation that is refused.
-  const tryCanary = async (version: number): Promise<void> => {
+  const tryCanary = async (current: Promoted, state: KeyState): Promise<void> => {
     if (now() - canaryAt < canaryMs || !(await board.claim(`canary:${id}`, canaryMs * 0.9))) return;
+    const { version } = current;
     const failed = await runCanary(backend, ref, version, signal());
     canaryAt = now();
     const next = failed === undefined || rowOf(failed.error.reason).kind === "outage" ? undefined : failed.operation;
     if (next !== undefined && next !== failing)
       log.error({ event: "canary-failed", ...name, operation: next, err: failed?.error }, "the promoted version does not work");
     failing = next;
+    if (failed === undefined) void older?.look(current, state);
   };
 
   const look = async (atBackend: boolean): Promise<void> => {
@@ -182,7 +201,7 @@ export const createKeyTracker = ({ backend, ref, isAuto, board, refreshMs, canar
     try {
       if (atBackend || !(await hear())) {
         const state = await settle();
-        if (promoted !== undefined) await tryCanary(promoted.version);
+        if (promoted !== undefined) await tryCanary(promoted, state);
         const isNews = promoted !== before.promoted || failing !== before.failing;
         await board.post(id, { state, ...(failing !== undefined && { failing }) }, isNews);
       }
@@ -227,6 +246,7 @@ export const createKeyTracker = ({ backend, ref, isAuto, board, refreshMs, canar
       };
     },
     known: () => promoted,
+    broken: () => older?.broken() ?? 0,
     async refresh(atBackend) {
       if (atBackend) {
         // Not joined to a look that began before the reason to ask, and spaced: no caller can make us flood the backend.

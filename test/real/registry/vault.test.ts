@@ -7,7 +7,7 @@ import { after, before, suite, test } from "node:test";
 import { request } from "undici";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
-import { readyLine, until } from "../../lab/process.ts";
+import { logOf, readyLine, until } from "../../lab/process.ts";
 import { claviger, type CliResult } from "../cli/claviger.ts";
 
 const document = "claviger/data/registry";
@@ -105,6 +105,39 @@ suite("the registry in Vault", () => {
     assert.ok(added.length >= 1);
     const list = await done("cluster", "list");
     for (const name of names) assert.equal(list.includes(name), added.includes(name), name);
+  });
+
+  test("an earlier key version that decrypts no longer is an alarm, and Status stays good", async () => {
+    assert.ok(lab.vault !== undefined && lab.gateways[0] !== undefined);
+    const { vault, gateways } = lab;
+    const [gateway] = gateways;
+    const key = "transit/keys/cluster-1";
+    type List = { readonly data?: { readonly keys: readonly string[] } };
+    const kept = async (): Promise<number> => {
+      const { data } = await vault.call<List>("LIST", "claviger/metadata/registry-canary", undefined, [200, 404]);
+      const documents = await Promise.all(
+        (data?.keys ?? []).map((name) =>
+          vault.call<{ data: { data: { key: string; versions: unknown[] } } }>("GET", `${document}-canary/${name}`),
+        ),
+      );
+      return documents.find((one) => one.data.data.key === "main:transit/cluster-1")?.data.data.versions.length ?? 0;
+    };
+    await until("a ciphertext to be kept", undefined, async () => ((await kept()) === 1 ? true : undefined), 15_000);
+    await vault.call("POST", `${key}/rotate`);
+    await until("one of the new version", undefined, async () => ((await kept()) === 2 ? true : undefined), 15_000);
+    const broken = async (): Promise<number> =>
+      Number(
+        /^claviger_gateway_broken_key_versions(?:\{.*\})? (\d+)$/m.exec(await (await request(gateway?.metrics ?? "")).body.text())?.[1],
+      );
+    assert.equal(await broken(), 0);
+    // Somebody makes the key anew.
+    await vault.call("POST", `${key}/config`, { deletion_allowed: true });
+    await vault.call("DELETE", key);
+    await vault.call("POST", key, { type: "aes256-gcm96" });
+    await until("the alarm", undefined, async () => ((await broken()) > 0 ? true : undefined), 20_000);
+    assert.match(logOf(gateway?.part ?? assert.fail("a gateway")), /"event":"older-version-broken"/);
+    await untilCode(0);
+    assert.equal((await kms.status()).healthz, "ok");
   });
 
   test("a gateway that starts while Vault is sealed waits for it, and serves when it is back", async () => {

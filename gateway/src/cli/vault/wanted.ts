@@ -136,6 +136,14 @@ export const policyText = (keys: readonly WantedKey[], registry?: WantedRegistry
     block("auth/token/renew-self", ["update"]),
     block("auth/token/revoke-self", ["update"]),
     ...keys.flatMap(keyBlocks),
-    ...(registry === undefined ? [] : ["", "# the registry: read, never written", block(registryPath(registry), ["read"])]),
+    ...(registry === undefined
+      ? []
+      : [
+          "",
+          "# the registry: read, never written",
+          block(registryPath(registry), ["read"]),
+          "# ciphertexts that show whether earlier key versions decrypt",
+          block(`${registryPath(registry)}-canary/*`, ["create", "read", "update"]),
+        ]),
     "",
   ].join("\n");
