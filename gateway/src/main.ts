@@ -112,7 +112,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
   const health = createHealth({ registry, audit, backends: opened, redis: board?.health });
   const admin = await openOperationsServer({ ...config.admin, readiness: health.readiness, metrics: metrics.render });
   const port = await server.listen(config.listen.address, config.listen.port);
-  const watch = watchFiles({ files: Object.values(config.tls), log, onChange: () => server.setTls(readTlsFiles(config.tls)) });
+  const watch = watchFiles({ files: () => Object.values(config.tls), log, onChange: () => server.setTls(readTlsFiles(config.tls)) });
 
   let isStopping = false;
   const stop = async (signal: string): Promise<void> => {

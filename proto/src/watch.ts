@@ -4,6 +4,7 @@ import type { Log } from "./log.ts";
 
 /**
  * Calls `onChange` after any of the files changed and then stayed the same for one look; when it throws, the change is tried again at each look, and logged once.
+ * @param files asked at each look: what one of them says may be which others there are
  * @param everyMs time between looks
  */
 export const watchFiles = ({
@@ -12,13 +13,13 @@ export const watchFiles = ({
   log,
   everyMs = 1000,
 }: {
-  readonly files: readonly string[];
+  readonly files: () => readonly string[];
   readonly onChange: () => void;
   readonly log: Log;
   readonly everyMs?: number;
 }): { close(): void } => {
   const look = async (): Promise<string> => {
-    const stats = await Promise.all(files.map((file) => stat(file).catch(() => undefined)));
+    const stats = await Promise.all(files().map((file) => stat(file).catch(() => undefined)));
     return stats.map((found) => (found === undefined ? "missing" : `${found.ino} ${found.size} ${found.mtimeMs}`)).join("|");
   };
   let applied: string | undefined;
@@ -31,12 +32,12 @@ export const watchFiles = ({
     if (now !== applied && now === last) {
       try {
         onChange();
-        applied = now;
+        applied = await look();
         rejected = undefined;
-        log.info({ event: "files-reloaded", files }, "changed files are in use");
+        log.info({ event: "files-reloaded", files: files() }, "changed files are in use");
       } catch (error) {
         if (now !== rejected)
-          log.error({ event: "files-rejected", files, err: error }, "changed files are not usable; the earlier ones stay in use");
+          log.error({ event: "files-rejected", files: files(), err: error }, "changed files are not usable; the earlier ones stay in use");
         rejected = now;
       }
     }

@@ -61,12 +61,13 @@ const run = async (load: () => ShimConfig, configFile: string | undefined, takeo
     },
   );
 
+  let { tls: pems } = config;
   const reload = (): void => {
     const next = load();
     upstream.configure(next.gateways, readCredentials(next.tls).tls);
+    pems = next.tls;
   };
-  const { cert, key, ca } = config.tls;
-  const files = [cert, key, ca, ...(configFile === undefined ? [] : [configFile])];
+  const files = (): readonly string[] => [pems.cert, pems.key, pems.ca, ...(configFile === undefined ? [] : [configFile])];
   const watch = watchFiles({ files, onChange: reload, log });
 
   let isStopping = false;
