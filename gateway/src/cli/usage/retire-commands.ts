@@ -69,6 +69,8 @@ async function* entriesOf(
     ...(etcdCert !== undefined && { cert: etcdCert }),
     ...(etcdKey !== undefined && { key: etcdKey }),
   });
+  for (const one of prefix)
+    if (!one.startsWith("/")) throw new CliError(`--prefix ${one} is not a path that keys of an etcd begin with, e.g. /registry/secrets/`);
   for (const url of urls) {
     if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
       throw new CliError(`--etcd ${url} is not the URL of an etcd, e.g. https://10.0.0.1:2379`);
@@ -184,7 +186,14 @@ const retire = async (
   }
   await backend.setMinDecryption(ref, before, signal());
   // Whoever wrote while we counted had an old seed: look again, and take it back.
-  const late = reasonsAgainst({ ...(await look()), state: { ...state, minDecryption: 0 } });
+  const lookAgain = async (): Promise<readonly string[]> => {
+    try {
+      return reasonsAgainst({ ...(await look()), state: { ...state, minDecryption: 0 } });
+    } catch (error) {
+      return [`it could not be counted again: ${error instanceof Error ? error.message : "unknown error"}`];
+    }
+  };
+  const late = await lookAgain();
   if (late.length > 0) {
     await backend.setMinDecryption(ref, state.minDecryption, signal());
     throw new CliError([`retired ${what}, and took it back at once:`, ...late].join("\n  - "));
