@@ -104,6 +104,13 @@ export const reasons = {
     "claviger: the key backend refused the gateway; ask the fleet's operators to check its policy",
   ),
   // The way there
+  backend_login_refused: row(
+    "unavailable",
+    "outage",
+    true,
+    "failed",
+    "claviger: the key backend refuses the gateway's login; ask the fleet's operators to check its credentials",
+  ),
   backend_unavailable: row("unavailable", "outage", true, "failed", "claviger: the key backend cannot be reached; it is tried again"),
   backend_sealed: row(
     "unavailable",

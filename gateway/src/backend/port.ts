@@ -50,7 +50,7 @@ export type KeyState = {
 
 /**
  * The data path and the look at a key. All methods may be called at any time and in parallel; `signal` ends a call early.
- * Errors (KmsError): backend_unavailable, backend_sealed, backend_rate_limited, backend_denied, backend_misbehaved, deadline_exceeded,
+ * Errors (KmsError): backend_unavailable, backend_sealed, backend_rate_limited, backend_login_refused, backend_denied, backend_misbehaved, deadline_exceeded,
  * key_missing; per item also ciphertext_invalid (any reason why a ciphertext does not open: they all look alike).
  * An adapter fails over between its own addresses within the signal's time and retries nothing else.
  */

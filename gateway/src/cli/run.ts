@@ -31,7 +31,7 @@ export const runCli = async (args: readonly string[], terminal: Terminal): Promi
     if (own !== undefined) return own;
     if (error instanceof CliError || error instanceof ConfigError || error instanceof VaultRefusal)
       terminal.err(`claviger: ${error.message}`);
-    else if (error instanceof KmsError && error.reason === "backend_denied")
+    else if (error instanceof KmsError && (error.reason === "backend_denied" || error.reason === "backend_login_refused"))
       // The table's sentence is about the gateway's token; here it is the operator's.
       terminal.err("claviger: Vault refuses your token: it has expired, is of another Vault, or may not do this");
     else if (error instanceof KmsError) terminal.err(`${error.message} (${error.reason})`);

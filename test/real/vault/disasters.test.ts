@@ -182,7 +182,7 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
       await sleep(2000);
       await writeFile(files.secretIdFile, next.data.secret_id, { mode: 0o600 });
     },
-    { reasons: ["backend_denied"], gapMs: 8000, backMs: 5000 },
+    { reasons: ["backend_login_refused"], gapMs: 8000, backMs: 5000 },
   );
 
   event(

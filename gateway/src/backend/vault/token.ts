@@ -1,7 +1,7 @@
 // Keeps one Vault token good for ever: renews it at two thirds of its life, logs in again before it ends and after a 403, never gives up.
 // One flight at a time; while a token is being replaced, requests go on with the one that still works. (Design section 8.)
 import { stat } from "node:fs/promises";
-import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
+import { KmsError, type Reason, toKmsError } from "@claviger/proto/errors.ts";
 import type { Secret } from "@claviger/proto/secret.ts";
 import type { Log } from "@claviger/proto/log.ts";
 import type { AuthConfig } from "../config.ts";
@@ -36,9 +36,14 @@ const markOf = async (file: string): Promise<string> =>
     () => "",
   );
 
-/** Vault answers a login with 400 (a secret-id that is gone) or 404 (a mount that is): never the fault of a caller's request, or of the cluster's key. */
+const refusals: ReadonlySet<Reason> = new Set(["backend_denied", "request_malformed", "key_missing"]);
+
+/**
+ * Vault answers a login with 400 (a secret-id that is gone), 403 or 404 (a mount that is gone): never the fault of a caller's request, and no decision about
+ * any cluster. The gateway's own lost credential is an outage, which shims ride out, or it would stop the writes of a whole fleet. (Design section 11.)
+ */
 const asLoginFailure = (error: KmsError): KmsError =>
-  error.reason === "request_malformed" || error.reason === "key_missing" ? new KmsError("backend_denied", { cause: error }) : error;
+  refusals.has(error.reason) ? new KmsError("backend_login_refused", { cause: error }) : error;
 
 /** @param clientOf a client of the login's namespace with that token, or none */
 export const keepToken = ({
@@ -142,6 +147,7 @@ export const keepToken = ({
   const replaceNow = async (refused: Secret): Promise<Secret> => {
     const age = now() - replacedAt;
     if (flight === undefined && age < replaceMs) {
+      if (age < firstReplaceMs && failure !== undefined) throw failure.error;
       if (age < firstReplaceMs || (await isKnown(refused)))
         throw new KmsError("backend_denied", { cause: new Error("a new token did not help lately") });
       if (lease !== undefined && lease.token !== refused) return lease.token;
