@@ -44,7 +44,7 @@ test(`${total} round trips with known seeds, and ${waitMs / 1000} s later no mor
     client.close();
     await sleep(waitMs);
     const patterns = [...seeds.flatMap(formsOf), { name: "key_id", bytes: Buffer.from(keyId) }];
-    const bounds = { shim: { raw: total * 0.75, base64: 0, hex: 0 }, gateway: { raw: total * 0.03, base64: total * 0.02, hex: 0 } };
+    const bounds = { shim: { raw: total, base64: 0, hex: 0 }, gateway: { raw: total * 0.05, base64: total * 0.02, hex: 0 } };
     const rows = [["process", "searched", "raw", "base64", "hex"]];
     const checks: (() => void)[] = [];
     for (const { name, pid } of [lab.shims[0]?.part, lab.gateways[0]?.part].filter((part) => part !== undefined)) {
