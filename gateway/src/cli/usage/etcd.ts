@@ -9,7 +9,8 @@ import { CliError } from "../commander.ts";
 export type EtcdTls = { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
 export type Entry = { readonly key: string; readonly value: Buffer };
 
-const pageSize = 500;
+/** Values of 1.5 MiB, the most that etcd takes, in base64: a page of them is still a string that V8 can hold. */
+const pageSize = 100;
 const callMs = 30_000;
 
 const bytes = z.pipe(
@@ -44,7 +45,9 @@ const post = async (url: URL, body: unknown, tls: EtcdTls): Promise<unknown> => 
   call.once("timeout", () => call.destroy(new Error("no answer")));
   call.once("error", reject);
   call.once("response", (reply) => {
-    buffer(reply).then((all) => resolve({ status: reply.statusCode ?? 0, text: all.toString() }), reject);
+    buffer(reply)
+      .then((all) => resolve({ status: reply.statusCode ?? 0, text: all.toString() }))
+      .catch(reject);
   });
   call.end(JSON.stringify(body));
   const { status, text } = await promise.catch((error: unknown) => fail((error as NodeJS.ErrnoException).code ?? (error as Error).message));
@@ -90,7 +93,8 @@ export async function* readEtcd(endpoint: URL, prefix: string, tls: EtcdTls): As
     revision ??= header.revision;
     for (const { key, value } of kvs) yield { key: key.toString(), value };
     const last = kvs.at(-1);
-    if (!more || last === undefined) return;
+    if (!more) return;
+    if (last === undefined) throw new CliError(`etcd at ${url.origin} cannot be read: it says that there is more, and gives nothing`);
     from = Buffer.concat([last.key, Buffer.of(0)]);
   }
 }

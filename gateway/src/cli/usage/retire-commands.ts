@@ -1,13 +1,9 @@
 // `claviger key usage`, `retire` and `unretire`: which objects need which version, and taking versions out of use once none does. (Design section 7.)
 import { parseDuration } from "@claviger/proto/duration.ts";
-import { createLog } from "@claviger/proto/log.ts";
 import type { KeyRef, KeyState, OpenBackend } from "../../backend/port.ts";
 import { deriveKeyId, keyPath, refId } from "../../keyid.ts";
-import { integrityKey } from "../../keys/integrity.ts";
-import { type LedgerEntry, readLedger } from "../../keys/ledger.ts";
-import { integrityRef } from "../../keys/open-board.ts";
-import { openRedis } from "../../redis/client.ts";
-import type { ClusterRecord, Registry } from "../../registry/record.ts";
+import type { LedgerEntry } from "../../keys/ledger.ts";
+import type { ClusterRecord } from "../../registry/record.ts";
 import { CliError, type Command, InvalidArgumentError, numberBetween, several, type Terminal } from "../commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet } from "../fleet.ts";
 import { readRegistry, recordOf } from "../registry-edit.ts";
@@ -15,6 +11,8 @@ import { formatTable } from "../table.ts";
 import { countUsage, type Usage } from "./count.ts";
 import { type Entry, readEtcd, readEtcdTls } from "./etcd.ts";
 import { type Counted, type Nodes, reasonsAgainst, type Retirement } from "./retirement.ts";
+import { isSameKey } from "./same-key.ts";
+import { readLedgers } from "./seen.ts";
 
 type EtcdOptions = FleetOptions & {
   readonly etcd: readonly string[];
@@ -97,55 +95,26 @@ const usageLines = ({ uses, plain, others, damaged }: Usage, nameOf: (uid: strin
   ...(damaged.length === 0 ? [] : [`${damaged.length} values look encrypted and cannot be read, e.g. ${damaged[0]}`]),
 ];
 
-/** The ledger's entries of some clusters; undefined where there is no Redis. */
-const ledgers = async (
-  fleet: Fleet,
-  records: readonly ClusterRecord[],
-): Promise<ReadonlyMap<string, readonly LedgerEntry[]> | undefined> => {
-  const { redis: config } = fleet.config;
-  if (config === undefined) return undefined;
-  const { version: integrityVersion, backend: name } = config.integrity;
-  const secret = await fleet.withBackend(name, (backend) => integrityKey(backend, integrityRef(config), integrityVersion, signal()));
-  const log = createLog("claviger", "error");
-  log.level = "silent";
-  const redis = openRedis(config, log);
-  try {
-    await redis.connected(AbortSignal.timeout(callMs));
-    return new Map(
-      await Promise.all(records.map(async ({ name: cluster, uid }) => [cluster, await readLedger(redis, secret, uid)] as const)),
-    );
-  } catch (error) {
-    throw new CliError(
-      `Redis cannot be asked which key_ids the nodes show (${error instanceof Error ? error.message : "no answer"}); see for yourself and say --nodes-checked`,
-    );
-  } finally {
-    redis.close();
-  }
-};
-
 const nodesOf = (
   { name }: ClusterRecord,
   { nodesChecked }: RetireOptions,
   expected: ReadonlyMap<string, readonly string[]>,
   entries: ReadonlyMap<string, readonly LedgerEntry[]> | undefined,
 ): Nodes => {
-  if (nodesChecked) return { kind: "checked" };
+  if (nodesChecked) return { kind: "checked", entries: entries?.get(name) ?? [] };
   const count = expected.get(name)?.at(-1);
   if (count === undefined || entries === undefined) return { kind: "unknown" };
   if (!/^[1-9]\d{0,3}$/.test(count)) throw new CliError(`--nodes ${count} is not a number of nodes`);
   return { kind: "ledger", expected: Number(count), entries: entries.get(name) ?? [] };
 };
 
-/** Every cluster whose objects may need the key. */
-const usersOf = (registry: Registry, ref: KeyRef): readonly ClusterRecord[] =>
-  [...registry.values()].filter(({ keys, former }) => [...keys, ...former].some((one) => refId(one) === refId(ref)));
+const namesOf = ({ keys, former }: ClusterRecord): readonly KeyRef[] => [...keys, ...former];
 
-const keyIdOf = ({ uid, keys }: ClusterRecord, ref: KeyRef, state: KeyState): string | undefined => {
-  const createdAt = state.versions.get(state.minEncryption);
-  return createdAt === undefined || !keys.some((one) => refId(one) === refId(ref))
-    ? undefined
-    : deriveKeyId(uid, [{ ref, version: state.minEncryption, createdAt }]);
-};
+/** What a cluster calls these versions of the key, under each name that it has for it. */
+const keyIdsOf = ({ uid }: ClusterRecord, names: readonly KeyRef[], state: KeyState, isMeant: (version: number) => boolean): string[] =>
+  names.flatMap((ref) =>
+    [...state.versions].flatMap(([at, createdAt]) => (isMeant(at) ? [deriveKeyId(uid, [{ ref, version: at, createdAt }])] : [])),
+  );
 
 const retire = async (
   fleet: Fleet,
@@ -156,7 +125,10 @@ const retire = async (
 ): Promise<void> => {
   const [ref] = record.keys;
   if (ref === undefined) throw new CliError(`cluster ${record.name} has no key in the registry`);
-  const users = usersOf(await readRegistry(fleet.registry), ref);
+  const isIt = (one: KeyRef): boolean => isSameKey(one, ref, fleet.config.backends);
+  // Every cluster whose objects may need the key.
+  const users = [...(await readRegistry(fleet.registry)).values()].filter((user) => namesOf(user).some(isIt));
+  const names = users.flatMap(namesOf).filter(isIt);
   const etcds = byCluster(options.etcd, record.name);
   for (const name of etcds.keys())
     if (!users.some((user) => user.name === name))
@@ -164,15 +136,25 @@ const retire = async (
   const state = await backend.describe(ref, signal());
   const before = options.before ?? state.minEncryption;
   const look = async (): Promise<Retirement> => {
-    const entries = options.nodesChecked ? undefined : await ledgers(fleet, users);
+    const entries = await readLedgers(fleet, users).catch((error: unknown) => {
+      // Silence proves nothing and hinders nothing, where the operator has looked.
+      if (!options.nodesChecked) throw error;
+      return undefined;
+    });
     const expected = byCluster(options.nodes ?? [], record.name);
     const clusters: Counted[] = [];
     for (const user of users) {
       const urls = etcds.get(user.name);
       const usage = urls === undefined ? undefined : await countUsage(entriesOf(urls, options));
-      clusters.push({ record: user, usage, keyId: keyIdOf(user, ref, state), nodes: nodesOf(user, options, expected, entries) });
+      clusters.push({
+        record: user,
+        usage,
+        keyId: keyIdsOf(user, user.keys.filter(isIt), state, (at) => at === state.minEncryption)[0],
+        retiring: new Set(keyIdsOf(user, namesOf(user).filter(isIt), state, (at) => at < before)),
+        nodes: nodesOf(user, options, expected, entries),
+      });
     }
-    return { ref, state, before, clusters, quietMs: options.quiet, now: Date.now() };
+    return { names, state, before, clusters, quietMs: options.quiet, now: Date.now() };
   };
   const reasons = reasonsAgainst(await look());
   if (reasons.length > 0) throw new CliError([`the versions below ${before} of ${refId(ref)} are not retired:`, ...reasons].join("\n  - "));
@@ -195,8 +177,11 @@ const retire = async (
   };
   const late = await lookAgain();
   if (late.length > 0) {
-    await backend.setMinDecryption(ref, state.minDecryption, signal());
-    throw new CliError([`retired ${what}, and took it back at once:`, ...late].join("\n  - "));
+    const undone = await backend.setMinDecryption(ref, state.minDecryption, signal()).then(
+      () => "and took it back at once",
+      () => `and COULD NOT TAKE IT BACK: run claviger key unretire ${record.name} --from ${state.minDecryption}`,
+    );
+    throw new CliError([`retired ${what}, ${undone}:`, ...late].join("\n  - "));
   }
   terminal.out(`${record.name}: retired ${what}; they decrypt nothing any more.\n${remains}`);
 };
@@ -211,7 +196,10 @@ export const addRetireCommands = (group: Command, terminal: Terminal): void => {
       const registry = await readRegistry(openFleet(options, terminal).registry);
       const record = recordOf(registry, cluster);
       const names = new Map([...registry.values()].map(({ uid, name }) => [uid as string, name as string]));
-      const usage = await countUsage(entriesOf(byCluster(options.etcd, record.name).get(record.name) ?? [], options));
+      const etcds = byCluster(options.etcd, record.name);
+      for (const name of etcds.keys())
+        if (name !== record.name) throw new CliError(`--etcd ${name}=…: usage counts the etcds of ${record.name} alone`);
+      const usage = await countUsage(entriesOf(etcds.get(record.name) ?? [], options));
       terminal.out(
         options.json
           ? JSON.stringify({ ...usage, others: Object.fromEntries(usage.others) }, undefined, 2)

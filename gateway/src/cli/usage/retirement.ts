@@ -12,17 +12,20 @@ export type Counted = {
   readonly usage: Usage | undefined;
   /** The key_id that its nodes must show; undefined where another key encrypts for it by now. */
   readonly keyId: string | undefined;
+  /** The key_ids of the versions that are to be retired, as this cluster has them. */
+  readonly retiring: ReadonlySet<string>;
   readonly nodes: Nodes;
 };
 
-/** What is known of a cluster's nodes: that the operator has looked, or the ledger's entries and how many nodes there are, as far as anybody said. */
+/** What is known of a cluster's nodes: that the operator has looked, or how many there are, as far as anybody said; and the ledger's entries, which can veto either way. */
 export type Nodes =
-  | { readonly kind: "checked" }
+  | { readonly kind: "checked"; readonly entries: readonly LedgerEntry[] }
   | { readonly kind: "unknown" }
   | { readonly kind: "ledger"; readonly entries: readonly LedgerEntry[]; readonly expected: number };
 
 export type Retirement = {
-  readonly ref: KeyRef;
+  /** Every name that the clusters have for the key: an envelope carries the one of its day. */
+  readonly names: readonly KeyRef[];
   readonly state: KeyState;
   /** Versions below this one are to be retired. */
   readonly before: number;
@@ -42,11 +45,13 @@ const keyProblems = ({ state, before }: Retirement): readonly string[] => {
   return [];
 };
 
-const usageProblems = ({ record, usage }: Counted, { ref, before }: Retirement): readonly string[] => {
+const usageProblems = ({ record, usage }: Counted, { names, before }: Retirement): readonly string[] => {
   if (usage === undefined)
     return [`cluster ${record.name} uses this key too, and none of its etcds was counted: add --etcd ${record.name}=URL`];
   const own = usage.uses.filter(({ clusterUid }) => clusterUid === record.uid);
-  const held = usage.uses.filter((use) => use.backend === ref.backend && use.key === keyPath(ref) && use.version < before);
+  const held = usage.uses.filter(
+    (use) => use.version < before && names.some((name) => use.backend === name.backend && use.key === keyPath(name)),
+  );
   return [
     ...(own.length === 0
       ? [`the etcd of cluster ${record.name} holds no object that Claviger encrypted for it: is it the right etcd, and the right prefix?`]
@@ -85,7 +90,6 @@ const nodeProblems = ({ record, keyId, nodes }: Counted, { quietMs, now }: Retir
       ? [`node ${node} of ${record.name} has had the new key_id for ${seconds(quiet)} only: wait until it is ${seconds(quietMs)}`]
       : [];
   });
-  const used = nodes.entries.filter(({ deed, keyId: id, at }) => deed === "decrypted" && id !== keyId && now - at < quietMs);
   return [
     ...(names.length < nodes.expected
       ? [
@@ -93,15 +97,26 @@ const nodeProblems = ({ record, keyId, nodes }: Counted, { quietMs, now }: Retir
         ]
       : []),
     ...late,
-    ...used.map(
-      ({ node, at }) =>
-        `node ${node} of ${record.name} decrypted under an earlier key_id ${seconds(now - at)} ago: something still needs it`,
-    ),
   ];
 };
+
+/** Whatever the operator has looked at: who decrypts now needs it now. */
+const decryptProblems = ({ record, retiring, nodes }: Counted, { quietMs, now }: Retirement): readonly string[] =>
+  nodes.kind === "unknown"
+    ? []
+    : nodes.entries
+        .filter(({ deed, keyId, at }) => deed === "decrypted" && retiring.has(keyId) && now - at < quietMs)
+        .map(
+          ({ node, at }) =>
+            `node ${node} of ${record.name} decrypted under an earlier key_id ${seconds(now - at)} ago: something still needs it`,
+        );
 
 /** Why not; empty when nothing is known that speaks against it. */
 export const reasonsAgainst = (wanted: Retirement): readonly string[] => [
   ...keyProblems(wanted),
-  ...wanted.clusters.flatMap((counted) => [...usageProblems(counted, wanted), ...nodeProblems(counted, wanted)]),
+  ...wanted.clusters.flatMap((counted) => [
+    ...usageProblems(counted, wanted),
+    ...nodeProblems(counted, wanted),
+    ...decryptProblems(counted, wanted),
+  ]),
 ];

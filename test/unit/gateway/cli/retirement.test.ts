@@ -102,11 +102,12 @@ const counted = (change: Partial<Counted> = {}): Counted => ({
   record: mine,
   usage: clean,
   keyId: keyIdOf(2),
+  retiring: new Set([keyIdOf(1)]),
   nodes: { kind: "ledger", expected: 2, entries: [shown("a", 2, 1000), shown("b", 2, 1000)] },
   ...change,
 });
 const wanted = (clusters: readonly Counted[], change: Partial<Retirement> = {}): Retirement => ({
-  ref,
+  names: [ref],
   state: {
     versions: new Map([
       [1, 1000],
@@ -130,7 +131,7 @@ const refusedFor = (reason: RegExp, clusters: readonly Counted[], change: Partia
 
 test("nothing speaks against it when no object needs it and all nodes have shown the new key_id for long enough", () => {
   assert.deepEqual(reasonsAgainst(wanted([counted()])), []);
-  assert.deepEqual(reasonsAgainst(wanted([counted({ nodes: { kind: "checked" } })])), []);
+  assert.deepEqual(reasonsAgainst(wanted([counted({ nodes: { kind: "checked", entries: [] } })])), []);
 });
 
 test("the version that encrypts, and one that is retired already, are refused", () => {
@@ -147,7 +148,7 @@ test("objects that need it, values that nobody can read and an etcd without our 
 });
 
 test("every cluster that shares the key must be counted, and its objects count", async () => {
-  const other = counted({ record: theirs, nodes: { kind: "checked" }, usage: await countUsage(entries([v2(2, theirs)])) });
+  const other = counted({ record: theirs, nodes: { kind: "checked", entries: [] }, usage: await countUsage(entries([v2(2, theirs)])) });
   assert.deepEqual(reasonsAgainst(wanted([counted(), other])), []);
   refusedFor(/cluster other uses this key too.*--etcd other=URL/, [counted(), { ...other, usage: undefined }]);
   refusedFor(/1 object of cluster other/, [counted(), { ...other, usage: await countUsage(entries([v2(2, theirs), v2(1, theirs)])) }]);
@@ -168,5 +169,9 @@ test("a node that is missing, late, unsettled or still decrypts under an earlier
     /node a of prod decrypted under an earlier key_id 20 s ago/,
     withEntries(a, b, { ...shown("a", 1, 20_000), deed: "decrypted" }),
   );
+  const decrypted = { ...shown("a", 1, 20_000), deed: "decrypted" } as const;
+  refusedFor(/decrypted under an earlier key_id/, [counted({ nodes: { kind: "checked", entries: [decrypted] } })]);
+  // Of a version that stays nobody must be quiet.
+  assert.deepEqual(reasonsAgainst(wanted([counted({ retiring: new Set(), nodes: { kind: "checked", entries: [decrypted] } })])), []);
   refusedFor(/how many control-plane nodes/, [counted({ nodes: { kind: "unknown" } })]);
 });

@@ -1,0 +1,39 @@
+// What the gateways' ledger in Redis says of some clusters, read with the operator's own right to derive the key that authenticates it. (Design sections 6 and 7.)
+import { createLog } from "@claviger/proto/log.ts";
+import { integrityKey } from "../../keys/integrity.ts";
+import { type LedgerEntry, readLedger } from "../../keys/ledger.ts";
+import { integrityRef } from "../../keys/open-board.ts";
+import { openRedis } from "../../redis/client.ts";
+import type { ClusterRecord } from "../../registry/record.ts";
+import { CliError } from "../commander.ts";
+import type { Fleet } from "../fleet.ts";
+
+const callMs = 10_000;
+
+/** The ledger's entries of some clusters; undefined where there is no Redis. @throws CliError or KmsError when it cannot be asked */
+export const readLedgers = async (
+  fleet: Fleet,
+  records: readonly ClusterRecord[],
+): Promise<ReadonlyMap<string, readonly LedgerEntry[]> | undefined> => {
+  const { redis: config } = fleet.config;
+  if (config === undefined) return undefined;
+  const { version: integrityVersion, backend: name } = config.integrity;
+  const secret = await fleet.withBackend(name, (backend) =>
+    integrityKey(backend, integrityRef(config), integrityVersion, AbortSignal.timeout(callMs)),
+  );
+  const log = createLog("claviger", "error");
+  log.level = "silent";
+  const redis = openRedis(config, log);
+  try {
+    await redis.connected(AbortSignal.timeout(callMs));
+    return new Map(
+      await Promise.all(records.map(async ({ name: cluster, uid }) => [cluster, await readLedger(redis, secret, uid)] as const)),
+    );
+  } catch (error) {
+    throw new CliError(
+      `Redis cannot be asked which key_ids the nodes show (${error instanceof Error ? error.message : "no answer"}); see for yourself and say --nodes-checked`,
+    );
+  } finally {
+    redis.close();
+  }
+};
