@@ -42,7 +42,7 @@ const slowMs = 50;
  * An answer stays for those who are just asking the same: a kube-apiserver that starts reads everything twice at the same time, and what the one read has
  * just been told the other one asks a few milliseconds later.
  */
-const lingerMs = 250;
+const lingerMs = 50;
 /** With less time than this left, another try is not worth it. */
 const worthMs = 50;
 

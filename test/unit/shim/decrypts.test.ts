@@ -56,7 +56,7 @@ test("an answer stays a moment for who is just asking the same; then it is wiped
   assert.equal(plaintextOf(await decrypt()), "dees");
   assert.equal(plaintextOf(await decrypt()), "dees");
   assert.equal(upstreams.length, 1);
-  t.mock.timers.tick(250);
+  t.mock.timers.tick(50);
   await Promise.resolve();
   assert.deepEqual(upstreams[0], Buffer.alloc(upstreams[0]?.length ?? 0));
   assert.equal(plaintextOf(await decrypt()), "dees");
