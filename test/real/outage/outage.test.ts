@@ -1,6 +1,6 @@
 // What a real kube-apiserver's users see while the gateways, or the Vault behind them, are away: ready, then writable, then readable. (Design section 11.)
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -9,7 +9,7 @@ import { startFaultyTcp, startFaultyVault, type Proxy } from "../../lab/faulty.t
 import { type KmsClient, kmsClient } from "../../lab/kms.ts";
 import type { ApiServer } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
-import { type Part, readyLine } from "../../lab/process.ts";
+import { type Part, readyLine, until } from "../../lab/process.ts";
 import { claviger } from "../cli/claviger.ts";
 
 const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
@@ -161,6 +161,19 @@ suite("the gateways, or the Vault behind them, are away", () => {
     outage(...vault, undefined);
     outage(...vault, "SIGTERM");
   }
+
+  test("a gateway that has lost its Vault credential is an outage like any other: Status rides out, and nobody is refused", async () => {
+    const secretIdFile = join(dir, "gateway-1.secret-id");
+    const good = await readFile(secretIdFile, "utf8");
+    assert.equal((await kms.status()).healthz, "ok");
+    await writeFile(secretIdFile, "the wrong one");
+    await lab.vault?.call("PUT", "sys/leases/revoke-prefix/auth/approle/login", {});
+    await assert.rejects(kms.encrypt(value), { code: 14, details: /login/ });
+    for (const end = Date.now() + readyMs / 2; Date.now() < end; await sleep(500)) assert.equal((await kms.status()).healthz, "ok");
+    assert.ok((await isReady()) && (await canWrite()) && (await canRead()));
+    await writeFile(secretIdFile, good);
+    await until("Encrypt to work", undefined, async () => await kms.encrypt(value).then(Boolean, () => undefined), 15_000);
+  });
 
   test("a suspended cluster is refused at once, whatever restarts; what its apiserver knows stays readable", async () => {
     const set = async (state: string): Promise<void> => {

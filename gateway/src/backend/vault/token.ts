@@ -1,12 +1,12 @@
 // Keeps one Vault token good for ever: renews it at two thirds of its life, logs in again before it ends and after a 403, never gives up.
 // One flight at a time; while a token is being replaced, requests go on with the one that still works. (Design section 8.)
-import { stat } from "node:fs/promises";
 import { KmsError, type Reason, toKmsError } from "@claviger/proto/errors.ts";
 import type { Secret } from "@claviger/proto/secret.ts";
 import type { Log } from "@claviger/proto/log.ts";
 import type { AuthConfig } from "../config.ts";
 import { orEnd } from "../ended.ts";
 import type { VaultClient } from "./client.ts";
+import { createLockoutGuard, markOf } from "./lockout.ts";
 import { createLogin, isKnownToken, type Lease, renew } from "./login.ts";
 
 export interface TokenKeeper {
@@ -30,12 +30,6 @@ const firstReplaceMs = 1000;
 const lastReplaceMs = 30_000;
 const tokenFileLookMs = 500;
 
-const markOf = async (file: string): Promise<string> =>
-  await stat(file).then(
-    ({ ino, size, mtimeMs }) => `${ino} ${size} ${mtimeMs}`,
-    () => "",
-  );
-
 const refusals: ReadonlySet<Reason> = new Set(["backend_denied", "request_malformed", "key_missing"]);
 
 /**
@@ -44,6 +38,12 @@ const refusals: ReadonlySet<Reason> = new Set(["backend_denied", "request_malfor
  */
 const asLoginFailure = (error: KmsError): KmsError =>
   refusals.has(error.reason) ? new KmsError("backend_login_refused", { cause: error }) : error;
+
+/** The files of a credential that Vault counts failures of. */
+const lockable = (auth: AuthConfig): readonly string[] => {
+  if (auth.kind === "approle") return [auth.roleIdFile, auth.secretIdFile];
+  return auth.kind === "userpass" ? [auth.passwordFile] : [];
+};
 
 /** @param clientOf a client of the login's namespace with that token, or none */
 export const keepToken = ({
@@ -59,6 +59,7 @@ export const keepToken = ({
 }): TokenKeeper => {
   const logIn = createLogin(auth, clientOf);
   const tokenFile = auth.kind === "token-file" || auth.kind === "token" ? auth.file : undefined;
+  const guard = createLockoutGuard({ files: lockable(auth), now });
   let lease: (Lease & { readonly endsAt: number }) | undefined;
   let flight: Promise<Secret> | undefined;
   let failure: { readonly error: KmsError; readonly at: number } | undefined;
@@ -89,12 +90,15 @@ export const keepToken = ({
   const logInNow = (): Promise<Secret> => {
     flight ??= (async () => {
       if (tokenFile !== undefined) fileMark = await markOf(tokenFile);
+      if (!(await guard.mayTry()) && failure !== undefined) throw failure.error;
       try {
         const next = await logIn(AbortSignal.timeout(loginMs));
+        guard.tried(false);
         log.info({ event: "vault-login", kind: auth.kind, ttlSeconds: next.ttlMs / 1000 }, "logged in to Vault");
         return take(next);
       } catch (error) {
         failure = { error: asLoginFailure(toKmsError(error)), at: now() };
+        if (failure.error.reason === "backend_login_refused") guard.tried(true);
         throw failure.error;
       }
     })().finally(() => {
