@@ -79,7 +79,7 @@ const run = async (configFile: string, checkOnly: boolean): Promise<void> => {
           documents: documentsOf(backends, config.registry.backend),
           config: config.registry,
           backends: names,
-          hasHints: () => board?.health() === "ok",
+          ...(board !== undefined && { peers: { claim: (name, ms) => board.claim(name, ms), tell: board.tellRegistryNews } }),
           log,
         })
       : await openFileRegistry({ file: config.registry.file, backends: names, log });

@@ -28,6 +28,8 @@ export const announceRegistry = async (config: RedisConfig, log: Log): Promise<v
 export type OpenBoard = KeyBoard & {
   readonly ledger: Ledger;
   onRegistryNews(listener: () => void): void;
+  /** Tells the others. A hint: never rejects. */
+  readonly tellRegistryNews: () => void;
   readonly health: () => string;
   close(): void;
 };
@@ -50,6 +52,7 @@ export const openBoard = (config: RedisConfig, backends: ReadonlyMap<BackendName
     ...createKeyBoard({ redis, secret: secret.get }),
     ledger: createLedger({ redis, secret: secret.get }),
     onRegistryNews: (listener) => redis.subscribe(registryChannel, listener),
+    tellRegistryNews: () => void redis.publish(registryChannel, "changed").catch(() => {}),
     health: redis.health,
     close() {
       secret.close();

@@ -24,5 +24,5 @@ export const openFileRegistry = (options: {
       throw new ConfigError(file, [`cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`]);
     }
   };
-  return openRegistry({ source: file, read, backends, log, mustStart: true, pollMs: () => pollMs });
+  return openRegistry({ source: file, read, backends, log, mustStart: true, pollMs });
 };

@@ -1,5 +1,6 @@
 // The registry as the gateway holds it: read again and again, a bad edit keeps the last good one and says so loudly. Where it lies is another file's matter.
 // (Design section 4.)
+import { setTimeout as sleep } from "node:timers/promises";
 import { ConfigError } from "@claviger/proto/config.ts";
 import { KmsError, toKmsError } from "@claviger/proto/errors.ts";
 import type { ClusterName } from "@claviger/proto/names.ts";
@@ -14,7 +15,7 @@ export interface RegistryStore {
   readonly list: () => readonly ClusterRecord[];
   /** What is wrong with the newest edit, or undefined while it is the one in use. */
   problem(): string | undefined;
-  /** Reads it now. Never rejects. */
+  /** Reads it again: a read that begins after this call, soon. Never rejects. */
   refresh(): Promise<void>;
   close(): void;
 }
@@ -28,15 +29,31 @@ export type StoreOptions = {
   readonly log: Log;
   /** Opening rejects when the first read is not good; otherwise nobody is served until one is. */
   readonly mustStart: boolean;
-  /** How long a change may go unseen, milliseconds; asked before each pause. */
-  readonly pollMs: () => number;
+  /** How long a change may go unseen, milliseconds. */
+  readonly pollMs: number;
+  /** Is it this replica's turn to read? Asked at each poll; not while the last read was no good. */
+  readonly isDue?: () => Promise<boolean>;
+  /** A poll, and no call of `refresh`, found another text. */
+  readonly onFound?: () => void;
 };
+
+/** Whoever may write to Redis may send hints without end: they must not become a storm of reads. */
+const spacingMs = 100;
 
 const reasonOf = (error: unknown): string =>
   error instanceof ConfigError ? error.message : `it cannot be read (${toKmsError(error).reason})`;
 
 /** Reads at once and keeps reading. @throws what the first read threw, ConfigError for a bad registry, where it must start with a good one */
-export const openRegistry = async ({ source, read, backends, log, mustStart, pollMs }: StoreOptions): Promise<RegistryStore> => {
+export const openRegistry = async ({
+  source,
+  read,
+  backends,
+  log,
+  mustStart,
+  pollMs,
+  isDue,
+  onFound,
+}: StoreOptions): Promise<RegistryStore> => {
   let text: string | undefined;
   let registry: Registry | undefined;
   let rejected: unknown;
@@ -70,16 +87,30 @@ export const openRegistry = async ({ source, read, backends, log, mustStart, pol
     }
     report(failure);
   };
-  let flight: Promise<void> | undefined;
+  let readAt = Number.NEGATIVE_INFINITY;
+  let current: Promise<void> = Promise.resolve();
+  let waiting: Promise<void> | undefined;
+  // Not joined to a read that is under way: it may have begun before the edit that the caller has heard of.
   const refresh = (): Promise<void> => {
-    flight ??= look().finally(() => {
-      flight = undefined;
-    });
-    return flight;
+    waiting ??= (async () => {
+      await current;
+      await sleep(Math.max(0, readAt + spacingMs - performance.now()));
+      waiting = undefined;
+      readAt = performance.now();
+      current = look();
+      await current;
+    })();
+    return waiting;
+  };
+  const poll = async (): Promise<void> => {
+    if (failure === undefined && isDue !== undefined && !(await isDue())) return;
+    const before = text;
+    await refresh();
+    if (text !== before) onFound?.();
   };
   let timer: NodeJS.Timeout;
   const next = (): void => {
-    if (!isClosed) timer = setTimeout(() => void refresh().finally(next), pollMs()).unref();
+    if (!isClosed) timer = setTimeout(() => void poll().finally(next), pollMs).unref();
   };
   await refresh();
   if (mustStart && failure !== undefined) throw failure as Error;
