@@ -64,8 +64,8 @@ test("a dead fleet is an error inside the deadline, and the retries have a budge
   const gateway = await startGateway(t, fleet, () => ({ reason: "backend_unavailable" }));
   const upstream = upstreamTo(t, gateway.url);
   const began = Date.now();
-  const results = await Promise.all(Array.from({ length: 20 }, () => reasonOf(upstream.call(call({ deadline: Date.now() + 500 })))));
-  assert.ok(Date.now() - began < 1000);
+  const results = await Promise.all(Array.from({ length: 20 }, () => reasonOf(upstream.call(call({ deadline: Date.now() + 2500 })))));
+  assert.ok(Date.now() - began < 3000);
   assert.deepEqual([...new Set(results)], ["backend_unavailable"]);
   assert.ok(gateway.asked.length <= 20 + 25, `${gateway.asked.length} requests for 20 calls`);
 });
