@@ -39,8 +39,8 @@ export const searchMemory = (
   const overlap = Math.max(...patterns.map(({ bytes }) => bytes.length)) - 1;
   const found = new Map<string, number>();
   let searched = 0;
-  process.kill(pid, "SIGSTOP");
   const memory = openSync(`/proc/${pid}/mem`, "r");
+  process.kill(pid, "SIGSTOP");
   try {
     for (const line of readFileSync(`/proc/${pid}/maps`, "utf8").trimEnd().split("\n")) {
       const [, from = "", to = "", what = ""] = /^([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+ *(.*)$/.exec(line) ?? [];

@@ -12,7 +12,7 @@ import { openBackend } from "../backend/open.ts";
 import { announceRegistry } from "../keys/open-board.ts";
 import type { Documents, OpenBackend } from "../backend/port.ts";
 import { type GatewayConfig, loadGatewayConfig } from "../config.ts";
-import { createLog } from "@claviger/proto/log.ts";
+import { createLog, type Log } from "@claviger/proto/log.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
 import { openVaultAccess } from "./vault/access.ts";
@@ -107,6 +107,13 @@ const withTokenFile = async <T>(token: Secret, use: (file: string) => Promise<T>
   }
 };
 
+/** What goes wrong is thrown and printed once; the log lines are for a gateway's operators. */
+export const silentLog = (): Log => {
+  const log = createLog("claviger", "error");
+  log.level = "silent";
+  return log;
+};
+
 const documentsOf = ({ name, documents }: OpenBackend): Documents => {
   if (documents === undefined) throw new CliError(`backend ${name} keeps no documents; the registry needs one of kind vault`);
   return documents;
@@ -116,9 +123,7 @@ const documentsOf = ({ name, documents }: OpenBackend): Documents => {
 export const openFleet = (options: FleetOptions, terminal: Terminal): Fleet => {
   const source = sourceOf(options, terminal);
   const config = loadGatewayConfig(source.configFile);
-  // What goes wrong is thrown and printed once; the log lines are for a gateway's operators.
-  const log = createLog("claviger", "error");
-  log.level = "silent";
+  const log = silentLog();
   const withBackend = async <T>(name: string, use: (backend: OpenBackend) => Promise<T>): Promise<T> => {
     const backendConfig = backendName.is(name) ? config.backends[name] : undefined;
     if (backendConfig === undefined) throw new CliError(`there is no backend ${name} in ${source.configFile}`);

@@ -5,19 +5,13 @@ import { deriveKeyId, keyPath } from "../keyid.ts";
 import type { ClusterRecord } from "../registry/record.ts";
 import { CliError, type Command, numberBetween, type Terminal } from "./commander.ts";
 import { type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
+import { keyOf } from "./registry-edit.ts";
 import { formatTable } from "./table.ts";
 import { addRetireCommands } from "./usage/retire-commands.ts";
 
 const callMs = 10_000;
 
 const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => run(AbortSignal.timeout(callMs));
-
-/** One backend for each cluster today; the registry's schema makes sure of it. */
-const keyOf = (record: ClusterRecord): KeyRef => {
-  const [key] = record.keys;
-  if (key === undefined) throw new CliError(`cluster ${record.name} has no key in the registry`);
-  return key;
-};
 
 export type KeyReport = {
   readonly cluster: string;

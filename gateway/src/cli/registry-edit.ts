@@ -21,6 +21,12 @@ export const recordOf = (registry: Registry, name: string): ClusterRecord => {
   return record;
 };
 
+/** The key that encrypts for it. One backend for each cluster today; the registry's schema makes sure of it. */
+export const keyOf = ({ name, keys: [key] }: ClusterRecord): KeyRef => {
+  if (key === undefined) throw new CliError(`cluster ${name} has no key in the registry`);
+  return key;
+};
+
 const clustersOf = (source: string, text: string): YAMLSeq => {
   const list = parseDocument(text).get("clusters");
   if (!isSeq(list)) throw new CliError(`${source}: 'clusters' is not a list`);

@@ -2,22 +2,24 @@
 import type { BackendName } from "@claviger/proto/names.ts";
 import type { KeyRef, OpenBackend } from "../backend/port.ts";
 import type { Log } from "@claviger/proto/log.ts";
-import { openRedis, type RedisConfig } from "../redis/client.ts";
+import { openRedis, type RedisConfig, type RedisStore } from "../redis/client.ts";
 import { createKeyBoard, type KeyBoard } from "./board.ts";
 import { deriveIntegrityKey } from "./integrity.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
 
 /** Where whoever edits the registry says so. A hint: those who miss it read it a little later. */
-export const registryChannel = "registry";
+const registryChannel = "registry";
 
 const announceMs = 2000;
+
+const tell = (redis: RedisStore): Promise<void> => redis.publish(registryChannel, "changed");
 
 /** Says that the registry has changed. Never rejects: it is a hint. */
 export const announceRegistry = async (config: RedisConfig, log: Log): Promise<void> => {
   const redis = openRedis(config, log);
   try {
     await redis.connected(AbortSignal.timeout(announceMs));
-    await redis.publish(registryChannel, "changed");
+    await tell(redis);
   } catch {
     // They read it by themselves.
   } finally {
@@ -52,7 +54,7 @@ export const openBoard = (config: RedisConfig, backends: ReadonlyMap<BackendName
     ...createKeyBoard({ redis, secret: secret.get }),
     ledger: createLedger({ redis, secret: secret.get }),
     onRegistryNews: (listener) => redis.subscribe(registryChannel, listener),
-    tellRegistryNews: () => void redis.publish(registryChannel, "changed").catch(() => {}),
+    tellRegistryNews: () => void tell(redis).catch(() => {}),
     health: redis.health,
     close() {
       secret.close();

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { formatTable } from "@claviger/gateway/src/cli/table.ts";
 import { kmsClient } from "../../lab/kms.ts";
 import { startLab } from "../../lab/lab.ts";
 import { type Pattern, searchMemory } from "../../lab/memory.ts";
@@ -45,7 +46,7 @@ test(`${total} round trips with known seeds, and ${waitMs / 1000} s later no mor
     await sleep(waitMs);
     const patterns = [...seeds.flatMap(formsOf), { name: "key_id", bytes: Buffer.from(keyId) }];
     const bounds = { shim: { raw: total, base64: 0, hex: 0 }, gateway: { raw: total * 0.05, base64: total * 0.02, hex: 0 } };
-    const rows = [["process", "searched", "raw", "base64", "hex"]];
+    const rows: string[][] = [];
     const checks: (() => void)[] = [];
     for (const { name, pid } of [lab.shims[0]?.part, lab.gateways[0]?.part].filter((part) => part !== undefined)) {
       const { found, searched } = searchMemory(pid, patterns);
@@ -58,7 +59,7 @@ test(`${total} round trips with known seeds, and ${waitMs / 1000} s later no mor
       rows.push([name, `${Math.round(searched / 1e6)} MB`, ...["raw", "base64", "hex"].map((form) => String(found.get(form) ?? 0))]);
     }
     // After the table: it says more than the first bound that does not hold.
-    console.log(rows.map((row) => row.map((cell) => cell.padEnd(24)).join("")).join("\n"));
+    console.log(formatTable(["process", "searched", "raw", "base64", "hex"], rows));
     for (const check of checks) check();
   } finally {
     await lab.stop();

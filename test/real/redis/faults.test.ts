@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import { formatTable } from "@claviger/gateway/src/cli/table.ts";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { failuresOf, type Load } from "../../lab/load.ts";
@@ -25,7 +26,8 @@ suite(`what befalls Redis under ${perSecond} requests a second and a rotation`, 
   let redis: RedisServer;
   let clients: readonly KmsClient[];
   let load: Load;
-  const rows: string[][] = [["fault", "requests", "failed", "wrong", "slowest agreement on a key_id"]];
+  const head = ["fault", "requests", "failed", "wrong", "slowest agreement on a key_id"];
+  const rows: string[][] = [];
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
@@ -40,8 +42,7 @@ suite(`what befalls Redis under ${perSecond} requests a second and a rotation`, 
     for (const client of clients) client.close();
     await lab.stop();
     await rm(dir, { recursive: true, force: true });
-    const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-    console.log(rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")).join("\n"));
+    console.log(formatTable(head, rows));
   });
 
   const withRedis = async <T>(use: (client: Redis) => Promise<T>): Promise<T> => {

@@ -82,7 +82,7 @@ suite("the registry in Vault", () => {
     return await untilCode(code);
   };
 
-  test("so is one that nobody tells of: one gateway reads for all", async () => {
+  const isSeenWithinASecond = async (): Promise<void> => {
     for (const [state, code] of [
       ["suspended", 7],
       ["active", 0],
@@ -90,17 +90,13 @@ suite("the registry in Vault", () => {
       const took = await editByHand(state, code);
       assert.ok(took <= 1000, `${took} ms`);
     }
-  });
+  };
+
+  test("so is one that nobody tells of: one gateway reads for all", isSeenWithinASecond);
 
   test("and so it is from the moment Redis is gone", async () => {
     await lab.nursery.stop(lab.redis?.part() ?? assert.fail("no Redis"));
-    for (const [state, code] of [
-      ["suspended", 7],
-      ["active", 0],
-    ] as const) {
-      const took = await editByHand(state, code);
-      assert.ok(took <= 1000, `${took} ms`);
-    }
+    await isSeenWithinASecond();
     await lab.redis?.start();
   });
 

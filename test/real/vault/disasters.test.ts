@@ -7,6 +7,7 @@ import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openBackend } from "@claviger/gateway/src/backend/open.ts";
 import type { OpenBackend } from "@claviger/gateway/src/backend/port.ts";
+import { formatTable } from "@claviger/gateway/src/cli/table.ts";
 import { mountPath } from "@claviger/proto/names.ts";
 import { failuresOf, type Load, newTally, type Tally } from "../../lab/load.ts";
 import { type AppRoleFiles, gatewayPolicy, setUpTransit } from "../../lab/openbao.ts";
@@ -37,7 +38,8 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
   let files: AppRoleFiles;
   let backend: OpenBackend;
   let load: Load;
-  const rows: string[][] = [["event", "requests", "ok", "failed", "longest gap", "last failure after repair"]];
+  const head = ["event", "requests", "ok", "failed", "longest gap", "last failure after repair"];
+  const rows: string[][] = [];
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
@@ -62,8 +64,7 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
     await backend.close();
     await nursery.stopAll();
     await rm(dir, { recursive: true });
-    const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-    console.log(rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")).join("\n"));
+    console.log(formatTable(head, rows));
   });
 
   const merge = (into: Tally, next: Tally): void => {

@@ -6,7 +6,7 @@ import type { LedgerEntry } from "../../keys/ledger.ts";
 import type { ClusterRecord } from "../../registry/record.ts";
 import { CliError, type Command, InvalidArgumentError, numberBetween, several, type Terminal } from "../commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet } from "../fleet.ts";
-import { readRegistry, recordOf } from "../registry-edit.ts";
+import { keyOf, readRegistry, recordOf } from "../registry-edit.ts";
 import { formatTable } from "../table.ts";
 import { countUsage, type Usage } from "./count.ts";
 import { type Entry, readEtcd, readEtcdTls } from "./etcd.ts";
@@ -123,8 +123,7 @@ const retire = async (
   options: RetireOptions,
   terminal: Terminal,
 ): Promise<void> => {
-  const [ref] = record.keys;
-  if (ref === undefined) throw new CliError(`cluster ${record.name} has no key in the registry`);
+  const ref = keyOf(record);
   const isIt = (one: KeyRef): boolean => isSameKey(one, ref, fleet.config.backends);
   // Every cluster whose objects may need the key.
   const users = [...(await readRegistry(fleet.registry)).values()].filter((user) => namesOf(user).some(isIt));
@@ -235,8 +234,7 @@ export const addRetireCommands = (group: Command, terminal: Terminal): void => {
     .requiredOption("--from <version>", "the lowest version that is to decrypt", version)
     .action((cluster: string, options: FleetOptions & { readonly from: number }) =>
       openFleet(options, terminal).withKey(cluster, async (record, backend) => {
-        const [ref] = record.keys;
-        if (ref === undefined) throw new CliError(`cluster ${cluster} has no key in the registry`);
+        const ref = keyOf(record);
         const { minDecryption } = await backend.describe(ref, signal());
         if (options.from >= minDecryption) {
           terminal.out(`${cluster}: version ${options.from} decrypts already; nothing was changed.`);

@@ -1,12 +1,11 @@
 // What the gateways' ledger in Redis says of some clusters, read with the operator's own right to derive the key that authenticates it. (Design sections 6 and 7.)
-import { createLog } from "@claviger/proto/log.ts";
 import { integrityKey } from "../../keys/integrity.ts";
 import { type LedgerEntry, readLedger } from "../../keys/ledger.ts";
 import { integrityRef } from "../../keys/open-board.ts";
 import { openRedis } from "../../redis/client.ts";
 import type { ClusterRecord } from "../../registry/record.ts";
 import { CliError } from "../commander.ts";
-import type { Fleet } from "../fleet.ts";
+import { type Fleet, silentLog } from "../fleet.ts";
 
 const callMs = 10_000;
 
@@ -21,9 +20,7 @@ export const readLedgers = async (
   const secret = await fleet.withBackend(name, (backend) =>
     integrityKey(backend, integrityRef(config), integrityVersion, AbortSignal.timeout(callMs)),
   );
-  const log = createLog("claviger", "error");
-  log.level = "silent";
-  const redis = openRedis(config, log);
+  const redis = openRedis(config, silentLog());
   try {
     await redis.connected(AbortSignal.timeout(callMs));
     return new Map(

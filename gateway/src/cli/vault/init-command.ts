@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { parseDuration } from "@claviger/proto/duration.ts";
 import { Secret } from "@claviger/proto/secret.ts";
 import type { AuthConfig } from "../../backend/config.ts";
-import type { KeyRef } from "../../backend/port.ts";
+import { integrityRef } from "../../keys/open-board.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet, type VaultBackend } from "../fleet.ts";
 import { readRegistry } from "../registry-edit.ts";
@@ -60,12 +60,6 @@ const backendOf = ({ config }: Fleet, wanted: string | undefined): VaultBackend 
     throw new CliError(wanted === undefined ? "the configuration has no backend of kind vault" : `there is no vault backend ${wanted}`);
   if (more !== undefined) throw new CliError(`give --backend: one of ${vaults.map(({ name }) => name).join(", ")}`);
   return one;
-};
-
-const integrityOf = ({ redis }: Fleet["config"]): KeyRef | undefined => {
-  if (redis === undefined) return undefined;
-  const { namespace, backend, mount, key } = redis.integrity;
-  return { backend, mount, key, ...(namespace === undefined ? {} : { namespace }) };
 };
 
 type Role = { readonly method: RoleMethod; readonly mount: string; readonly wanted: readonly Wanted[]; readonly options: RoleOptions };
@@ -160,8 +154,13 @@ const init = async (options: InitOptions, terminal: Terminal): Promise<void> => 
   const fleet = openFleet(options, terminal);
   const { name, config } = backendOf(fleet, options.backend);
   const records = [...(await readRegistry(fleet.registry)).values()];
-  const integrity = integrityOf(fleet.config);
-  const keys = wantedKeys({ records, backend: name, login: config.namespace, ...(integrity === undefined ? {} : { integrity }) });
+  const { redis } = fleet.config;
+  const keys = wantedKeys({
+    records,
+    backend: name,
+    login: config.namespace,
+    ...(redis === undefined ? {} : { integrity: integrityRef(redis) }),
+  });
   const registry = wantedRegistry(fleet.config.registry, name, config.namespace);
   if (keys.length === 0 && registry === undefined)
     throw new CliError(`no cluster of the registry has a key in backend ${name}; add one first: claviger cluster add`);
