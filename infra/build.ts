@@ -1,5 +1,6 @@
-// `npm run build`: one file each for shim, gateway and CLI, with everything from npm inside, and a list of what is in it.
-// Not an image: infra/image/rootfs.ts puts a bundle and the Node.js binary together for one.
+// `npm run build`: one file each for shim, gateway and CLI, with everything from npm inside, and a
+// list of what is in it. Not an image: infra/image/rootfs.ts puts a bundle and the Node.js binary
+// together for one.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -8,8 +9,8 @@ import { build } from "esbuild";
 const root = join(import.meta.dirname, "..");
 const programs = {
   "claviger-shim": "shim/src/main.ts",
-  "claviger-gateway": "gateway/src/main.ts",
-  claviger: "gateway/src/cli/main.ts",
+  "claviger-gateway": "gateway/server/src/main.ts",
+  claviger: "gateway/cli/src/main.ts",
 } as const;
 
 const { values } = parseArgs({
@@ -34,10 +35,15 @@ for (const [name, entry] of Object.entries(programs)) {
     legalComments: "linked",
     metafile: true,
     // Packages written as CommonJS call require() for Node's own modules.
-    banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
   });
   const packages = new Set(
     Object.keys(metafile.inputs).flatMap((input) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []),
   );
-  writeFileSync(join(values.outdir, `${name}.packages.json`), `${JSON.stringify([...packages].toSorted(), undefined, 2)}\n`);
+  writeFileSync(
+    join(values.outdir, `${name}.packages.json`),
+    `${JSON.stringify([...packages].toSorted(), undefined, 2)}\n`,
+  );
 }

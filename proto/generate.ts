@@ -1,4 +1,5 @@
-// Makes gen/ from schema/ with buf and protobuf-es, both from the npm registry. `--check` writes nothing and fails on a difference.
+// Makes gen/ from schema/ with buf and protobuf-es, both from the npm registry. `--check` writes
+// nothing and fails on a difference.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,15 +8,21 @@ import { join } from "node:path";
 const here = import.meta.dirname;
 const bin = join(here, "..", "node_modules", ".bin");
 
-const generate = (out: string): void => {
-  const template = { version: "v2", plugins: [{ local: join(bin, "protoc-gen-es"), out, opt: ["target=ts", "import_extension=ts"] }] };
-  execFileSync(join(bin, "buf"), ["generate", "--clean", "--template", JSON.stringify(template)], { cwd: here, stdio: "inherit" });
-};
+function generate(out: string): void {
+  const template = {
+    version: "v2",
+    plugins: [{ local: join(bin, "protoc-gen-es"), out, opt: ["target=ts", "import_extension=ts"] }],
+  };
+  execFileSync(join(bin, "buf"), ["generate", "--clean", "--template", JSON.stringify(template)], {
+    cwd: here,
+    stdio: "inherit",
+  });
+}
 
-const read = (dir: string): Map<string, string> => {
+function read(dir: string): Map<string, string> {
   const files = readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
   return new Map(files.toSorted().map((name) => [name, readFileSync(join(dir, name), "utf8")]));
-};
+}
 
 if (process.argv[2] === "--check") {
   const fresh = mkdtempSync(join(tmpdir(), "claviger-gen-"));
@@ -24,7 +31,9 @@ if (process.argv[2] === "--check") {
     const [want, have] = [read(fresh), read(join(here, "gen"))];
     const stale = [...new Set([...want.keys(), ...have.keys()])].filter((name) => want.get(name) !== have.get(name));
     if (want.size === 0 || stale.length > 0) {
-      console.error(`proto/gen is not what schema/ generates: ${stale.join(", ")}. Run 'npm run generate' and commit the result.`);
+      console.error(
+        `proto/gen is not what schema/ generates: ${stale.join(", ")}. Run 'npm run generate' and commit the result.`,
+      );
       process.exitCode = 1;
     }
   } finally {

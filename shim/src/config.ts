@@ -1,11 +1,26 @@
-// The shim's configuration: file, then environment, then flags, into one frozen object; every problem at once. Nothing secret is in it: keys are file paths.
-import { checkConfig, ConfigError, readYamlFile, z, zDuration, zInteger, zPath } from "@claviger/proto/config.ts";
-import { tracingSchema } from "@claviger/proto/tracing.ts";
-import { limits } from "@claviger/proto/wire.ts";
+// The shim's configuration: file, then environment, then flags, into one frozen object; every
+// problem at once. Nothing secret is in it: keys are file paths.
+import {
+  acceptRenamed,
+  checkConfig,
+  ConfigError,
+  isTree,
+  readYamlFile,
+  type Tree,
+  z,
+  zDuration,
+  zInteger,
+  zPath,
+} from "@claviger/proto/runtime/config.ts";
+import { tracingSchema } from "@claviger/proto/runtime/tracing.ts";
+import { limits } from "@claviger/proto/wire/protocol.ts";
 
 const socketPath = z.string().check(
-  // Node cuts a longer path silently on some releases; '@' would make a file of that name instead of an abstract socket. (Contract facts 10 and 11.)
-  z.refine((path) => Buffer.byteLength(path) <= limits.socketPath, { error: `must be at most ${limits.socketPath} bytes` }),
+  // Node cuts a longer path silently on some releases; '@' would make a file of that name instead
+  // of an abstract socket. (Contract facts 10 and 11.)
+  z.refine((path) => Buffer.byteLength(path) <= limits.socketPath, {
+    error: `must be at most ${limits.socketPath} bytes`,
+  }),
   z.refine((path) => path.startsWith("/") && !path.includes("\0"), {
     error: "must be an absolute path; abstract sockets ('@name') are not offered",
   }),
@@ -16,7 +31,9 @@ const gatewayUrl = z.string().check(
     (text) => {
       if (!URL.canParse(text)) return false;
       const { protocol, username, password, pathname, search, hash } = new URL(text);
-      return protocol === "https:" && username === "" && password === "" && pathname === "/" && search === "" && hash === "";
+      return (
+        protocol === "https:" && username === "" && password === "" && pathname === "/" && search === "" && hash === ""
+      );
     },
     { error: "must be https://HOST:PORT, without a path" },
   ),
@@ -26,7 +43,10 @@ const shimConfig = z.strictObject({
   socket: z.strictObject({
     path: socketPath,
     /** Permission bits, octal. kube-apiserver needs to write to it. */
-    mode: z._default(z.string().check(z.regex(/^0?[0-7]{3}$/, { error: 'must be three octal digits, e.g. "0600" or "0660"' })), "0600"),
+    mode: z._default(
+      z.string().check(z.regex(/^0?[0-7]{3}$/, { error: 'must be three octal digits, e.g. "0600" or "0660"' })),
+      "0600",
+    ),
     /** Numeric group of the socket; the shim's own when absent. */
     group: z.optional(zInteger(0, 4_294_967_294)),
   }),
@@ -40,11 +60,11 @@ const shimConfig = z.strictObject({
   outage: z._default(
     z.strictObject({
       /** How long Status says ok on the last key_id while no gateway answers. */
-      readyFor: z._default(zDuration("0s", "24h"), 600_000),
+      healthyFor: z._default(zDuration("0s", "24h"), 600_000),
       /** How long after that it says what is wrong, before it becomes an error. */
-      writableFor: z._default(zDuration("0s", "168h"), 3_600_000),
+      degradedFor: z._default(zDuration("0s", "168h"), 3_600_000),
     }),
-    { readyFor: 600_000, writableFor: 3_600_000 },
+    { healthyFor: 600_000, degradedFor: 3_600_000 },
   ),
   /** Last key_id and since when; default: the socket's path with `.state`. */
   stateFile: z.optional(zPath),
@@ -58,12 +78,19 @@ const shimConfig = z.strictObject({
   ),
   /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
   tracing: z.optional(tracingSchema),
-  log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), { level: "info" }),
+  log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), {
+    level: "info",
+  }),
 });
 
 export type ShimConfig = z.infer<typeof shimConfig>;
 
-type Override = { readonly path: readonly string[]; readonly isList?: boolean; readonly isNumber?: boolean; readonly help: string };
+type Override = {
+  readonly path: readonly string[];
+  readonly isList?: boolean;
+  readonly isNumber?: boolean;
+  readonly help: string;
+};
 
 /** What flags and environment may set: `--socket` is CLAVIGER_SHIM_SOCKET. */
 export const overrides: Readonly<Record<string, Override>> = {
@@ -76,36 +103,69 @@ export const overrides: Readonly<Record<string, Override>> = {
   ca: { path: ["tls", "ca"], help: "CA of the gateways, PEM file" },
   "health-address": { path: ["health", "address"], help: "address of /livez, /readyz, /metrics (127.0.0.1)" },
   "health-port": { path: ["health", "port"], isNumber: true, help: "its port (9101)" },
-  "ready-for": { path: ["outage", "readyFor"], help: "how long Status stays ok without a gateway (10m)" },
-  "writable-for": { path: ["outage", "writableFor"], help: "how long after that writes go on (1h)" },
+  "healthy-for": { path: ["outage", "healthyFor"], help: "how long Status stays ok without a gateway (10m)" },
+  "degraded-for": { path: ["outage", "degradedFor"], help: "how long after that writes go on (1h)" },
   "state-file": { path: ["stateFile"], help: "where the last key_id is kept (SOCKET.state)" },
   "log-level": { path: ["log", "level"], help: "debug, info, warn or error" },
 };
 
-type Tree = { [name: string]: unknown };
-const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
+/** Settings of 0.1.0 that have another name now, as flags and within `outage`. */
+const renamedFlags: Readonly<Record<string, string>> = { "ready-for": "healthy-for", "writable-for": "degraded-for" };
+const renamedOutage = { readyFor: "healthyFor", writableFor: "degradedFor" } as const;
 
-const withValue = (tree: Tree, [head = "", ...rest]: readonly string[], value: unknown): Tree => {
+/** Every flag that sets something, those of 0.1.0 included. */
+export const flagNames: readonly string[] = [...Object.keys(overrides), ...Object.keys(renamedFlags)];
+
+function environmentName(flag: string): string {
+  return `CLAVIGER_SHIM_${flag.toUpperCase().replaceAll("-", "_")}`;
+}
+
+/** Flags and environment under the names of now; a flag counts before the environment. */
+function givenSettings(
+  flags: Readonly<Record<string, string | undefined>>,
+  env: Readonly<Record<string, string | undefined>>,
+  warn: (line: string) => void,
+): Readonly<Record<string, string | undefined>> {
+  const variables = Object.fromEntries(flagNames.map((name) => [environmentName(name), name]));
+  const named = Object.entries(env).flatMap(([name, text]) =>
+    variables[name] === undefined || text === undefined ? [] : [[variables[name], text] as const],
+  );
+  const given = { ...Object.fromEntries(named), ...flags };
+  return Object.fromEntries(
+    Object.entries(given).flatMap(([name, text]) => {
+      const next = renamedFlags[name];
+      if (next === undefined || text === undefined) return [[name, text] as const];
+      warn(`--${name} is now called --${next}; the earlier name is read until the next release`);
+      return given[next] === undefined ? [[next, text] as const] : [];
+    }),
+  );
+}
+
+function withValue(tree: Tree, [head = "", ...rest]: readonly string[], value: unknown): Tree {
   const inner = tree[head];
   return { ...tree, [head]: rest.length === 0 ? value : withValue(isTree(inner) ? inner : {}, rest, value) };
-};
+}
 
 /**
  * Reads and merges. The file may be missing when flags and environment say everything.
+ * @param warn called with one line for each setting that stands under an earlier name
  * @throws ConfigError with every problem
  */
-export const loadShimConfig = (
+export function loadShimConfig(
   file: string | undefined,
   flags: Readonly<Record<string, string | undefined>>,
   env: Readonly<Record<string, string | undefined>>,
-): ShimConfig => {
+  warn: (line: string) => void = () => {},
+): ShimConfig {
   const read = file === undefined ? {} : readYamlFile(file);
   if (!isTree(read)) throw new ConfigError(file ?? "configuration", ["must be a mapping of settings"]);
-  let tree = read;
+  let tree: Tree = read;
+  if (isTree(read["outage"])) tree = { ...read, outage: acceptRenamed(read["outage"], renamedOutage, "outage.", warn) };
+  const given = givenSettings(flags, env, warn);
   for (const [name, { path, isList, isNumber }] of Object.entries(overrides)) {
-    const text = flags[name] ?? env[`CLAVIGER_SHIM_${name.toUpperCase().replaceAll("-", "_")}`];
+    const text = given[name];
     if (text === undefined) continue;
     tree = withValue(tree, path, isList === true ? text.split(",") : isNumber === true ? Number(text) : text);
   }
   return checkConfig(file ?? "configuration", tree, shimConfig);
-};
+}

@@ -1,10 +1,15 @@
-// Decrypts on their way up: identical ones are one request, different ones that wait travel together. No timer gathers them. (Design section 11; contract fact 13.)
+// Decrypts on their way up: identical ones are one request, different ones that wait travel
+// together. No timer gathers them. (Design section 11; contract fact 13.)
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { isReason, KmsError, toKmsError } from "@claviger/proto/errors.ts";
-import { DecryptBatchRequestSchema, DecryptBatchResponseSchema, type DecryptResult } from "@claviger/proto/gen/claviger/relay_pb.ts";
-import { wipe } from "@claviger/proto/secret.ts";
-import { limits } from "@claviger/proto/wire.ts";
+import { isReason, KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+import {
+  DecryptBatchRequestSchema,
+  DecryptBatchResponseSchema,
+  type DecryptResult,
+} from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { zeroize } from "@claviger/proto/runtime/secret.ts";
+import { limits } from "@claviger/proto/wire/protocol.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -20,7 +25,10 @@ export interface Decrypts {
 }
 
 type Waiting = {
-  /** A copy: the first caller's own buffer is wiped when that caller is answered, which may be before the others are. */
+  /**
+   * A copy: the first caller's own buffer is wiped when that caller is answered, which may be
+   * before the others are.
+   */
   readonly request: Buffer;
   /** The latest of its callers'. */
   deadline: number;
@@ -31,7 +39,9 @@ type Waiting = {
 
 type Flight = { readonly waiting: Waiting; readonly response: Promise<Buffer>; isOver: boolean };
 
-/** How many batches may be under way; a second one starts beside the first only when this many wait. */
+/**
+ * How many batches may be under way; a second one starts beside the first only when this many wait.
+ */
 const maxInFlight = 4;
 const startBeside = 16;
 /** Tag and length of an item in a batch, at most. */
@@ -39,14 +49,15 @@ const itemOverhead = 8;
 /** A request that takes longer than this lets another start beside it. */
 const slowMs = 50;
 /**
- * An answer stays for those who are just asking the same: a kube-apiserver that starts reads everything twice at the same time, and what the one read has
- * just been told the other one asks a few milliseconds later.
+ * An answer stays for those who are just asking the same: a kube-apiserver that starts reads
+ * everything twice at the same time, and what the one read has just been told the other one asks a
+ * few milliseconds later.
  */
 const lingerMs = 50;
 /** With less time than this left, another try is not worth it. */
 const worthMs = 50;
 
-export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts => {
+export function createDecrypts(upstream: Upstream, metrics: Metrics): Decrypts {
   const flights = new Map<string, Flight>();
   const queue: Waiting[] = [];
   let inFlight = 0;
@@ -86,7 +97,7 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
         const result = results[i];
         if (result !== undefined) settle(waiting, result);
       }
-      wipe(reply.body);
+      zeroize(reply.body);
     } catch (thrown) {
       const error = toKmsError(thrown);
       // A gateway of an earlier release knows no batches.
@@ -95,7 +106,8 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     }
   };
 
-  // The longest head of the queue that fits one message; who has no time or no caller left is dropped before it is sent.
+  // The longest head of the queue that fits one message; who has no time or no caller left is
+  // dropped before it is sent.
   const take = (): readonly Waiting[] => {
     const now = Date.now();
     const batch: Waiting[] = [];
@@ -124,7 +136,8 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     });
   };
 
-  // After what has arrived by now has been read: in a storm many more are in the socket already. The caller has joined by then.
+  // After what has arrived by now has been read: in a storm many more are in the socket already.
+  // The caller has joined by then.
   const pumpSoon = (): void => {
     if (isPumpDue) return;
     isPumpDue = true;
@@ -145,8 +158,8 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
   };
 
   // The last one to take a copy wipes what was copied.
-  const wipeWhenDone = ({ waiting, response, isOver }: Flight): void => {
-    if (isOver && waiting.callers === 0) response.then(wipe, () => {});
+  const zeroizeWhenDone = ({ waiting, response, isOver }: Flight): void => {
+    if (isOver && waiting.callers === 0) response.then(zeroize, () => {});
   };
 
   const fly = (key: string, request: Buffer, deadline: number): Flight => {
@@ -158,14 +171,15 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     const end = (): void => {
       if (flights.get(key) === flight) flights.delete(key);
       flight.isOver = true;
-      wipeWhenDone(flight);
+      zeroizeWhenDone(flight);
     };
     response.then(() => setTimeout(end, lingerMs).unref(), end);
     pumpSoon();
     return flight;
   };
 
-  // Nobody waits for it and it has not been sent: its memory is free at once, however fast somebody sends and cancels.
+  // Nobody waits for it and it has not been sent: its memory is free at once, however fast somebody
+  // sends and cancels.
   const abandon = (key: string, waiting: Waiting): void => {
     const at = queue.indexOf(waiting);
     if (at === -1) return;
@@ -200,7 +214,7 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
     } finally {
       waiting.callers -= 1;
       if (waiting.callers === 0) abandon(key, waiting);
-      wipeWhenDone(flight);
+      zeroizeWhenDone(flight);
     }
   };
 
@@ -213,11 +227,12 @@ export const createDecrypts = (upstream: Upstream, metrics: Metrics): Decrypts =
         try {
           return await join(key, request, deadline, signal);
         } catch (thrown) {
-          // Joined a request that had been sent with an earlier caller's deadline, and has time left of its own: goes again.
+          // Joined a request that had been sent with an earlier caller's deadline, and has time
+          // left of its own: goes again.
           const { reason } = toKmsError(thrown);
           if (reason !== "deadline_exceeded" || signal.aborted || deadline - Date.now() < worthMs) throw thrown;
         }
       }
     },
   };
-};
+}

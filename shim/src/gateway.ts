@@ -1,10 +1,16 @@
-// One gateway: a pool of mTLS connections, and how it has done lately. The door to undici. (Design sections 2 and 11.)
-import { isReason, KmsError } from "@claviger/proto/errors.ts";
-import { contentTypes, headers, limits, type Method, methods } from "@claviger/proto/wire.ts";
+// One gateway: a pool of mTLS connections, and how it has done lately. The only file that imports undici. (Design
+// sections 2 and 11.)
+import { isReason, KmsError } from "@claviger/proto/wire/errors.ts";
+import { contentTypes, headers, limits, type Method, methods } from "@claviger/proto/wire/protocol.ts";
 import { Pool } from "undici";
 
 /** PEM texts of the shim's certificate and key, and the CA of the gateways. */
-export type ClientTls = { readonly cert: string; readonly key: string; readonly ca: string; readonly serverName: string | undefined };
+export type ClientTls = {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly serverName: string | undefined;
+};
 
 export type UpstreamReply = {
   /** Message bytes, the receiver's to wipe. */
@@ -29,29 +35,38 @@ export type Gateway = {
   failures: number;
   /** Unix milliseconds until which it is asked last. */
   badUntil: number;
-  /** @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us */
+  /**
+   * @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us
+   */
   ask(request: UpstreamRequest): Promise<UpstreamReply>;
   /** Lets requests under way finish. */
   close(): Promise<void>;
 };
 
-const text = (value: string | string[] | undefined): string | undefined => (typeof value === "string" ? value : undefined);
+function text(value: string | string[] | undefined): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
 
-const collect = async (body: AsyncIterable<Buffer>): Promise<Buffer> => {
+async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > limits.batchMessage) throw new KmsError("gateway_unavailable", { cause: new Error("a reply that is too large") });
+    if (size > limits.batchMessage)
+      throw new KmsError("gateway_unavailable", { cause: new Error("a reply that is too large") });
     chunks.push(chunk);
   }
   const all = Buffer.concat(chunks);
   for (const chunk of chunks) chunk.fill(0);
   return all;
-};
+}
 
 /** @param traceparent of the trace that we are in, to pass on */
-export const createGateway = (url: string, tls: ClientTls, traceparent: () => string | undefined = () => undefined): Gateway => {
+export function createGateway(
+  url: string,
+  tls: ClientTls,
+  traceparent: () => string | undefined = () => undefined,
+): Gateway {
   const pool = new Pool(url, {
     connections: 16,
     pipelining: 1,
@@ -95,10 +110,16 @@ export const createGateway = (url: string, tls: ClientTls, traceparent: () => st
           throw new KmsError("gateway_unavailable", { cause: new Error(code ?? name) });
         });
       const bytes = await collect(reply.body).catch((error: unknown) => {
-        throw error instanceof KmsError ? error : new KmsError("gateway_unavailable", { cause: new Error("the reply broke off") });
+        throw error instanceof KmsError
+          ? error
+          : new KmsError("gateway_unavailable", { cause: new Error("the reply broke off") });
       });
       if (reply.statusCode === 200)
-        return { body: bytes, epoch: text(reply.headers[headers.epoch]), staleSince: text(reply.headers[headers.staleSince]) };
+        return {
+          body: bytes,
+          epoch: text(reply.headers[headers.epoch]),
+          staleSince: text(reply.headers[headers.staleSince]),
+        };
       const reason = text(reply.headers[headers.reason]);
       // No reason of ours: some proxy's 502, a foreign server.
       throw reason !== undefined && isReason(reason)
@@ -107,4 +128,4 @@ export const createGateway = (url: string, tls: ClientTls, traceparent: () => st
     },
     close: () => pool.close(),
   };
-};
+}

@@ -1,9 +1,10 @@
-// The KMS methods as bytes in, bytes out: checks what kube-apiserver would choke on, passes the very message on. (Design sections 2 and 11; contract sections 1 and 2.)
+// The KMS methods as bytes in, bytes out: checks what kube-apiserver would choke on, passes the
+// very message on. (Design sections 2 and 11; contract sections 1 and 2.)
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { KmsError } from "@claviger/proto/errors.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
 import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import { kmsVersionV1, limits, type Method } from "@claviger/proto/wire.ts";
+import { kmsVersionV1, limits, type Method } from "@claviger/proto/wire/protocol.ts";
 import type { Decrypts } from "./decrypts.ts";
 import type { StatusKeeper } from "./status.ts";
 import type { Upstream } from "./upstream.ts";
@@ -17,28 +18,34 @@ import type { Upstream } from "./upstream.ts";
 export type KmsMethod = (request: Buffer, deadline: number, signal: AbortSignal) => Promise<Uint8Array>;
 export type KmsMethods = Readonly<Record<Exclude<Method, "decryptBatch">, KmsMethod>>;
 
-const malformed = (why: string): KmsError => new KmsError("request_malformed", { cause: new Error(why) });
-const unusable = (why: string): KmsError => new KmsError("gateway_unavailable", { cause: new Error(why) });
+function malformed(why: string): KmsError {
+  return new KmsError("request_malformed", { cause: new Error(why) });
+}
+function unusable(why: string): KmsError {
+  return new KmsError("gateway_unavailable", { cause: new Error(why) });
+}
 
-const read = <D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> => {
+function read<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
   try {
     return fromBinary(schema, bytes);
   } catch {
     throw malformed(`bytes that are no ${schema.typeName}`);
   }
-};
+}
 
-const readReply = <D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> => {
+function readReply<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
   try {
     return fromBinary(schema, bytes);
   } catch {
     throw unusable(`a reply that is no ${schema.typeName}`);
   }
-};
+}
 
-const isSize = (bytes: Uint8Array, max: number): boolean => bytes.length >= 1 && bytes.length <= max;
+function isSize(bytes: Uint8Array, max: number): boolean {
+  return bytes.length >= 1 && bytes.length <= max;
+}
 
-export const createKmsMethods = ({
+export function createKmsMethods({
   upstream,
   decrypts,
   status,
@@ -49,82 +56,100 @@ export const createKmsMethods = ({
   readonly status: StatusKeeper;
   /** Of this shim, for KMS v1's runtime_version. */
   readonly version: string;
-}): KmsMethods => ({
-  status: async (request) => {
-    read(v2.StatusRequestSchema, request);
-    return toBinary(v2.StatusResponseSchema, await status.status());
-  },
+}): KmsMethods {
+  return {
+    status: async (request) => {
+      read(v2.StatusRequestSchema, request);
+      return toBinary(v2.StatusResponseSchema, await status.status());
+    },
 
-  encrypt: async (request, deadline, signal) => {
-    if (!isSize(read(v2.EncryptRequestSchema, request).plaintext, limits.plaintext))
-      throw malformed("a plaintext of a size that is not served");
-    assertMessageSize(request);
-    const { body, epoch } = await upstream.call({
-      method: "encrypt",
-      body: request,
-      deadline,
-      epoch: status.epoch(),
-      hedge: false,
-      signal,
-    });
-    const { ciphertext, keyId, annotations } = readReply(v2.EncryptResponseSchema, body);
-    // kube-apiserver would store an empty ciphertext under KMS v1, and throw the rest away after a write is lost.
-    if (
-      !isSize(ciphertext, limits.ciphertext) ||
-      keyId === "" ||
-      Buffer.byteLength(keyId) > limits.keyId ||
-      Object.keys(annotations).length > 0
-    )
-      throw unusable("an Encrypt reply that kube-apiserver would refuse");
-    status.learn(keyId, epoch);
-    return body;
-  },
+    encrypt: async (request, deadline, signal) => {
+      if (!isSize(read(v2.EncryptRequestSchema, request).plaintext, limits.plaintext))
+        throw malformed("a plaintext of a size that is not served");
+      assertMessageSize(request);
+      const { body, epoch } = await upstream.call({
+        method: "encrypt",
+        body: request,
+        deadline,
+        epoch: status.epoch(),
+        hedge: false,
+        signal,
+      });
+      const { ciphertext, keyId, annotations } = readReply(v2.EncryptResponseSchema, body);
+      // kube-apiserver would store an empty ciphertext under KMS v1, and throw the rest away after
+      // a write is lost.
+      if (
+        !isSize(ciphertext, limits.ciphertext) ||
+        keyId === "" ||
+        Buffer.byteLength(keyId) > limits.keyId ||
+        Object.keys(annotations).length > 0
+      )
+        throw unusable("an Encrypt reply that kube-apiserver would refuse");
+      status.learn(keyId, epoch);
+      return body;
+    },
 
-  decrypt: async (request, deadline, signal) => {
-    const { ciphertext, keyId, annotations } = read(v2.DecryptRequestSchema, request);
-    if (!isSize(ciphertext, limits.ciphertext)) throw malformed("a ciphertext of a size that Encrypt never returns");
-    if (keyId === "" || Buffer.byteLength(keyId) > limits.keyId) throw malformed("a key_id of a size that Encrypt never returns");
-    if (Object.keys(annotations).length > 0)
-      throw new KmsError("ciphertext_invalid", { cause: new Error("annotations, which Encrypt never returns") });
-    assertMessageSize(request);
-    const response = await decrypts.decrypt(request, [ciphertext, Buffer.from(keyId)], deadline, signal);
-    if (readReply(v2.DecryptResponseSchema, response).plaintext.length === 0) throw unusable("an empty plaintext");
-    return response;
-  },
+    decrypt: async (request, deadline, signal) => {
+      const { ciphertext, keyId, annotations } = read(v2.DecryptRequestSchema, request);
+      if (!isSize(ciphertext, limits.ciphertext)) throw malformed("a ciphertext of a size that Encrypt never returns");
+      if (keyId === "" || Buffer.byteLength(keyId) > limits.keyId)
+        throw malformed("a key_id of a size that Encrypt never returns");
+      if (Object.keys(annotations).length > 0)
+        throw new KmsError("ciphertext_invalid", { cause: new Error("annotations, which Encrypt never returns") });
+      assertMessageSize(request);
+      const response = await decrypts.decrypt(request, [ciphertext, Buffer.from(keyId)], deadline, signal);
+      if (readReply(v2.DecryptResponseSchema, response).plaintext.length === 0) throw unusable("an empty plaintext");
+      return response;
+    },
 
-  // Answered here: it says nothing of a key, and kube-apiserver asks it inside the deadline of its first Encrypt.
-  v1Version: async (request) => {
-    assertV1(read(v1.VersionRequestSchema, request).version);
-    const message = create(v1.VersionResponseSchema, { version: kmsVersionV1, runtimeName: "claviger", runtimeVersion: version });
-    return toBinary(v1.VersionResponseSchema, message);
-  },
+    // Answered here: it says nothing of a key, and kube-apiserver asks it inside the deadline of
+    // its first Encrypt.
+    v1Version: async (request) => {
+      assertV1(read(v1.VersionRequestSchema, request).version);
+      const message = create(v1.VersionResponseSchema, {
+        version: kmsVersionV1,
+        runtimeName: "claviger",
+        runtimeVersion: version,
+      });
+      return toBinary(v1.VersionResponseSchema, message);
+    },
 
-  v1Encrypt: async (request, deadline, signal) => {
-    const { version: asked, plain } = read(v1.EncryptRequestSchema, request);
-    assertV1(asked);
-    if (!isSize(plain, limits.plaintext)) throw malformed("a plaintext of a size that is not served");
-    assertMessageSize(request);
-    const { body } = await upstream.call({ method: "v1Encrypt", body: request, deadline, epoch: status.epoch(), hedge: false, signal });
-    if (!isSize(readReply(v1.EncryptResponseSchema, body).cipher, limits.v1Cipher)) throw unusable("an Encrypt reply that would lose data");
-    return body;
-  },
+    v1Encrypt: async (request, deadline, signal) => {
+      const { version: asked, plain } = read(v1.EncryptRequestSchema, request);
+      assertV1(asked);
+      if (!isSize(plain, limits.plaintext)) throw malformed("a plaintext of a size that is not served");
+      assertMessageSize(request);
+      const { body } = await upstream.call({
+        method: "v1Encrypt",
+        body: request,
+        deadline,
+        epoch: status.epoch(),
+        hedge: false,
+        signal,
+      });
+      if (!isSize(readReply(v1.EncryptResponseSchema, body).cipher, limits.v1Cipher))
+        throw unusable("an Encrypt reply that would lose data");
+      return body;
+    },
 
-  v1Decrypt: async (request, deadline, signal) => {
-    const { version: asked, cipher } = read(v1.DecryptRequestSchema, request);
-    assertV1(asked);
-    if (!isSize(cipher, limits.v1Cipher)) throw malformed("a cipher of a size that Encrypt never returns");
-    assertMessageSize(request);
-    const { body } = await upstream.call({ method: "v1Decrypt", body: request, deadline, hedge: true, signal });
-    if (readReply(v1.DecryptResponseSchema, body).plain.length === 0) throw unusable("an empty plaintext");
-    return body;
-  },
-});
+    v1Decrypt: async (request, deadline, signal) => {
+      const { version: asked, cipher } = read(v1.DecryptRequestSchema, request);
+      assertV1(asked);
+      if (!isSize(cipher, limits.v1Cipher)) throw malformed("a cipher of a size that Encrypt never returns");
+      assertMessageSize(request);
+      const { body } = await upstream.call({ method: "v1Decrypt", body: request, deadline, hedge: true, signal });
+      if (readReply(v1.DecryptResponseSchema, body).plain.length === 0) throw unusable("an empty plaintext");
+      return body;
+    },
+  };
+}
 
-// Unknown fields and the uid count too. Checked here, so that one huge request never fails a batch of others.
-const assertMessageSize = (request: Buffer): void => {
+// Unknown fields and the uid count too. Checked here, so that one huge request never fails a batch
+// of others.
+function assertMessageSize(request: Buffer): void {
   if (request.length > limits.message) throw new KmsError("request_too_large");
-};
+}
 
-const assertV1 = (version: string): void => {
+function assertV1(version: string): void {
   if (version !== kmsVersionV1) throw malformed("a KMS v1 version other than v1beta1");
-};
+}

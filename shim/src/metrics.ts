@@ -1,4 +1,5 @@
-// What the shim counts. Names and labels are here and nowhere else; label values come from closed sets. The door to OpenTelemetry's metrics.
+// What the shim counts. Names and labels are here and nowhere else; label values come from closed
+// sets. The only file that imports OpenTelemetry's metrics.
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
 
@@ -12,7 +13,9 @@ const names = {
   sinceGood: "claviger_shim_seconds_since_good_status",
 } as const;
 
-/** How an outage stands: 0 none, 1 ready on the last key_id, 2 healthz names the cause, 3 an error. */
+/**
+ * How an outage stands: 0 none, 1 ready on the last key_id, 2 healthz names the cause, 3 an error.
+ */
 export type OutagePhase = 0 | 1 | 2 | 3;
 
 export interface Metrics {
@@ -29,7 +32,7 @@ export interface Metrics {
 
 const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
-export const createMetrics = (): Metrics => {
+export function createMetrics(): Metrics {
   const exporter = new PrometheusExporter({ preventServerStart: true });
   const views = [
     {
@@ -38,8 +41,13 @@ export const createMetrics = (): Metrics => {
     } as const,
   ];
   const meter = new MeterProvider({ readers: [exporter], views }).getMeter("claviger-shim");
-  const calls = meter.createHistogram(names.calls, { unit: "s", description: "KMS calls of kube-apiserver by method and result" });
-  const inFlight = meter.createUpDownCounter(names.inFlight, { description: "KMS calls that have not been answered yet" });
+  const calls = meter.createHistogram(names.calls, {
+    unit: "s",
+    description: "KMS calls of kube-apiserver by method and result",
+  });
+  const inFlight = meter.createUpDownCounter(names.inFlight, {
+    description: "KMS calls that have not been answered yet",
+  });
   const upstream = meter.createCounter(names.upstream, { description: "Requests to gateways by method and result" });
   const coalesced = meter.createCounter(names.coalesced, { description: "Decrypts that shared another one's request" });
   const retries = meter.createCounter(names.retries, { description: "Second and further tries, hedges included" });
@@ -69,4 +77,4 @@ export const createMetrics = (): Metrics => {
       return serializer.serialize(resourceMetrics);
     },
   };
-};
+}

@@ -1,5 +1,6 @@
-// gRPC on the unix socket. Whoever connects is kube-apiserver or a local nuisance: bounded in connections, calls, sizes and time. The door to grpc-js.
-// (Design section 11; contract section 1.6.)
+// gRPC on the unix socket. Whoever connects is kube-apiserver or a local nuisance: bounded in
+// connections, calls, sizes and time. The only file that imports grpc-js. (Design section 11; contract section
+// 1.6.)
 import { createServer, type Server, type Socket } from "node:net";
 import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
 import {
@@ -12,49 +13,61 @@ import {
   type status,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { connectCodes, KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
-import { wipe } from "@claviger/proto/secret.ts";
-import { noTracing, type Tracing } from "@claviger/proto/tracing.ts";
-import { headers, methods } from "@claviger/proto/wire.ts";
+import { connectCodes, KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { zeroize } from "@claviger/proto/runtime/secret.ts";
+import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
+import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import type { KmsMethod, KmsMethods } from "./kms.ts";
-import type { Log } from "@claviger/proto/log.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { Metrics } from "./metrics.ts";
 
-export type KmsServer = {
+export type KmsSocketServer = {
   /** Listens where the caller says; owned by it. */
   readonly socketServer: Server;
   /** Lets calls under way finish, then closes every connection. */
   drain(graceMs: number): Promise<void>;
 };
 
-/** Answer this long before the caller gives up, or all it ever sees is its own deadline. (Contract section 3.4.) */
+/**
+ * Answer this long before the caller gives up, or all it ever sees is its own deadline. (Contract
+ * section 3.4.)
+ */
 const answerEarlyMs = 200;
 const defaultCallMs = 3000;
 const longestCallMs = 30_000;
 /** kube-apiserver sends the HTTP/2 preface at once; whoever has not after this long is not one. */
 const prefaceMs = 10_000;
 const prefaceBytes = 24;
-/** A connection without a call for this long is closed, politely: KMS v2 asks for Status each minute, KMS v1 connects again. */
+/**
+ * A connection without a call for this long is closed, politely: KMS v2 asks for Status each
+ * minute, KMS v1 connects again.
+ */
 const idleMs = 600_000;
-/** At the bound, a connection of at least this age that has said less than any other makes way for a new one. */
+/**
+ * At the bound, a connection of at least this age that has said less than any other makes way for a
+ * new one.
+ */
 const silentMs = 1000;
 /** What was sent before the caller could know that we stop is read for this long, and served. */
 const lingerMs = 100;
 /**
- * The HTTP/2 frame GOAWAY that names no last stream: make further calls elsewhere, what is on its way is still taken. node:http2 writes whole frames,
- * so ours stands between two of them; its own `goaway` would drop the very calls that this is for. (RFC 9113 section 6.8.)
+ * The HTTP/2 frame GOAWAY that names no last stream: make further calls elsewhere, what is on its
+ * way is still taken. node:http2 writes whole frames, so ours stands between two of them; its own
+ * `goaway` would drop the very calls that this is for. (RFC 9113 section 6.8.)
  */
 const goAwaySoon = Buffer.from("0000080700000000007fffffff00000000", "hex");
 /** More than any message that is answered properly, far less than would hurt. */
 const receiveBytes = 2 * 1024 * 1024;
 
-const same = (bytes: Buffer): Buffer => bytes;
+function same(bytes: Buffer): Buffer {
+  return bytes;
+}
 
 /**
- * Wipes a response and the frame that grpc-js has copied it into, once they are written. A version that frames otherwise is not found out and merely
- * leaves its copy.
+ * Wipes a response and the frame that grpc-js has copied it into, once they are written. A version
+ * that frames otherwise is not found out and merely leaves its copy.
  */
-const wipeWritten: ServerInterceptor = (_, call) => {
+const zeroizeWritten: ServerInterceptor = (_, call) => {
   const wrapped = new ServerInterceptingCall(call);
   const send = wrapped.sendMessage.bind(wrapped);
   wrapped.sendMessage = (message: Buffer, written) => {
@@ -65,14 +78,14 @@ const wipeWritten: ServerInterceptor = (_, call) => {
       return copy(target, ...where);
     };
     send(message, () => {
-      frames.forEach(wipe);
+      frames.forEach(zeroize);
       written();
     });
   };
   return wrapped;
 };
 
-export const createKmsServer = ({
+export function createKmsSocketServer({
   kms,
   metrics,
   tracing = noTracing,
@@ -86,7 +99,7 @@ export const createKmsServer = ({
   readonly log: Log;
   readonly maxCalls: number;
   readonly maxConnections: number;
-}): KmsServer => {
+}): KmsSocketServer {
   const grpc = new GrpcServer({
     "grpc.max_receive_message_length": receiveBytes,
     "grpc.max_concurrent_streams": maxCalls,
@@ -96,14 +109,16 @@ export const createKmsServer = ({
     "grpc.keepalive_timeout_ms": 20_000,
     // Bookkeeping that nobody could ask for here.
     "grpc.enable_channelz": 0,
-    interceptors: [wipeWritten],
+    interceptors: [zeroizeWritten],
   });
   let inFlight = 0;
 
   const deadlineOf = (call: ServerUnaryCall<Buffer, Buffer>): number => {
     const given = call.getDeadline();
     const until = given instanceof Date ? given.getTime() : given;
-    return Math.min(Number.isFinite(until) ? until : Date.now() + defaultCallMs, Date.now() + longestCallMs) - answerEarlyMs;
+    return (
+      Math.min(Number.isFinite(until) ? until : Date.now() + defaultCallMs, Date.now() + longestCallMs) - answerEarlyMs
+    );
   };
 
   const answer = async (
@@ -122,7 +137,9 @@ export const createKmsServer = ({
       if (inFlight > maxCalls) throw new KmsError("overloaded");
       const [parent] = call.metadata.get(headers.traceparent);
       const options = { kind: "server", parent: parent?.toString() } as const;
-      const bytes = await tracing.span(`kms ${name}`, options, () => method(call.request, deadlineOf(call), gone.signal));
+      const bytes = await tracing.span(`kms ${name}`, options, () =>
+        method(call.request, deadlineOf(call), gone.signal),
+      );
       const response = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       callback(null, response);
     } catch (thrown) {
@@ -131,11 +148,12 @@ export const createKmsServer = ({
       result = error.reason;
       if (error.reason === "internal")
         log.error({ event: "internal-error", method: name, err: error }, "a call failed in a way that nobody foresaw");
-      else log[kind === "caller" ? "debug" : "warn"]({ event: "call-failed", method: name, err: error }, "a call failed");
+      else
+        log[kind === "caller" ? "debug" : "warn"]({ event: "call-failed", method: name, err: error }, "a call failed");
       callback({ code: connectCodes[connect].grpc as status, details: error.message });
     } finally {
       inFlight -= 1;
-      wipe(call.request);
+      zeroize(call.request);
       metrics.finished(name, result, performance.now() - began);
     }
   };
@@ -152,7 +170,8 @@ export const createKmsServer = ({
       responseDeserialize: same,
     } as const;
     const implementation: UntypedServiceImplementation = {
-      [method]: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => void answer(name, kms[name], call, callback),
+      [method]: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) =>
+        void answer(name, kms[name], call, callback),
     };
     grpc.addService({ [method]: definition }, implementation);
   }
@@ -161,7 +180,8 @@ export const createKmsServer = ({
   const sockets = new Map<Socket, number>();
   const unproven = new Set<Socket>();
 
-  // Only what begins like HTTP/2 reaches it; half a preface costs a file descriptor for ten seconds.
+  // Only what begins like HTTP/2 reaches it; half a preface costs a file descriptor for ten
+  // seconds.
   const admit = (socket: Socket): void => {
     const timer = setTimeout(() => socket.destroy(), prefaceMs);
     unproven.add(socket);
@@ -179,7 +199,8 @@ export const createKmsServer = ({
     socket.once("close", prove);
   };
 
-  // A kube-apiserver has said much; whoever only holds connections open must not keep a new kube-apiserver out.
+  // A kube-apiserver has said much; whoever only holds connections open must not keep a new
+  // kube-apiserver out.
   const quietest = (): Socket | undefined => {
     const bound = Date.now() - silentMs;
     const old = [...sockets].filter(([, since]) => since < bound).map(([socket]) => socket);
@@ -207,14 +228,16 @@ export const createKmsServer = ({
     socketServer,
     async drain(graceMs) {
       const closed = new Promise<void>((resolve) => socketServer.close(() => resolve()));
-      // In two steps: callers hear of it, what they had sent by then is served, and only then is a session without an open call closed. The second
-      // wait is a turn in which sockets are read, for a process that got no time in the first.
+      // In two steps: callers hear of it, what they had sent by then is served, and only then is a
+      // session without an open call closed. The second wait is a turn in which sockets are read,
+      // for a process that got no time in the first.
       for (const socket of sockets.keys()) if (!unproven.has(socket)) socket.write(goAwaySoon);
       await wait(lingerMs);
       await nextTurn();
       for (const socket of unproven) socket.destroy();
-      // Tells each connection to make no more calls. It calls back before calls under way are done (Node 24 closes the sessions with the server,
-      // and grpc-js takes a session that is closing for closed); the end of the last connection is what counts.
+      // Tells each connection to make no more calls. It calls back before calls under way are done
+      // (Node 24 closes the sessions with the server, and grpc-js takes a session that is closing
+      // for closed); the end of the last connection is what counts.
       grpc.tryShutdown(() => {});
       const timer = setTimeout(() => {
         grpc.forceShutdown();
@@ -224,4 +247,4 @@ export const createKmsServer = ({
       clearTimeout(timer);
     },
   };
-};
+}

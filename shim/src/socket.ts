@@ -1,8 +1,9 @@
-// The unix socket: who may take the path, with which permissions, and how it is given back. (Design section 11; contract checks 1 to 8.)
+// The unix socket: who may take the path, with which permissions, and how it is given back. (Design
+// section 11; contract checks 1 to 8.)
 import { randomBytes } from "node:crypto";
 import { chownSync, lstatSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";
-import { limits } from "@claviger/proto/wire.ts";
+import { limits } from "@claviger/proto/wire/protocol.ts";
 import { basename, dirname, join } from "node:path";
 
 /** The path cannot be taken; says why and what to do. */
@@ -17,31 +18,39 @@ export type Socket = {
 
 type Found = "nothing" | "socket" | "our-link" | "other";
 
-// The path is a link to a socket `.XXXXXXXX` (8 hexadecimal digits) beside it: that form and no other is ours.
-const instanceName = (): string => `.${randomBytes(4).toString("hex")}`;
-const isInstance = (target: string): boolean => /^\.[0-9a-f]{8}$/.test(target);
+// The path is a link to a socket `.XXXXXXXX` (8 hexadecimal digits) beside it: that form and no
+// other is ours.
+function instanceName(): string {
+  return `.${randomBytes(4).toString("hex")}`;
+}
+function isInstance(target: string): boolean {
+  return /^\.[0-9a-f]{8}$/.test(target);
+}
 
-const look = (path: string): Found => {
+function look(path: string): Found {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return "nothing";
   if (found.isSocket()) return "socket";
   return found.isSymbolicLink() && isInstance(readlinkSync(path)) ? "our-link" : "other";
-};
+}
 
 /** Does somebody accept connections there? */
-const isLive = (path: string): Promise<boolean> =>
-  new Promise((resolve) => {
+function isLive(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
     const probe = connect(path);
     probe.once("connect", () => {
       probe.destroy();
       resolve(true);
     });
     // Only a refused or vanished socket is dead; one that we may not reach could well be alive.
-    probe.once("error", (error: NodeJS.ErrnoException) => resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT"));
+    probe.once("error", (error: NodeJS.ErrnoException) =>
+      resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT"),
+    );
   });
+}
 
-const listen = (server: Server, path: string, mode: number, setUmask: (mask: number) => number): Promise<void> =>
-  new Promise((resolve, reject) => {
+function listen(server: Server, path: string, mode: number, setUmask: (mask: number) => number): Promise<void> {
+  return new Promise((resolve, reject) => {
     // The file must have its mode from the first instant: only the umask can do that.
     const before = setUmask(0o777 & ~mode);
     try {
@@ -54,14 +63,15 @@ const listen = (server: Server, path: string, mode: number, setUmask: (mask: num
       setUmask(before);
     }
   });
+}
 
 /**
- * Makes `server` listen on `path`.
- * A dead socket file is replaced, a live one is refused unless `takeover`, anything else at the path is refused and left alone.
+ * Makes `server` listen on `path`. A dead socket file is replaced, a live one is refused unless
+ * `takeover`, anything else at the path is refused and left alone.
  * @param setUmask process.umask: sets the mask and returns the earlier one
  * @throws SocketError; the system's error when the directory is missing or not writable
  */
-export const claimSocket = async (
+export async function claimSocket(
   server: Server,
   {
     path,
@@ -76,15 +86,17 @@ export const claimSocket = async (
     readonly takeover: boolean;
     readonly setUmask: (mask: number) => number;
   },
-): Promise<Socket> => {
+): Promise<Socket> {
   const found = look(path);
-  if (found === "other") throw new SocketError(`${path} exists and is not a socket of ours; move it away or choose another path`);
+  if (found === "other")
+    throw new SocketError(`${path} exists and is not a socket of ours; move it away or choose another path`);
   if (found !== "nothing" && !takeover && (await isLive(path)))
     throw new SocketError(
       `${path} is served by another process; stop that one first, or start with --takeover to replace it without a gap`,
     );
 
-  // Bound under a name of its own and then moved onto the path: Node removes the name it bound when it closes, whoever owns that by then.
+  // Bound under a name of its own and then moved onto the path: Node removes the name it bound when
+  // it closes, whoever owns that by then.
   const own = join(dirname(path), instanceName());
   const tooLong = Buffer.byteLength(own) - limits.socketPath;
   if (tooLong > 0) throw new SocketError(`the directory of ${path} is too long by ${tooLong} bytes`);
@@ -103,4 +115,4 @@ export const claimSocket = async (
       rmSync(own, { force: true });
     },
   };
-};
+}

@@ -1,17 +1,23 @@
-// What a shim must know after a restart to go on riding out an outage: the last key_id, its epoch, and since when. Nothing in it is secret. (Design section 11.)
+// What a shim must know after a restart to go on riding out an outage: the last key_id, its epoch,
+// and since when. Nothing in it is secret. (Design section 11.)
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { z, zInteger } from "@claviger/proto/config.ts";
-import { parseEpoch } from "@claviger/proto/epoch.ts";
-import { isReason, type Reason } from "@claviger/proto/errors.ts";
-import { limits } from "@claviger/proto/wire.ts";
-import type { Log } from "@claviger/proto/log.ts";
+import { z, zInteger } from "@claviger/proto/runtime/config.ts";
+import { parseEpoch } from "@claviger/proto/wire/epoch.ts";
+import { isReason, type Reason } from "@claviger/proto/wire/errors.ts";
+import { limits } from "@claviger/proto/wire/protocol.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
 
 const stored = z.strictObject({
   format: z.literal("claviger-shim-1"),
-  /** Whose key_id this is, as the shim's certificate names it: another cluster's is not ours to show. */
+  /**
+   * Whose key_id this is, as the shim's certificate names it: another cluster's is not ours to
+   * show.
+   */
   identity: z.string(),
   keyId: z.string().check(z.minLength(1), z.maxLength(limits.keyId)),
-  epoch: z.optional(z.string().check(z.refine((text) => parseEpoch(text) !== undefined, { error: "must be an epoch" }))),
+  epoch: z.optional(
+    z.string().check(z.refine((text) => parseEpoch(text) !== undefined, { error: "must be an epoch" })),
+  ),
   goodAt: zInteger(0, Number.MAX_SAFE_INTEGER),
   refused: z.optional(z.string().check(z.refine(isReason, { error: "must be a row of the error table" }))),
 });
@@ -33,7 +39,7 @@ export interface StateFile {
   save(last: LastGood): void;
 }
 
-export const createStateFile = (file: string, identity: string, log: Log): StateFile => {
+export function createStateFile(file: string, identity: string, log: Log): StateFile {
   let isFailing = false;
   return {
     load() {
@@ -51,7 +57,10 @@ export const createStateFile = (file: string, identity: string, log: Log): State
         const { identity: owner, keyId, epoch, goodAt, refused } = result.data;
         if (owner === identity && goodAt <= Date.now() + 60_000)
           return { keyId, epoch, goodAt, refused: refused !== undefined && isReason(refused) ? refused : undefined };
-        log.warn({ event: "state-ignored", file }, "the state file is another cluster's or from the future; starting without it");
+        log.warn(
+          { event: "state-ignored", file },
+          "the state file is another cluster's or from the future; starting without it",
+        );
       } catch {
         log.error({ event: "state-damaged", file }, "the state file is damaged; starting without it");
       }
@@ -73,4 +82,4 @@ export const createStateFile = (file: string, identity: string, log: Log): State
       }
     },
   };
-};
+}

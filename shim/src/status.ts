@@ -1,10 +1,11 @@
-// Status, and the ride-out: with no gateway to ask, the last good key_id in three phases. It opens nothing: no DEK is unwrapped without a gateway. (Design section 11.)
+// Status, and the ride-out: with no gateway to ask, the last good key_id in three phases. It opens
+// nothing: no DEK is unwrapped without a gateway. (Design section 11.)
 import { create, fromBinary } from "@bufbuild/protobuf";
-import { compareEpochs, parseEpoch } from "@claviger/proto/epoch.ts";
-import { KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
+import { compareEpochs, parseEpoch } from "@claviger/proto/wire/epoch.ts";
+import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import { kmsVersion, limits } from "@claviger/proto/wire.ts";
-import type { Log } from "@claviger/proto/log.ts";
+import { kmsVersion, limits } from "@claviger/proto/wire/protocol.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { OutagePhase } from "./metrics.ts";
 import type { LastGood, StateFile } from "./state-file.ts";
 import type { Upstream } from "./upstream.ts";
@@ -14,7 +15,10 @@ export interface StatusKeeper {
   status(): Promise<StatusResponse>;
   /** The highest epoch seen, to send along; undefined before the first. */
   epoch(): string | undefined;
-  /** Takes what an Encrypt's reply said. @throws KmsError gateway_behind when that is older than what was seen */
+  /**
+   * Takes what an Encrypt's reply said.
+   * @throws KmsError gateway_behind when that is older than what was seen
+   */
   learn(keyId: string, epoch: string | undefined): void;
   readonly outage: () => { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined };
 }
@@ -24,21 +28,21 @@ const askMs = 900;
 /** goodAt moves on with every Status; on the disk it may lag by this much. */
 const saveEveryMs = 10_000;
 
-export const createStatusKeeper = ({
+export function createStatusKeeper({
   upstream,
   stateFile,
-  readyForMs,
-  writableForMs,
+  healthyForMs,
+  degradedForMs,
   log,
   now = Date.now,
 }: {
   readonly upstream: Upstream;
   readonly stateFile: StateFile;
-  readonly readyForMs: number;
-  readonly writableForMs: number;
+  readonly healthyForMs: number;
+  readonly degradedForMs: number;
   readonly log: Log;
   readonly now?: () => number;
-}): StatusKeeper => {
+}): StatusKeeper {
   let last: LastGood | undefined = stateFile.load();
   let savedAt = last?.goodAt ?? 0;
   let phase: OutagePhase = 0;
@@ -50,11 +54,11 @@ export const createStatusKeeper = ({
   };
 
   const remember = (next: LastGood): void => {
-    const isNews = last?.keyId !== next.keyId || last.epoch !== next.epoch || last.refused !== next.refused;
+    const hasChanged = last?.keyId !== next.keyId || last.epoch !== next.epoch || last.refused !== next.refused;
     if (last !== undefined && last.keyId !== next.keyId)
       log.info({ event: "key-changed", keyId: next.keyId, from: last.keyId }, "the cluster has a new key_id");
     last = next;
-    if (!isNews && now() - savedAt < saveEveryMs) return;
+    if (!hasChanged && now() - savedAt < saveEveryMs) return;
     savedAt = now();
     stateFile.save(next);
   };
@@ -63,26 +67,35 @@ export const createStatusKeeper = ({
     if (next === phase) return;
     const since = last === undefined ? undefined : new Date(last.goodAt).toISOString();
     if (next === 0) log.info({ event: "outage-over", phase: next }, "a gateway answers with a fresh key again");
-    else log.warn({ event: "outage-phase", phase: next, since, why }, "no fresh word about the key: riding out on the last key_id");
+    else
+      log.warn(
+        { event: "outage-phase", phase: next, since, why },
+        "no fresh word about the key: riding out on the last key_id",
+      );
     phase = next;
   };
 
   // T is the last moment of which we know that the key was good.
-  const rideOut = (keyId: string, since: number, error: KmsError): StatusResponse => {
+  const duringOutage = (keyId: string, since: number, error: KmsError): StatusResponse => {
     const age = now() - since;
-    if (age < readyForMs) {
+    if (age < healthyForMs) {
       enter(1, error.reason);
       return create(StatusResponseSchema, { version: kmsVersion, healthz: "ok", keyId });
     }
-    if (age < readyForMs + writableForMs) {
+    if (age < healthyForMs + degradedForMs) {
       enter(2, error.reason);
-      return create(StatusResponseSchema, { version: kmsVersion, healthz: `${error.message} (since ${Math.round(age / 1000)} s)`, keyId });
+      return create(StatusResponseSchema, {
+        version: kmsVersion,
+        healthz: `${error.message} (since ${Math.round(age / 1000)} s)`,
+        keyId,
+      });
     }
     enter(3, error.reason);
     throw error;
   };
 
-  // Has a time of its own: it is shared, and a caller in a hurry must not put the node into an outage.
+  // Has a time of its own: it is shared, and a caller in a hurry must not put the node into an
+  // outage.
   const ask = async (): Promise<StatusResponse> => {
     try {
       const { body, epoch, staleSince } = await upstream.call({
@@ -97,9 +110,12 @@ export const createStatusKeeper = ({
       const since = Number(staleSince);
       if (staleSince !== undefined && Number.isSafeInteger(since)) {
         // Another gateway, with a way to its backend, may have had fresher word of the same key.
-        const goodAt = Math.min(now(), Math.max(since, last?.keyId === response.keyId && last.epoch === epoch ? last.goodAt : 0));
+        const goodAt = Math.min(
+          now(),
+          Math.max(since, last?.keyId === response.keyId && last.epoch === epoch ? last.goodAt : 0),
+        );
         remember({ keyId: response.keyId, epoch, goodAt });
-        return rideOut(response.keyId, goodAt, new KmsError("backend_unavailable"));
+        return duringOutage(response.keyId, goodAt, new KmsError("backend_unavailable"));
       }
       remember({ keyId: response.keyId, epoch, goodAt: now() });
       enter(0, "");
@@ -110,9 +126,10 @@ export const createStatusKeeper = ({
       const { kind } = rowOf(error.reason);
       if (kind === "refusal") remember({ ...last, refused: error.reason });
       if (kind !== "outage") throw error;
-      // An outage takes no refusal back: a suspended cluster whose gateways then vanish stays suspended.
+      // An outage takes no refusal back: a suspended cluster whose gateways then vanish stays
+      // suspended.
       if (last.refused !== undefined) throw new KmsError(last.refused, { cause: error });
-      return rideOut(last.keyId, last.goodAt, error);
+      return duringOutage(last.keyId, last.goodAt, error);
     }
   };
 
@@ -130,10 +147,11 @@ export const createStatusKeeper = ({
     },
     outage: () => ({ phase, secondsSinceGood: last === undefined ? undefined : (now() - last.goodAt) / 1000 }),
   };
-};
+}
 
-// What a gateway says goes to kube-apiserver only if it would be accepted there. (Contract section 1.2.)
-const readStatus = (body: Buffer): StatusResponse => {
+// What a gateway says goes to kube-apiserver only if it would be accepted there. (Contract section
+// 1.2.)
+function readStatus(body: Buffer): StatusResponse {
   let response: StatusResponse;
   try {
     response = fromBinary(StatusResponseSchema, body);
@@ -146,13 +164,22 @@ const readStatus = (body: Buffer): StatusResponse => {
   // One line, at most 256 bytes: it stands in /readyz and in logs.
   return healthz === "ok"
     ? response
-    : create(StatusResponseSchema, { version, keyId, healthz: healthz.replaceAll(/[^\x20-\x7e]/g, " ").slice(0, 256) || "not ok" });
-};
+    : create(StatusResponseSchema, {
+        version,
+        keyId,
+        healthz: healthz.replaceAll(/[^\x20-\x7e]/g, " ").slice(0, 256) || "not ok",
+      });
+}
 
-/** Ready: Status would say ok, as kube-apiserver sees it: a ride-out in its first phase is ready. Looks at the last Status, asks for none. */
-export const readinessOf = (
-  status: StatusKeeper,
-): { readonly ready: boolean; readonly phase: OutagePhase; readonly secondsSinceGood: number | null } => {
+/**
+ * Ready: Status would say ok, as kube-apiserver sees it: a ride-out in its first phase is ready.
+ * Looks at the last Status, asks for none.
+ */
+export function readinessOf(status: StatusKeeper): {
+  readonly ready: boolean;
+  readonly phase: OutagePhase;
+  readonly secondsSinceGood: number | null;
+} {
   const { phase, secondsSinceGood } = status.outage();
   return { ready: secondsSinceGood !== undefined && phase < 2, phase, secondsSinceGood: secondsSinceGood ?? null };
-};
+}

@@ -1,7 +1,7 @@
 // The shim's certificate, key and CA: read, held against each other, and who they say we are.
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { ConfigError } from "@claviger/proto/config.ts";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { ShimConfig } from "./config.ts";
 import type { ClientTls } from "./gateway.ts";
 
@@ -9,7 +9,7 @@ import type { ClientTls } from "./gateway.ts";
 export type Credentials = { readonly tls: ClientTls; readonly cluster: string };
 
 /** @throws ConfigError with every file that cannot be read or does not fit */
-export const readCredentials = ({ cert, key, ca, serverName }: ShimConfig["tls"]): Credentials => {
+export function readCredentials({ cert, key, ca, serverName }: ShimConfig["tls"]): Credentials {
   const problems: string[] = [];
   const attempt = <T>(setting: string, file: string, run: () => T): T | undefined => {
     try {
@@ -32,6 +32,7 @@ export const readCredentials = ({ cert, key, ca, serverName }: ShimConfig["tls"]
     problems.push(`tls.key: ${key} does not belong to the certificate`);
   if (problems.length > 0 || certText === undefined || keyText === undefined || caText === undefined)
     throw new ConfigError("tls", problems);
-  const cluster = /URI:(spiffe:\/\/[^/, "]+\/cluster\/[^/, "]+)\/node\//.exec(certificate?.subjectAltName ?? "")?.[1] ?? "unknown";
+  const cluster =
+    /URI:(spiffe:\/\/[^/, "]+\/cluster\/[^/, "]+)\/node\//.exec(certificate?.subjectAltName ?? "")?.[1] ?? "unknown";
   return { tls: { cert: certText, key: keyText, ca: caText, serverName }, cluster };
-};
+}

@@ -1,6 +1,7 @@
-// Several gateways as one: the quick and healthy first, another one when that fails or dawdles, all inside the caller's deadline and a budget. (Design section 11.)
-import { KmsError, rowOf, toKmsError } from "@claviger/proto/errors.ts";
-import type { Method } from "@claviger/proto/wire.ts";
+// Several gateways as one: the quick and healthy first, another one when that fails or dawdles, all
+// inside the caller's deadline and a budget. (Design section 11.)
+import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
+import type { Method } from "@claviger/proto/wire/protocol.ts";
 import { type ClientTls, createGateway, type Gateway, type UpstreamReply } from "./gateway.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -10,7 +11,10 @@ export type UpstreamCall = {
   /** Unix milliseconds */
   readonly deadline: number;
   readonly epoch?: string | undefined;
-  /** Ask a second gateway when the first takes longer than it usually does: for calls that may run twice at no cost. */
+  /**
+   * Ask a second gateway when the first takes longer than it usually does: for calls that may run
+   * twice at no cost.
+   */
   readonly hedge: boolean;
   readonly signal?: AbortSignal;
 };
@@ -23,14 +27,17 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
-/** A tenth of the calls may be tried again, with a reserve for a bad moment: no storm of retries on a fleet that is already slow. */
+/**
+ * A tenth of the calls may be tried again, with a reserve for a bad moment: no storm of retries on
+ * a fleet that is already slow.
+ */
 const budgetPerCall = 0.1;
 const budgetMax = 20;
 const slowAttemptMs = 1000;
 const pauseMs = 50;
 
-const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer);
       signal.removeEventListener("abort", done);
@@ -39,27 +46,35 @@ const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
     const timer = setTimeout(done, ms);
     signal.addEventListener("abort", done, { once: true });
   });
+}
 
-export const createUpstream = (
+export function createUpstream(
   urls: readonly string[],
   tls: ClientTls,
   metrics: Metrics,
   traceparent: () => string | undefined = () => undefined,
-): Upstream => {
+): Upstream {
   let gateways: readonly Gateway[] = urls.map((url) => createGateway(url, tls, traceparent));
   let budget = budgetMax;
 
-  // Healthy before resting; among equals the quicker, with some chance, so that a recovered one is found out.
+  // Healthy before resting; among equals the quicker, with some chance, so that a recovered one is
+  // found out.
   const order = (): readonly Gateway[] => {
     const now = Date.now();
-    const rank = ({ badUntil, latency }: Gateway): number => Math.max(0, badUntil - now) * 1000 + latency * (0.5 + Math.random());
+    const rank = ({ badUntil, latency }: Gateway): number =>
+      Math.max(0, badUntil - now) * 1000 + latency * (0.5 + Math.random());
     return gateways
       .map((gateway) => ({ gateway, value: rank(gateway) }))
       .toSorted((a, b) => a.value - b.value)
       .map(({ gateway }) => gateway);
   };
 
-  const attempt = async (gateway: Gateway, call: UpstreamCall, signal: AbortSignal, limitMs: number): Promise<UpstreamReply> => {
+  const attempt = async (
+    gateway: Gateway,
+    call: UpstreamCall,
+    signal: AbortSignal,
+    limitMs: number,
+  ): Promise<UpstreamReply> => {
     const began = Date.now();
     const own = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
     try {
@@ -78,7 +93,8 @@ export const createUpstream = (
     } catch (thrown) {
       const error = toKmsError(thrown);
       metrics.upstreamAsked(call.method, error.reason);
-      // Given up by us, as the loser of a hedge or because the caller left: says nothing about the gateway.
+      // Given up by us, as the loser of a hedge or because the caller left: says nothing about the
+      // gateway.
       if (rowOf(error.reason).kind === "outage" && !signal.aborted) {
         gateway.failures += 1;
         gateway.badUntil = Date.now() + Math.min(100 * 2 ** gateway.failures, 5000);
@@ -133,7 +149,8 @@ export const createUpstream = (
       budget = Math.min(budgetMax, budget + budgetPerCall);
       const left = (): number => call.deadline - Date.now();
       const signal = call.signal ?? new AbortController().signal;
-      const mayGoOn = (error: KmsError): boolean => rowOf(error.reason).retryable && left() > pauseMs && !signal.aborted && spend();
+      const mayGoOn = (error: KmsError): boolean =>
+        rowOf(error.reason).retryable && left() > pauseMs && !signal.aborted && spend();
       for (;;) {
         const known = gateways;
         const candidates = order();
@@ -147,7 +164,8 @@ export const createUpstream = (
             return await race(gateway, next, call, signal, limitMs);
           } catch (thrown) {
             failure = toKmsError(thrown);
-            // The list or the certificates were replaced under this call: it goes on with the new ones, at no cost.
+            // The list or the certificates were replaced under this call: it goes on with the new
+            // ones, at no cost.
             if (gateways !== known && left() > 0 && rowOf(failure.reason).retryable) break;
             if (!mayGoOn(failure)) throw failure;
           }
@@ -168,4 +186,4 @@ export const createUpstream = (
       await Promise.all(gateways.map((gateway) => gateway.close()));
     },
   };
-};
+}

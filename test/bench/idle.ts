@@ -1,5 +1,6 @@
-// How often an idle cluster asks its gateway: what keeps a gateway that could scale to zero awake. `node test/bench/idle.ts [SECONDS]`
-// One real kube-apiserver, nobody using it: once left alone, once asked for its readiness every second, as kubelet or a load balancer does.
+// How often an idle cluster asks its gateway: what keeps a gateway that could scale to zero awake.
+// `node test/bench/idle.ts [SECONDS]` One real kube-apiserver, nobody using it: once left alone,
+// once asked for its readiness every second, as kubelet or a load balancer does.
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,7 +24,9 @@ try {
     const asked = times().filter((at) => at >= began);
     const gaps = [began, ...asked, Date.now()].map((at, i, all) => at - (all[i - 1] ?? at));
     const perMinute = asked.length / (seconds / 60);
-    console.log(`${what}: ${perMinute.toFixed(1)} requests a minute, longest pause ${(Math.max(...gaps) / 1000).toFixed(0)} s`);
+    console.log(
+      `${what}: ${perMinute.toFixed(1)} requests a minute, longest pause ${(Math.max(...gaps) / 1000).toFixed(0)} s`,
+    );
   };
   await measure("left alone", () => Promise.resolve());
   await measure("asked for readiness every second", async () => await api?.call("GET", "/readyz"));

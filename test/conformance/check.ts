@@ -1,4 +1,5 @@
-// What a check is, what it may ask of its target, and how a run of them is reported. Black box: sockets, processes, hooks.
+// What a check is, what it may ask of its target, and how a run of them is reported. Black box:
+// sockets, processes, hooks.
 import { connect, type Connection } from "./rpc.ts";
 
 /** A plugin process that a check started. */
@@ -16,7 +17,10 @@ export type Target = {
   readonly socket: string;
   /** Another node's plugin, of the same cluster. */
   readonly secondSocket?: string;
-  /** Starts a further instance on this path; with its backend not reachable, or under this umask, or taking over a live one, where asked. */
+  /**
+   * Starts a further instance on this path; with its backend not reachable, or under this umask, or
+   * taking over a live one, where asked.
+   */
   launch?(
     socket: string,
     options?: { readonly unreachable?: boolean; readonly umask?: number; readonly takeover?: boolean },
@@ -47,7 +51,14 @@ export type Target = {
 };
 
 /** Names of the optional parts of a target, for `needs`. */
-export type Need = "secondSocket" | "launch" | "rotate" | "recreate" | "logs" | "rss" | `backend.${keyof NonNullable<Target["backend"]>}`;
+export type Need =
+  | "secondSocket"
+  | "launch"
+  | "rotate"
+  | "recreate"
+  | "logs"
+  | "rss"
+  | `backend.${keyof NonNullable<Target["backend"]>}`;
 
 export type Check = {
   readonly id: number;
@@ -76,19 +87,21 @@ export const expect: (holds: boolean, otherwise: string) => asserts holds = (hol
   if (!holds) throw new Error(otherwise);
 };
 
-const has = (target: Target, need: Need): boolean => {
+function has(target: Target, need: Need): boolean {
   const [first = "", second] = need.split(".");
   const part = (target as unknown as Record<string, unknown>)[first];
-  return second === undefined ? part !== undefined : (part as Record<string, unknown> | undefined)?.[second] !== undefined;
-};
+  return second === undefined
+    ? part !== undefined
+    : (part as Record<string, unknown> | undefined)?.[second] !== undefined;
+}
 
 /** Runs the checks one after the other. `dirOf` makes a folder for a check. */
-export const runChecks = async (
+export async function runChecks(
   checks: readonly Check[],
   target: Target,
   dirOf: (id: number) => string,
   onResult: (result: Result) => void,
-): Promise<readonly Result[]> => {
+): Promise<readonly Result[]> {
   const results: Result[] = [];
   for (const check of checks) {
     const began = performance.now();
@@ -121,4 +134,4 @@ export const runChecks = async (
     }
   }
   return results;
-};
+}

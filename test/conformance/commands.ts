@@ -2,7 +2,7 @@
 import { execFile, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
-import { checkConfig, z } from "@claviger/proto/config.ts";
+import { checkConfig, z } from "@claviger/proto/runtime/config.ts";
 import type { Instance, Target } from "./check.ts";
 
 const run = promisify(execFile);
@@ -39,12 +39,14 @@ const schema = z.strictObject({
   pid: z.optional(z.number()),
 });
 
-const filled = (command: readonly string[], values: Readonly<Record<string, string>>): readonly string[] =>
-  command.map((word) => word.replaceAll(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole));
+function filled(command: readonly string[], values: Readonly<Record<string, string>>): readonly string[] {
+  return command.map((word) => word.replaceAll(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole));
+}
 
 /** Starts a process in the foreground, its output kept. */
-export const startInstance = (command: readonly string[], umask?: number): Instance => {
-  // The umask is inherited, and Node can only set its own: a shell's `umask` and `exec` leave no process between.
+export function startInstance(command: readonly string[], umask?: number): Instance {
+  // The umask is inherited, and Node can only set its own: a shell's `umask` and `exec` leave no
+  // process between.
   const [file = "", ...args] =
     umask === undefined ? command : ["/bin/sh", "-c", `umask ${umask.toString(8)} && exec "$@"`, "sh", ...command];
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -55,14 +57,15 @@ export const startInstance = (command: readonly string[], umask?: number): Insta
     });
   const exited = new Promise<number | null>((resolve) => child.once("close", (code) => resolve(code)));
   return { pid: child.pid ?? 0, exited, output: () => output, signal: (name) => void child.kill(name) };
-};
+}
 
 /** Resident memory of a process in bytes. */
-export const rssOf = (pid: number): number =>
-  Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+export function rssOf(pid: number): number {
+  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+}
 
 /** @throws ConfigError with every problem of the file */
-export const readTarget = (file: string): Target => {
+export function readTarget(file: string): Target {
   const config = checkConfig(file, JSON.parse(readFileSync(file, "utf8")) as unknown, schema);
   const act = (command: readonly string[] | undefined) =>
     command === undefined
@@ -78,7 +81,9 @@ export const readTarget = (file: string): Target => {
   const calls = ask(backend?.calls);
   const answer = backend?.answer;
   const defined = <T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
-    Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as { [K in keyof T]: Exclude<T[K], undefined> };
+    Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+      [K in keyof T]: Exclude<T[K], undefined>;
+    };
   return defined({
     socket: config.socket,
     secondSocket: config.secondSocket,
@@ -90,7 +95,10 @@ export const readTarget = (file: string): Target => {
             const command = options.unreachable === true ? launchUnreachable : launch;
             if (command === undefined) throw new Error("the target gives no launchUnreachable");
             return startInstance(
-              [...filled(command, { socket }), ...(options.takeover === true && takeoverFlag !== undefined ? [takeoverFlag] : [])],
+              [
+                ...filled(command, { socket }),
+                ...(options.takeover === true && takeoverFlag !== undefined ? [takeoverFlag] : []),
+              ],
               options.umask,
             );
           },
@@ -115,4 +123,4 @@ export const readTarget = (file: string): Target => {
             },
     }),
   }) as Target;
-};
+}

@@ -7,36 +7,41 @@ type Sealed = Pick<v2.EncryptResponse, "ciphertext" | "keyId" | "annotations">;
 
 const fqdn = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+\.?$/;
 
-const seal = async (connection: Connection, plaintext: Uint8Array): Promise<Sealed> => {
+async function seal(connection: Connection, plaintext: Uint8Array): Promise<Sealed> {
   const { code, value, message } = await encrypt(connection, { plaintext, uid: "conformance" });
   expect(code === 0 && value !== undefined, `Encrypt answered ${code}: ${message}`);
   return { ciphertext: value.ciphertext, keyId: value.keyId, annotations: value.annotations };
-};
+}
 
-const assertFits = ({ ciphertext, annotations }: Sealed): void => {
+function assertFits({ ciphertext, annotations }: Sealed): void {
   expect(ciphertext.length >= 1 && ciphertext.length <= 1024, `a ciphertext of ${ciphertext.length} bytes`);
   const total = Object.entries(annotations).reduce((sum, [key, value]) => sum + key.length + value.length, 0);
-  expect(total <= 32_768 && Object.keys(annotations).every((key) => fqdn.test(key)), "annotations that kube-apiserver refuses");
-};
+  expect(
+    total <= 32_768 && Object.keys(annotations).every((key) => fqdn.test(key)),
+    "annotations that kube-apiserver refuses",
+  );
+}
 
-const refused = async (
+async function refused(
   connection: Connection,
   what: string,
   sealed: Sealed,
   allowed: readonly number[] = [codes.invalidArgument],
-): Promise<void> => {
+): Promise<void> {
   const { code, value } = await decrypt(connection, { ...sealed, uid: "conformance" });
   expect(value === undefined, `${what}: a plaintext came back`);
   expect(allowed.includes(code), `${what}: answered ${code}`);
-};
+}
 
-const flipped = (bytes: Uint8Array, bit: number): Buffer => {
+function flipped(bytes: Uint8Array, bit: number): Buffer {
   const copy = Buffer.from(bytes);
   copy[bit >> 3] = (copy[bit >> 3] ?? 0) ^ (1 << (bit & 7));
   return copy;
-};
+}
 
-const calls = async (target: Target): Promise<number> => (await target.backend?.calls?.()) ?? 0;
+async function calls(target: Target): Promise<number> {
+  return (await target.backend?.calls?.()) ?? 0;
+}
 
 export const cryptChecks: readonly Check[] = [
   {
@@ -100,14 +105,18 @@ export const cryptChecks: readonly Check[] = [
           annotations: value.annotations,
           uid: "conformance",
         });
-        expect(back.value !== undefined && plaintext.equals(back.value.plaintext), `${size} bytes: other bytes came back`);
+        expect(
+          back.value !== undefined && plaintext.equals(back.value.plaintext),
+          `${size} bytes: other bytes came back`,
+        );
       }
       return seen.join(", ");
     },
   },
   {
     id: 31,
-    title: "one flipped bit in ciphertext, key_id or annotations, or an annotation more or less: refused, never a plaintext",
+    title:
+      "one flipped bit in ciphertext, key_id or annotations, or an annotation more or less: refused, never a plaintext",
     needs: [],
     async run(_target, at) {
       const connection = await at.open();
@@ -116,7 +125,10 @@ export const cryptChecks: readonly Check[] = [
       const step = Math.max(1, Math.floor(bits / 200));
       let count = 0;
       for (let bit = 0; bit < bits; bit += step, count++)
-        await refused(connection, `bit ${bit} of the ciphertext`, { ...sealed, ciphertext: flipped(sealed.ciphertext, bit) });
+        await refused(connection, `bit ${bit} of the ciphertext`, {
+          ...sealed,
+          ciphertext: flipped(sealed.ciphertext, bit),
+        });
       for (const i of [0, Math.floor(sealed.keyId.length / 2), sealed.keyId.length - 1]) {
         const keyId = `${sealed.keyId.slice(0, i)}${sealed.keyId[i] === "x" ? "y" : "x"}${sealed.keyId.slice(i + 1)}`;
         await refused(connection, "a changed key_id", { ...sealed, keyId });
@@ -126,7 +138,10 @@ export const cryptChecks: readonly Check[] = [
         annotations: { ...sealed.annotations, "added.example.com": Buffer.from("x") },
       });
       for (const [name, value] of Object.entries(sealed.annotations)) {
-        await refused(connection, "a changed annotation", { ...sealed, annotations: { ...sealed.annotations, [name]: flipped(value, 0) } });
+        await refused(connection, "a changed annotation", {
+          ...sealed,
+          annotations: { ...sealed.annotations, [name]: flipped(value, 0) },
+        });
         await refused(connection, "one annotation less", {
           ...sealed,
           annotations: Object.fromEntries(Object.entries(sealed.annotations).filter(([other]) => other !== name)),
@@ -164,14 +179,20 @@ export const cryptChecks: readonly Check[] = [
       await refused(connection, "an empty ciphertext", { ...sealed, ciphertext: Buffer.alloc(0) });
       await refused(connection, "an empty key_id", { ...sealed, keyId: "" });
       await refused(connection, "1 MiB of ciphertext", { ...sealed, ciphertext: Buffer.alloc(1024 * 1024, 1) });
-      await refused(connection, "40 KiB of annotations", { ...sealed, annotations: { "a.example.com": Buffer.alloc(40 * 1024) } });
+      await refused(connection, "40 KiB of annotations", {
+        ...sealed,
+        annotations: { "a.example.com": Buffer.alloc(40 * 1024) },
+      });
       const bytes = Buffer.concat([
         Buffer.from([0x0a, (sealed.ciphertext.length & 0x7f) | 0x80, sealed.ciphertext.length >> 7]),
         sealed.ciphertext,
         Buffer.from([0x1a, 3, 0xff, 0xfe, 0xfd]),
       ]);
       const { code, body } = await connection.call("/v2.KeyManagementService/Decrypt", bytes);
-      expect(code === codes.invalidArgument && (body === undefined || body.length === 0), `a key_id that is no UTF-8: answered ${code}`);
+      expect(
+        code === codes.invalidArgument && (body === undefined || body.length === 0),
+        `a key_id that is no UTF-8: answered ${code}`,
+      );
       // A canary of the plugin's own may fall in between.
       const after = await calls(target);
       expect(after - before <= 2, `${after - before} calls to the backend`);
@@ -205,7 +226,12 @@ export const cryptChecks: readonly Check[] = [
       for (const uid of ["same", "same", "", `x\r\n{"${injected}":1}\n`, "y".repeat(10 * 1024)]) {
         const { code, value } = await encrypt(connection, { plaintext: randomBytes(32), uid });
         expect(code === 0 && value !== undefined, `uid of ${uid.length} characters: answered ${code}`);
-        const back = await decrypt(connection, { ciphertext: value.ciphertext, keyId: value.keyId, annotations: value.annotations, uid });
+        const back = await decrypt(connection, {
+          ciphertext: value.ciphertext,
+          keyId: value.keyId,
+          annotations: value.annotations,
+          uid,
+        });
         expect(back.code === 0, `uid of ${uid.length} characters: Decrypt answered ${back.code}`);
       }
       const lines = ((await target.logs?.()) ?? "").split("\n");

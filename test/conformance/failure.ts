@@ -12,13 +12,19 @@ const settled = 8;
 export const failureChecks: readonly Check[] = [
   {
     id: 40,
-    title: "each fault of the backend gives the documented code, in time, without a secret, and nothing is tried after the deadline",
+    title:
+      "each fault of the backend gives the documented code, in time, without a secret, and nothing is tried after the deadline",
     needs: ["backend.answer", "backend.up", "backend.faults", "backend.calls"],
     async run(target, at) {
       const connection = await at.open();
       const { value } = await encrypt(connection, { plaintext: randomBytes(32), uid: "conformance" });
       expect(value !== undefined, "Encrypt failed before any fault");
-      const request = { ciphertext: value.ciphertext, keyId: value.keyId, annotations: value.annotations, uid: "conformance" };
+      const request = {
+        ciphertext: value.ciphertext,
+        keyId: value.keyId,
+        annotations: value.annotations,
+        uid: "conformance",
+      };
       const seen: string[] = [];
       try {
         for (const [fault, allowed] of Object.entries(target.backend?.faults ?? {})) {
@@ -28,7 +34,10 @@ export const failureChecks: readonly Check[] = [
             () => decrypt(connection, request),
           ]) {
             const { code, message, ms } = await call();
-            expect(allowed.includes(code), `${fault}: answered ${code} (${message}), documented: ${allowed.join(", ")}`);
+            expect(
+              allowed.includes(code),
+              `${fault}: answered ${code} (${message}), documented: ${allowed.join(", ")}`,
+            );
             expect(ms < 3000, `${fault}: after ${Math.round(ms)} ms`);
             expect(!secretish.test(message) && Buffer.byteLength(message) <= 1024, `${fault}: ${message}`);
           }
@@ -38,7 +47,8 @@ export const failureChecks: readonly Check[] = [
           expect(after - before <= 4, `${fault}: ${after - before} calls after everybody had left`);
           seen.push(`${fault}: ${allowed.join("/")}`);
           await target.backend?.up?.();
-          // Several in a row: a plugin may have more than one replica behind it, each of which notices by itself.
+          // Several in a row: a plugin may have more than one replica behind it, each of which
+          // notices by itself.
           const end = Date.now() + 15_000;
           for (let inOrder = 0; inOrder < settled; await sleep(100)) {
             const { code } = await encrypt(connection, { plaintext: randomBytes(32), uid: "conformance" });

@@ -1,58 +1,74 @@
 // Checks 1 to 8: the socket's life, and the process behind it.
-import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Check, expect, type Instance, type Target } from "./check.ts";
 import { connect, encrypt, rawSocket, status } from "./rpc.ts";
 
-const accepts = async (path: string): Promise<boolean> =>
-  await rawSocket(path).then(
+async function accepts(path: string): Promise<boolean> {
+  return await rawSocket(path).then(
     (socket) => {
       socket.destroy();
       return true;
     },
     () => false,
   );
+}
 
-const waitUntil = async (what: string, ms: number, probe: () => Promise<boolean> | boolean): Promise<number> => {
+async function waitUntil(what: string, ms: number, probe: () => Promise<boolean> | boolean): Promise<number> {
   const began = Date.now();
   while (!(await probe())) {
     expect(Date.now() - began < ms, `${what}: not within ${ms} ms`);
     await sleep(5);
   }
   return Date.now() - began;
-};
+}
 
-const launch = async (target: Target, path: string, options: Parameters<NonNullable<Target["launch"]>>[1] = {}): Promise<Instance> => {
+async function launch(
+  target: Target,
+  path: string,
+  options: Parameters<NonNullable<Target["launch"]>>[1] = {},
+): Promise<Instance> {
   const instance = await target.launch?.(path, options);
   expect(instance !== undefined, "the target cannot launch");
   return instance;
-};
+}
 
-const end = async (instance: Instance): Promise<void> => {
+async function end(instance: Instance): Promise<void> {
   instance.signal("SIGKILL");
   await instance.exited;
-};
+}
 
 /** Starts on a path that it must refuse: it has to exit, with something to say. */
-const refuses = async (target: Target, path: string, what: string): Promise<void> => {
+async function refuses(target: Target, path: string, what: string): Promise<void> {
   const instance = await launch(target, path);
   const code = await Promise.race([instance.exited, sleep(10_000, "still running" as const, { ref: false })]);
   if (code === "still running") await end(instance);
   expect(code !== "still running" && code !== 0, `${what}: ${code === 0 ? "exited with 0" : String(code)}`);
   expect(instance.output().trim() !== "", `${what}: exited without a word`);
-};
+}
 
 export const lifecycleChecks: readonly Check[] = [
   {
     id: 1,
-    title: "started while the gateway is not reachable: the socket accepts and Status answers, each within a second of the other",
+    title:
+      "started while the gateway is not reachable: the socket accepts and Status answers, each within a second of the other",
     needs: ["launch"],
     async run(target, at) {
       const path = join(at.dir, "kms.sock");
       const instance = await launch(target, path, { unreachable: true });
       try {
-        // A second for the plugin itself; how long its runtime takes to start is the machine's affair.
+        // A second for the plugin itself; how long its runtime takes to start is the machine's
+        // affair.
         const up = await waitUntil("the socket", 5000, () => accepts(path));
         const connection = await at.open(path);
         const { code, ms } = await status(connection, {});
@@ -69,8 +85,15 @@ export const lifecycleChecks: readonly Check[] = [
     needs: ["launch"],
     async run(target, at) {
       const path = join(at.dir, "kms.sock");
-      await end(await launch(target, path).then(async (first) => (await waitUntil("the first", 10_000, () => accepts(path)), first)));
-      expect(lstatSync(path, { throwIfNoEntry: false }) !== undefined && !(await accepts(path)), "the killed instance left nothing behind");
+      await end(
+        await launch(target, path).then(
+          async (first) => (await waitUntil("the first", 10_000, () => accepts(path)), first),
+        ),
+      );
+      expect(
+        lstatSync(path, { throwIfNoEntry: false }) !== undefined && !(await accepts(path)),
+        "the killed instance left nothing behind",
+      );
       const second = await launch(target, path);
       try {
         await waitUntil("the second", 10_000, () => accepts(path));
@@ -127,7 +150,10 @@ export const lifecycleChecks: readonly Check[] = [
       const long = join(at.dir, "x".repeat(108 - Buffer.byteLength(at.dir) - 1));
       expect(Buffer.byteLength(long) === 108, "the check's own folder is too deep");
       for (const path of [long, "relative.sock", "@name"]) await refuses(target, path, path.slice(0, 20));
-      expect(!existsSync("@name") && !existsSync("relative.sock") && !existsSync(long.slice(0, 107)), "a file of a name nobody asked for");
+      expect(
+        !existsSync("@name") && !existsSync("relative.sock") && !existsSync(long.slice(0, 107)),
+        "a file of a name nobody asked for",
+      );
       return "three refusals";
     },
   },
@@ -162,7 +188,8 @@ export const lifecycleChecks: readonly Check[] = [
   },
   {
     id: 7,
-    title: "SIGTERM with an Encrypt in flight: it completes, new connections are refused, only the own socket goes, exit 0",
+    title:
+      "SIGTERM with an Encrypt in flight: it completes, new connections are refused, only the own socket goes, exit 0",
     needs: ["launch"],
     async run(target, at) {
       const path = join(at.dir, "kms.sock");
@@ -182,7 +209,10 @@ export const lifecycleChecks: readonly Check[] = [
       const failed = replies.filter((reply) => reply.code !== 0);
       expect(failed.length === 0, `${failed.length} of 20 calls in flight failed, with ${failed[0]?.code}`);
       expect(code === 0, `exit: ${String(code)}`);
-      expect(!(await accepts(path)) && lstatSync(path, { throwIfNoEntry: false }) === undefined, "the socket is still there");
+      expect(
+        !(await accepts(path)) && lstatSync(path, { throwIfNoEntry: false }) === undefined,
+        "the socket is still there",
+      );
       expect(existsSync(neighbour), "something else is gone");
       return "20 calls completed, exit 0";
     },
@@ -197,7 +227,8 @@ export const lifecycleChecks: readonly Check[] = [
       await waitUntil("the old one", 10_000, () => accepts(path));
       const codesSeen: number[] = [];
       let running = true;
-      // As kube-apiserver: one connection, and a new one as soon as that one is closed or going away.
+      // As kube-apiserver: one connection, and a new one as soon as that one is closed or going
+      // away.
       const caller = (async () => {
         let connection = await connect(path);
         let isGoing = false;
@@ -216,7 +247,9 @@ export const lifecycleChecks: readonly Check[] = [
             setTimeout(() => before.close(), 3000);
           }
           flights.push(
-            encrypt(connection, { plaintext: Buffer.alloc(32, 1), uid: "conformance" }).then(({ code }) => void codesSeen.push(code)),
+            encrypt(connection, { plaintext: Buffer.alloc(32, 1), uid: "conformance" }).then(
+              ({ code }) => void codesSeen.push(code),
+            ),
           );
           await sleep(10);
         }

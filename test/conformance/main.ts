@@ -1,8 +1,9 @@
-// The conformance kit: forty checks of what a real kube-apiserver demands of a KMS plugin, for any plugin.
+// The conformance kit: forty checks of what a real kube-apiserver demands of a KMS plugin, for any
+// plugin.
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { ConfigError } from "@claviger/proto/config.ts";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { allChecks } from "./all.ts";
 import { type Result, runChecks, type Target } from "./check.ts";
 import { readTarget } from "./commands.ts";
@@ -15,7 +16,7 @@ backend { down, up, hang, forbidDecrypt, allowDecrypt, answer, faults, calls }, 
 Exits with 1 when a check fails, 0 otherwise.
 `;
 
-const selected = (text: string | undefined): ((id: number) => boolean) => {
+function selected(text: string | undefined): (id: number) => boolean {
   if (text === undefined) return () => true;
   const ranges = text.split(",").map((part) => {
     const [from = Number.NaN, to = from] = part.split("-").map(Number);
@@ -23,7 +24,7 @@ const selected = (text: string | undefined): ((id: number) => boolean) => {
     return { from, to };
   });
   return (id) => ranges.some(({ from, to }) => id >= from && id <= to);
-};
+}
 
 const { values } = parseArgs({
   options: {
@@ -35,13 +36,16 @@ const { values } = parseArgs({
   },
 });
 
-const main = async (target: Target): Promise<void> => {
+async function main(target: Target): Promise<void> {
   const isText = values.report !== "json";
   const isSelected = selected(values.only);
   // Short: a socket path has 107 bytes.
   const dir = mkdtempSync("/tmp/kms-");
   const show = ({ id, title, result, evidence, seconds }: Result): void => {
-    if (isText) process.stdout.write(`${result.padEnd(8)} ${String(id).padStart(2)}  ${title}\n             ${evidence} (${seconds} s)\n`);
+    if (isText)
+      process.stdout.write(
+        `${result.padEnd(8)} ${String(id).padStart(2)}  ${title}\n             ${evidence} (${seconds} s)\n`,
+      );
   };
   try {
     const results = await runChecks(
@@ -51,13 +55,14 @@ const main = async (target: Target): Promise<void> => {
       show,
     );
     const count = (kind: Result["result"]): number => results.filter(({ result }) => result === kind).length;
-    if (isText) process.stdout.write(`\n${count("pass")} passed, ${count("fail")} failed, ${count("not-run")} not run\n`);
+    if (isText)
+      process.stdout.write(`\n${count("pass")} passed, ${count("fail")} failed, ${count("not-run")} not run\n`);
     else process.stdout.write(`${JSON.stringify({ socket: target.socket, results }, undefined, 2)}\n`);
     process.exitCode = count("fail") > 0 ? 1 : 0;
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
-};
+}
 
 if (values.help === true || (values.socket === undefined) === (values.target === undefined)) {
   process.stderr.write(usage);

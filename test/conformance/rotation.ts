@@ -4,10 +4,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Check, expect, type Target } from "./check.ts";
 import { encrypt, status } from "./rpc.ts";
 
-const propagation = (target: Target): number => target.propagationMs ?? 15_000;
+function propagation(target: Target): number {
+  return target.propagationMs ?? 15_000;
+}
 
-/** The key_ids that Status shows, one after the other, while `work` runs and until they have been the same for a while. */
-const watchKeyIds = async (call: () => Promise<string | undefined>, until: () => boolean): Promise<readonly string[]> => {
+/**
+ * The key_ids that Status shows, one after the other, while `work` runs and until they have been
+ * the same for a while.
+ */
+async function watchKeyIds(call: () => Promise<string | undefined>, until: () => boolean): Promise<readonly string[]> {
   const seen: string[] = [];
   while (!until()) {
     const keyId = await call();
@@ -15,7 +20,7 @@ const watchKeyIds = async (call: () => Promise<string | undefined>, until: () =>
     await sleep(20);
   }
   return seen;
-};
+}
 
 export const rotationChecks: readonly Check[] = [
   {

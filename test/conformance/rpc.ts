@@ -1,7 +1,15 @@
-// Unary gRPC over a unix socket on bare node:http2: the kit has to send what no gRPC library would. Also the KMS messages on top of it.
+// Unary gRPC over a unix socket on bare node:http2: the kit has to send what no gRPC library would.
+// Also the KMS messages on top of it.
 import { type ClientHttp2Session, connect as http2Connect, constants, type IncomingHttpHeaders } from "node:http2";
 import { connect as netConnect, type Socket } from "node:net";
-import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 
@@ -41,12 +49,12 @@ export const codes = {
   unauthenticated: 16,
 } as const;
 
-export const frame = (message: Uint8Array, compressed = 0): Buffer => {
+export function frame(message: Uint8Array, compressed = 0): Buffer {
   const head = Buffer.alloc(5);
   head[0] = compressed;
   head.writeUInt32BE(message.length, 1);
   return Buffer.concat([head, message]);
-};
+}
 
 export const paths = {
   status: "/v2.KeyManagementService/Status",
@@ -65,8 +73,8 @@ export type Connection = {
   close(): void;
 };
 
-export const connect = (socket: string): Promise<Connection> =>
-  new Promise((resolve, reject) => {
+export function connect(socket: string): Promise<Connection> {
+  return new Promise((resolve, reject) => {
     let closed = false;
     const session = http2Connect("http://localhost", { createConnection: () => netConnect(socket) });
     session.once("error", reject);
@@ -125,18 +133,22 @@ export const connect = (socket: string): Promise<Connection> =>
       });
     session.once("connect", () => resolve({ session, call, isClosed: () => closed, close: () => session.destroy() }));
   });
+}
 
 /** Encodes, calls, decodes. */
-const typed =
-  <I extends DescMessage, O extends DescMessage>(path: string, input: I, output: O) =>
-  async (
+function typed<I extends DescMessage, O extends DescMessage>(path: string, input: I, output: O) {
+  return async (
     connection: Connection,
     message: MessageInitShape<I>,
     options?: CallOptions,
   ): Promise<Reply & { readonly value: MessageShape<O> | undefined }> => {
     const reply = await connection.call(path, toBinary(input, create(input, message)), options);
-    return { ...reply, value: reply.code === 0 && reply.body !== undefined ? fromBinary(output, reply.body) : undefined };
+    return {
+      ...reply,
+      value: reply.code === 0 && reply.body !== undefined ? fromBinary(output, reply.body) : undefined,
+    };
   };
+}
 
 export const status = typed(paths.status, v2.StatusRequestSchema, v2.StatusResponseSchema);
 export const encrypt = typed(paths.encrypt, v2.EncryptRequestSchema, v2.EncryptResponseSchema);
@@ -148,9 +160,10 @@ export const v1Decrypt = typed(paths.v1Decrypt, v1.DecryptRequestSchema, v1.Decr
 export { v1, v2 };
 
 /** A bare connection: bytes, and no protocol. */
-export const rawSocket = (path: string): Promise<Socket> =>
-  new Promise((resolve, reject) => {
+export function rawSocket(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
     const socket = netConnect(path);
     socket.once("error", reject);
     socket.once("connect", () => resolve(socket));
   });
+}

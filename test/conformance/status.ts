@@ -6,7 +6,9 @@ import { codes, encrypt, status } from "./rpc.ts";
 const printable = /^[\x20-\x7e]*$/;
 const secretish = /hvs\.|\bs\.[A-Za-z0-9]{20}|-----BEGIN|https?:\/\/[^/]*:[^/]*@/;
 
-const p99Of = (times: readonly number[]): number => times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? 0;
+function p99Of(times: readonly number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? 0;
+}
 
 export const statusChecks: readonly Check[] = [
   {
@@ -37,7 +39,8 @@ export const statusChecks: readonly Check[] = [
           expect(code === 0, `Status answered ${code}`);
           times.push(ms);
         }
-        // What the machine makes of ten calls that need no work at all: on a busy one that is not nothing.
+        // What the machine makes of ten calls that need no work at all: on a busy one that is not
+        // nothing.
         for (const { ms } of await Promise.all(
           Array.from({ length: 10 }, () => connection.call("/v2.KeyManagementService/Nothing", Buffer.alloc(0))),
         ))
@@ -47,7 +50,10 @@ export const statusChecks: readonly Check[] = [
       const after = (await target.backend?.calls?.()) ?? 0;
       const p99 = p99Of(times);
       const noise = p99Of(idle);
-      expect(p99 < 50 || p99 < 4 * noise, `p99 is ${p99.toFixed(1)} ms, that of calls without work ${noise.toFixed(1)} ms`);
+      expect(
+        p99 < 50 || p99 < 4 * noise,
+        `p99 is ${p99.toFixed(1)} ms, that of calls without work ${noise.toFixed(1)} ms`,
+      );
       // Canaries of the plugin's own are calls too: a handful in ten seconds.
       expect(after - before <= 40, `${after - before} calls to the backend`);
       return `p99 ${p99.toFixed(1)} ms (calls without work ${noise.toFixed(1)} ms), ${after - before} backend calls`;
@@ -64,7 +70,10 @@ export const statusChecks: readonly Check[] = [
         const times: number[] = [];
         for (let i = 0; i < 5; i++) {
           const { code, ms } = await status(connection, {}, { timeoutMs: 3000 });
-          expect(code >= 0 && code !== codes.deadlineExceeded && ms < 2900, `answered ${code} after ${Math.round(ms)} ms`);
+          expect(
+            code >= 0 && code !== codes.deadlineExceeded && ms < 2900,
+            `answered ${code} after ${Math.round(ms)} ms`,
+          );
           times.push(ms);
         }
         return `slowest ${Math.round(Math.max(...times))} ms`;
@@ -111,7 +120,8 @@ export const statusChecks: readonly Check[] = [
       for (; Date.now() - back < 10_000; await sleep(100)) {
         const { value } = await status(connection, {});
         const works =
-          value?.healthz === "ok" && (await encrypt(connection, { plaintext: Buffer.alloc(32, 1), uid: "conformance" })).code === 0;
+          value?.healthz === "ok" &&
+          (await encrypt(connection, { plaintext: Buffer.alloc(32, 1), uid: "conformance" })).code === 0;
         if (!works) continue;
         expect(value.keyId === before, "the key_id is another one");
         return `Status and Encrypt after ${Date.now() - back} ms`;
@@ -133,7 +143,10 @@ export const statusChecks: readonly Check[] = [
           const failed = await encrypt(connection, { plaintext: Buffer.alloc(32, 1), uid: "conformance" });
           for (const text of [value?.healthz ?? "", message, failed.message]) {
             expect(Buffer.byteLength(text) <= 256, `a text of ${Buffer.byteLength(text)} bytes`);
-            expect(printable.test(text) && !secretish.test(text), `a text that is not for everybody's eyes: ${JSON.stringify(text)}`);
+            expect(
+              printable.test(text) && !secretish.test(text),
+              `a text that is not for everybody's eyes: ${JSON.stringify(text)}`,
+            );
             texts.add(text);
           }
         }

@@ -58,7 +58,10 @@ export const transportChecks: readonly Check[] = [
       const seen: string[] = [];
       for (const headers of [{ "content-type": "application/grpc+proto" }, { "content-type": "text/html" }] as const) {
         const { code, headers: got, ms } = await status(connection, {}, { headers, timeoutMs: 2500 });
-        expect(ms < 2000 && (code >= 0 || got[":status"] !== undefined), `${headers["content-type"]}: nothing within ${Math.round(ms)} ms`);
+        expect(
+          ms < 2000 && (code >= 0 || got[":status"] !== undefined),
+          `${headers["content-type"]}: nothing within ${Math.round(ms)} ms`,
+        );
         seen.push(`${headers["content-type"]}: ${code >= 0 ? `code ${code}` : `HTTP ${String(got[":status"])}`}`);
       }
       expect((await status(connection, {})).code === 0, "the connection is gone");
@@ -74,8 +77,14 @@ export const transportChecks: readonly Check[] = [
       const seen: string[] = [];
       for (const encoding of ["gzip", "br"]) {
         const raw = frame(gzipSync(Buffer.alloc(0)), 1);
-        const { code } = await connection.call(paths.status, Buffer.alloc(0), { raw, headers: { "grpc-encoding": encoding } });
-        expect(encoding === "gzip" ? [0, codes.unimplemented].includes(code) : code !== 0 && code >= 0, `${encoding}: answered ${code}`);
+        const { code } = await connection.call(paths.status, Buffer.alloc(0), {
+          raw,
+          headers: { "grpc-encoding": encoding },
+        });
+        expect(
+          encoding === "gzip" ? [0, codes.unimplemented].includes(code) : code !== 0 && code >= 0,
+          `${encoding}: answered ${code}`,
+        );
         seen.push(`${encoding}: ${code}`);
       }
       const before = (await target.rss?.()) ?? 0;
@@ -100,7 +109,11 @@ export const transportChecks: readonly Check[] = [
       const before = (await target.rss?.()) ?? 0;
       for (let i = 0; i < 5; i++) {
         const connection = await at.open();
-        const { code } = await encrypt(connection, { plaintext: Buffer.alloc(5 * 1024 * 1024), uid: "conformance" }, { timeoutMs: 10_000 });
+        const { code } = await encrypt(
+          connection,
+          { plaintext: Buffer.alloc(5 * 1024 * 1024), uid: "conformance" },
+          { timeoutMs: 10_000 },
+        );
         expect(code === codes.resourceExhausted, `answered ${code}`);
       }
       const after = (await target.rss?.()) ?? 0;
@@ -129,7 +142,10 @@ export const transportChecks: readonly Check[] = [
         }
       }
       // A frame that promises more than comes.
-      const { code } = await connection.call(paths.encrypt, Buffer.alloc(0), { raw: Buffer.from([0, 0, 0, 0, 9, 1]), timeoutMs: 2000 });
+      const { code } = await connection.call(paths.encrypt, Buffer.alloc(0), {
+        raw: Buffer.from([0, 0, 0, 0, 9, 1]),
+        timeoutMs: 2000,
+      });
       expect(code !== 0, "a truncated frame was taken");
       expect((await status(await at.open(), {})).code === 0, "not serving afterwards");
       return `codes ${[...seen].join(", ")}`;
@@ -159,7 +175,12 @@ export const transportChecks: readonly Check[] = [
       const { value } = await encrypt(connection, { plaintext, uid: "conformance" });
       expect(value !== undefined, "Encrypt failed");
       const before = (await target.backend?.calls?.()) ?? 0;
-      const request = { ciphertext: value.ciphertext, keyId: value.keyId, annotations: value.annotations, uid: "conformance" };
+      const request = {
+        ciphertext: value.ciphertext,
+        keyId: value.keyId,
+        annotations: value.annotations,
+        uid: "conformance",
+      };
       const replies = await Promise.all(Array.from({ length: 200 }, () => decrypt(connection, request)));
       expect(
         replies.every((reply) => reply.value !== undefined && plaintext.equals(reply.value.plaintext)),
@@ -200,7 +221,9 @@ export const transportChecks: readonly Check[] = [
     needs: [],
     async run(_target, at) {
       const connections = [await at.open(), await at.open(), await at.open()];
-      const replies = await Promise.all(connections.flatMap((connection) => Array.from({ length: 10 }, () => status(connection, {}))));
+      const replies = await Promise.all(
+        connections.flatMap((connection) => Array.from({ length: 10 }, () => status(connection, {}))),
+      );
       expect(
         replies.every(({ code }) => code === 0),
         "some were not",

@@ -17,7 +17,10 @@ export const v1Checks: readonly Check[] = [
       );
       for (const plain of [Buffer.from("ping"), randomBytes(32)]) {
         const { code, value } = await v1Encrypt(connection, { version: "v1beta1", plain });
-        expect(code === 0 && value !== undefined && value.cipher.length >= 1 && value.cipher.length <= 65_535, `Encrypt answered ${code}`);
+        expect(
+          code === 0 && value !== undefined && value.cipher.length >= 1 && value.cipher.length <= 65_535,
+          `Encrypt answered ${code}`,
+        );
         const back = await v1Decrypt(connection, { version: "v1beta1", cipher: value.cipher });
         expect(back.value !== undefined && plain.equals(back.value.plain), "other bytes came back");
       }

@@ -1,5 +1,6 @@
-// What kube-apiserver stores in etcd for an object under KMS v2: `k8s:enc:kms:v2:NAME:` and a protobuf EncryptedObject.
-// Field numbers as Kubernetes publishes them (staging/src/k8s.io/apiserver/pkg/storage/value/encrypt/envelope/kmstypes/v2).
+// What kube-apiserver stores in etcd for an object under KMS v2: `k8s:enc:kms:v2:NAME:` and a
+// protobuf EncryptedObject. Field numbers as Kubernetes publishes them
+// (staging/src/k8s.io/apiserver/pkg/storage/value/encrypt/envelope/kmstypes/v2).
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 export type StoredObject = {
@@ -14,13 +15,22 @@ export type StoredObject = {
 
 const fields = { encryptedData: 1, keyId: 2, encryptedDekSource: 3, annotations: 4, dekSourceType: 5 } as const;
 
-/** EncryptedDEKSourceType: a seed from which HKDF makes one key for each write. 0 was a bare AES key, before Kubernetes 1.29. */
+/**
+ * EncryptedDEKSourceType: a seed from which HKDF makes one key for each write. 0 was a bare AES
+ * key, before Kubernetes 1.29.
+ */
 const hkdfSeed = 1;
 
 const prefix = "k8s:enc:kms:v2:";
 
 /** The bytes under an etcd key. */
-export const encodeStored = ({ provider, encryptedData, keyId, encryptedDekSource, annotations }: StoredObject): Uint8Array => {
+export function encodeStored({
+  provider,
+  encryptedData,
+  keyId,
+  encryptedDekSource,
+  annotations,
+}: StoredObject): Uint8Array {
   const writer = new BinaryWriter();
   writer.tag(fields.encryptedData, WireType.LengthDelimited).bytes(encryptedData);
   writer.tag(fields.keyId, WireType.LengthDelimited).string(keyId);
@@ -33,9 +43,9 @@ export const encodeStored = ({ provider, encryptedData, keyId, encryptedDekSourc
   }
   writer.tag(fields.dekSourceType, WireType.Varint).int32(hkdfSeed);
   return Buffer.concat([Buffer.from(`${prefix}${provider}:`), writer.finish()]);
-};
+}
 
-const readAnnotation = (bytes: Uint8Array): readonly [string, Uint8Array] => {
+function readAnnotation(bytes: Uint8Array): readonly [string, Uint8Array] {
   const reader = new BinaryReader(bytes);
   let name = "";
   let value: Uint8Array = new Uint8Array();
@@ -46,10 +56,10 @@ const readAnnotation = (bytes: Uint8Array): readonly [string, Uint8Array] => {
     else reader.skip(wireType);
   }
   return [name, value];
-};
+}
 
 /** @throws Error when the bytes are not a KMS v2 object under a seed */
-export const decodeStored = (stored: Uint8Array): StoredObject => {
+export function decodeStored(stored: Uint8Array): StoredObject {
   const bytes = Buffer.from(stored);
   const end = bytes.indexOf(":", prefix.length);
   if (!bytes.subarray(0, prefix.length).equals(Buffer.from(prefix)) || end < 0)
@@ -76,4 +86,4 @@ export const decodeStored = (stored: Uint8Array): StoredObject => {
   }
   if (type !== hkdfSeed) throw new Error(`the DEK source is of type ${type}, not a seed`);
   return object;
-};
+}

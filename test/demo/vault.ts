@@ -1,6 +1,7 @@
-// What the demo needs of a Vault or OpenBao: a Transit mount of its own, one key, a policy, and a short-lived token for the gateway.
-// It makes what is missing, changes nothing else, and says how to remove it.
-import { Secret } from "@claviger/proto/secret.ts";
+// What the demo needs of a Vault or OpenBao: a Transit mount of its own, one key, a policy, and a
+// short-lived token for the gateway. It makes what is missing, changes nothing else, and says how
+// to remove it.
+import { Secret } from "@claviger/proto/runtime/secret.ts";
 import { send } from "./https.ts";
 
 export type VaultAccess = {
@@ -16,7 +17,10 @@ export const key = "fleet";
 const policy = "claviger-demo";
 const tokenTtl = "15m";
 
-/** Encrypt, decrypt, look at the key, promote a version. Nothing else: no other key, no rotation, no export, no deletion. */
+/**
+ * Encrypt, decrypt, look at the key, promote a version. Nothing else: no other key, no rotation, no
+ * export, no deletion.
+ */
 const rules = `
 path "${mount}/encrypt/${key}" { capabilities = ["update"] }
 path "${mount}/decrypt/${key}" { capabilities = ["update"] }
@@ -38,9 +42,16 @@ export type Prepared = {
 
 type Reply = { readonly status: number; readonly data: Readonly<Record<string, unknown>> };
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null;
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
 
-const call = async ({ addr, token, namespace, ca }: VaultAccess, method: string, path: string, body?: unknown): Promise<Reply> => {
+async function call(
+  { addr, token, namespace, ca }: VaultAccess,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Reply> {
   const answer = await token.use((text) =>
     send({
       url: `${addr.replace(/\/$/, "")}/v1/${path}`,
@@ -52,17 +63,19 @@ const call = async ({ addr, token, namespace, ca }: VaultAccess, method: string,
   );
   const parsed: unknown = answer.body.length === 0 ? {} : JSON.parse(answer.body.toString());
   return { status: answer.status, data: isRecord(parsed) ? parsed : {} };
-};
+}
 
-const must = async (access: VaultAccess, method: string, path: string, body?: unknown): Promise<Reply> => {
+async function must(access: VaultAccess, method: string, path: string, body?: unknown): Promise<Reply> {
   const reply = await call(access, method, path, body);
   if (reply.status >= 300)
-    throw new Error(`Vault answers ${reply.status} to ${method} ${path}; the token in VAULT_TOKEN needs to be allowed that`);
+    throw new Error(
+      `Vault answers ${reply.status} to ${method} ${path}; the token in VAULT_TOKEN needs to be allowed that`,
+    );
   return reply;
-};
+}
 
 /** Makes the mount, the key, the policy and the token. */
-export const prepareVault = async (access: VaultAccess): Promise<Prepared> => {
+export async function prepareVault(access: VaultAccess): Promise<Prepared> {
   const done: string[] = [];
   if ((await call(access, "GET", `sys/mounts/${mount}/tune`)).status >= 300) {
     await must(access, "POST", `sys/mounts/${mount}`, { type: "transit", description: "Claviger's demo" });
@@ -90,4 +103,4 @@ export const prepareVault = async (access: VaultAccess): Promise<Prepared> => {
     gatewayToken,
     release: async () => void (await call({ ...access, token: gatewayToken }, "POST", "auth/token/revoke-self")),
   };
-};
+}

@@ -1,7 +1,13 @@
-// Faults between two parts: a proxy that passes everything on until it is told to do something else. For OpenBao by HTTP, for a gateway by TCP.
-import { createServer as createHttpServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
+// Faults between two parts: a proxy that passes everything on until it is told to do something
+// else. For OpenBao by HTTP, for a gateway by TCP.
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  request as httpRequest,
+  type ServerResponse,
+} from "node:http";
 import { connect, createServer as createTcpServer, type Socket } from "node:net";
-import { freePorts } from "./process.ts";
+import { freePorts } from "./process-group.ts";
 
 /** Statuses are answered to Transit calls alone, so that logins go on; the rest hits everything. */
 export type Fault = "none" | "refuse" | "hang" | "garbage" | "sealed" | "forbid-decrypt" | `${number}`;
@@ -15,10 +21,13 @@ export type Proxy = {
   close(): Promise<void>;
 };
 
-type Listener = { close(callback: () => void): unknown; listen(port: number, host: string, callback: () => void): unknown };
+type Listener = {
+  close(callback: () => void): unknown;
+  listen(port: number, host: string, callback: () => void): unknown;
+};
 
 // A server that can stop listening and start again on the same port, with its connections cut.
-const switchable = (server: Listener, port: number, sockets: Set<Socket>) => {
+function switchable(server: Listener, port: number, sockets: Set<Socket>) {
   let isListening = false;
   const cut = (): void => {
     for (const socket of sockets) socket.destroy();
@@ -36,25 +45,31 @@ const switchable = (server: Listener, port: number, sockets: Set<Socket>) => {
       isListening = false;
     },
   };
-};
+}
 
-const track = (sockets: Set<Socket>) => (socket: Socket) => {
-  sockets.add(socket);
-  socket.on("error", () => {});
-  socket.once("close", () => sockets.delete(socket));
-};
+function track(sockets: Set<Socket>) {
+  return (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.once("close", () => sockets.delete(socket));
+  };
+}
 
 /** In front of an OpenBao at `addr`. */
-export const startFaultyVault = async (addr: string): Promise<Proxy> => {
+export async function startFaultyVault(addr: string): Promise<Proxy> {
   const [port = 0] = await freePorts(1);
   const sockets = new Set<Socket>();
   let fault: Fault = "none";
   let calls = 0;
   const pass = (request: IncomingMessage, response: ServerResponse): void => {
-    const onward = httpRequest(`${addr}${request.url ?? "/"}`, { method: request.method, headers: request.headers }, (reply) => {
-      response.writeHead(reply.statusCode ?? 502, reply.headers);
-      reply.pipe(response);
-    });
+    const onward = httpRequest(
+      `${addr}${request.url ?? "/"}`,
+      { method: request.method, headers: request.headers },
+      (reply) => {
+        response.writeHead(reply.statusCode ?? 502, reply.headers);
+        reply.pipe(response);
+      },
+    );
     onward.on("error", () => response.destroy());
     request.pipe(onward);
   };
@@ -89,10 +104,10 @@ export const startFaultyVault = async (addr: string): Promise<Proxy> => {
     },
     close: () => line.stop(),
   };
-};
+}
 
 /** In front of any TCP server: knows none, refuse, hang and garbage. */
-export const startFaultyTcp = async (target: () => number): Promise<Proxy> => {
+export async function startFaultyTcp(target: () => number): Promise<Proxy> {
   const [port = 0] = await freePorts(1);
   const sockets = new Set<Socket>();
   let fault: Fault = "none";
@@ -123,4 +138,4 @@ export const startFaultyTcp = async (target: () => number): Promise<Proxy> => {
     },
     close: () => line.stop(),
   };
-};
+}

@@ -1,12 +1,13 @@
-// Claviger itself, as the lab runs it: certificates, registry, gateways and shims, each in a process of its own.
+// Claviger itself, as the lab runs it: certificates, registry, gateways and shims, each in a
+// process of its own.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Ca, createCa, issueGateway, issueNode, issueOperator } from "@claviger/gateway/src/pki/authority.ts";
-import { type PairFiles, writeCa, writePem } from "@claviger/gateway/src/pki/files.ts";
-import { newClusterUid } from "@claviger/gateway/src/cli/uid.ts";
+import { type Ca, createCa, issueGateway, issueNode, issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
+import { type PairFiles, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
+import { newClusterUid } from "@claviger/cli/src/uid.ts";
 import { stringify } from "yaml";
 import { type AppRoleFiles, integrityKey, type OpenBao, transitMount } from "./openbao.ts";
-import { type Nursery, type Part, readyLine } from "./process.ts";
+import { type ProcessGroup, type LabProcess, readyLine } from "./process-group.ts";
 import type { RedisServer } from "./redis.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -21,27 +22,39 @@ export type Pki = {
   gateway(name: string): Promise<PairFiles>;
 };
 
-export const createPki = async (dir: string): Promise<Pki> => {
+export async function createPki(dir: string): Promise<Pki> {
   const home = join(dir, "pki");
   const authority = await createCa({ trustDomain });
   const { cert } = await writeCa(home, authority);
-  const operator = await writePem({ dir: home, name: "operator", pair: await issueOperator({ ca: authority, name: "lab" }) });
+  const operator = await writePem({
+    dir: home,
+    name: "operator",
+    pair: await issueOperator({ ca: authority, name: "lab" }),
+  });
   return {
     authority,
     ca: cert,
     operatorCert: operator.cert,
     operatorKey: operator.key,
     node: async (cluster, node) =>
-      await writePem({ dir: home, name: `${cluster}.${node}`, pair: await issueNode({ ca: authority, cluster, node }) }),
+      await writePem({
+        dir: home,
+        name: `${cluster}.${node}`,
+        pair: await issueNode({ ca: authority, cluster, node }),
+      }),
     gateway: async (name) =>
-      await writePem({ dir: home, name, pair: await issueGateway({ ca: authority, dnsNames: ["localhost"], ips: ["127.0.0.1"] }) }),
+      await writePem({
+        dir: home,
+        name,
+        pair: await issueGateway({ ca: authority, dnsNames: ["localhost"], ips: ["127.0.0.1"] }),
+      }),
   };
-};
+}
 
 /** One cluster of the lab and the Transit key that it uses. */
 export type LabCluster = { readonly name: string; readonly key: string };
 
-export const writeRegistry = (dir: string, clusters: readonly LabCluster[]): string => {
+export function writeRegistry(dir: string, clusters: readonly LabCluster[]): string {
   const file = join(dir, "clusters.yaml");
   const records = clusters.map(({ name, key }) => ({
     name,
@@ -52,7 +65,7 @@ export const writeRegistry = (dir: string, clusters: readonly LabCluster[]): str
   }));
   writeFileSync(file, stringify({ clusters: records }), { mode: 0o600 });
   return file;
-};
+}
 
 export type LabGateway = {
   readonly name: string;
@@ -60,11 +73,11 @@ export type LabGateway = {
   readonly metrics: string;
   readonly config: string;
   readonly audit: string;
-  readonly part: Part;
+  readonly proc: LabProcess;
 };
 
 export type GatewayOptions = {
-  readonly nursery: Nursery;
+  readonly processes: ProcessGroup;
   readonly dir: string;
   readonly name: string;
   readonly pki: Pki;
@@ -77,10 +90,10 @@ export type GatewayOptions = {
 };
 
 /** The configuration of one gateway, written to a file. `port` 0 takes any. */
-export const writeGatewayConfig = async (
+export async function writeGatewayConfig(
   { dir, name, pki, registry, vault, redis, extra }: GatewayOptions,
   ports = { listen: 0, admin: 0 },
-): Promise<{ readonly config: string; readonly audit: string }> => {
+): Promise<{ readonly config: string; readonly audit: string }> {
   const home = join(dir, name);
   mkdirSync(home, { recursive: true, mode: 0o700 });
   const tls = await pki.gateway(name);
@@ -88,7 +101,11 @@ export const writeGatewayConfig = async (
   const backend =
     vault === undefined
       ? { kind: "embedded", file: join(dir, "keys.json") }
-      : { kind: "vault", addresses: [...vault.addresses], auth: { kind: "approle", mount: "approle", ...vault.approle } };
+      : {
+          kind: "vault",
+          addresses: [...vault.addresses],
+          auth: { kind: "approle", mount: "approle", ...vault.approle },
+        };
   const settings = {
     listen: { address: "127.0.0.1", port: ports.listen },
     admin: { address: "127.0.0.1", port: ports.admin },
@@ -111,19 +128,31 @@ export const writeGatewayConfig = async (
   const config = join(home, "gateway.yaml");
   writeFileSync(config, stringify(settings), { mode: 0o600 });
   return { config, audit };
-};
+}
 
-const portOf = (url: unknown): number => Number(new URL(String(url)).port);
+function portOf(url: unknown): number {
+  return Number(new URL(String(url)).port);
+}
 
-/** Starts a gateway and waits until it serves. Its ports are then fixed in its configuration, so that it starts again on the same ones. */
-export const startGateway = async (options: GatewayOptions): Promise<LabGateway> => {
+/**
+ * Starts a gateway and waits until it serves. Its ports are then fixed in its configuration, so
+ * that it starts again on the same ones.
+ */
+export async function startGateway(options: GatewayOptions): Promise<LabGateway> {
   const { config, audit } = await writeGatewayConfig(options);
-  const argv = [process.execPath, join(root, "gateway", "src", "main.ts"), "--config", config];
-  const part = options.nursery.start(options.name, argv);
-  const ready = await readyLine(part);
+  const argv = [process.execPath, join(root, "gateway", "server", "src", "main.ts"), "--config", config];
+  const proc = options.processes.start(options.name, argv);
+  const ready = await readyLine(proc);
   await writeGatewayConfig(options, { listen: portOf(ready["listen"]), admin: portOf(ready["admin"]) });
-  return { name: options.name, url: String(ready["listen"]), metrics: `${String(ready["admin"])}/metrics`, config, audit, part };
-};
+  return {
+    name: options.name,
+    url: String(ready["listen"]),
+    metrics: `${String(ready["admin"])}/metrics`,
+    config,
+    audit,
+    proc,
+  };
+}
 
 export type LabShim = {
   readonly cluster: string;
@@ -131,11 +160,11 @@ export type LabShim = {
   readonly socket: string;
   readonly metrics: string;
   readonly config: string;
-  readonly part: Part;
+  readonly proc: LabProcess;
 };
 
 export type ShimOptions = {
-  readonly nursery: Nursery;
+  readonly processes: ProcessGroup;
   readonly dir: string;
   readonly cluster: string;
   readonly node: string;
@@ -145,7 +174,15 @@ export type ShimOptions = {
 };
 
 /** Starts a shim and waits until its socket is there. */
-export const startShim = async ({ nursery, dir, cluster, node, pki, gateways, extra }: ShimOptions): Promise<LabShim> => {
+export async function startShim({
+  processes,
+  dir,
+  cluster,
+  node,
+  pki,
+  gateways,
+  extra,
+}: ShimOptions): Promise<LabShim> {
   const name = `shim-${cluster}-${node}`;
   const home = join(dir, name);
   mkdirSync(home, { recursive: true, mode: 0o700 });
@@ -163,10 +200,10 @@ export const startShim = async ({ nursery, dir, cluster, node, pki, gateways, ex
     writeFileSync(config, stringify(settings), { mode: 0o600 });
   };
   write(0);
-  const part = nursery.start(name, [process.execPath, join(root, "shim", "src", "main.ts"), "--config", config]);
-  const ready = await readyLine(part);
+  const proc = processes.start(name, [process.execPath, join(root, "shim", "src", "main.ts"), "--config", config]);
+  const ready = await readyLine(proc);
   write(portOf(ready["health"]));
-  return { cluster, node, socket, metrics: `${String(ready["health"])}/metrics`, config, part };
-};
+  return { cluster, node, socket, metrics: `${String(ready["health"])}/metrics`, config, proc };
+}
 
 export type { OpenBao };

@@ -1,7 +1,15 @@
-// A KMS v2 client on a shim's socket, as kube-apiserver is one: gRPC with `localhost` as authority. The tests' door to grpc-js.
-import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+// A KMS v2 client on a shim's socket, as kube-apiserver is one: gRPC with `localhost` as authority.
+// The tests' door to grpc-js.
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import { methods } from "@claviger/proto/wire.ts";
+import { methods } from "@claviger/proto/wire/protocol.ts";
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 
 export type KmsClient = {
@@ -11,8 +19,11 @@ export type KmsClient = {
   close(): void;
 };
 
-/** Calls reject with grpc-js' ServiceError: `code` and `details`. @param headers sent with every call */
-export const kmsClient = (socket: string, headers: Readonly<Record<string, string>> = {}): KmsClient => {
+/**
+ * Calls reject with grpc-js' ServiceError: `code` and `details`.
+ * @param headers sent with every call
+ */
+export function kmsClient(socket: string, headers: Readonly<Record<string, string>> = {}): KmsClient {
   const client = new Client(`unix:${socket}`, credentials.createInsecure(), { "grpc.default_authority": "localhost" });
   const metadata = new Metadata({ waitForReady: true });
   for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
@@ -43,9 +54,16 @@ export const kmsClient = (socket: string, headers: Readonly<Record<string, strin
       call(methods.encrypt, v2.EncryptRequestSchema, v2.EncryptResponseSchema, { plaintext, uid: "test" }, timeoutMs),
     decrypt: async ({ ciphertext, keyId }, timeoutMs = 3000) =>
       Buffer.from(
-        (await call(methods.decrypt, v2.DecryptRequestSchema, v2.DecryptResponseSchema, { ciphertext, keyId, uid: "test" }, timeoutMs))
-          .plaintext,
+        (
+          await call(
+            methods.decrypt,
+            v2.DecryptRequestSchema,
+            v2.DecryptResponseSchema,
+            { ciphertext, keyId, uid: "test" },
+            timeoutMs,
+          )
+        ).plaintext,
       ),
     close: () => client.close(),
   };
-};
+}

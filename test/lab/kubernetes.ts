@@ -1,24 +1,25 @@
-// Real etcd and real kube-apiservers of the lab's own, each apiserver encrypting its Secrets through one shim's socket.
+// Real etcd and real kube-apiservers of the lab's own, each apiserver encrypting its Secrets
+// through one shim's socket.
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Agent, request } from "undici";
-import { findPart } from "../parts/find.ts";
-import { freePorts, type Nursery, type Part, until } from "./process.ts";
+import { findBinary } from "../parts/find.ts";
+import { freePorts, type ProcessGroup, type LabProcess, until } from "./process-group.ts";
 
 export type Etcd = {
   readonly url: string;
-  readonly part: Part;
+  readonly proc: LabProcess;
   /** The raw bytes under a key, as they lie on the disk; undefined when there is none. */
   get(key: string): Promise<Buffer | undefined>;
   put(key: string, value: Uint8Array): Promise<void>;
 };
 
-export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> => {
+export async function startEtcd(processes: ProcessGroup, dir: string): Promise<Etcd> {
   const [port = 0, peerPort = 0] = await freePorts(2);
   const [url, peer] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
-  const part = nursery.start("etcd", [
-    findPart("etcd"),
+  const proc = processes.start("etcd", [
+    findBinary("etcd"),
     `--data-dir=${join(dir, "etcd")}`,
     `--listen-client-urls=${url}`,
     `--advertise-client-urls=${url}`,
@@ -28,7 +29,7 @@ export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> =>
     "--unsafe-no-fsync",
     "--log-level=error",
   ]);
-  await until("etcd to answer", part, async () =>
+  await until("etcd to answer", proc, async () =>
     (await request(`${url}/health`).then(
       async (reply) => (await reply.body.text()).includes("true"),
       () => false,
@@ -40,12 +41,13 @@ export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> =>
   const call = async (path: string, body: unknown): Promise<unknown> => {
     const reply = await request(`${url}${path}`, { method: "POST", body: JSON.stringify(body) });
     const json = await reply.body.json();
-    if (reply.statusCode !== 200) throw new Error(`etcd answered ${reply.statusCode} to ${path}: ${JSON.stringify(json)}`);
+    if (reply.statusCode !== 200)
+      throw new Error(`etcd answered ${reply.statusCode} to ${path}: ${JSON.stringify(json)}`);
     return json;
   };
   return {
     url,
-    part,
+    proc,
     async get(key) {
       const { kvs } = (await call("/v3/kv/range", { key: base64(key) })) as { kvs?: { value: string }[] };
       return kvs?.[0] === undefined ? undefined : Buffer.from(kvs[0].value, "base64");
@@ -54,9 +56,11 @@ export const startEtcd = async (nursery: Nursery, dir: string): Promise<Etcd> =>
       await call("/v3/kv/put", { key: base64(key), value: base64(value) });
     },
   };
-};
+}
 
-/** The name of the KMS provider in the lab's EncryptionConfiguration: stands in every stored value. */
+/**
+ * The name of the KMS provider in the lab's EncryptionConfiguration: stands in every stored value.
+ */
 export const providerName = "claviger";
 
 type Secret = {
@@ -69,9 +73,13 @@ export type ApiServer = {
   readonly tokenFile: string;
   readonly caFile: string;
   readonly socket: string;
-  readonly part: () => Part;
+  readonly proc: () => LabProcess;
   /** One call of the API as system:masters. Resolves whatever the status. */
-  call<T = unknown>(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly json: T }>;
+  call<T = unknown>(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ readonly status: number; readonly json: T }>;
   createSecret(name: string, value: Uint8Array): Promise<void>;
   /** The value that createSecret stored. @throws Error with the apiserver's message */
   readSecret(name: string): Promise<Buffer>;
@@ -82,7 +90,8 @@ export type ApiServer = {
   close(): Promise<void>;
 };
 
-const encryptionConfiguration = (socket: string, apiVersion: "v1" | "v2"): string => `apiVersion: apiserver.config.k8s.io/v1
+function encryptionConfiguration(socket: string, apiVersion: "v1" | "v2"): string {
+  return `apiVersion: apiserver.config.k8s.io/v1
 kind: EncryptionConfiguration
 resources:
   - resources: [secrets]
@@ -90,9 +99,10 @@ resources:
       - kms: { apiVersion: ${apiVersion}, name: ${providerName}, endpoint: "unix://${socket}", timeout: 3s }
       - identity: {}
 `;
+}
 
 export type ApiServerOptions = {
-  readonly nursery: Nursery;
+  readonly processes: ProcessGroup;
   readonly dir: string;
   readonly name: string;
   readonly etcd: Etcd;
@@ -103,15 +113,15 @@ export type ApiServerOptions = {
 };
 
 /** Starts one; it is not ready yet when this returns: see waitReady. */
-export const startApiServer = async ({
-  nursery,
+export async function startApiServer({
+  processes,
   dir,
   name,
   etcd,
   socket,
   kms = "v2",
   extraArgs = [],
-}: ApiServerOptions): Promise<ApiServer> => {
+}: ApiServerOptions): Promise<ApiServer> {
   const [port = 0] = await freePorts(1);
   const home = join(dir, name);
   mkdirSync(join(home, "certs"), { recursive: true, mode: 0o700 });
@@ -128,7 +138,7 @@ export const startApiServer = async ({
   const saKey = file("sa.key", keys.privateKey);
   const tokenFile = file("token", token);
   const argv = [
-    findPart("kube-apiserver"),
+    findBinary("kube-apiserver"),
     `--etcd-servers=${etcd.url}`,
     "--bind-address=127.0.0.1",
     `--secure-port=${port}`,
@@ -142,16 +152,22 @@ export const startApiServer = async ({
     "--authorization-mode=AlwaysAllow",
     "--disable-admission-plugins=ServiceAccount",
     "--endpoint-reconciler-type=none",
-    ...(socket === undefined ? [] : [`--encryption-provider-config=${file("encryption.yaml", encryptionConfiguration(socket, kms))}`]),
+    ...(socket === undefined
+      ? []
+      : [`--encryption-provider-config=${file("encryption.yaml", encryptionConfiguration(socket, kms))}`]),
     ...(kms === "v1" ? ["--feature-gates=KMSv1=true"] : []),
     ...extraArgs,
   ];
-  let part = nursery.start(name, argv);
+  let proc = processes.start(name, argv);
   const server = `https://127.0.0.1:${port}`;
   // The apiserver signs its own certificate for itself at its first start; loopback only.
   const agent = new Agent({ allowH2: false, connect: { rejectUnauthorized: false } });
 
-  const call = async <T>(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly json: T }> => {
+  const call = async <T>(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ readonly status: number; readonly json: T }> => {
     const reply = await request(`${server}${path}`, {
       method: method as "GET",
       dispatcher: agent,
@@ -171,14 +187,15 @@ export const startApiServer = async ({
   const waitReady = async (ms = 60_000): Promise<void> => {
     await until(
       `${name} to be ready`,
-      part,
+      proc,
       async () => ((await call("GET", "/readyz").catch(() => undefined))?.status === 200 ? true : undefined),
       ms,
     );
     await until(
       "the default namespace",
-      part,
-      async () => ((await call("GET", "/api/v1/namespaces/default").catch(() => undefined))?.status === 200 ? true : undefined),
+      proc,
+      async () =>
+        (await call("GET", "/api/v1/namespaces/default").catch(() => undefined))?.status === 200 ? true : undefined,
       ms,
     );
   };
@@ -187,10 +204,15 @@ export const startApiServer = async ({
     tokenFile,
     caFile: join(home, "certs", "apiserver.crt"),
     socket: socket ?? "",
-    part: () => part,
+    proc: () => proc,
     call,
     async createSecret(secret, value) {
-      const body = { apiVersion: "v1", kind: "Secret", metadata: { name: secret }, data: { value: Buffer.from(value).toString("base64") } };
+      const body = {
+        apiVersion: "v1",
+        kind: "Secret",
+        metadata: { name: secret },
+        data: { value: Buffer.from(value).toString("base64") },
+      };
       await expect(201, "POST", secrets, body);
     },
     async readSecret(secret) {
@@ -202,17 +224,21 @@ export const startApiServer = async ({
     },
     waitReady,
     async restart() {
-      part = await nursery.restart(part, 20_000);
+      proc = await processes.restart(proc, 20_000);
       await waitReady();
     },
     async close() {
       await agent.destroy();
     },
   };
-};
+}
 
 /** Where etcd keeps a Secret of the default namespace. */
-export const secretPath = (name: string): string => `/registry/secrets/default/${name}`;
+export function secretPath(name: string): string {
+  return `/registry/secrets/default/${name}`;
+}
 
 /** The token that a tokenFile holds. */
-export const readToken = (file: string): string => readFileSync(file, "utf8");
+export function readToken(file: string): string {
+  return readFileSync(file, "utf8");
+}

@@ -1,11 +1,12 @@
-// The lab: the real parts and Claviger between them, on loopback. `npm run lab`, the tests and the benchmarks start it here.
+// The lab: the real parts and Claviger between them, on loopback. `npm run lab`, the tests and the
+// benchmarks start it here.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { claimDir, releaseDir } from "./dir.ts";
 import { createPki, type LabGateway, type LabShim, type Pki, startGateway, startShim, writeRegistry } from "./fleet.ts";
 import { type ApiServer, type Etcd, startApiServer, startEtcd } from "./kubernetes.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "./openbao.ts";
-import { createNursery, type Nursery, type Part } from "./process.ts";
+import { createProcessGroup, type ProcessGroup, type LabProcess } from "./process-group.ts";
 import { type RedisServer, startRedis } from "./redis.ts";
 
 export type LabOptions = {
@@ -37,7 +38,7 @@ export type LabOptions = {
 export type Lab = {
   readonly dir: string;
   readonly file: string;
-  readonly nursery: Nursery;
+  readonly processes: ProcessGroup;
   readonly pki: Pki;
   readonly registry: string;
   readonly vault: OpenBao | undefined;
@@ -50,54 +51,64 @@ export type Lab = {
   stop(): Promise<void>;
 };
 
-const numbered = (count: number): readonly number[] => Array.from({ length: count }, (_, i) => i + 1);
-const processOf = (part: Part) => ({ pid: part.pid, argv: part.argv });
+function numbered(count: number): readonly number[] {
+  return Array.from({ length: count }, (_, i) => i + 1);
+}
+function processOf(proc: LabProcess) {
+  return { pid: proc.pid, argv: proc.argv };
+}
 
-const writeLabJson = (file: string, lab: Omit<Lab, "stop" | "file">): void => {
+function writeLabJson(file: string, lab: Omit<Lab, "stop" | "file">): void {
   const { vault, redis, etcd, pki } = lab;
   const json = {
-    shims: lab.shims.map(({ cluster, node, socket, metrics, config, part }) => ({
+    shims: lab.shims.map(({ cluster, node, socket, metrics, config, proc }) => ({
       cluster,
       node,
       socket,
-      ...processOf(part),
+      ...processOf(proc),
       metrics,
       config,
     })),
-    gateways: lab.gateways.map(({ url, metrics, config, part }) => ({ url, ...processOf(part), metrics, config })),
+    gateways: lab.gateways.map(({ url, metrics, config, proc }) => ({ url, ...processOf(proc), metrics, config })),
     vault:
-      vault === undefined ? null : { addr: vault.addr, tokenFile: vault.tokenFile, ...processOf(vault.part()), auditLog: vault.auditLog },
-    redis: redis === undefined ? null : { url: redis.url, ...processOf(redis.part()), passwordFile: redis.passwordFile },
-    kubernetes: lab.kubernetes.map(({ server, tokenFile, caFile, socket, part }) => ({
+      vault === undefined
+        ? null
+        : { addr: vault.addr, tokenFile: vault.tokenFile, ...processOf(vault.proc()), auditLog: vault.auditLog },
+    redis:
+      redis === undefined ? null : { url: redis.url, ...processOf(redis.proc()), passwordFile: redis.passwordFile },
+    kubernetes: lab.kubernetes.map(({ server, tokenFile, caFile, socket, proc }) => ({
       server,
       tokenFile,
       caFile,
       etcd: etcd?.url,
       socket,
-      ...processOf(part()),
+      ...processOf(proc()),
     })),
-    etcd: etcd === undefined ? null : { url: etcd.url, ...processOf(etcd.part) },
+    etcd: etcd === undefined ? null : { url: etcd.url, ...processOf(etcd.proc) },
     pki: { ca: pki.ca, operatorCert: pki.operatorCert, operatorKey: pki.operatorKey },
     registry: lab.registry,
     audit: lab.gateways.map(({ audit }) => audit),
   };
   writeFileSync(file, `${JSON.stringify(json, undefined, 2)}\n`, { mode: 0o600 });
-};
+}
 
-/** Starts the lab. When it cannot, everything that was started is stopped again. @throws Error with the last words of the part that failed */
-export const startLab = async (options: LabOptions): Promise<Lab> => {
+/**
+ * Starts the lab. When it cannot, everything that was started is stopped again.
+ * @throws Error with the last words of the part that failed
+ */
+export async function startLab(options: LabOptions): Promise<Lab> {
   const { dir, backend = "vault", kms = "v2", onProgress = () => {} } = options;
   claimDir(dir);
   const logs = join(dir, "logs");
   mkdirSync(logs, { recursive: true, mode: 0o700 });
-  const nursery = createNursery(logs);
+  const processes = createProcessGroup(logs);
   const apiServers: ApiServer[] = [];
   const stop = async (): Promise<void> => {
-    await nursery.stopAll();
+    await processes.stopAll();
     await Promise.all(apiServers.map((server) => server.close()));
     releaseDir(dir);
   };
-  const onAbort = (): void => void nursery.stopAll();
+  const onAbort = (): void => void processes.stopAll();
   options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
     const names = numbered(options.clusters ?? 1).map((n) => `cluster-${n}`);
@@ -111,9 +122,9 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
     if (options.redis !== false) onProgress("Redis");
     if (options.kubernetes === true) onProgress("etcd");
     const [vault, redis, etcd] = await Promise.all([
-      backend === "vault" ? startOpenBao(nursery, dir) : undefined,
-      options.redis === false ? undefined : startRedis(nursery, dir),
-      options.kubernetes === true ? startEtcd(nursery, dir) : undefined,
+      backend === "vault" ? startOpenBao(processes, dir) : undefined,
+      options.redis === false ? undefined : startRedis(processes, dir),
+      options.kubernetes === true ? startEtcd(processes, dir) : undefined,
     ]);
     const keys = [...new Set(clusters.map(({ key }) => key))];
     const approles = vault === undefined ? undefined : await setUpTransit(vault, keys, gatewayNames, dir);
@@ -123,7 +134,7 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
     const startOne = async (name: string): Promise<LabGateway> => {
       const approle = approles?.get(name);
       return await startGateway({
-        nursery,
+        processes,
         dir,
         name,
         pki,
@@ -142,7 +153,7 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
         const cluster = names[(n - 1) % names.length] ?? "cluster-1";
         const urls = gateways.map(({ url }) => url);
         return await startShim({
-          nursery,
+          processes,
           dir,
           cluster,
           node: `node-${n}`,
@@ -159,7 +170,7 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
       for (const [i, { socket }] of own.entries())
         apiServers.push(
           await startApiServer({
-            nursery,
+            processes,
             dir,
             name: `kube-apiserver-${i + 1}`,
             etcd,
@@ -170,7 +181,7 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
         );
       await Promise.all(apiServers.map((server) => server.waitReady()));
     }
-    const lab = { dir, nursery, pki, registry, vault, redis, gateways, shims, etcd, kubernetes: apiServers };
+    const lab = { dir, processes, pki, registry, vault, redis, gateways, shims, etcd, kubernetes: apiServers };
     const file = join(dir, "lab.json");
     writeLabJson(file, lab);
     options.signal?.throwIfAborted();
@@ -181,4 +192,4 @@ export const startLab = async (options: LabOptions): Promise<Lab> => {
   } finally {
     options.signal?.removeEventListener("abort", onAbort);
   }
-};
+}

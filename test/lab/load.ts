@@ -1,4 +1,5 @@
-// A steady load of round trips, and what became of each request. Who calls decides what counts as a failure.
+// A steady load of round trips, and what became of each request. Who calls decides what counts as a
+// failure.
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -27,16 +28,23 @@ export type RoundTrip<S> = {
   readonly perSecond: number;
 };
 
-export const newTally = (): Tally => ({ ok: 0, failed: new Map(), successes: [], lastFailure: 0 });
+export function newTally(): Tally {
+  return { ok: 0, failed: new Map(), successes: [], lastFailure: 0 };
+}
 
-export const failuresOf = ({ failed }: Tally): number => [...failed.values()].reduce((sum, count) => sum + count, 0);
+export function failuresOf({ failed }: Tally): number {
+  return [...failed.values()].reduce((sum, count) => sum + count, 0);
+}
 
 const tickMs = 10;
 /** So many of the newest are decrypted again. */
 const remembered = 500;
 
-/** Half of `perSecond` encrypts, half decrypts what was encrypted before. Keeps its pace whatever the answers do. */
-export const startLoad = <S>({ encrypt, decrypt, reasonOf, perSecond }: RoundTrip<S>): Load => {
+/**
+ * Half of `perSecond` encrypts, half decrypts what was encrypted before. Keeps its pace whatever
+ * the answers do.
+ */
+export function startLoad<S>({ encrypt, decrypt, reasonOf, perSecond }: RoundTrip<S>): Load {
   const known: { readonly plaintext: Buffer; readonly sealed: S }[] = [];
   const running = new Set<Promise<void>>();
   let tally = newTally();
@@ -92,4 +100,4 @@ export const startLoad = <S>({ encrypt, decrypt, reasonOf, perSecond }: RoundTri
       await Promise.all(running);
     },
   };
-};
+}

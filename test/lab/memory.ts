@@ -7,10 +7,11 @@ const chunkSize = 16 * 1024 * 1024;
 const prefixSize = 3;
 
 /** Finds many patterns at once: what does not begin like one of them costs a look into a table. */
-const createFinder = (patterns: readonly Pattern[]) => {
+function createFinder(patterns: readonly Pattern[]) {
   const begins = new Uint8Array(1 << (8 * prefixSize));
   const byPrefix = new Map<number, Pattern[]>();
-  const prefixAt = (bytes: Uint8Array, at: number): number => ((bytes[at] ?? 0) << 16) | ((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0);
+  const prefixAt = (bytes: Uint8Array, at: number): number =>
+    ((bytes[at] ?? 0) << 16) | ((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0);
   for (const pattern of patterns) {
     const prefix = prefixAt(pattern.bytes, 0);
     begins[prefix] = 1;
@@ -24,17 +25,17 @@ const createFinder = (patterns: readonly Pattern[]) => {
         if (chunk.subarray(at, at + pattern.bytes.length).equals(pattern.bytes)) found(pattern);
     }
   };
-};
+}
 
 /**
  * Stops the process, searches everything that it has mapped and can read, and lets it go on.
  * @param patterns of 4 to 1,000 bytes
  * @returns how often each name was found, and how many bytes were searched
  */
-export const searchMemory = (
+export function searchMemory(
   pid: number,
   patterns: readonly Pattern[],
-): { readonly found: ReadonlyMap<string, number>; readonly searched: number } => {
+): { readonly found: ReadonlyMap<string, number>; readonly searched: number } {
   const find = createFinder(patterns);
   const overlap = Math.max(...patterns.map(({ bytes }) => bytes.length)) - 1;
   const found = new Map<string, number>();
@@ -57,7 +58,8 @@ export const searchMemory = (
           continue;
         }
         searched += Math.min(size, chunkSize);
-        // What lies in the overlap is found in the next chunk again; nobody counts copies that exactly.
+        // What lies in the overlap is found in the next chunk again; nobody counts copies that
+        // exactly.
         find(chunk.subarray(0, size), ({ name }) => void found.set(name, (found.get(name) ?? 0) + 1));
       }
     }
@@ -66,4 +68,4 @@ export const searchMemory = (
     process.kill(pid, "SIGCONT");
   }
   return { found, searched };
-};
+}

@@ -1,17 +1,21 @@
-// A real OpenBao of the lab's own: one node, raft storage, a file audit device; set up for the gateways with the least policy that works.
+// A real OpenBao of the lab's own: one node, raft storage, a file audit device; set up for the
+// gateways with the least policy that works.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
-import { findPart } from "../parts/find.ts";
-import { freePorts, type Nursery, type Part, until } from "./process.ts";
+import { findBinary } from "../parts/find.ts";
+import { freePorts, type ProcessGroup, type LabProcess, until } from "./process-group.ts";
 
 export type OpenBao = {
   readonly addr: string;
   readonly tokenFile: string;
   readonly auditLog: string;
   /** The running process; another one after `restart`. */
-  readonly part: () => Part;
-  /** One call of the HTTP API with the root token. @throws Error on any status but the allowed ones */
+  readonly proc: () => LabProcess;
+  /**
+   * One call of the HTTP API with the root token.
+   * @throws Error on any status but the allowed ones
+   */
   call<T = unknown>(method: string, path: string, body?: unknown, allowed?: readonly number[]): Promise<T>;
   /** Starts it again on the same data and unseals it. */
   restart(): Promise<void>;
@@ -19,10 +23,11 @@ export type OpenBao = {
 };
 
 /**
- * Starts, initialises, unseals. The files of `dir` hold its token and unseal key, mode 0600: a lab, not a vault.
+ * Starts, initialises, unseals. The files of `dir` hold its token and unseal key, mode 0600: a lab,
+ * not a vault.
  * @param extraHcl settings of the server to add, e.g. a second listener
  */
-export const startOpenBao = async (nursery: Nursery, dir: string, extraHcl = ""): Promise<OpenBao> => {
+export async function startOpenBao(processes: ProcessGroup, dir: string, extraHcl = ""): Promise<OpenBao> {
   const [port = 0, clusterPort = 0] = await freePorts(2);
   const addr = `http://127.0.0.1:${port}`;
   const home = join(dir, "openbao");
@@ -40,8 +45,8 @@ audit "file" "file" { options { file_path = "${auditLog}" } }
 ${extraHcl}
 `;
   writeFileSync(join(home, "openbao.hcl"), config, { mode: 0o600 });
-  const argv = [findPart("bao"), "server", `-config=${join(home, "openbao.hcl")}`];
-  let part = nursery.start("openbao", argv);
+  const argv = [findBinary("bao"), "server", `-config=${join(home, "openbao.hcl")}`];
+  let proc = processes.start("openbao", argv);
   let unsealKey = "";
 
   const raw = async (method: string, path: string, body?: unknown, token?: string) => {
@@ -53,10 +58,11 @@ ${extraHcl}
     const text = await reply.body.text();
     return { status: reply.statusCode, json: (text === "" ? undefined : JSON.parse(text)) as unknown };
   };
-  const isUp = () => until("OpenBao to answer", part, async () => await raw("GET", "sys/seal-status").catch(() => undefined));
+  const isUp = () =>
+    until("OpenBao to answer", proc, async () => await raw("GET", "sys/seal-status").catch(() => undefined));
   const unseal = async (): Promise<void> => {
     await raw("PUT", "sys/unseal", { key: unsealKey });
-    await until("OpenBao to be active", part, async () =>
+    await until("OpenBao to be active", proc, async () =>
       (await raw("GET", "sys/health").catch(() => undefined))?.status === 200 ? true : undefined,
     );
   };
@@ -73,31 +79,40 @@ ${extraHcl}
     addr,
     tokenFile,
     auditLog,
-    part: () => part,
+    proc: () => proc,
     async call<T>(method: string, path: string, body?: unknown, allowed: readonly number[] = [200, 204]) {
       let reply = await raw(method, path, body, readFileSync(tokenFile, "utf8"));
-      // Two writes to one key at the same moment, ours and a gateway's: OpenBao lets one of them try again.
-      for (let more = 5; more > 0 && reply.status === 500 && JSON.stringify(reply.json).includes("transaction commit failed"); more--)
+      // Two writes to one key at the same moment, ours and a gateway's: OpenBao lets one of them
+      // try again.
+      for (
+        let more = 5;
+        more > 0 && reply.status === 500 && JSON.stringify(reply.json).includes("transaction commit failed");
+        more--
+      )
         reply = await raw(method, path, body, readFileSync(tokenFile, "utf8"));
       const { status, json: answer } = reply;
-      if (!allowed.includes(status)) throw new Error(`OpenBao answered ${status} to ${method} ${path}: ${JSON.stringify(answer)}`);
+      if (!allowed.includes(status))
+        throw new Error(`OpenBao answered ${status} to ${method} ${path}: ${JSON.stringify(answer)}`);
       return answer as T;
     },
     async restart() {
-      part = await nursery.restart(part);
+      proc = await processes.restart(proc);
       await isUp();
       await unseal();
     },
     unseal,
   };
-};
+}
 
 export const transitMount = "transit";
 export const integrityKey = "claviger-integrity";
 
-/** What a gateway may do with these keys: use them, read them, make a new version, promote it. Nothing else. */
-export const gatewayPolicy = (keys: readonly string[]): string =>
-  [
+/**
+ * What a gateway may do with these keys: use them, read them, make a new version, promote it.
+ * Nothing else.
+ */
+export function gatewayPolicy(keys: readonly string[]): string {
+  return [
     ...keys.flatMap((key) => [
       `path "${transitMount}/encrypt/${key}" { capabilities = ["update"] }`,
       `path "${transitMount}/decrypt/${key}" { capabilities = ["update"] }`,
@@ -107,19 +122,23 @@ export const gatewayPolicy = (keys: readonly string[]): string =>
     ]),
     `path "${transitMount}/hmac/${integrityKey}/sha2-256" { capabilities = ["update"] }`,
   ].join("\n");
+}
 
 /** AppRole credentials of one gateway, as files. */
 export type AppRoleFiles = { readonly roleIdFile: string; readonly secretIdFile: string };
 
-/** Mount, keys, policy and an AppRole with short token lives; credentials for each gateway in `dir`. */
-export const setUpTransit = async (
+/**
+ * Mount, keys, policy and an AppRole with short token lives; credentials for each gateway in `dir`.
+ */
+export async function setUpTransit(
   bao: Pick<OpenBao, "call">,
   keys: readonly string[],
   gateways: readonly string[],
   dir: string,
-): Promise<ReadonlyMap<string, AppRoleFiles>> => {
+): Promise<ReadonlyMap<string, AppRoleFiles>> {
   await bao.call("POST", `sys/mounts/${transitMount}`, { type: "transit" });
-  for (const key of [...keys, integrityKey]) await bao.call("POST", `${transitMount}/keys/${key}`, { type: "aes256-gcm96" });
+  for (const key of [...keys, integrityKey])
+    await bao.call("POST", `${transitMount}/keys/${key}`, { type: "aes256-gcm96" });
   await bao.call("PUT", "sys/policies/acl/claviger-gateway", { policy: gatewayPolicy(keys) });
   await bao.call("POST", "sys/auth/approle", { type: "approle" });
   await bao.call("POST", "auth/approle/role/claviger-gateway", {
@@ -128,14 +147,19 @@ export const setUpTransit = async (
     token_max_ttl: "30m",
     token_no_default_policy: false,
   });
-  const roleId = (await bao.call<{ data: { role_id: string } }>("GET", "auth/approle/role/claviger-gateway/role-id")).data.role_id;
+  const roleId = (await bao.call<{ data: { role_id: string } }>("GET", "auth/approle/role/claviger-gateway/role-id"))
+    .data.role_id;
   const files = new Map<string, AppRoleFiles>();
   for (const gateway of gateways) {
-    const secret = await bao.call<{ data: { secret_id: string } }>("POST", "auth/approle/role/claviger-gateway/secret-id", {});
+    const secret = await bao.call<{ data: { secret_id: string } }>(
+      "POST",
+      "auth/approle/role/claviger-gateway/secret-id",
+      {},
+    );
     const own = { roleIdFile: join(dir, `${gateway}.role-id`), secretIdFile: join(dir, `${gateway}.secret-id`) };
     writeFileSync(own.roleIdFile, roleId, { mode: 0o600 });
     writeFileSync(own.secretIdFile, secret.data.secret_id, { mode: 0o600 });
     files.set(gateway, own);
   }
   return files;
-};
+}

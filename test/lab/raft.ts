@@ -1,15 +1,16 @@
-// A real OpenBao of three nodes with raft storage, to take apart: a node killed, all of them sealed, one or all paused.
+// A real OpenBao of three nodes with raft storage, to take apart: a node killed, all of them
+// sealed, one or all paused.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
-import { findPart } from "../parts/find.ts";
+import { findBinary } from "../parts/find.ts";
 import type { OpenBao } from "./openbao.ts";
-import { freePorts, type Nursery, type Part, until } from "./process.ts";
+import { freePorts, type ProcessGroup, type LabProcess, until } from "./process-group.ts";
 
 export type RaftNode = {
   readonly addr: string;
   /** The running process; another one after `start`. */
-  readonly part: () => Part;
+  readonly proc: () => LabProcess;
   /** Starts it again after its end, on the same data: it is sealed then. */
   start(): Promise<void>;
   unseal(): Promise<void>;
@@ -23,7 +24,7 @@ export type Raft = Pick<OpenBao, "call"> & {
 
 type Reply = { readonly status: number; readonly json: unknown };
 
-const ask = async (addr: string, method: string, path: string, body?: unknown, token?: string): Promise<Reply> => {
+async function ask(addr: string, method: string, path: string, body?: unknown, token?: string): Promise<Reply> {
   const reply = await request(`${addr}/v1/${path}`, {
     method: method as "GET",
     headers: { "content-type": "application/json", ...(token !== undefined && { "x-vault-token": token }) },
@@ -32,10 +33,12 @@ const ask = async (addr: string, method: string, path: string, body?: unknown, t
   });
   const text = await reply.body.text();
   return { status: reply.statusCode, json: text === "" ? undefined : JSON.parse(text) };
-};
+}
 
-/** Starts, initialises and unseals three nodes; resolves when one is active and the others follow. */
-export const startRaft = async (nursery: Nursery, dir: string): Promise<Raft> => {
+/**
+ * Starts, initialises and unseals three nodes; resolves when one is active and the others follow.
+ */
+export async function startRaft(processes: ProcessGroup, dir: string): Promise<Raft> {
   const ports = await freePorts(6);
   const addrs = ports.slice(0, 3).map((port) => `http://127.0.0.1:${port}`);
   let unsealKey = "";
@@ -58,23 +61,24 @@ storage "raft" { path = "${join(home, "raft")}"
 listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = "127.0.0.1:${ports[n + 3]}"  tls_disable = true }
 `;
     writeFileSync(join(home, "openbao.hcl"), config, { mode: 0o600 });
-    let part = nursery.start(`openbao-${n}`, [findPart("bao"), "server", `-config=${join(home, "openbao.hcl")}`]);
-    const isUp = () => until(`node ${n} to answer`, part, async () => await ask(addr, "GET", "sys/seal-status").catch(() => undefined));
+    let proc = processes.start(`openbao-${n}`, [findBinary("bao"), "server", `-config=${join(home, "openbao.hcl")}`]);
+    const isUp = () =>
+      until(`node ${n} to answer`, proc, async () => await ask(addr, "GET", "sys/seal-status").catch(() => undefined));
     await isUp();
     return {
       addr,
-      part: () => part,
+      proc: () => proc,
       async start() {
-        part = await nursery.restart(part);
+        proc = await processes.restart(proc);
         await isUp();
       },
       async unseal() {
-        await until(`node ${n} to be unsealed`, part, async () => {
+        await until(`node ${n} to be unsealed`, proc, async () => {
           // A node that has not joined yet knows no key.
           const { json } = await ask(addr, "PUT", "sys/unseal", { key: unsealKey });
           return (json as { sealed?: boolean } | undefined)?.sealed === false ? true : undefined;
         });
-        await until(`node ${n} to serve`, part, async () =>
+        await until(`node ${n} to serve`, proc, async () =>
           (await ask(addr, "GET", "sys/health?standbyok=true&perfstandbyok=true")).status === 200 ? true : undefined,
         );
       },
@@ -90,7 +94,8 @@ listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = 
   await first.unseal();
   const leader = (): Promise<RaftNode> =>
     until("a raft leader", undefined, async () => {
-      for (const node of nodes) if ((await ask(node.addr, "GET", "sys/health").catch(() => undefined))?.status === 200) return node;
+      for (const node of nodes)
+        if ((await ask(node.addr, "GET", "sys/health").catch(() => undefined))?.status === 200) return node;
       return undefined;
     });
   await leader();
@@ -107,8 +112,9 @@ listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = 
     leader,
     async call<T>(method: string, path: string, body?: unknown, allowed: readonly number[] = [200, 204]) {
       const { status, json: answer } = await ask((await leader()).addr, method, path, body, rootToken);
-      if (!allowed.includes(status)) throw new Error(`OpenBao answered ${status} to ${method} ${path}: ${JSON.stringify(answer)}`);
+      if (!allowed.includes(status))
+        throw new Error(`OpenBao answered ${status} to ${method} ${path}: ${JSON.stringify(answer)}`);
       return answer as T;
     },
   };
-};
+}

@@ -3,8 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { KmsClient } from "./kms.ts";
 import { type Load, startLoad } from "./load.ts";
 
-/** What one encrypts, any of them decrypts: as apiservers on one etcd do. Failures are counted by gRPC code. */
-export const startShimLoad = (clients: readonly KmsClient[], perSecond: number): Load => {
+/**
+ * What one encrypts, any of them decrypts: as apiservers on one etcd do. Failures are counted by
+ * gRPC code.
+ */
+export function startShimLoad(clients: readonly KmsClient[], perSecond: number): Load {
   let turn = 0;
   const next = (): KmsClient => {
     const client = clients[turn++ % clients.length];
@@ -22,13 +25,19 @@ export const startShimLoad = (clients: readonly KmsClient[], perSecond: number):
       return await next().decrypt(sealed);
     },
   });
-};
+}
 
 /** What the shims showed, in order; one id for each shim, all asked at the same time. */
 export type KeyIdHistory = readonly { readonly at: number; readonly ids: readonly string[] }[];
 
-/** Asks all of them for Status every few milliseconds until `stop`. A Status that fails, or is not ok, rejects `stop`. */
-export const watchKeyIds = (clients: readonly KmsClient[]): { readonly latest: () => readonly string[]; stop(): Promise<KeyIdHistory> } => {
+/**
+ * Asks all of them for Status every few milliseconds until `stop`. A Status that fails, or is not
+ * ok, rejects `stop`.
+ */
+export function watchKeyIds(clients: readonly KmsClient[]): {
+  readonly latest: () => readonly string[];
+  stop(): Promise<KeyIdHistory>;
+} {
   const history: { readonly at: number; readonly ids: readonly string[] }[] = [];
   let isStopped = false;
   const one = async (client: KmsClient): Promise<string> => {
@@ -49,14 +58,17 @@ export const watchKeyIds = (clients: readonly KmsClient[]): { readonly latest: (
       return history;
     },
   };
-};
+}
 
-/** The key_ids that one shim showed one after the other; each stands once if none ever came back. */
-export const shownBy = (history: KeyIdHistory, shim: number): readonly string[] =>
-  history.map(({ ids }) => ids[shim] ?? "").filter((id, at, all) => id !== all[at - 1]);
+/**
+ * The key_ids that one shim showed one after the other; each stands once if none ever came back.
+ */
+export function shownBy(history: KeyIdHistory, shim: number): readonly string[] {
+  return history.map(({ ids }) => ids[shim] ?? "").filter((id, at, all) => id !== all[at - 1]);
+}
 
 /** The longest time in milliseconds that the shims showed different key_ids. */
-export const longestDifference = (history: KeyIdHistory): number => {
+export function longestDifference(history: KeyIdHistory): number {
   let since: number | undefined;
   let longest = 0;
   for (const { at, ids } of history) {
@@ -64,4 +76,4 @@ export const longestDifference = (history: KeyIdHistory): number => {
     else longest = Math.max(longest, at - (since ??= at));
   }
   return longest;
-};
+}

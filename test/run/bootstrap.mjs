@@ -1,5 +1,6 @@
-// Runs test/run/NAME.ts on a machine with nothing but Node.js (18 or newer) and npm: installs the packages, finds Node 24 among them.
-// Plain JavaScript, no imports from node_modules: it has to work before they exist.
+// Runs test/run/NAME.ts on a machine with nothing but Node.js (18 or newer) and npm: installs the
+// packages, finds Node 24 among them. Plain JavaScript, no imports from node_modules: it has to
+// work before they exist.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
@@ -19,12 +20,14 @@ const fail = (text) => {
 
 const packagesOf = (file) => JSON.parse(readFileSync(file, "utf8")).packages;
 
-// npm writes node_modules/.package-lock.json last: without it an installation was cut off, and with other versions it is an old one.
+// npm writes node_modules/.package-lock.json last: without it an installation was cut off, and with
+// other versions it is an old one.
 const isInstalled = () => {
   try {
     const present = packagesOf(join(modules, ".package-lock.json"));
     return Object.entries(packagesOf(join(root, "package-lock.json"))).every(
-      ([path, { version, optional }]) => !path.startsWith("node_modules/") || optional || present[path]?.version === version,
+      ([path, { version, optional }]) =>
+        !path.startsWith("node_modules/") || optional || present[path]?.version === version,
     );
   } catch {
     return false;
@@ -68,7 +71,8 @@ const install = async () => {
   say("Installing the npm packages (once, about a minute) ...");
   const began = Date.now();
   const tick = setInterval(() => say(`  still installing, ${Math.round((Date.now() - began) / 1000)} s`), 10_000);
-  // Errors alone: with an old Node.js npm would warn of every package that wants a newer one, and that is among the packages.
+  // Errors alone: with an old Node.js npm would warn of every package that wants a newer one, and
+  // that is among the packages.
   const npm = spawn("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit"],
@@ -91,13 +95,15 @@ const install = async () => {
 
 if (!isInstalled()) await install();
 const node = node24() ?? fail("Node.js 24 or newer is needed on this platform: install it, then try again.");
-if (spawnSync(node, ["--version"]).status !== 0) fail(`${node} does not run on this system: install Node.js 24 or newer, then try again.`);
+if (spawnSync(node, ["--version"]).status !== 0)
+  fail(`${node} does not run on this system: install Node.js 24 or newer, then try again.`);
 
 const child = spawn(node, [join(root, "test", "run", `${name}.ts`), ...args], {
   stdio: "inherit",
   env: { ...process.env, PATH: `${join(modules, ".bin")}${delimiter}${process.env.PATH}` },
 });
-// A terminal's Ctrl-C reaches the child by itself; a signal sent to us is passed on. Either way the child decides when it is over.
+// A terminal's Ctrl-C reaches the child by itself; a signal sent to us is passed on. Either way the
+// child decides when it is over.
 process.on("SIGINT", () => {});
 for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.once("close", (code, signal) => {

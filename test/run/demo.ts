@@ -1,19 +1,20 @@
-// `npm run demo -- [--socket PATH] [--exit]`: the main job, told step by step. The composition root: starts everything, and stops it on any way out.
+// `npm run demo -- [--socket PATH] [--exit]`: the main job, told step by step. The composition
+// root: starts everything, and stops it on any way out.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { Secret } from "@claviger/proto/secret.ts";
-import { limits } from "@claviger/proto/wire.ts";
-import { createKmsClient } from "@claviger/gateway/src/cli/kms-client.ts";
-import { runCli } from "@claviger/gateway/src/cli/run.ts";
-import { play as playScenes } from "../demo/scenes.ts";
-import { createSite, type KeyPlace, node, ours, other } from "../demo/site.ts";
-import { createStory } from "../demo/story.ts";
+import { Secret } from "@claviger/proto/runtime/secret.ts";
+import { limits } from "@claviger/proto/wire/protocol.ts";
+import { createKmsClient } from "@claviger/cli/src/kms-client.ts";
+import { runCli } from "@claviger/cli/src/run.ts";
+import { play as playScenes } from "../demo/steps.ts";
+import { createSite, type KeyPlace, node, ours, other } from "../demo/setup.ts";
+import { createStory } from "../demo/output.ts";
 import { key, mount, prepareVault } from "../demo/vault.ts";
-import { createNursery, type Part, readyLine, tailOf } from "../lab/process.ts";
+import { createProcessGroup, type LabProcess, readyLine, tailOf } from "../lab/process-group.ts";
 
 const usage = `npm run demo -- [--socket PATH] [--exit]
 
@@ -28,24 +29,30 @@ VAULT_CACERT are honoured): the demo then uses a Transit mount '${mount}' of its
 `;
 
 const story = createStory(process.stdout);
-const repository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+function repository(path: string): string {
+  return fileURLToPath(new URL(`../../${path}`, import.meta.url));
+}
 
-const env = (name: string): string | undefined => (process.env[name] === "" ? undefined : process.env[name]);
+function env(name: string): string | undefined {
+  return process.env[name] === "" ? undefined : process.env[name];
+}
 
 /** Undone in reverse order; each may be done twice. */
 const undo: (() => Promise<unknown>)[] = [];
 
-const openKey = async (): Promise<{
+async function openKey(): Promise<{
   readonly place: KeyPlace;
   readonly say: readonly string[];
   readonly remove: readonly string[];
   readonly where: string;
-}> => {
+}> {
   const [addr, token] = [env("VAULT_ADDR"), env("VAULT_TOKEN")];
   if (addr === undefined)
     return {
       place: { kind: "embedded" },
-      say: ["in a file of the gateway's (the embedded backend). Set VAULT_ADDR and VAULT_TOKEN to see it with Vault or OpenBao"],
+      say: [
+        "in a file of the gateway's (the embedded backend). Set VAULT_ADDR and VAULT_TOKEN to see it with Vault or OpenBao",
+      ],
       remove: [],
       where: "in the gateway's key file and nowhere else",
     };
@@ -74,48 +81,61 @@ const openKey = async (): Promise<{
     remove: prepared.remove,
     where: `in Vault (${mount}/keys/${key}) and never leaves it`,
   };
-};
+}
 
-const claviger =
-  (config: string) =>
-  async (...args: readonly string[]): Promise<void> => {
+function claviger(config: string) {
+  return async (...args: readonly string[]): Promise<void> => {
     story.command(`npx claviger ${args.join(" ")} --config ${config}`);
     const say = (text: string): void => text.split("\n").forEach((line) => story.say(line));
-    const status = await runCli([...args, "--config", config], { out: say, err: say, env: process.env, home: homedir() });
+    const status = await runCli([...args, "--config", config], {
+      out: say,
+      err: say,
+      env: process.env,
+      home: homedir(),
+    });
     if (status !== 0) throw new Error(`claviger ${args.join(" ")} ended with status ${status}`);
   };
+}
 
-const run = async (socketOption: string | undefined, signal: AbortSignal, onDeath: (why: string) => void): Promise<string> => {
+async function run(
+  socketOption: string | undefined,
+  signal: AbortSignal,
+  onDeath: (why: string) => void,
+): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "claviger-demo-"));
   undo.push(() => rm(dir, { recursive: true, force: true }));
   const socket = resolve(socketOption ?? join(dir, "kms.sock"));
-  if (Buffer.byteLength(socket) > limits.socketPath) throw new Error(`--socket: the path has more than ${limits.socketPath} bytes`);
+  if (Buffer.byteLength(socket) > limits.socketPath)
+    throw new Error(`--socket: the path has more than ${limits.socketPath} bytes`);
 
   story.heading("Claviger: the keys of a fleet of Kubernetes clusters, and no Vault credential on any of them");
   story.step("A fleet is set up: one gateway, two clusters, one control-plane node");
   const { place, say, remove, where } = await openKey();
   const site = await createSite({ dir, socket, place });
-  const nursery = createNursery(dir);
-  undo.push(() => nursery.stopAll());
+  const processes = createProcessGroup(dir);
+  undo.push(() => processes.stopAll());
   const start = async (
     name: string,
     script: string,
     config: string,
-  ): Promise<{ readonly part: Part; readonly ready: Readonly<Record<string, unknown>> }> => {
+  ): Promise<{ readonly proc: LabProcess; readonly ready: Readonly<Record<string, unknown>> }> => {
     signal.throwIfAborted();
-    // Neither process gets the user's Vault token: the gateway has one of its own, the shim has none.
-    const part = nursery.start(name, [process.execPath, repository(script), "--config", config], { VAULT_TOKEN: undefined });
-    const ready = await readyLine(part);
-    void part.ended.then(() => onDeath(`${name} has ended; its last words:\n${tailOf(part)}`));
-    return { part, ready };
+    // Neither process gets the user's Vault token: the gateway has one of its own, the shim has
+    // none.
+    const proc = processes.start(name, [process.execPath, repository(script), "--config", config], {
+      VAULT_TOKEN: undefined,
+    });
+    const ready = await readyLine(proc);
+    void proc.ended.then(() => onDeath(`${name} has ended; its last words:\n${tailOf(proc)}`));
+    return { proc, ready };
   };
-  const gateway = await start("gateway", "gateway/src/main.ts", site.gatewayConfig);
+  const gateway = await start("gateway", "gateway/server/src/main.ts", site.gatewayConfig);
   const gatewayUrl = String(gateway.ready["listen"]);
   const shim = await start("shim", "shim/src/main.ts", await site.shimConfig(gatewayUrl));
   story.fact("directory", `${dir} (removed at the end)`);
   story.fact("certificates", `from an authority made for this run; the shim's says cluster ${ours}, node ${node}`);
-  story.fact("gateway", `${gatewayUrl} (pid ${gateway.part.pid}), for the clusters ${ours} and ${other}`);
-  story.fact("shim", `unix://${socket} (pid ${shim.part.pid})`);
+  story.fact("gateway", `${gatewayUrl} (pid ${gateway.proc.pid}), for the clusters ${ours} and ${other}`);
+  story.fact("shim", `unix://${socket} (pid ${shim.proc.pid})`);
   story.fact("the key", say[0] ?? "");
   for (const line of say.slice(1)) story.fact("in Vault", line);
 
@@ -132,16 +152,19 @@ const run = async (socketOption: string | undefined, signal: AbortSignal, onDeat
   story.fact("the real thing", "npm run lab -- --dir DIR --kubernetes (OpenBao, Redis and a real kube-apiserver)");
   story.fact("to read", "README.md, SECURITY.md");
   return socket;
-};
+}
 
 const patienceMs = 5000;
 
-const stop = async (): Promise<void> => {
-  for (const step of undo.toReversed()) await step().catch((error: unknown) => story.say(`while stopping: ${String(error)}`));
-};
+async function stop(): Promise<void> {
+  for (const step of undo.toReversed())
+    await step().catch((error: unknown) => story.say(`while stopping: ${String(error)}`));
+}
 
-const main = async (): Promise<number> => {
-  const { values } = parseArgs({ options: { socket: { type: "string" }, exit: { type: "boolean" }, help: { type: "boolean" } } });
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: { socket: { type: "string" }, exit: { type: "boolean" }, help: { type: "boolean" } },
+  });
   if (values.help === true) {
     process.stdout.write(usage);
     return 0;
@@ -173,13 +196,14 @@ const main = async (): Promise<number> => {
   };
   const played = play();
   const status = await ended.promise;
-  // A play that a signal cuts short comes to its end first, so that nothing is started behind our back; if it hangs, it ends with its servers.
+  // A play that a signal cuts short comes to its end first, so that nothing is started behind our
+  // back; if it hangs, it ends with its servers.
   await Promise.race([played, sleep(patienceMs, undefined, { ref: false })]);
   await stop();
   await played;
   await stop();
   return status;
-};
+}
 
 try {
   process.exitCode = await main();

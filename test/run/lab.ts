@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type LabOptions, startLab } from "../lab/lab.ts";
-import { installParts } from "../parts/install.ts";
+import { installBinaries } from "../parts/install.ts";
 
 const usage = `npm run lab -- --dir DIR [--backend vault|embedded] [--gateways N] [--shims N] [--clusters N] [--kubernetes] [--no-redis]
 
@@ -15,17 +15,20 @@ class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-const say = (text: string): void => {
+function say(text: string): void {
   process.stderr.write(`${text}\n`);
-};
+}
 
-const count = (name: string, text: string): number => {
+function count(name: string, text: string): number {
   if (!/^[1-9]\d?$/.test(text)) throw new UsageError(`--${name} must be a number from 1 to 99`);
   return Number(text);
-};
+}
 
-/** What the arguments ask for; undefined when they ask for help. @throws UsageError, or parseArgs' own TypeError */
-const parseOptions = (args: string[]): LabOptions | undefined => {
+/**
+ * What the arguments ask for; undefined when they ask for help.
+ * @throws UsageError, or parseArgs' own TypeError
+ */
+function parseOptions(args: string[]): LabOptions | undefined {
   const { values } = parseArgs({
     args,
     options: {
@@ -41,7 +44,8 @@ const parseOptions = (args: string[]): LabOptions | undefined => {
   });
   if (values.help) return undefined;
   if (values.dir === undefined) throw new UsageError("--dir DIR is needed: the folder of the lab's files");
-  if (values.backend !== "vault" && values.backend !== "embedded") throw new UsageError("--backend is vault or embedded");
+  if (values.backend !== "vault" && values.backend !== "embedded")
+    throw new UsageError("--backend is vault or embedded");
   const [shims, clusters] = [count("shims", values.shims), count("clusters", values.clusters)];
   return {
     dir: resolve(values.dir),
@@ -52,9 +56,9 @@ const parseOptions = (args: string[]): LabOptions | undefined => {
     kubernetes: values.kubernetes,
     redis: !values["no-redis"],
   };
-};
+}
 
-const main = async (): Promise<number> => {
+async function main(): Promise<number> {
   let options: LabOptions | undefined;
   try {
     options = parseOptions(process.argv.slice(2));
@@ -75,8 +79,12 @@ const main = async (): Promise<number> => {
       stopped.resolve();
     });
   try {
-    await installParts({ signal: stopping.signal });
-    const lab = await startLab({ ...options, signal: stopping.signal, onProgress: (text) => say(`  starting ${text} ...`) });
+    await installBinaries({ signal: stopping.signal });
+    const lab = await startLab({
+      ...options,
+      signal: stopping.signal,
+      onProgress: (text) => say(`  starting ${text} ...`),
+    });
     process.stdout.write(`lab ready ${lab.file}\n`);
     say(
       `Try: npx claviger check --socket ${lab.shims[0]?.socket ?? ""}\n     npx claviger key status cluster-1 --lab ${lab.file}\nCtrl-C stops everything.`,
@@ -89,6 +97,6 @@ const main = async (): Promise<number> => {
     say(`The lab did not start: ${error instanceof Error ? error.message : String(error)}`);
     return 1;
   }
-};
+}
 
 process.exitCode = await main();

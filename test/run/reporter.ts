@@ -1,4 +1,5 @@
-// How test runs look: a line per test as it ends, what failed at the end, and numbers for the closing line.
+// How test runs look: a line per test as it ends, what failed at the end, and numbers for the
+// closing line.
 import { relative } from "node:path";
 import { run } from "node:test";
 import { inspect } from "node:util";
@@ -15,7 +16,9 @@ type Ended = {
   readonly todo?: string | boolean | undefined;
 };
 
-const causeOf = (error: unknown): unknown => (error instanceof Error && error.cause !== undefined ? error.cause : error);
+function causeOf(error: unknown): unknown {
+  return error instanceof Error && error.cause !== undefined ? error.cause : error;
+}
 
 /**
  * Runs test files with node:test, each in a process of its own.
@@ -23,7 +26,7 @@ const causeOf = (error: unknown): unknown => (error instanceof Error && error.ca
  * @param timeoutMs for one file
  * @param signal ends what runs; a file's own children are ended by the watchdog of test/lab
  */
-export const runFiles = async (
+export async function runFiles(
   files: readonly string[],
   {
     concurrency,
@@ -31,7 +34,7 @@ export const runFiles = async (
     root,
     signal,
   }: { readonly concurrency: number; readonly timeoutMs: number; readonly root: string; readonly signal?: AbortSignal },
-): Promise<Count> => {
+): Promise<Count> {
   let passed = 0;
   const failures: Failure[] = [];
   const began = Date.now();
@@ -42,10 +45,17 @@ export const runFiles = async (
   const tick = setInterval(() => {
     if (Date.now() - lastLine > 14_000) say(`  ... ${Math.round((Date.now() - began) / 1000)} s`);
   }, 15_000);
-  const stream = run({ files: [...files], concurrency, timeout: timeoutMs, forceExit: false, ...(signal !== undefined && { signal }) });
+  const stream = run({
+    files: [...files],
+    concurrency,
+    timeout: timeoutMs,
+    forceExit: false,
+    ...(signal !== undefined && { signal }),
+  });
   const finish = (event: Ended, isPass: boolean): void => {
     const file = event.file === undefined ? "" : relative(root, event.file);
-    // A suite stands for its tests, and so does a file: neither is counted beside them, unless it failed by itself.
+    // A suite stands for its tests, and so does a file: neither is counted beside them, unless it
+    // failed by itself.
     const isGroup =
       event.details.type === "suite" ||
       files.some((one) => one === event.name || relative(root, one) === event.name || one.endsWith(event.name));
@@ -60,11 +70,13 @@ export const runFiles = async (
   };
   // The stream's own type loses the connection between a type and its data.
   for await (const event of stream as AsyncIterable<{ readonly type: string; readonly data: unknown }>) {
-    if (event.type === "test:pass" || event.type === "test:fail") finish(event.data as Ended, event.type === "test:pass");
+    if (event.type === "test:pass" || event.type === "test:fail")
+      finish(event.data as Ended, event.type === "test:pass");
     else if (event.type === "test:stderr" || event.type === "test:stdout")
       process.stderr.write((event.data as { readonly message: string }).message);
   }
   clearInterval(tick);
-  for (const { name, file, error } of failures) say(`\nFAILED ${file}: ${name}\n${inspect(causeOf(error), { depth: 6 })}`);
+  for (const { name, file, error } of failures)
+    say(`\nFAILED ${file}: ${name}\n${inspect(causeOf(error), { depth: 6 })}`);
   return { passed, failed: failures.length };
-};
+}

@@ -1,25 +1,28 @@
-// `npm test`: everything that CI runs. `npm test -- PATTERN ...` runs the test files whose path contains one. `npm run test:full`: full durations.
+// `npm test`: everything that CI runs. `npm test -- PATTERN ...` runs the test files whose path
+// contains one. `npm run test:full`: full durations.
 import { spawn } from "node:child_process";
 import { parseArgs } from "node:util";
-import { installParts } from "../parts/install.ts";
+import { installBinaries } from "../parts/install.ts";
 import { root, testFiles } from "./files.ts";
 import { type Count, runFiles } from "./reporter.ts";
 
 const steps = ["check:types", "check:lint", "check:format", "check:generated"] as const;
 
-const isTimed = (file: string): boolean => /\/(conformance|storm)\b/.test(file);
+function isTimed(file: string): boolean {
+  return /\/(conformance|storm)\b/.test(file);
+}
 
-const say = (text: string): void => {
+function say(text: string): void {
   process.stdout.write(`${text}\n`);
-};
+}
 
 const stopping = new AbortController();
 const { signal } = stopping;
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => stopping.abort());
 
 /** One script of package.json; its output is shown when it fails. */
-const runStep = (script: string): Promise<boolean> =>
-  new Promise((resolve) => {
+function runStep(script: string): Promise<boolean> {
+  return new Promise((resolve) => {
     const child = spawn("npm", ["run", "--silent", script], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
     const output: Buffer[] = [];
     child.stdout.on("data", (chunk: Buffer) => output.push(chunk));
@@ -31,14 +34,18 @@ const runStep = (script: string): Promise<boolean> =>
       resolve(code === 0);
     });
   });
+}
 
-const { values, positionals } = parseArgs({ options: { full: { type: "boolean", default: false } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { full: { type: "boolean", default: false } },
+  allowPositionals: true,
+});
 if (values.full) process.env["CLAVIGER_TEST_FULL"] = "1";
 const began = Date.now();
 const counts: Count[] = [];
-const count = (passed: boolean): void => {
+function count(passed: boolean): void {
   counts.push({ passed: passed ? 1 : 0, failed: passed ? 0 : 1 });
-};
+}
 
 // Only what the chosen tests need: the unit tests need no real part.
 const unit = testFiles("unit", positionals);
@@ -48,10 +55,11 @@ say(`\nUnit tests (${unit.length} files)`);
 counts.push(await runFiles(unit, { concurrency: 2, timeoutMs: 120_000, root, signal }));
 if (real.length > 0 && !signal.aborted) {
   try {
-    await installParts({ signal });
+    await installBinaries({ signal });
     say(`\nTests with the real parts (${real.length} files)`);
     const timeoutMs = values.full ? 3_600_000 : 600_000;
-    // What measures times or rates has the machine for itself; the others mostly wait, and do so two at a time.
+    // What measures times or rates has the machine for itself; the others mostly wait, and do so
+    // two at a time.
     const [timed, others] = [real.filter(isTimed), real.filter((file) => !isTimed(file))];
     if (timed.length > 0) counts.push(await runFiles(timed, { concurrency: 1, timeoutMs, root, signal }));
     if (!signal.aborted) counts.push(await runFiles(others, { concurrency: 2, timeoutMs, root, signal }));

@@ -1,5 +1,5 @@
-// The shape of the tree, as a test: who may import whom, which file is the door to which package, and what may not be written at all.
-// The tables here are the reading order: a file may import what stands above it, never what stands below.
+// The shape of the tree, as a test: who may import whom, which file is the adapter of which
+// package, and what may not be written at all.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ const root = join(import.meta.dirname, "..", "..");
 
 type Source = { readonly path: string; readonly text: string; readonly imports: readonly string[] };
 
-const read = (path: string): Source => {
+function read(path: string): Source {
   const text = readFileSync(join(root, path), "utf8");
   const imports = [
     ...text.matchAll(
@@ -17,105 +17,201 @@ const read = (path: string): Source => {
     ),
   ];
   return { path, text, imports: imports.map(([, from, dynamic, bare]) => from ?? dynamic ?? bare ?? "") };
-};
-const sources = (dir: string): readonly Source[] =>
-  readdirSync(join(root, dir), { recursive: true, encoding: "utf8" })
+}
+function sources(dir: string): readonly Source[] {
+  return readdirSync(join(root, dir), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts") && !file.includes("node_modules") && !file.includes("dist/"))
     .map((file) => read(join(dir, file)));
+}
 
-const proto = sources("proto/src");
-const shim = sources("shim/src");
-const gateway = sources("gateway/src");
-const shipped = [...proto, ...shim, ...gateway];
-const everything = [...shipped, ...sources("test"), ...sources("infra")];
+/**
+ * Who may import whom: the whole table. A row is a folder or a file of a shipped package; it may
+ * import what stands in its own row and the rows it names, and nothing else of this repository. Rows
+ * that end in "/" are folders with all that is in them. What has no row fails.
+ */
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+  "proto/gen/": [],
+  "proto/wire/": ["proto/gen/"],
+  "proto/runtime/": ["proto/gen/", "proto/wire/"],
 
-/** `../keys/ring.ts` from `gateway/src/kms/service.ts` → `keys/ring.ts`. */
-const resolve = (from: string, specifier: string): string => join(from, "..", specifier);
+  "gateway/core/src/identity.ts": ["proto/"],
+  "gateway/core/src/audit/": ["proto/"],
+  "gateway/core/src/pki/": ["proto/"],
+  "gateway/core/src/backend/port.ts": ["proto/"],
+  "gateway/core/src/backend/config.ts": ["proto/"],
+  "gateway/core/src/key/": ["proto/", "gateway/core/src/backend/port.ts"],
+  "gateway/core/src/backend/": [
+    "proto/",
+    "gateway/core/src/backend/port.ts",
+    "gateway/core/src/backend/config.ts",
+    "gateway/core/src/key/",
+  ],
+  "gateway/core/src/redis/": ["proto/", "gateway/core/src/backend/port.ts", "gateway/core/src/key/"],
+  "gateway/core/src/registry/": ["proto/", "gateway/core/src/backend/port.ts"],
+  "gateway/core/src/config.ts": [
+    "proto/",
+    "gateway/core/src/backend/config.ts",
+    "gateway/core/src/redis/",
+    "gateway/core/src/registry/",
+  ],
 
-/** Rows of the reading order, first to last. A row is a file or a folder; files of one row may import each other (cycles are the linter's to find). */
-const gatewayOrder = [
-  ["log.ts", "watch.ts", "metrics.ts", "identity.ts"],
-  ["backend/port.ts", "backend/config.ts"],
-  ["keyid.ts", "envelope.ts"],
-  ["redis/", "registry/", "audit/"],
-  ["backend/"],
-  ["keys/"],
-  ["kms/"],
-  ["http/"],
-  ["config.ts"],
-  ["pki/"],
-  ["cli/"],
-  ["main.ts"],
-] as const;
+  "gateway/server/src/metrics.ts": ["proto/", "gateway/core/"],
+  "gateway/server/src/backend/": ["proto/", "gateway/core/"],
+  "gateway/server/src/keys/": ["proto/", "gateway/core/"],
+  "gateway/server/src/kms/": ["proto/", "gateway/core/", "gateway/server/src/backend/", "gateway/server/src/keys/"],
+  "gateway/server/src/http/": ["proto/", "gateway/core/", "gateway/server/src/metrics.ts", "gateway/server/src/kms/"],
+  "gateway/server/src/main.ts": ["proto/", "gateway/core/", "gateway/server/"],
 
+  "gateway/cli/src/": ["proto/", "gateway/core/"],
+
+  "shim/src/": ["proto/"],
+};
+
+/** Rows of the shim, first to last: a file may import what stands above it, never what stands below. */
 const shimOrder = [
-  ["config.ts", "log.ts", "metrics.ts", "watch.ts", "socket.ts", "state-file.ts"],
+  ["config.ts", "metrics.ts", "socket.ts", "state-file.ts"],
   ["gateway.ts"],
   ["tls.ts"],
   ["upstream.ts"],
   ["status.ts", "decrypts.ts"],
   ["kms.ts"],
-  ["server.ts", "health.ts"],
+  ["server.ts"],
   ["main.ts"],
 ] as const;
 
-const rowOf = (order: readonly (readonly string[])[], file: string): number => {
-  const exact = order.findIndex((row) => row.includes(file));
-  return exact === -1 ? order.findIndex((row) => row.some((name) => name.endsWith("/") && file.startsWith(name))) : exact;
+const proto = [...sources("proto/wire"), ...sources("proto/runtime"), ...sources("proto/gen")];
+const shim = sources("shim");
+const core = sources("gateway/core");
+const server = sources("gateway/server");
+const cli = sources("gateway/cli");
+const shipped = [...proto, ...shim, ...core, ...server, ...cli];
+const written = shipped.filter(({ path }) => !path.startsWith("proto/gen/"));
+const everything = [...written, ...sources("test"), ...sources("infra")];
+
+const packages: Readonly<Record<string, string>> = {
+  "@claviger/proto/": "proto/",
+  "@claviger/gateway-core/": "gateway/core/",
 };
 
-/** Packages with more than one door, and why. Everything else is imported in one file of a workspace package. */
-const severalDoors: Readonly<Record<string, string>> = {
+/** The file of this repository that an import names; undefined for npm's and Node's own. */
+function targetOf(path: string, specifier: string): string | undefined {
+  if (specifier.startsWith(".")) return join(path, "..", specifier);
+  const found = Object.entries(packages).find(([name]) => specifier.startsWith(name));
+  return found === undefined ? undefined : found[1] + specifier.slice(found[0].length);
+}
+
+/** The most particular row that a path stands in. */
+function rowOf(path: string): string | undefined {
+  const rows = Object.keys(mayImport).filter((row) => (row.endsWith("/") ? path.startsWith(row) : path === row));
+  return rows.toSorted((a, b) => b.length - a.length)[0];
+}
+
+function packageOf(path: string): string {
+  return /^(?:proto|shim|gateway\/[^/]+)\//.exec(path)?.[0] ?? path;
+}
+
+/** The name and the dependencies of the package that a file stands in. */
+function manifestOf(path: string): { readonly name: string; readonly dependencies: Readonly<Record<string, string>> } {
+  return JSON.parse(readFileSync(join(root, packageOf(path), "package.json"), "utf8")) as ReturnType<typeof manifestOf>;
+}
+
+/**
+ * Packages with more than one adapter, and why. Everything else is imported in one file of a workspace
+ * package.
+ */
+const severalAdapters: Readonly<Record<string, string>> = {
   "@bufbuild/protobuf": "it is the language of the generated messages, not a library to hide",
   "@opentelemetry/api": "an interface without an implementation, made to be everywhere",
 };
 
 /** Shipped files beside main.ts that touch `process`, and why. */
 const touchesProcess: Readonly<Record<string, string>> = {
-  "gateway/src/backend/store.ts": "a lock file names its owner by pid",
+  "gateway/core/src/backend/durable-file.ts": "a lock file names its owner by pid",
 };
 
 suite("The architecture", () => {
   test("there is something to look at", () => {
-    for (const [name, files] of Object.entries({ proto, shim, gateway })) assert.ok(files.length >= 5, `${name} has ${files.length} files`);
+    for (const [name, files] of Object.entries({ proto, shim, core, server, cli }))
+      assert.ok(files.length >= 5, `${name} has ${files.length} files`);
     assert.ok(shipped.flatMap(({ imports }) => imports).length > 100);
-    assert.ok(everything.length > shipped.length);
+    assert.ok(everything.length > written.length);
   });
 
-  test("packages import across only from proto", () => {
-    const wrong = shipped.flatMap(({ path, imports }) =>
-      imports
-        .filter((name) => {
-          if (name.startsWith("@claviger/")) return !name.startsWith("@claviger/proto/") || path.startsWith("proto/");
-          const own = path.split("/")[0] ?? "";
-          return name.startsWith(".") && !resolve(path, name).startsWith(`${own}/`);
-        })
-        .map((name) => `${path} → ${name}`),
+  test("every shipped file has a row in the table, and every row has a file", () => {
+    const rows = shipped.map(({ path }) => ({ path, row: rowOf(path) }));
+    assert.deepEqual(
+      rows.filter(({ row }) => row === undefined),
+      [],
     );
+    const used = new Set(rows.map(({ row }) => row));
+    assert.deepEqual(
+      Object.keys(mayImport).filter((row) => !used.has(row)),
+      [],
+    );
+  });
+
+  test("every folder at the top, in gateway/ and in test/ is one that this test knows", () => {
+    const known = {
+      ".": ["docs", "gateway", "infra", "proto", "shim", "test"],
+      gateway: ["cli", "core", "server"],
+      test: ["bench", "conformance", "demo", "kubernetes", "lab", "parts", "real", "run", "unit"],
+    };
+    for (const [dir, names] of Object.entries(known)) {
+      const found = readdirSync(join(root, dir), { withFileTypes: true })
+        .filter((entry) => entry.isDirectory() && !/^(?:node_modules|dist|\..*)$/.test(entry.name))
+        .map(({ name }) => name);
+      assert.deepEqual(found.toSorted(), names);
+    }
+  });
+
+  test("imports follow the table", () => {
+    const wrong = shipped.flatMap(({ path, imports }) => {
+      const row = rowOf(path) ?? "";
+      const allowed = [row, ...(mayImport[row] ?? [])];
+      return imports.flatMap((specifier) => {
+        const target = targetOf(path, specifier);
+        if (target === undefined) return specifier.startsWith("@claviger/") ? [`${path} → ${specifier}`] : [];
+        if (target.endsWith("package.json")) return [];
+        // A file with a row of its own is reached by that row, not by its folder's.
+        const targetRow = rowOf(target) ?? target;
+        const isAllowed = allowed.some(
+          (name) => name === targetRow || (name.split("/").length <= 3 && targetRow.startsWith(name)),
+        );
+        return isAllowed ? [] : [`${path} → ${target}`];
+      });
+    });
     assert.deepEqual(wrong, []);
   });
 
-  for (const { name, files, order } of [
-    { name: "gateway", files: gateway, order: gatewayOrder },
-    { name: "shim", files: shim, order: shimOrder },
-  ])
-    test(`inside the ${name} imports go up the reading order`, () => {
-      const wrong = files.flatMap(({ path, imports }) => {
-        const file = path.slice(`${name}/src/`.length);
-        const row = rowOf(order, file);
-        if (row === -1) return [`${file} has no row in the reading order`];
-        return imports
-          .filter((specifier) => specifier.startsWith(".") && specifier.endsWith(".ts"))
-          .map((specifier) => resolve(file, specifier))
-          .filter((target) => rowOf(order, target) > row || rowOf(order, target) === -1)
-          .map((target) => `${file} → ${target}`);
-      });
-      assert.deepEqual(wrong, []);
+  test("inside the shim imports go up the reading order", () => {
+    const orderOf = (file: string): number => shimOrder.findIndex((row) => (row as readonly string[]).includes(file));
+    const wrong = shim.flatMap(({ path, imports }) => {
+      const file = path.slice("shim/src/".length);
+      if (orderOf(file) === -1) return [`${file} has no row in the reading order`];
+      return imports
+        .filter((specifier) => specifier.startsWith(".") && specifier.endsWith(".ts"))
+        .map((specifier) => join(file, "..", specifier))
+        .filter((target) => orderOf(target) > orderOf(file) || orderOf(target) === -1)
+        .map((target) => `${file} → ${target}`);
     });
+    assert.deepEqual(wrong, []);
+  });
+
+  test("a package imports only what its package.json names", () => {
+    const wrong = written.flatMap(({ path, imports }) => {
+      const { name: own, dependencies } = manifestOf(path);
+      return imports
+        .filter((name) => !name.startsWith(".") && !name.startsWith("node:"))
+        .map((name) => /^(?:@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? name)
+        .filter((name) => name !== own && !Object.hasOwn(dependencies, name))
+        .map((name) => `${path} → ${name}`);
+    });
+    assert.deepEqual(wrong, []);
+  });
 
   test("no file imports itself by way of others", () => {
     const edges = new Map(
-      shipped.map(({ path, imports }) => [path, imports.filter((name) => name.startsWith(".")).map((name) => resolve(path, name))]),
+      shipped.map(({ path, imports }) => [path, imports.flatMap((name) => targetOf(path, name) ?? [])]),
     );
     const done = new Set<string>();
     const visit = (path: string, trail: readonly string[]): void => {
@@ -134,17 +230,19 @@ suite("The architecture", () => {
     assert.deepEqual(wrong, []);
   });
 
-  test("each third-party package has one door in a workspace package", () => {
-    const doors = new Map<string, Set<string>>();
-    for (const { path, imports } of shipped)
+  test("each third-party package is imported in one file of a workspace package", () => {
+    const adapters = new Map<string, Set<string>>();
+    for (const { path, imports } of written)
       for (const name of imports) {
         if (name.startsWith(".") || name.startsWith("node:") || name.startsWith("@claviger/")) continue;
         const module = /^(?:@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? name;
-        const key = `${path.split("/")[0]}: ${module}`;
-        doors.set(key, (doors.get(key) ?? new Set()).add(path));
+        const key = `${packageOf(path)}: ${module}`;
+        adapters.set(key, (adapters.get(key) ?? new Set()).add(path));
       }
-    assert.ok(doors.size > 5);
-    const several = [...doors].filter(([key, files]) => files.size > 1 && severalDoors[key.split(": ")[1] ?? ""] === undefined);
+    assert.ok(adapters.size > 5);
+    const several = [...adapters].filter(
+      ([key, files]) => files.size > 1 && severalAdapters[key.split(": ")[1] ?? ""] === undefined,
+    );
     assert.deepEqual(
       several.map(([key, files]) => `${key} in ${[...files].join(", ")}`),
       [],
@@ -152,7 +250,7 @@ suite("The architecture", () => {
   });
 
   test("only main.ts touches the process", () => {
-    const wrong = shipped
+    const wrong = written
       .filter(
         ({ path, text }) =>
           !path.endsWith("/main.ts") &&
@@ -180,7 +278,9 @@ suite("The architecture", () => {
 
   test("no class inherits but from Error", () => {
     const wrong = shipped.flatMap(({ path, text }) =>
-      [...text.matchAll(/\bclass \w+ extends (\w+)/g)].filter(([, parent]) => parent !== "Error").map(([found]) => `${path}: ${found}`),
+      [...text.matchAll(/\bclass \w+ extends (\w+)/g)]
+        .filter(([, parent]) => parent !== "Error")
+        .map(([found]) => `${path}: ${found}`),
     );
     assert.deepEqual(wrong, []);
   });

@@ -6,31 +6,36 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { inspect } from "node:util";
-import { openBackend } from "@claviger/gateway/src/backend/open.ts";
-import type { KeyRef, OpenBackend, Outcome } from "@claviger/gateway/src/backend/port.ts";
-import { KmsError } from "@claviger/proto/errors.ts";
-import { backendName, keyName, mountPath } from "@claviger/proto/names.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
+import type { KeyRef, OpenBackend, Outcome } from "@claviger/gateway-core/src/backend/port.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { backendName, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
-import { createNursery, type Nursery } from "../../lab/process.ts";
+import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
 
 type World = { readonly backend: OpenBackend; stop(): Promise<void> };
 
-const signal = (): AbortSignal => AbortSignal.timeout(10_000);
-const refOf = (key: string): KeyRef => ({ backend: backendName.parse("main"), mount: mountPath.parse("transit"), key: keyName.parse(key) });
+function signal(): AbortSignal {
+  return AbortSignal.timeout(10_000);
+}
+function refOf(key: string): KeyRef {
+  return { backend: backendName.parse("main"), mount: mountPath.parse("transit"), key: keyName.parse(key) };
+}
 const aad = Buffer.from("cluster a");
-const valueOf = <T>(outcome: Outcome<T> | undefined): T => {
+function valueOf<T>(outcome: Outcome<T> | undefined): T {
   assert.ok(outcome !== undefined);
   if (!outcome.ok) throw outcome.error;
   return outcome.value;
-};
-const reasonOf = (outcome: Outcome<unknown> | undefined): string | undefined => (outcome?.ok === false ? outcome.error.reason : undefined);
-const hasReason =
-  (...reasons: readonly string[]) =>
-  (error: unknown) =>
-    error instanceof KmsError && reasons.includes(error.reason);
+}
+function reasonOf(outcome: Outcome<unknown> | undefined): string | undefined {
+  return outcome?.ok === false ? outcome.error.reason : undefined;
+}
+function hasReason(...reasons: readonly string[]) {
+  return (error: unknown) => error instanceof KmsError && reasons.includes(error.reason);
+}
 
-const contract = (name: string, start: () => Promise<World>): void => {
+function contract(name: string, start: () => Promise<World>): void {
   suite(`${name} keeps the backend contract`, () => {
     let world: World;
     before(async () => {
@@ -57,7 +62,11 @@ const contract = (name: string, start: () => Promise<World>): void => {
 
     test("items fail alone, and nothing tells the failures apart", async () => {
       const key = refOf("one");
-      const [good] = await world.backend.wrap(key, [{ plaintext: randomBytes(32), associatedData: aad, version: 1 }], signal());
+      const [good] = await world.backend.wrap(
+        key,
+        [{ plaintext: randomBytes(32), associatedData: aad, version: 1 }],
+        signal(),
+      );
       const { ciphertext } = valueOf(good);
       const flipped = Buffer.from(ciphertext);
       flipped[20] = (flipped[20] ?? 0) ^ 1;
@@ -96,7 +105,11 @@ const contract = (name: string, start: () => Promise<World>): void => {
       const key = refOf("two");
       const first = await world.backend.describe(key, signal());
       assert.deepEqual([first.latest, first.minEncryption, first.minDecryption], [1, 0, 1]);
-      const [old] = await world.backend.wrap(key, [{ plaintext: randomBytes(32), associatedData: aad, version: 1 }], signal());
+      const [old] = await world.backend.wrap(
+        key,
+        [{ plaintext: randomBytes(32), associatedData: aad, version: 1 }],
+        signal(),
+      );
       assert.equal(await world.backend.rotate(key, signal()), 2);
       await world.backend.promote(key, 2, signal());
       const state = await world.backend.describe(key, signal());
@@ -117,7 +130,8 @@ const contract = (name: string, start: () => Promise<World>): void => {
     test("an HMAC is the same for everyone who asks, and another for another input", async () => {
       const key = refOf("claviger-integrity");
       await world.backend.describe(key, signal()).catch(() => undefined);
-      const ask = async (input: string) => Buffer.from(await world.backend.hmac(key, 1, Buffer.from(input), signal())).toString("hex");
+      const ask = async (input: string) =>
+        Buffer.from(await world.backend.hmac(key, 1, Buffer.from(input), signal())).toString("hex");
       assert.equal(await ask("a"), await ask("a"));
       assert.notEqual(await ask("a"), await ask("b"));
     });
@@ -133,11 +147,15 @@ const contract = (name: string, start: () => Promise<World>): void => {
 
     test("health says that it would serve", () => world.backend.health(signal()));
   });
-};
+}
 
 contract("embedded", async () => {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
-  const backend = await openBackend({ name: "main", config: { kind: "embedded", file: join(dir, "keys.json") }, log: silent });
+  const backend = await openBackend({
+    name: "main",
+    config: { kind: "embedded", file: join(dir, "keys.json") },
+    log: silent,
+  });
   return {
     backend,
     async stop() {
@@ -148,12 +166,12 @@ contract("embedded", async () => {
 });
 
 let bao: OpenBao;
-let nursery: Nursery;
+let processes: ProcessGroup;
 
 contract("vault", async () => {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
-  nursery = createNursery(dir);
-  bao = await startOpenBao(nursery, dir);
+  processes = createProcessGroup(dir);
+  bao = await startOpenBao(processes, dir);
   const files = (await setUpTransit(bao, ["one", "two"], ["gw"], dir)).get("gw");
   assert.ok(files !== undefined);
   const config = {
@@ -166,7 +184,7 @@ contract("vault", async () => {
     backend,
     async stop() {
       await backend.close();
-      await nursery.stopAll();
+      await processes.stopAll();
       await rm(dir, { recursive: true });
     },
   };
@@ -174,7 +192,7 @@ contract("vault", async () => {
 
 test("the gateway's token may do what it needs and nothing more", async () => {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
-  const own = createNursery(dir);
+  const own = createProcessGroup(dir);
   try {
     const vault = await startOpenBao(own, dir);
     const files = (await setUpTransit(vault, ["one"], ["gw"], dir)).get("gw");

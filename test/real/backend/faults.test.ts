@@ -1,4 +1,5 @@
-// What goes wrong with a Vault, on a real OpenBao: what a caller is told, and that everything comes back by itself.
+// What goes wrong with a Vault, on a real OpenBao: what a caller is told, and that everything comes
+// back by itself.
 import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -6,27 +7,29 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { after, before, suite, test } from "node:test";
 import { inspect } from "node:util";
-import { createDispatcher } from "@claviger/gateway/src/backend/dispatch.ts";
-import type { OpenBackend } from "@claviger/gateway/src/backend/port.ts";
-import { type KmsError, toKmsError } from "@claviger/proto/errors.ts";
-import { clusterName } from "@claviger/proto/names.ts";
+import { createDispatcher } from "@claviger/gateway-server/src/backend/dispatch.ts";
+import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { type KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { clusterName } from "@claviger/proto/wire/names.ts";
 import { pino } from "pino";
 import { gatewayPolicy } from "../../lab/openbao.ts";
-import { until } from "../../lab/process.ts";
+import { until } from "../../lab/process-group.ts";
 import { aad, refOf, roundTrip, soon, startWorld, valueOf, type World } from "./world.ts";
 
-const failureOf = async (call: Promise<unknown>): Promise<KmsError> =>
-  await call.then(
+async function failureOf(call: Promise<unknown>): Promise<KmsError> {
+  return await call.then(
     () => assert.fail("it should have failed"),
     (error: unknown) => toKmsError(error),
   );
-const serves = (backend: OpenBackend): Promise<true> =>
-  until("the backend to serve", undefined, () =>
+}
+function serves(backend: OpenBackend): Promise<true> {
+  return until("the backend to serve", undefined, () =>
     roundTrip(backend).then(
       () => true as const,
       () => undefined,
     ),
   );
+}
 
 suite("faults of a Vault", () => {
   let world: World;
@@ -45,7 +48,9 @@ suite("faults of a Vault", () => {
     const { data } = await world.bao.call<{ data: { keys: string[] } }>("LIST", "auth/token/accessors");
     let revoked = 0;
     for (const accessor of data.keys) {
-      const found = await world.bao.call<{ data: { policies: string[] } }>("POST", "auth/token/lookup-accessor", { accessor });
+      const found = await world.bao.call<{ data: { policies: string[] } }>("POST", "auth/token/lookup-accessor", {
+        accessor,
+      });
       if (!found.data.policies.includes("claviger-gateway")) continue;
       await world.bao.call("POST", "auth/token/revoke-accessor", { accessor });
       revoked += 1;
@@ -89,7 +94,7 @@ suite("faults of a Vault", () => {
   });
 
   test("a paused Vault costs callers their deadline, and is back at once when it goes on", async () => {
-    const { pid } = world.bao.part();
+    const { pid } = world.bao.proc();
     process.kill(pid, "SIGSTOP");
     try {
       const started = Date.now();
@@ -185,7 +190,11 @@ suite("faults of a Vault", () => {
     );
     for (const err of errors) log.error({ err });
     assert.ok(world.approle.kind === "approle");
-    const secrets = [canary.toString("base64"), canary.toString("hex"), readFileSync(world.approle.secretIdFile, "utf8")];
+    const secrets = [
+      canary.toString("base64"),
+      canary.toString("hex"),
+      readFileSync(world.approle.secretIdFile, "utf8"),
+    ];
     const text = `${logged.join("")}${inspect(errors, { depth: 20, showHidden: true })}${JSON.stringify(errors)}`;
     assert.ok(logged.length > 3);
     for (const secret of secrets) assert.ok(!text.includes(secret));

@@ -1,16 +1,19 @@
-// Every way to log in, on a real OpenBao, with tokens that live for seconds: no request fails because one is being replaced.
+// Every way to log in, on a real OpenBao, with tokens that live for seconds: no request fails
+// because one is being replaced.
 import assert from "node:assert/strict";
 import { createSign, generateKeyPairSync } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import type { VaultConfig } from "@claviger/gateway/src/backend/config.ts";
-import { mountPath } from "@claviger/proto/names.ts";
+import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
+import { mountPath } from "@claviger/proto/wire/names.ts";
 import { keepAsking, roundTrip, startWorld, type World } from "./world.ts";
 
 const lives = { token_ttl: "3s", token_max_ttl: "7s", token_policies: ["claviger-gateway"] };
 const runMs = 10_000;
-const base64url = (text: string): string => Buffer.from(text).toString("base64url");
+function base64url(text: string): string {
+  return Buffer.from(text).toString("base64url");
+}
 
 suite("logins with a TTL of 3 s and a max TTL of 7 s", { concurrency: true }, () => {
   let world: World;
@@ -63,8 +66,15 @@ suite("logins with a TTL of 3 s and a max TTL of 7 s", { concurrency: true }, ()
   test("jwt", async () => {
     const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     await world.bao.call("POST", "sys/auth/jwt", { type: "jwt" });
-    await world.bao.call("POST", "auth/jwt/config", { jwt_validation_pubkeys: [publicKey.export({ type: "spki", format: "pem" })] });
-    await world.bao.call("POST", "auth/jwt/role/gw", { role_type: "jwt", user_claim: "sub", bound_audiences: ["vault"], ...lives });
+    await world.bao.call("POST", "auth/jwt/config", {
+      jwt_validation_pubkeys: [publicKey.export({ type: "spki", format: "pem" })],
+    });
+    await world.bao.call("POST", "auth/jwt/role/gw", {
+      role_type: "jwt",
+      user_claim: "sub",
+      bound_audiences: ["vault"],
+      ...lives,
+    });
     const now = Math.floor(Date.now() / 1000);
     const body = `${base64url('{"alg":"RS256","typ":"JWT"}')}.${base64url(
       JSON.stringify({ sub: "gw", aud: "vault", iat: now, nbf: now, exp: now + 60 }),
@@ -93,7 +103,12 @@ suite("logins with a TTL of 3 s and a max TTL of 7 s", { concurrency: true }, ()
     await world.bao.call("POST", "sys/auth/people", { type: "userpass" });
     await world.bao.call("POST", "auth/people/users/gw", { password: "first", ...lives });
     const passwordFile = await file("changing", "wrong");
-    const backend = await world.open({ kind: "userpass", mount: mountPath.parse("people"), username: "gw", passwordFile });
+    const backend = await world.open({
+      kind: "userpass",
+      mount: mountPath.parse("people"),
+      username: "gw",
+      passwordFile,
+    });
     await assert.rejects(roundTrip(backend));
     await file("changing", "first");
     for (const end = Date.now() + 5000; ; )

@@ -1,4 +1,5 @@
-// Logins by TLS certificate and by Kubernetes service account, on a real OpenBao with a TLS listener and a stand-in for TokenReview.
+// Logins by TLS certificate and by Kubernetes service account, on a real OpenBao with a TLS
+// listener and a stand-in for TokenReview.
 import assert from "node:assert/strict";
 import { createSign, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
@@ -8,24 +9,26 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import type { VaultConfig } from "@claviger/gateway/src/backend/config.ts";
-import { openBackend } from "@claviger/gateway/src/backend/open.ts";
-import type { OpenBackend } from "@claviger/gateway/src/backend/port.ts";
-import { createCa, issueGateway, issueNode } from "@claviger/gateway/src/pki/authority.ts";
-import { mountPath } from "@claviger/proto/names.ts";
+import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
+import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
+import { mountPath } from "@claviger/proto/wire/names.ts";
 import { request } from "undici";
 import { gatewayPolicy } from "../../lab/openbao.ts";
-import { createNursery, freePorts, type Nursery, until } from "../../lab/process.ts";
-import { findPart } from "../../parts/find.ts";
+import { createProcessGroup, freePorts, type ProcessGroup, until } from "../../lab/process-group.ts";
+import { findBinary } from "../../parts/find.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
 import { keepAsking, roundTrip } from "./world.ts";
 
 const lives = { token_ttl: "3s", token_max_ttl: "7s", token_policies: ["claviger-gateway"] };
-const text = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+function text(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString("base64url");
+}
 
 suite("machine logins", { concurrency: true }, () => {
   let dir: string;
-  let nursery: Nursery;
+  let processes: ProcessGroup;
   let review: Server;
   let plain: string;
   let secure: string;
@@ -49,7 +52,7 @@ suite("machine logins", { concurrency: true }, () => {
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
-    nursery = createNursery(dir);
+    processes = createProcessGroup(dir);
     const ca = await createCa({ trustDomain: "fleet.example" });
     const server = await issueGateway({ ca, dnsNames: ["vault.example"] });
     const node = await issueNode({ ca, cluster: "prod", node: "gw" });
@@ -74,8 +77,8 @@ suite("machine logins", { concurrency: true }, () => {
       `listener "tcp" { address = "127.0.0.1:${tlsPort}"  tls_cert_file = "${file("server.crt")}"  tls_key_file = "${file("server.key")}" }\n`,
     );
     const flags = ["-dev", "-dev-no-store-token", "-dev-root-token-id=root", `-dev-listen-address=127.0.0.1:${port}`];
-    const part = nursery.start("openbao", [findPart("bao"), "server", ...flags, `-config=${file("tls.hcl")}`]);
-    await until("OpenBao to be active", part, async () =>
+    const proc = processes.start("openbao", [findBinary("bao"), "server", ...flags, `-config=${file("tls.hcl")}`]);
+    await until("OpenBao to be active", proc, async () =>
       (await request(`${plain}/v1/sys/health`).catch(() => undefined))?.statusCode === 200 ? true : undefined,
     );
     await call("POST", "sys/mounts/transit", { type: "transit" });
@@ -87,7 +90,7 @@ suite("machine logins", { concurrency: true }, () => {
   after(async () => {
     await Promise.all(opened.map((backend) => backend.close()));
     review?.close();
-    await nursery.stopAll();
+    await processes.stopAll();
     await rm(dir, { recursive: true });
   });
 
@@ -136,7 +139,12 @@ suite("machine logins", { concurrency: true }, () => {
     const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     const now = Math.floor(Date.now() / 1000);
     const account = { namespace: "claviger", serviceaccount: { name: "gateway", uid: "u1" } };
-    const claims = { iss: "https://kubernetes", sub: "system:serviceaccount:claviger:gateway", iat: now, exp: now + 60 };
+    const claims = {
+      iss: "https://kubernetes",
+      sub: "system:serviceaccount:claviger:gateway",
+      iat: now,
+      exp: now + 60,
+    };
     const body = `${text({ alg: "RS256" })}.${text({ ...claims, "kubernetes.io": account })}`;
     const jwt = `${body}.${createSign("RSA-SHA256").update(body).sign(privateKey, "base64url")}`;
     review = createServer((_request, response) => {
@@ -162,7 +170,12 @@ suite("machine logins", { concurrency: true }, () => {
     });
     const bound = { bound_service_account_names: "gateway", bound_service_account_namespaces: "claviger" };
     await call("POST", "auth/kubernetes/role/gw", { ...bound, ...lives });
-    const auth = { kind: "kubernetes", mount: mountPath.parse("kubernetes"), role: "gw", jwtFile: file("jwt") } as const;
+    const auth = {
+      kind: "kubernetes",
+      mount: mountPath.parse("kubernetes"),
+      role: "gw",
+      jwtFile: file("jwt"),
+    } as const;
     const { asked, failed } = await keepAsking(await open({ addresses: [plain], auth }), 9000, 30);
     assert.ok(asked > 50);
     assert.deepEqual(failed, []);

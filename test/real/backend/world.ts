@@ -1,32 +1,37 @@
-// What the backend's tests on a real OpenBao share: a server of their own, a backend over it, and a pace of requests against it.
+// What the backend's tests on a real OpenBao share: a server of their own, a backend over it, and a
+// pace of requests against it.
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BackendConfig, VaultConfig } from "@claviger/gateway/src/backend/config.ts";
-import { openBackend } from "@claviger/gateway/src/backend/open.ts";
-import type { KeyRef, OpenBackend, Outcome } from "@claviger/gateway/src/backend/port.ts";
-import type { Log } from "@claviger/proto/log.ts";
-import { toKmsError } from "@claviger/proto/errors.ts";
-import { backendName, keyName, mountPath } from "@claviger/proto/names.ts";
+import type { BackendConfig, VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
+import type { KeyRef, OpenBackend, Outcome } from "@claviger/gateway-core/src/backend/port.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import { toKmsError } from "@claviger/proto/wire/errors.ts";
+import { backendName, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
-import { createNursery } from "../../lab/process.ts";
+import { createProcessGroup } from "../../lab/process-group.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
 
-export const refOf = (key: string): KeyRef => ({
-  backend: backendName.parse("main"),
-  mount: mountPath.parse("transit"),
-  key: keyName.parse(key),
-});
+export function refOf(key: string): KeyRef {
+  return {
+    backend: backendName.parse("main"),
+    mount: mountPath.parse("transit"),
+    key: keyName.parse(key),
+  };
+}
 export const aad = Buffer.from("cluster a");
-export const soon = (ms = 10_000): AbortSignal => AbortSignal.timeout(ms);
+export function soon(ms = 10_000): AbortSignal {
+  return AbortSignal.timeout(ms);
+}
 
-export const valueOf = <T>(outcome: Outcome<T> | undefined): T => {
+export function valueOf<T>(outcome: Outcome<T> | undefined): T {
   if (outcome === undefined) throw new Error("no outcome");
   if (!outcome.ok) throw outcome.error;
   return outcome.value;
-};
+}
 
 export type World = {
   readonly dir: string;
@@ -39,11 +44,11 @@ export type World = {
 };
 
 /** An OpenBao with the keys `one` and `two`. */
-export const startWorld = async (): Promise<World> => {
+export async function startWorld(): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
-  const nursery = createNursery(dir);
+  const processes = createProcessGroup(dir);
   const opened: OpenBackend[] = [];
-  const bao = await startOpenBao(nursery, dir);
+  const bao = await startOpenBao(processes, dir);
   const files = (await setUpTransit(bao, ["one", "two"], ["gw"], dir)).get("gw");
   if (files === undefined) throw new Error("no credentials");
   return {
@@ -58,22 +63,26 @@ export const startWorld = async (): Promise<World> => {
     },
     async stop() {
       await Promise.all(opened.map((backend) => backend.close()));
-      await nursery.stopAll();
+      await processes.stopAll();
       await rm(dir, { recursive: true });
     },
   };
-};
+}
 
 /** One encrypt and decrypt. @throws KmsError */
-export const roundTrip = async (backend: OpenBackend, key = refOf("one"), ms = 3000): Promise<void> => {
+export async function roundTrip(backend: OpenBackend, key = refOf("one"), ms = 3000): Promise<void> {
   const plaintext = randomBytes(32);
   const [wrapped] = await backend.wrap(key, [{ plaintext, associatedData: aad, version: 1 }], soon(ms));
   const [opened] = await backend.unwrap(key, [{ ...valueOf(wrapped), associatedData: aad }], soon(ms));
   if (!plaintext.equals(valueOf(opened).plaintext)) throw new Error("a wrong answer");
-};
+}
 
 /** Requests at a steady pace until `ms` are over; the reasons of those that failed. */
-export const keepAsking = async (backend: OpenBackend, ms: number, everyMs: number): Promise<{ asked: number; failed: string[] }> => {
+export async function keepAsking(
+  backend: OpenBackend,
+  ms: number,
+  everyMs: number,
+): Promise<{ asked: number; failed: string[] }> {
   const failed: string[] = [];
   const all: Promise<void>[] = [];
   const end = Date.now() + ms;
@@ -83,4 +92,4 @@ export const keepAsking = async (backend: OpenBackend, ms: number, everyMs: numb
   }
   await Promise.all(all);
   return { asked: all.length, failed };
-};
+}

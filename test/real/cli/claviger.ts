@@ -3,12 +3,15 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
-const main = join(import.meta.dirname, "..", "..", "..", "gateway", "src", "cli", "main.ts");
+const main = join(import.meta.dirname, "..", "..", "..", "gateway", "cli", "src", "main.ts");
 
 export type CliResult = { readonly status: number | null; readonly out: string; readonly err: string };
 
-/** Runs it with this environment and nothing else of ours: no token or address of whoever runs the tests. */
-export const claviger = async (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> => {
+/**
+ * Runs it with this environment and nothing else of ours: no token or address of whoever runs the
+ * tests.
+ */
+export async function claviger(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> {
   const child = spawn(process.execPath, [main, ...args], {
     env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -16,4 +19,4 @@ export const claviger = async (args: readonly string[], env: NodeJS.ProcessEnv =
   const closed = new Promise<number | null>((resolve) => child.once("close", resolve));
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
   return { status: await closed, out, err };
-};
+}

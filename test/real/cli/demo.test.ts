@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
-import { createNursery, type Nursery } from "../../lab/process.ts";
+import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
 import { claviger } from "./claviger.ts";
 
 const demo = join(import.meta.dirname, "..", "..", "run", "demo.ts");
@@ -25,7 +25,9 @@ describe("the demo", () => {
       env: { PATH: process.env["PATH"], HOME: dir, TMPDIR: dir, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
-  const play = async (env: NodeJS.ProcessEnv = {}): Promise<{ readonly status: unknown; readonly out: string; readonly err: string }> => {
+  const play = async (
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<{ readonly status: unknown; readonly out: string; readonly err: string }> => {
     const child = start(["--exit"], env);
     const closed = once(child, "close");
     const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
@@ -108,16 +110,16 @@ describe("the demo", () => {
   });
 
   describe("on a real OpenBao", () => {
-    let nursery: Nursery;
+    let processes: ProcessGroup;
     let bao: OpenBao;
     let baoDir: string;
     before(async () => {
       baoDir = mkdtempSync(join(tmpdir(), "claviger-demo-bao-"));
-      nursery = createNursery(baoDir);
-      bao = await startOpenBao(nursery, baoDir);
+      processes = createProcessGroup(baoDir);
+      bao = await startOpenBao(processes, baoDir);
     });
     after(async () => {
-      await nursery.stopAll();
+      await processes.stopAll();
       rmSync(baoDir, { recursive: true, force: true });
     });
 

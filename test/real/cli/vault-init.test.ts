@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { createCa } from "@claviger/gateway/src/pki/authority.ts";
+import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
 import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
-import { createNursery, type Nursery } from "../../lab/process.ts";
+import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
 import { claviger } from "./claviger.ts";
 
 type Result = Awaited<ReturnType<typeof claviger>>;
@@ -19,18 +19,18 @@ const auths = {
 
 describe("claviger vault init on a real OpenBao", () => {
   let dir: string;
-  let nursery: Nursery;
+  let processes: ProcessGroup;
   let bao: OpenBao;
   let token: string;
 
   before(async () => {
     dir = mkdtempSync(join(tmpdir(), "claviger-init-"));
-    nursery = createNursery(dir);
-    bao = await startOpenBao(nursery, dir);
+    processes = createProcessGroup(dir);
+    bao = await startOpenBao(processes, dir);
     token = readFileSync(bao.tokenFile, "utf8");
   });
   after(async () => {
-    await nursery.stopAll();
+    await processes.stopAll();
     rmSync(dir, { recursive: true, force: true });
   });
 
@@ -54,8 +54,14 @@ describe("claviger vault init on a real OpenBao", () => {
         tls: { cert: "/nowhere/c", key: "/nowhere/k", clientCa: "/nowhere/ca" },
         trustDomain: "fleet.example",
         registry: { kind: "file", file: registry },
-        backends: { main: { kind: "vault", addresses: [bao.addr], tls: { cert: "/dev/null", key: "/dev/null" }, auth } },
-        redis: { kind: "standalone", node: "127.0.0.1:1", integrity: { backend: "main", mount, key: "integrity", version: 1 } },
+        backends: {
+          main: { kind: "vault", addresses: [bao.addr], tls: { cert: "/dev/null", key: "/dev/null" }, auth },
+        },
+        redis: {
+          kind: "standalone",
+          node: "127.0.0.1:1",
+          integrity: { backend: "main", mount, key: "integrity", version: 1 },
+        },
         audit: { sinks: [{ kind: "stdout" }] },
       }),
     );
@@ -114,17 +120,27 @@ describe("claviger vault init on a real OpenBao", () => {
     const report = JSON.parse(third.out) as { changed: number; ok: boolean };
     // The new key, the policy, and the period of the three keys that were there.
     assert.deepEqual([report.changed, report.ok], [5, true]);
-    assert.equal((await bao.call<{ data: Record<string, unknown> }>("GET", "transit-a/keys/three")).data["auto_rotate_period"], 2_592_000);
+    assert.equal(
+      (await bao.call<{ data: Record<string, unknown> }>("GET", "transit-a/keys/three")).data["auto_rotate_period"],
+      2_592_000,
+    );
   });
 
   test("logs in from the gateway's side with the AppRole that it made, under its policy alone", async () => {
-    const { role_id } = (await bao.call<{ data: { role_id: string } }>("GET", "auth/approle/role/claviger-gateway/role-id")).data;
-    const { secret_id } = (await bao.call<{ data: { secret_id: string } }>("POST", "auth/approle/role/claviger-gateway/secret-id", {}))
-      .data;
-    const { auth } = await bao.call<{ auth: { token_policies: string[]; lease_duration: number } }>("POST", "auth/approle/login", {
-      role_id,
-      secret_id,
-    });
+    const { role_id } = (
+      await bao.call<{ data: { role_id: string } }>("GET", "auth/approle/role/claviger-gateway/role-id")
+    ).data;
+    const { secret_id } = (
+      await bao.call<{ data: { secret_id: string } }>("POST", "auth/approle/role/claviger-gateway/secret-id", {})
+    ).data;
+    const { auth } = await bao.call<{ auth: { token_policies: string[]; lease_duration: number } }>(
+      "POST",
+      "auth/approle/login",
+      {
+        role_id,
+        secret_id,
+      },
+    );
     assert.deepEqual([auth.token_policies, auth.lease_duration], [["claviger-gateway"], 3600]);
   });
 
@@ -159,8 +175,16 @@ describe("claviger vault init on a real OpenBao", () => {
   });
 
   for (const [kind, args, needed] of [
-    ["kubernetes", ["--kubernetes-host", "https://127.0.0.1:6443", "--kubernetes-ca", "CA"], /--kubernetes-host and --kubernetes-ca/],
-    ["jwt", ["--jwks-url", "JWKS", "--bound-subject", "system:serviceaccount:claviger:gateway", "--audience", "vault"], /--jwks-url/],
+    [
+      "kubernetes",
+      ["--kubernetes-host", "https://127.0.0.1:6443", "--kubernetes-ca", "CA"],
+      /--kubernetes-host and --kubernetes-ca/,
+    ],
+    [
+      "jwt",
+      ["--jwks-url", "JWKS", "--bound-subject", "system:serviceaccount:claviger:gateway", "--audience", "vault"],
+      /--jwks-url/,
+    ],
     ["cert", ["--client-ca", "CA"], /--client-ca/],
   ] as const)
     test(`makes the role of a ${kind} login, says what it needs for that, and changes nothing the second time`, async () => {
@@ -193,40 +217,57 @@ describe("claviger vault init on a real OpenBao", () => {
     await bao.call("POST", "team/sys/namespaces/below", {});
     const { config, registry } = site("namespaces", auths.approle, "transit-n");
     const settings = JSON.parse(readFileSync(config, "utf8")) as { backends: { main: object } };
-    writeFileSync(config, JSON.stringify({ ...settings, backends: { main: { ...settings.backends.main, namespace: "team" } } }));
+    writeFileSync(
+      config,
+      JSON.stringify({ ...settings, backends: { main: { ...settings.backends.main, namespace: "team" } } }),
+    );
     writeFileSync(
       registry,
-      readFileSync(registry, "utf8").replace("mount: transit-n, key: two", "namespace: team/below, mount: transit-n, key: two"),
+      readFileSync(registry, "utf8").replace(
+        "mount: transit-n, key: two",
+        "namespace: team/below, mount: transit-n, key: two",
+      ),
     );
     const first = await run(config);
     assert.equal(first.status, 0, first.out + first.err);
     assert.match(first.out, /ok {4}below\/transit-n\/encrypt\|decrypt\/two/);
     assert.match(first.out, / denied {2}below\/transit-n\/export/);
-    assert.equal((await bao.call<{ data: { type: string } }>("GET", "team/below/transit-n/keys/two")).data.type, "aes256-gcm96");
+    assert.equal(
+      (await bao.call<{ data: { type: string } }>("GET", "team/below/transit-n/keys/two")).data.type,
+      "aes256-gcm96",
+    );
     const second = await run(config);
     assert.match(second.out, /Nothing was changed/);
   });
 
   test("refuses a token that may not do it, and shows no token", async () => {
     const { config } = site("weak", auths.approle, "transit-w");
-    const { auth } = await bao.call<{ auth: { client_token: string } }>("POST", "auth/token/create", { policies: ["default"] });
+    const { auth } = await bao.call<{ auth: { client_token: string } }>("POST", "auth/token/create", {
+      policies: ["default"],
+    });
     const weak = await claviger(["vault", "init", "--config", config], { VAULT_TOKEN: auth.client_token });
     assert.equal(weak.status, 1);
     assert.match(weak.err, /refuses sys\/mounts to this token/);
-    const elsewhere = await claviger(["vault", "init", "--config", config], { VAULT_TOKEN: token, VAULT_ADDR: "http://127.0.0.1:9" });
+    const elsewhere = await claviger(["vault", "init", "--config", config], {
+      VAULT_TOKEN: token,
+      VAULT_ADDR: "http://127.0.0.1:9",
+    });
     assert.match(elsewhere.err, /VAULT_ADDR is not an address of backend main/);
-    for (const { out, err } of [weak, elsewhere]) assert.ok(!`${out}${err}`.includes(auth.client_token) && !`${out}${err}`.includes(token));
+    for (const { out, err } of [weak, elsewhere])
+      assert.ok(!`${out}${err}`.includes(auth.client_token) && !`${out}${err}`.includes(token));
   });
 });
 
 /** Somewhere that OpenBao finds an issuer's keys. */
-const startJwks = async (): Promise<{ readonly url: string; close(): void }> => {
+async function startJwks(): Promise<{ readonly url: string; close(): void }> {
   const { createServer } = await import("node:http");
-  const server = createServer((_, response) => void response.setHeader("content-type", "application/json").end('{"keys":[]}'));
+  const server = createServer(
+    (_, response) => void response.setHeader("content-type", "application/json").end('{"keys":[]}'),
+  );
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   return {
     url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/keys`,
     close: () => server.close(),
   };
-};
+}

@@ -1,4 +1,5 @@
-// All forty checks of the conformance kit on our own socket: with the vault backend on a real OpenBao, and with the embedded one.
+// All forty checks of the conformance kit on our own socket: with the vault backend on a real
+// OpenBao, and with the embedded one.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +17,7 @@ const keys = { refresh: "300ms", canary: "500ms" };
 const propagationMs = 3000;
 
 /** What every lab gives: further instances, a second node, memory and logs. */
-const commonTarget = (lab: Lab): Target => {
+function commonTarget(lab: Lab): Target {
   const [one, two] = lab.shims;
   assert.ok(one !== undefined && two !== undefined);
   return {
@@ -35,22 +36,29 @@ const commonTarget = (lab: Lab): Target => {
         "0",
       ];
       return Promise.resolve(
-        startInstance([...argv, ...(unreachable ? ["--gateway", "https://127.0.0.1:1"] : []), ...(takeover ? ["--takeover"] : [])], umask),
+        startInstance(
+          [...argv, ...(unreachable ? ["--gateway", "https://127.0.0.1:1"] : []), ...(takeover ? ["--takeover"] : [])],
+          umask,
+        ),
       );
     },
     logs: () =>
       Promise.resolve(
-        [...lab.shims.map(({ part }) => part.log), ...lab.gateways.map(({ part }) => part.log), ...lab.gateways.map(({ audit }) => audit)]
+        [
+          ...lab.shims.map(({ proc }) => proc.log),
+          ...lab.gateways.map(({ proc }) => proc.log),
+          ...lab.gateways.map(({ audit }) => audit),
+        ]
           .map((file) => readFileSync(file, "utf8"))
           .join("\n"),
       ),
-    rss: () => Promise.resolve(rssOf(one.part.pid)),
+    rss: () => Promise.resolve(rssOf(one.proc.pid)),
   };
-};
+}
 
 type World = { readonly lab: Lab; readonly target: Target; close(): Promise<void> };
 
-const onVault = async (dir: string): Promise<World> => {
+async function onVault(dir: string): Promise<World> {
   let proxy: Proxy | undefined;
   const vaultAddresses = async (addr: string): Promise<readonly string[]> => {
     proxy = await startFaultyVault(addr);
@@ -97,13 +105,20 @@ const onVault = async (dir: string): Promise<World> => {
     },
   };
   return { lab, target, close: () => faulty.close() };
-};
+}
 
-const onEmbedded = async (dir: string): Promise<World> => {
-  // The embedded backend is a file: what can fail on the way to the key is the way to the gateway, and the file.
+async function onEmbedded(dir: string): Promise<World> {
+  // The embedded backend is a file: what can fail on the way to the key is the way to the gateway,
+  // and the file.
   const gateways: Partial<Record<"port", number>> = {};
   const proxy = await startFaultyTcp(() => gateways.port ?? 0);
-  const options: LabOptions = { dir, backend: "embedded", shims: 2, gatewayExtra: { keys }, shimExtra: { gateways: [proxy.url] } };
+  const options: LabOptions = {
+    dir,
+    backend: "embedded",
+    shims: 2,
+    gatewayExtra: { keys },
+    shimExtra: { gateways: [proxy.url] },
+  };
   const starting = startLab({
     ...options,
     redis: false,
@@ -165,7 +180,7 @@ const onEmbedded = async (dir: string): Promise<World> => {
     },
   };
   return { lab, target, close: () => proxy.close() };
-};
+}
 
 for (const [name, start] of [
   ["vault", onVault],

@@ -1,4 +1,5 @@
-// Clusters apart, replicas together, and no secret where none belongs: two gateways and two shims on a real OpenBao and Redis.
+// Clusters apart, replicas together, and no secret where none belongs: two gateways and two shims
+// on a real OpenBao and Redis.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -7,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { decodeEnvelope } from "@claviger/gateway/src/envelope.ts";
-import { associatedData } from "@claviger/gateway/src/keyid.ts";
+import { decodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
+import { associatedData } from "@claviger/gateway-core/src/key/key-id.ts";
 import { request } from "undici";
 import { kmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
@@ -21,11 +22,12 @@ type AuditLine = {
   readonly response?: { readonly data?: { readonly http_status_code?: number } };
 };
 
-const linesOf = <T>(file: string): readonly T[] =>
-  readFileSync(file, "utf8")
+function linesOf<T>(file: string): readonly T[] {
+  return readFileSync(file, "utf8")
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line) as T);
+}
 
 suite("two clusters on one shared Transit key", () => {
   let dir: string;
@@ -49,9 +51,14 @@ suite("two clusters on one shared Transit key", () => {
     assert.equal(decodeEnvelope(sealed.ciphertext).wraps[0]?.key, decodeEnvelope(own.ciphertext).wraps[0]?.key);
 
     const seen = linesOf<AuditLine>(lab.vault.auditLog).length;
-    await assert.rejects(two.decrypt(sealed), { code: 3, details: "claviger: this ciphertext cannot be decrypted for this cluster" });
+    await assert.rejects(two.decrypt(sealed), {
+      code: 3,
+      details: "claviger: this ciphertext cannot be decrypted for this cluster",
+    });
     const since = linesOf<AuditLine>(lab.vault.auditLog).slice(seen);
-    const refusal = since.find(({ type, request: asked }) => type === "response" && asked?.path === "transit/decrypt/shared");
+    const refusal = since.find(
+      ({ type, request: asked }) => type === "response" && asked?.path === "transit/decrypt/shared",
+    );
     // A batch is answered with a status of its own, in which OpenBao says that the one item failed.
     assert.equal(refusal?.auth?.display_name, "approle", "a gateway asked OpenBao");
     assert.equal(refusal.response?.data?.http_status_code, 400, "and its own audit log has the refusal");
@@ -131,7 +138,9 @@ suite("two gateways, two shims, one cluster", () => {
     assert.ok(errors.length >= 2, "a refused login was met");
     writeFileSync(secretIdFile, goodSecret);
 
-    const metrics = await Promise.all([...lab.shims, ...lab.gateways].map(async ({ metrics: url }) => (await request(url)).body.text()));
+    const metrics = await Promise.all(
+      [...lab.shims, ...lab.gateways].map(async ({ metrics: url }) => (await request(url)).body.text()),
+    );
     const redis = lab.redis.connect();
     const keys = await redis.keys("*");
     const valueOf = async (key: string): Promise<string> =>
@@ -158,7 +167,9 @@ suite("two gateways, two shims, one cluster", () => {
           !file.endsWith(".key") &&
           !file.includes("openbao/raft"),
       );
-    assert.ok(files.some((file) => file.endsWith("gateway-1.log")) && files.some((file) => file.endsWith("audit.jsonl")));
+    assert.ok(
+      files.some((file) => file.endsWith("gateway-1.log")) && files.some((file) => file.endsWith("audit.jsonl")),
+    );
     const places = new Map<string, string>(files.map((file) => [file, readFileSync(file, "latin1")]));
     places.set("metrics", metrics.join("\n"));
     places.set("redis", [...keys, ...values].join("\n"));

@@ -1,5 +1,6 @@
-// What the Dockerfiles do, done without Docker: bundles built, their contents listed, each image's file tree put together and run by chroot
-// as the image's user. The Dockerfiles themselves cannot be built where there is no Docker daemon; their steps are these commands.
+// What the Dockerfiles do, done without Docker: bundles built, their contents listed, each image's
+// file tree put together and run by chroot as the image's user. The Dockerfiles themselves cannot
+// be built where there is no Docker daemon; their steps are these commands.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -7,27 +8,27 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
-import { createNursery, readyLine } from "../../lab/process.ts";
+import { createProcessGroup, readyLine } from "../../lab/process-group.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
-const run = async (file: string, ...args: readonly string[]): Promise<string> => {
+async function run(file: string, ...args: readonly string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(file, [...args], { cwd: root });
   return stdout;
-};
+}
 const programs = { "claviger-shim": "shim", "claviger-gateway": "gateway" } as const;
 const user = "65532";
 
 /** `["/usr/bin/node", …]` of a Dockerfile's instruction. */
-const instruction = (image: string, word: "ENTRYPOINT" | "RUN"): readonly string[] => {
+function instruction(image: string, word: "ENTRYPOINT" | "RUN"): readonly string[] {
   const text = readFileSync(join(root, "infra", "image", `${image}.Dockerfile`), "utf8");
   const found = new RegExp(`^${word} (\\[.*\\])$`, "m").exec(text)?.[1];
   assert.ok(found !== undefined, `${image}.Dockerfile has no ${word}`);
   return JSON.parse(found) as string[];
-};
+}
 
 suite("The bundles and images", () => {
   const dir = mkdtempSync(join(tmpdir(), "claviger-img-"));
-  const nursery = createNursery(dir);
+  const processes = createProcessGroup(dir);
   const tree = (image: string): string => join(dir, image);
   const write = (image: string, path: string, text: string): void => writeFileSync(join(tree(image), path), text);
 
@@ -35,21 +36,31 @@ suite("The bundles and images", () => {
     assert.equal(process.getuid?.(), 0, "these tests use chroot: run them as root");
     await run(process.execPath, "infra/build.ts", "--outdir", dir);
     for (const [bundle, image] of Object.entries(programs)) {
-      await run(process.execPath, "infra/image/rootfs.ts", "--bundle", join(dir, `${bundle}.mjs`), "--out", tree(image));
+      await run(
+        process.execPath,
+        "infra/image/rootfs.ts",
+        "--bundle",
+        join(dir, `${bundle}.mjs`),
+        "--out",
+        tree(image),
+      );
       await run("chroot", tree(image), "/usr/bin/node", "--version");
-      for (const path of ["etc/claviger", "run/claviger", "var/lib/claviger"]) mkdirSync(join(tree(image), path), { recursive: true });
+      for (const path of ["etc/claviger", "run/claviger", "var/lib/claviger"])
+        mkdirSync(join(tree(image), path), { recursive: true });
       await run("chown", `${user}:${user}`, join(tree(image), "run/claviger"), join(tree(image), "var/lib/claviger"));
     }
   });
   after(async () => {
-    await nursery.stopAll();
+    await processes.stopAll();
     rmSync(dir, { recursive: true, force: true });
   });
 
   test("the shim's bundle holds neither fastify nor ioredis nor node-vault", () => {
     const packages = JSON.parse(readFileSync(join(dir, "claviger-shim.packages.json"), "utf8")) as string[];
     assert.ok(packages.includes("@grpc/grpc-js"), "the list is not the shim's");
-    const foreign = packages.filter((name) => /^(?:fastify|@fastify\/.*|ioredis|node-vault|axios|commander|@peculiar\/.*)$/.test(name));
+    const foreign = packages.filter((name) =>
+      /^(?:fastify|@fastify\/.*|ioredis|node-vault|axios|commander|@peculiar\/.*)$/.test(name),
+    );
     assert.deepEqual(foreign, []);
   });
 
@@ -66,13 +77,16 @@ suite("The bundles and images", () => {
     for (const image of Object.values(programs)) {
       const warm = instruction(image, "RUN");
       assert.deepEqual(warm, [...instruction(image, "ENTRYPOINT"), "--help"]);
-      await promisify(execFile)("chroot", [tree(image), ...warm], { env: { ...process.env, NODE_COMPILE_CACHE: "/app/cache" } });
+      await promisify(execFile)("chroot", [tree(image), ...warm], {
+        env: { ...process.env, NODE_COMPILE_CACHE: "/app/cache" },
+      });
       assert.ok(readdirSync(join(tree(image), "app", "cache"), { recursive: true }).length > 1, image);
     }
   });
 
   test("shim and gateway, each in its image's tree as 65532, serve what kube-apiserver asks; the CLI's bundle checks it", async () => {
-    const cli = (...args: readonly string[]): Promise<string> => run(process.execPath, join(dir, "claviger.mjs"), ...args);
+    const cli = (...args: readonly string[]): Promise<string> =>
+      run(process.execPath, join(dir, "claviger.mjs"), ...args);
     const pki = join(dir, "pki");
     await cli("pki", "init", "--dir", pki, "--trust-domain", "fleet.example");
     await cli("pki", "gateway", "--dir", pki, "--ip", "127.0.0.1");
@@ -103,7 +117,7 @@ audit: { sinks: [{ kind: stdout }] }
       "clusters: [{ name: edge, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA, state: active, rotation: auto, keys: [{ backend: local, mount: transit, key: edge }] }]\n",
     );
     const start = (image: string) =>
-      nursery.start(
+      processes.start(
         image,
         [
           "chroot",
@@ -140,8 +154,9 @@ health: { address: 127.0.0.1, port: 0 }
   });
 
   test("the examples of both configurations are read without a problem", async () => {
-    const { loadGatewayConfig } = await import("@claviger/gateway/src/config.ts");
-    for (const set of ["gateway", "vault-agent", "knative"]) loadGatewayConfig(join(root, "infra", set, "gateway.yaml"));
+    const { loadGatewayConfig } = await import("@claviger/gateway-core/src/config.ts");
+    for (const set of ["gateway", "vault-agent", "knative"])
+      loadGatewayConfig(join(root, "infra", set, "gateway.yaml"));
     const { loadShimConfig } = await import("@claviger/shim/src/config.ts");
     loadShimConfig(join(root, "infra", "shim", "shim.yaml"), {}, {});
   });

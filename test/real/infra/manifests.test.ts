@@ -1,6 +1,7 @@
-// The manifests, as a real kube-apiserver takes them: a server-side dry run of each set, and Pod Security's own words about each pod.
-// ServiceMonitor and Knative Service have no published schema here: minimal stand-in CRDs accept any spec, so those two are checked for
-// kind, name and namespace only.
+// The manifests, as a real kube-apiserver takes them: a server-side dry run of each set, and Pod
+// Security's own words about each pod. ServiceMonitor and Knative Service have no published schema
+// here: minimal stand-in CRDs accept any spec, so those two are checked for kind, name and
+// namespace only.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -8,44 +9,48 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
-import { readYamlFile } from "@claviger/proto/config.ts";
+import { readYamlFile } from "@claviger/proto/runtime/config.ts";
 import { type ApiServer, readToken, startApiServer, startEtcd } from "../../lab/kubernetes.ts";
-import { createNursery, until } from "../../lab/process.ts";
-import { findPart } from "../../parts/find.ts";
+import { createProcessGroup, until } from "../../lab/process-group.ts";
+import { findBinary } from "../../parts/find.ts";
 
 const infra = join(import.meta.dirname, "..", "..", "..", "infra");
-const crd = (group: string, version: string, kind: string, plural: string): object => ({
-  apiVersion: "apiextensions.k8s.io/v1",
-  kind: "CustomResourceDefinition",
-  metadata: { name: `${plural}.${group}` },
-  spec: {
-    group,
-    scope: "Namespaced",
-    names: { kind, plural, singular: kind.toLowerCase() },
-    versions: [
-      {
-        name: version,
-        served: true,
-        storage: true,
-        schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
-      },
-    ],
-  },
-});
-const namespace = (name: string, labels: Record<string, string> = {}): object => ({
-  apiVersion: "v1",
-  kind: "Namespace",
-  metadata: { name, labels },
-});
+function crd(group: string, version: string, kind: string, plural: string): object {
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      group,
+      scope: "Namespaced",
+      names: { kind, plural, singular: kind.toLowerCase() },
+      versions: [
+        {
+          name: version,
+          served: true,
+          storage: true,
+          schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
+        },
+      ],
+    },
+  };
+}
+function namespace(name: string, labels: Record<string, string> = {}): object {
+  return {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name, labels },
+  };
+}
 
 suite("The manifests", () => {
   const dir = mkdtempSync(join(tmpdir(), "claviger-infra-"));
-  const nursery = createNursery(dir);
+  const processes = createProcessGroup(dir);
   let api: ApiServer;
 
   const kubectl = async (...args: readonly string[]): Promise<string> => {
     const { stdout, stderr } = await promisify(execFile)(
-      findPart("kubectl"),
+      findBinary("kubectl"),
       [
         `--server=${api.server}`,
         `--token=${readToken(api.tokenFile)}`,
@@ -57,7 +62,8 @@ suite("The manifests", () => {
     );
     return args.includes("--dry-run=client") ? stdout : stdout + stderr;
   };
-  const dryRun = (...args: readonly string[]): Promise<string> => kubectl("apply", "--server-side", "--dry-run=server", ...args);
+  const dryRun = (...args: readonly string[]): Promise<string> =>
+    kubectl("apply", "--server-side", "--dry-run=server", ...args);
   const create = async (path: string, body: object): Promise<void> => {
     const { status, json } = await api.call("POST", path, body);
     assert.equal(status, 201, JSON.stringify(json));
@@ -65,7 +71,11 @@ suite("The manifests", () => {
   /** What the restricted profile says against a pod: nothing when it is admitted. */
   const objections = async (spec: unknown): Promise<readonly string[]> => {
     const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "pod" }, spec };
-    const { status, json } = await api.call<{ message: string }>("POST", "/api/v1/namespaces/strict/pods?dryRun=All", pod);
+    const { status, json } = await api.call<{ message: string }>(
+      "POST",
+      "/api/v1/namespaces/strict/pods?dryRun=All",
+      pod,
+    );
     if (status === 201) return [];
     assert.equal(status, 403, JSON.stringify(json));
     const said = json.message.split('violates PodSecurity "restricted:latest": ')[1];
@@ -75,10 +85,10 @@ suite("The manifests", () => {
   };
 
   before(async () => {
-    const etcd = await startEtcd(nursery, dir);
+    const etcd = await startEtcd(processes, dir);
     // No shim here: an empty flag takes the encryption away again.
     api = await startApiServer({
-      nursery,
+      processes,
       dir,
       name: "apiserver",
       etcd,
@@ -92,16 +102,18 @@ suite("The manifests", () => {
     for (const name of ["claviger-gateway", "claviger-system"]) await create("/api/v1/namespaces", namespace(name));
     await create("/api/v1/namespaces", namespace("strict", { "pod-security.kubernetes.io/enforce": "restricted" }));
     for (const group of ["monitoring.coreos.com", "serving.knative.dev"])
-      await until(`${group} to be served`, api.part(), async () =>
+      await until(`${group} to be served`, api.proc(), async () =>
         (await api.call("GET", `/apis/${group}/v1`)).status === 200 ? true : undefined,
       );
-    await until("system-node-critical", api.part(), async () =>
-      (await api.call("GET", "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical")).status === 200 ? true : undefined,
+    await until("system-node-critical", api.proc(), async () =>
+      (await api.call("GET", "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical")).status === 200
+        ? true
+        : undefined,
     );
   });
   after(async () => {
     await api.close();
-    await nursery.stopAll();
+    await processes.stopAll();
     rmSync(dir, { recursive: true, force: true });
   });
 
@@ -175,22 +187,25 @@ suite("The manifests", () => {
 
   test("the EncryptionConfiguration is one that kube-apiserver accepts, with the plugin first", async () => {
     const file = join(dir, "encryption.yaml");
-    const original = readYamlFile(join(infra, "shim", "encryption-configuration.yaml")) as { resources: { providers: object[] }[] };
+    const original = readYamlFile(join(infra, "shim", "encryption-configuration.yaml")) as {
+      resources: { providers: object[] }[];
+    };
     assert.deepEqual(Object.keys(original.resources[0]?.providers[0] ?? {}), ["kms"]);
     writeFileSync(file, JSON.stringify(original));
-    const etcd = await startEtcd(nursery, mkdtempSync(join(dir, "second-")));
+    const etcd = await startEtcd(processes, mkdtempSync(join(dir, "second-")));
     const second = await startApiServer({
-      nursery,
+      processes,
       dir,
       name: "encrypting",
       etcd,
       socket: "/unused",
       extraArgs: [`--encryption-provider-config=${file}`],
     });
-    // No shim answers on the file's socket, so the provider's own check is the proof that it was loaded.
+    // No shim answers on the file's socket, so the provider's own check is the proof that it was
+    // loaded.
     const health = await until(
       "its provider's health check",
-      second.part(),
+      second.proc(),
       async () => {
         const reply = await second.call("GET", "/readyz/kms-providers").catch(() => undefined);
         return reply?.status === 500 ? String(reply.json) : undefined;

@@ -1,5 +1,6 @@
-// What a real kube-apiserver does with a plugin whose Status and Encrypt disagree: why ours never do. On the conformance kit's reference plugin, broken on purpose.
-// (Contract section 0, facts 4 and 6; section 1.5.)
+// What a real kube-apiserver does with a plugin whose Status and Encrypt disagree: why ours never
+// do. On the conformance kit's reference plugin, broken on purpose. (Contract section 0, facts 4
+// and 6; section 1.5.)
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync } from "node:fs";
@@ -8,7 +9,7 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import type { Server } from "@grpc/grpc-js";
 import { type ApiServer, type Etcd, secretPath, startApiServer, startEtcd } from "../../lab/kubernetes.ts";
-import { createNursery, type Nursery, until } from "../../lab/process.ts";
+import { createProcessGroup, type ProcessGroup, until } from "../../lab/process-group.ts";
 import { createKek, type Mutation, startReference } from "../../unit/conformance/reference.ts";
 
 const value = Buffer.from("what stays readable");
@@ -20,7 +21,7 @@ suite("a plugin whose answers disagree, on a real kube-apiserver", () => {
   const dir = mkdtempSync("/tmp/kms-");
   const socket = join(dir, "kms.sock");
   const kek = createKek();
-  let nursery: Nursery;
+  let processes: ProcessGroup;
   let etcd: Etcd;
   let api: ApiServer;
   let plugin: Server | undefined;
@@ -31,15 +32,15 @@ suite("a plugin whose answers disagree, on a real kube-apiserver", () => {
     plugin = await startReference(socket, kek, mutation);
   };
   before(async () => {
-    nursery = createNursery(dir);
+    processes = createProcessGroup(dir);
     await swap("none");
-    etcd = await startEtcd(nursery, dir);
-    api = await startApiServer({ nursery, dir, name: "kube-apiserver", etcd, socket });
+    etcd = await startEtcd(processes, dir);
+    api = await startApiServer({ processes, dir, name: "kube-apiserver", etcd, socket });
     await api.waitReady();
     await api.createSecret("known", value);
   });
   after(async () => {
-    await nursery.stopAll();
+    await processes.stopAll();
     await api.close();
     plugin?.forceShutdown();
     await rm(dir, { recursive: true, force: true });

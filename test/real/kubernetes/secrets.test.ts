@@ -11,11 +11,11 @@ import { type Lab, startLab } from "../../lab/lab.ts";
 
 const canary = Buffer.from("a password that etcd must never see");
 
-const rawOf = async (etcd: Etcd, name: string): Promise<Buffer> => {
+async function rawOf(etcd: Etcd, name: string): Promise<Buffer> {
   const raw = await etcd.get(secretPath(name));
   assert.ok(raw !== undefined, `nothing stored for ${name}`);
   return raw;
-};
+}
 
 suite("a real kube-apiserver with KMS v2", () => {
   let dir: string;
@@ -37,8 +37,12 @@ suite("a real kube-apiserver with KMS v2", () => {
   test("a Secret lies in etcd encrypted through KMS v2, and nothing of its plaintext with it", async () => {
     await api.createSecret("first", canary);
     const raw = await rawOf(etcd, "first");
-    assert.ok(raw.toString("latin1").startsWith(`k8s:enc:kms:v2:${providerName}:`), raw.toString("latin1").slice(0, 60));
-    for (const text of [canary.toString(), canary.toString("base64"), canary.toString("hex")]) assert.ok(!raw.includes(text), text);
+    assert.ok(
+      raw.toString("latin1").startsWith(`k8s:enc:kms:v2:${providerName}:`),
+      raw.toString("latin1").slice(0, 60),
+    );
+    for (const text of [canary.toString(), canary.toString("base64"), canary.toString("hex")])
+      assert.ok(!raw.includes(text), text);
     assert.deepEqual(await api.readSecret("first"), canary);
   });
 
@@ -63,7 +67,8 @@ suite("a real kube-apiserver with KMS v2", () => {
     // keys.refresh is 1 s in the lab, and propagation at most refresh + 1 s.
     assert.ok(took <= 2500, `${took} ms`);
 
-    // The apiserver sees it at its next probe, which readyz sets off; that is at most 20 s after the last.
+    // The apiserver sees it at its next probe, which readyz sets off; that is at most 20 s after
+    // the last.
     const end = Date.now() + 40_000;
     for (let i = 0; ; i++) {
       await api.call("GET", "/readyz");

@@ -1,4 +1,5 @@
-// `npm run lab` as a user has it: what it writes, what it prints, and that nothing is left when it ends, however it ends.
+// `npm run lab` as a user has it: what it writes, what it prints, and that nothing is left when it
+// ends, however it ends.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +11,7 @@ import { after, suite, test } from "node:test";
 import { request } from "undici";
 import { kmsClient } from "../../lab/kms.ts";
 import { startTimeOf } from "../../lab/pid.ts";
-import { until } from "../../lab/process.ts";
+import { until } from "../../lab/process-group.ts";
 
 type Process = { readonly pid: number; readonly argv: readonly string[] };
 type LabJson = {
@@ -43,16 +44,16 @@ after(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const start = (...args: readonly string[]): ChildProcess => {
+function start(...args: readonly string[]): ChildProcess {
   const program = join(import.meta.dirname, "../../run/lab.ts");
   const child = spawn(process.execPath, [program, "--dir", labDir, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
   child.once("close", () => running.delete(child));
   return child;
-};
+}
 
 /** Waits for the line that says so, and reads the file that it names. */
-const ready = async (child: ChildProcess): Promise<LabJson> => {
+async function ready(child: ChildProcess): Promise<LabJson> {
   assert.ok(child.stdout !== null);
   for await (const line of createInterface({ input: child.stdout })) {
     const file = /^lab ready (.+)$/.exec(line)?.[1];
@@ -61,23 +62,27 @@ const ready = async (child: ChildProcess): Promise<LabJson> => {
     return JSON.parse(readFileSync(file, "utf8")) as LabJson;
   }
   throw new Error("the lab ended before it was ready");
-};
+}
 
-const ended = async (child: ChildProcess): Promise<number | null> => {
+async function ended(child: ChildProcess): Promise<number | null> {
   if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
   return child.exitCode;
-};
+}
 
-const processesOf = (lab: LabJson): readonly Process[] =>
-  [...lab.shims, ...lab.gateways, lab.vault, lab.redis, ...lab.kubernetes, lab.etcd].filter((one) => one !== null);
-const alive = (lab: LabJson): readonly string[] =>
-  processesOf(lab)
+function processesOf(lab: LabJson): readonly Process[] {
+  return [...lab.shims, ...lab.gateways, lab.vault, lab.redis, ...lab.kubernetes, lab.etcd].filter(
+    (one) => one !== null,
+  );
+}
+function alive(lab: LabJson): readonly string[] {
+  return processesOf(lab)
     .filter(({ pid }) => startTimeOf(pid) !== undefined)
     .map(({ argv }) => argv.join(" "));
+}
 
 /** The command lines of all processes that name this path. */
-const processesNaming = (path: string): readonly string[] =>
-  readdirSync("/proc")
+function processesNaming(path: string): readonly string[] {
+  return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .flatMap((pid) => {
       try {
@@ -87,6 +92,7 @@ const processesNaming = (path: string): readonly string[] =>
       }
     })
     .filter((line) => line.includes(path));
+}
 
 suite("npm run lab", () => {
   test("with every part: lab.json names what runs, shims go to the clusters in turn, SIGTERM leaves nothing", async () => {
@@ -102,7 +108,8 @@ suite("npm run lab", () => {
     assert.equal(processesOf(lab).length, 3 + 2 + 1 + 1 + 2 + 1);
     for (const { argv } of processesOf(lab)) assert.ok(argv.length > 1, argv.join(" "));
 
-    for (const { metrics } of [...lab.shims, ...lab.gateways]) assert.match(await (await request(metrics)).body.text(), /claviger_/);
+    for (const { metrics } of [...lab.shims, ...lab.gateways])
+      assert.match(await (await request(metrics)).body.text(), /claviger_/);
     for (const { socket } of lab.shims) {
       const kms = kmsClient(socket);
       assert.equal((await kms.status()).healthz, "ok");
@@ -110,7 +117,12 @@ suite("npm run lab", () => {
     }
     const { vault } = lab;
     assert.ok(vault !== null && lab.redis !== null);
-    const secrets = [vault.tokenFile, lab.pki.operatorKey, ...lab.kubernetes.map(({ tokenFile }) => tokenFile), join(labDir, "lab.json")];
+    const secrets = [
+      vault.tokenFile,
+      lab.pki.operatorKey,
+      ...lab.kubernetes.map(({ tokenFile }) => tokenFile),
+      join(labDir, "lab.json"),
+    ];
     for (const file of secrets) assert.equal(statSync(file).mode & 0o777, 0o600, file);
     for (const file of [
       vault.auditLog,

@@ -1,26 +1,44 @@
-// A kube-apiserver that starts with thousands of Secrets under many seeds in etcd and none of the seeds in memory: the worst it does to a KMS plugin.
+// A kube-apiserver that starts with thousands of Secrets under many seeds in etcd and none of the
+// seeds in memory: the worst it does to a KMS plugin.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { createKmsClient } from "@claviger/gateway/src/cli/kms-client.ts";
+import { createKmsClient } from "@claviger/cli/src/kms-client.ts";
 import { createApiserver } from "../../demo/apiserver.ts";
 import { type ApiServer, type Etcd, providerName, secretPath } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 
-/** Seeds that the real apiserver makes, one at each start; the others are made as it makes them, by the demo's. */
+/**
+ * Seeds that the real apiserver makes, one at each start; the others are made as it makes them, by
+ * the demo's.
+ */
 const realSeeds = process.env["CLAVIGER_TEST_FULL"] === "1" ? 100 : 3;
 const seeds = 100;
 const perSeed = 50;
 const total = seeds * perSeed;
 
-type List = { readonly items: readonly { readonly metadata: { readonly name: string }; readonly data: { readonly value: string } }[] };
-type AuditLine = { readonly method: string; readonly outcome: string; readonly count?: number; readonly uids?: readonly string[] };
+type List = {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly data: { readonly value: string };
+  }[];
+};
+type AuditLine = {
+  readonly method: string;
+  readonly outcome: string;
+  readonly count?: number;
+  readonly uids?: readonly string[];
+};
 
-const nameOf = (n: number): string => `secret-${String(n).padStart(4, "0")}`;
-const valueOf = (n: number): string => Buffer.from(`value of ${n}`).toString("base64");
+function nameOf(n: number): string {
+  return `secret-${String(n).padStart(4, "0")}`;
+}
+function valueOf(n: number): string {
+  return Buffer.from(`value of ${n}`).toString("base64");
+}
 
 suite(`${total} Secrets under ${seeds} seeds`, () => {
   let dir: string;
@@ -39,7 +57,8 @@ suite(`${total} Secrets under ${seeds} seeds`, () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  // A gateway's audit is the count of what was asked of it: one record for each request, with the number of calls that it stands for.
+  // A gateway's audit is the count of what was asked of it: one record for each request, with the
+  // number of calls that it stands for.
   const decryptsAudited = (from: number): { readonly requests: number; readonly decrypts: number } => {
     const lines = readFileSync(lab.gateways[0]?.audit ?? "", "utf8")
       .trimEnd()
@@ -57,7 +76,9 @@ suite(`${total} Secrets under ${seeds} seeds`, () => {
   test(`made: ${realSeeds} groups by the apiserver itself, restarted after each, the others as it writes them`, async () => {
     const group = (n: number): readonly number[] => Array.from({ length: perSeed }, (_, i) => n * perSeed + i);
     for (let n = 0; n < realSeeds; n++) {
-      await Promise.all(group(n).map((secret) => api.createSecret(nameOf(secret), Buffer.from(valueOf(secret), "base64"))));
+      await Promise.all(
+        group(n).map((secret) => api.createSecret(nameOf(secret), Buffer.from(valueOf(secret), "base64"))),
+      );
       await api.restart();
     }
     const kms = createKmsClient({ socket: api.socket });
@@ -68,7 +89,12 @@ suite(`${total} Secrets under ${seeds} seeds`, () => {
         const object = {
           apiVersion: "v1",
           kind: "Secret",
-          metadata: { name: nameOf(secret), namespace: "default", uid: crypto.randomUUID(), creationTimestamp: "2026-01-01T00:00:00Z" },
+          metadata: {
+            name: nameOf(secret),
+            namespace: "default",
+            uid: crypto.randomUUID(),
+            creationTimestamp: "2026-01-01T00:00:00Z",
+          },
           data: { value: valueOf(secret) },
           type: "Opaque",
         };
@@ -83,7 +109,8 @@ suite(`${total} Secrets under ${seeds} seeds`, () => {
   test("the apiserver starts with all seeds cold, reads every Secret right, and asks once for each seed at most", async () => {
     // The apiserver that ran so far has seen them all, and asks for nothing while it ends.
     const readOneOfEach = async (): Promise<void> => {
-      for (let n = 0; n < total; n += perSeed) assert.equal((await api.readSecret(nameOf(n))).toString("base64"), valueOf(n));
+      for (let n = 0; n < total; n += perSeed)
+        assert.equal((await api.readSecret(nameOf(n))).toString("base64"), valueOf(n));
     };
     await readOneOfEach();
     const from = linesAudited();

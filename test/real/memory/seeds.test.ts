@@ -1,4 +1,5 @@
-// The memory of a shim and of a gateway some time after they handled known seeds: what is left of them. (SECURITY.md, "What a core dump holds".)
+// The memory of a shim and of a gateway some time after they handled known seeds: what is left of
+// them. (SECURITY.md, "What a core dump holds".)
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -6,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { formatTable } from "@claviger/gateway/src/cli/table.ts";
+import { formatTable } from "@claviger/cli/src/table.ts";
 import { kmsClient } from "../../lab/kms.ts";
 import { startLab } from "../../lab/lab.ts";
 import { type Pattern, searchMemory } from "../../lab/memory.ts";
@@ -14,21 +15,26 @@ import { type Pattern, searchMemory } from "../../lab/memory.ts";
 const total = 1000;
 const waitMs = process.env["CLAVIGER_TEST_FULL"] === "1" ? 60_000 : 5000;
 
-/** The characters of its base64 that depend on the seed alone, wherever in three bytes it begins. */
-const base64Of = (seed: Buffer): readonly Buffer[] =>
-  [0, 1, 2].map((shift) => {
+/**
+ * The characters of its base64 that depend on the seed alone, wherever in three bytes it begins.
+ */
+function base64Of(seed: Buffer): readonly Buffer[] {
+  return [0, 1, 2].map((shift) => {
     const text = Buffer.concat([Buffer.alloc(shift), seed])
       .toString("base64")
       .replaceAll("=", "");
     const first = Math.ceil((shift * 8) / 6);
     return Buffer.from(text.slice(first, Math.floor(((shift + seed.length) * 8) / 6)));
   });
+}
 
-const formsOf = (seed: Buffer): readonly Pattern[] => [
-  { name: "raw", bytes: seed },
-  { name: "hex", bytes: Buffer.from(seed.toString("hex")) },
-  ...base64Of(seed).map((bytes) => ({ name: "base64", bytes })),
-];
+function formsOf(seed: Buffer): readonly Pattern[] {
+  return [
+    { name: "raw", bytes: seed },
+    { name: "hex", bytes: Buffer.from(seed.toString("hex")) },
+    ...base64Of(seed).map((bytes) => ({ name: "base64", bytes })),
+  ];
+}
 
 test(`${total} round trips with known seeds, and ${waitMs / 1000} s later no more of them in memory than SECURITY.md says`, async () => {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
@@ -45,18 +51,28 @@ test(`${total} round trips with known seeds, and ${waitMs / 1000} s later no mor
     client.close();
     await sleep(waitMs);
     const patterns = [...seeds.flatMap(formsOf), { name: "key_id", bytes: Buffer.from(keyId) }];
-    const bounds = { shim: { raw: total, base64: 0, hex: 0 }, gateway: { raw: total * 0.05, base64: total * 0.02, hex: 0 } };
+    const bounds = {
+      shim: { raw: total, base64: 0, hex: 0 },
+      gateway: { raw: total * 0.05, base64: total * 0.02, hex: 0 },
+    };
     const rows: string[][] = [];
     const checks: (() => void)[] = [];
-    for (const { name, pid } of [lab.shims[0]?.part, lab.gateways[0]?.part].filter((part) => part !== undefined)) {
+    for (const { name, pid } of [lab.shims[0]?.proc, lab.gateways[0]?.proc].filter((proc) => proc !== undefined)) {
       const { found, searched } = searchMemory(pid, patterns);
       // A search that finds nothing at all would be broken: this is no secret, and it is there.
       assert.ok((found.get("key_id") ?? 0) > 0, "the search finds what is there");
       for (const [form, most] of Object.entries(name.startsWith("shim") ? bounds.shim : bounds.gateway))
         checks.push(() =>
-          assert.ok((found.get(form) ?? 0) <= most, `${name}: ${found.get(form)} seeds, ${form}; at most ${most} are documented`),
+          assert.ok(
+            (found.get(form) ?? 0) <= most,
+            `${name}: ${found.get(form)} seeds, ${form}; at most ${most} are documented`,
+          ),
         );
-      rows.push([name, `${Math.round(searched / 1e6)} MB`, ...["raw", "base64", "hex"].map((form) => String(found.get(form) ?? 0))]);
+      rows.push([
+        name,
+        `${Math.round(searched / 1e6)} MB`,
+        ...["raw", "base64", "hex"].map((form) => String(found.get(form) ?? 0)),
+      ]);
     }
     // After the table: it says more than the first bound that does not hold.
     console.log(formatTable(["process", "searched", "raw", "base64", "hex"], rows));

@@ -1,4 +1,5 @@
-// What a real kube-apiserver's users see while the gateways, or the Vault behind them, are away: ready, then writable, then readable. (Design section 11.)
+// What a real kube-apiserver's users see while the gateways, or the Vault behind them, are away:
+// ready, then writable, then readable. (Design section 11.)
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,13 +10,16 @@ import { startFaultyTcp, startFaultyVault, type Proxy } from "../../lab/faulty.t
 import { type KmsClient, kmsClient } from "../../lab/kms.ts";
 import type { ApiServer } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
-import { type Part, readyLine, until } from "../../lab/process.ts";
+import { type LabProcess, readyLine, until } from "../../lab/process-group.ts";
 import { claviger } from "../cli/claviger.ts";
 
 const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
 const readyMs = 14_000;
 const writableMs = 26_000;
-/** kube-apiserver believes a good Status for so long when it is asked for its readiness (contract section 1.4), and we ask twice a second. */
+/**
+ * kube-apiserver believes a good Status for so long when it is asked for its readiness (contract
+ * section 1.4), and we ask twice a second.
+ */
 const probeMs = 20_000;
 const slackMs = 2500;
 /** What a shim that was killed may have forgotten of the last good Status. */
@@ -32,7 +36,7 @@ suite("the gateways, or the Vault behind them, are away", () => {
   let api: ApiServer;
   let toGateway: Proxy;
   let toVault: Proxy;
-  let shim: Part;
+  let shim: LabProcess;
   let kms: KmsClient;
   let written = 0;
 
@@ -44,7 +48,7 @@ suite("the gateways, or the Vault behind them, are away", () => {
       dir,
       kubernetes: true,
       redis: false,
-      shimExtra: { gateways: [toGateway.url], outage: { readyFor: `${readyMs}ms`, writableFor: `${writableMs}ms` } },
+      shimExtra: { gateways: [toGateway.url], outage: { healthyFor: `${readyMs}ms`, degradedFor: `${writableMs}ms` } },
       onGateways: ([first]) => (gatewayPort = Number(new URL(first?.url ?? "").port)),
       async vaultAddresses(addr) {
         toVault = await startFaultyVault(addr);
@@ -54,7 +58,7 @@ suite("the gateways, or the Vault behind them, are away", () => {
     const [firstApi, firstShim] = [lab.kubernetes[0], lab.shims[0]];
     assert.ok(firstApi !== undefined && firstShim !== undefined);
     api = firstApi;
-    shim = firstShim.part;
+    shim = firstShim.proc;
     kms = kmsClient(firstShim.socket);
     await api.createSecret("known", value);
   });
@@ -81,13 +85,14 @@ suite("the gateways, or the Vault behind them, are away", () => {
   const restartShim = async (signal: "SIGTERM" | "SIGKILL"): Promise<void> => {
     process.kill(shim.pid, signal);
     await shim.ended;
-    shim = lab.nursery.start(shim.name, shim.argv);
+    shim = lab.processes.start(shim.name, shim.argv);
     await readyLine(shim);
   };
 
   type Restart = "SIGTERM" | "SIGKILL" | undefined;
   const outage = (what: string, proxy: () => Proxy, restart: Restart): void => {
-    const how = restart === undefined ? "" : `, the shim ended by ${restart} in the middle of a phase and started again`;
+    const how =
+      restart === undefined ? "" : `, the shim ended by ${restart} in the middle of a phase and started again`;
     test(`${what} away${how}: ready in phase 1, writable in phase 2, readable for ever`, async () => {
       const samples: Sample[] = [];
       const watch = async (until: number): Promise<void> => {
@@ -136,7 +141,9 @@ suite("the gateways, or the Vault behind them, are away", () => {
           assert.ok(Date.now() < lastGood + expiryMs + probeMs, "writes stop in phase 3");
           await sleep(1000);
         }
-        console.log(`${what} away${how}: writes stopped ${Math.round((Date.now() - began) / 1000)} s after the outage began`);
+        console.log(
+          `${what} away${how}: writes stopped ${Math.round((Date.now() - began) / 1000)} s after the outage began`,
+        );
         await watch(Date.now() + 10_000);
         assert.ok(samples.slice(-5).every(({ read, written: was }) => read && !was));
       }
@@ -146,7 +153,9 @@ suite("the gateways, or the Vault behind them, are away", () => {
       await api.waitReady(20_000);
       assert.ok((await canWrite()) && (await canRead()));
       const phases = `ready ${seconds(samples.findLast(({ ready }) => ready)?.at, began)}, writable ${seconds(samples.findLast(({ written: was }) => was)?.at, began)}`;
-      console.log(`${what} away${how}: ${phases}, readable all the time; ready ${seconds(Date.now(), back)} after it was back`);
+      console.log(
+        `${what} away${how}: ${phases}, readable all the time; ready ${seconds(Date.now(), back)} after it was back`,
+      );
     });
   };
   const seconds = (at: number | undefined, since: number): string => `${(((at ?? since) - since) / 1000).toFixed(1)} s`;
@@ -169,10 +178,16 @@ suite("the gateways, or the Vault behind them, are away", () => {
     await writeFile(secretIdFile, "the wrong one");
     await lab.vault?.call("PUT", "sys/leases/revoke-prefix/auth/approle/login", {});
     await assert.rejects(kms.encrypt(value), { code: 14, details: /login/ });
-    for (const end = Date.now() + readyMs / 2; Date.now() < end; await sleep(500)) assert.equal((await kms.status()).healthz, "ok");
+    for (const end = Date.now() + readyMs / 2; Date.now() < end; await sleep(500))
+      assert.equal((await kms.status()).healthz, "ok");
     assert.ok((await isReady()) && (await canWrite()) && (await canRead()));
     await writeFile(secretIdFile, good);
-    await until("Encrypt to work", undefined, async () => await kms.encrypt(value).then(Boolean, () => undefined), 15_000);
+    await until(
+      "Encrypt to work",
+      undefined,
+      async () => await kms.encrypt(value).then(Boolean, () => undefined),
+      15_000,
+    );
   });
 
   test("a suspended cluster is refused at once, whatever restarts; what its apiserver knows stays readable", async () => {
@@ -183,7 +198,8 @@ suite("the gateways, or the Vault behind them, are away", () => {
     await set("suspend");
     const suspended = Date.now();
     // The registry is seen within a second; a Status is asked of the gateway each time.
-    while (await kms.status().then(Boolean, () => false)) assert.ok(Date.now() - suspended < 2000, "refused within two seconds");
+    while (await kms.status().then(Boolean, () => false))
+      assert.ok(Date.now() - suspended < 2000, "refused within two seconds");
     await assert.rejects(kms.status(), { code: 7, details: /suspended/ });
     await restartShim("SIGKILL");
     await assert.rejects(kms.status(), { code: 7 });

@@ -1,4 +1,5 @@
-// What befalls Redis, and what callers of two shims on two gateways see of it while the key is rotated: slower, never wrong, never refused. (Design section 6.)
+// What befalls Redis, and what callers of two shims on two gateways see of it while the key is
+// rotated: slower, never wrong, never refused. (Design section 6.)
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -6,11 +7,11 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
-import { formatTable } from "@claviger/gateway/src/cli/table.ts";
+import { formatTable } from "@claviger/cli/src/table.ts";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { failuresOf, type Load } from "../../lab/load.ts";
-import { until } from "../../lab/process.ts";
+import { until } from "../../lab/process-group.ts";
 import type { RedisServer } from "../../lab/redis.ts";
 import { longestDifference, shownBy, startShimLoad, watchKeyIds } from "../../lab/shim-load.ts";
 
@@ -76,11 +77,21 @@ suite(`what befalls Redis under ${perSecond} requests a second and a rotation`, 
       const tally = load.take();
       const wrong = tally.failed.get("wrong answer") ?? 0;
       const difference = longestDifference(history);
-      rows.push([name, String(tally.ok + failuresOf(tally)), String(failuresOf(tally) - wrong), String(wrong), `${difference} ms`]);
+      rows.push([
+        name,
+        String(tally.ok + failuresOf(tally)),
+        String(failuresOf(tally) - wrong),
+        String(wrong),
+        `${difference} ms`,
+      ]);
       assert.deepEqual([...tally.failed], []);
       assert.ok(tally.ok > ((faultMs + propagationMs) / 1000) * perSecond * 0.8, `${tally.ok} requests`);
       for (const i of clients.keys())
-        assert.equal(shownBy(history, i).length, 1 + rotations, `${name}: each rotation shows once on shim ${i}, and no key_id comes back`);
+        assert.equal(
+          shownBy(history, i).length,
+          1 + rotations,
+          `${name}: each rotation shows once on shim ${i}, and no key_id comes back`,
+        );
       assert.ok(difference <= propagationMs, `${difference} ms`);
     });
   };
@@ -88,12 +99,12 @@ suite(`what befalls Redis under ${perSecond} requests a second and a rotation`, 
   fault("none", () => Promise.resolve(() => Promise.resolve()));
 
   fault("down, then started empty", async () => {
-    await lab.nursery.stop(redis.part());
+    await lab.processes.stop(redis.proc());
     return async () => await redis.start();
   });
 
   fault("frozen (SIGSTOP)", () => {
-    const { pid } = redis.part();
+    const { pid } = redis.proc();
     process.kill(pid, "SIGSTOP");
     return Promise.resolve(() => {
       process.kill(pid, "SIGCONT");
@@ -112,14 +123,15 @@ suite(`what befalls Redis under ${perSecond} requests a second and a rotation`, 
     await withRedis((client) => client.save());
     await rotate();
     await sleep(propagationMs);
-    process.kill(redis.part().pid, "SIGKILL");
-    await redis.part().ended;
+    process.kill(redis.proc().pid, "SIGKILL");
+    await redis.proc().ended;
     await redis.start();
     return () => Promise.resolve();
   });
 
   fault("a wrong password", async () => {
-    const setPassword = (client: Redis, password: string): Promise<unknown> => client.config("SET", "requirepass", password);
+    const setPassword = (client: Redis, password: string): Promise<unknown> =>
+      client.config("SET", "requirepass", password);
     const inside = redis.connect();
     const right = inside.options.password ?? "";
     await setPassword(inside, "another");

@@ -1,16 +1,24 @@
-// Redis in each form that a site may run it in: TLS, Sentinel with a master that dies, Cluster. On real redis-servers.
+// Redis in each form that a site may run it in: TLS, Sentinel with a master that dies, Cluster. On
+// real redis-servers.
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { createCa, issueGateway } from "@claviger/gateway/src/pki/authority.ts";
-import { openRedis, redisSchema, type RedisStore } from "@claviger/gateway/src/redis/client.ts";
-import { checkConfig } from "@claviger/proto/config.ts";
+import { createCa, issueGateway } from "@claviger/gateway-core/src/pki/authority.ts";
+import { openRedis, redisSchema, type RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
+import { checkConfig } from "@claviger/proto/runtime/config.ts";
 import { Redis } from "ioredis";
-import { createNursery, freePorts, logOf, type Nursery, type Part, until } from "../../lab/process.ts";
-import { findPart } from "../../parts/find.ts";
+import {
+  createProcessGroup,
+  freePorts,
+  logOf,
+  type ProcessGroup,
+  type LabProcess,
+  until,
+} from "../../lab/process-group.ts";
+import { findBinary } from "../../parts/find.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
 
 const password = "a password of the test";
@@ -18,30 +26,35 @@ const integrity = { backend: "main", mount: "transit", key: "integrity", version
 
 suite("Redis in every form", () => {
   let dir: string;
-  let nursery: Nursery;
+  let processes: ProcessGroup;
   let passwordFile: string;
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
-    nursery = createNursery(dir);
+    processes = createProcessGroup(dir);
     passwordFile = join(dir, "password");
     writeFileSync(passwordFile, password, { mode: 0o600 });
   });
   after(async () => {
-    await nursery.stopAll();
+    await processes.stopAll();
     await rm(dir, { recursive: true, force: true });
   });
 
-  const startServer = async (name: string, port: number, settings: readonly string[], args: readonly string[] = []): Promise<Part> => {
+  const startServer = async (
+    name: string,
+    port: number,
+    settings: readonly string[],
+    args: readonly string[] = [],
+  ): Promise<LabProcess> => {
     const home = join(dir, name);
     mkdirSync(home, { recursive: true });
     const config = join(home, "redis.conf");
     writeFileSync(config, ["bind 127.0.0.1", `dir ${home}`, 'save ""', ...settings, ""].join("\n"), { mode: 0o600 });
-    const part = nursery.start(name, [findPart("redis-server"), config, ...args]);
-    await until(`${name} to listen`, part, () =>
-      /Ready to accept connections|monitor master|Sentinel ID/.test(logOf(part)) ? true : undefined,
+    const proc = processes.start(name, [findBinary("redis-server"), config, ...args]);
+    await until(`${name} to listen`, proc, () =>
+      /Ready to accept connections|monitor master|Sentinel ID/.test(logOf(proc)) ? true : undefined,
     );
     assert.ok(port > 0);
-    return part;
+    return proc;
   };
   const withPassword = [`requirepass "${password}"`, `masterauth "${password}"`];
   const admin = (port: number): Redis => new Redis(port, "127.0.0.1", { password, retryStrategy: () => null });
@@ -56,7 +69,10 @@ suite("Redis in every form", () => {
     for (const n of [1, 2, 3, 4, 5, 6]) {
       await store.set(`key-${n}`, `value ${n}`, 60_000);
       assert.equal(await other.get(`key-${n}`), `value ${n}`);
-      assert.deepEqual([await store.claim(`claim-${n}`, 60_000), await other.claim(`claim-${n}`, 60_000)], [true, false]);
+      assert.deepEqual(
+        [await store.tryAcquire(`claim-${n}`, 60_000), await other.tryAcquire(`claim-${n}`, 60_000)],
+        [true, false],
+      );
       await store.put(`hash-${n}`, "field", "inside", 60_000);
       assert.deepEqual({ ...(await other.all(`hash-${n}`)) }, { field: "inside" });
     }
@@ -167,7 +183,12 @@ suite("Redis in every form", () => {
     ] as const;
     const nodes = await Promise.all(
       ports.map(async ([port, bus], n) => {
-        await startServer(`cluster-${n}`, port, [`port ${port}`, `cluster-port ${bus}`, "cluster-enabled yes", ...withPassword]);
+        await startServer(`cluster-${n}`, port, [
+          `port ${port}`,
+          `cluster-port ${bus}`,
+          "cluster-enabled yes",
+          ...withPassword,
+        ]);
         return admin(port);
       }),
     );

@@ -1,4 +1,5 @@
-// The registry in a real OpenBao's KV version 2: set up, edited and read by the commands and the gateways that people run.
+// The registry in a real OpenBao's KV version 2: set up, edited and read by the commands and the
+// gateways that people run.
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,7 +8,7 @@ import { after, before, suite, test } from "node:test";
 import { request } from "undici";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
-import { logOf, readyLine, until } from "../../lab/process.ts";
+import { logOf, readyLine, until } from "../../lab/process-group.ts";
 import { claviger, type CliResult } from "../cli/claviger.ts";
 
 const document = "claviger/data/registry";
@@ -75,10 +76,15 @@ suite("the registry in Vault", () => {
     assert.ok((await untilCode(0)) <= 1000);
   });
 
-  /** As Terraform or `vault kv put` would: no gateway is told. How long until it is in force, milliseconds. */
+  /**
+   * As Terraform or `vault kv put` would: no gateway is told. How long until it is in force,
+   * milliseconds.
+   */
   const editByHand = async (state: string, code: number): Promise<number> => {
     const found = await lab.vault?.call<{ data: { data: { clusters: Record<string, unknown>[] } } }>("GET", document);
-    await lab.vault?.call("POST", document, { data: { clusters: found?.data.data.clusters.map((record) => ({ ...record, state })) } });
+    await lab.vault?.call("POST", document, {
+      data: { clusters: found?.data.data.clusters.map((record) => ({ ...record, state })) },
+    });
     return await untilCode(code);
   };
 
@@ -95,7 +101,7 @@ suite("the registry in Vault", () => {
   test("so is one that nobody tells of: one gateway reads for all", isSeenWithinASecond);
 
   test("and so it is from the moment Redis is gone", async () => {
-    await lab.nursery.stop(lab.redis?.part() ?? assert.fail("no Redis"));
+    await lab.processes.stop(lab.redis?.proc() ?? assert.fail("no Redis"));
     await isSeenWithinASecond();
     await lab.redis?.start();
   });
@@ -103,18 +109,30 @@ suite("the registry in Vault", () => {
   test("a bad edit keeps the last good one in force and is named", async () => {
     const before = await lab.vault?.call<{ data: { data: unknown } }>("GET", document);
     await lab.vault?.call("POST", document, { data: { clusters: "nonsense" } });
-    await until("the gateway to say so", undefined, async () => ((await registryCheck()) === "ok" ? undefined : true), 10_000);
+    await until(
+      "the gateway to say so",
+      undefined,
+      async () => ((await registryCheck()) === "ok" ? undefined : true),
+      10_000,
+    );
     assert.equal(await codeOf(), 0);
     const { status, err } = await run("cluster", "suspend", "cluster-1");
     assert.equal(status, 1);
     assert.match(err, /registry main: claviger\/registry/);
     await lab.vault?.call("POST", document, { data: before?.data.data });
-    await until("the gateway to take it", undefined, async () => ((await registryCheck()) === "ok" ? true : undefined), 10_000);
+    await until(
+      "the gateway to take it",
+      undefined,
+      async () => ((await registryCheck()) === "ok" ? true : undefined),
+      10_000,
+    );
   });
 
   test("of edits at the same time none is lost: whoever was too late is told", async () => {
     const names = ["a", "b", "c", "d"].map((letter) => `cluster-${letter}`);
-    const results = await Promise.all(names.map((name) => run("cluster", "add", name, "--backend", "main", "--mount", "transit")));
+    const results = await Promise.all(
+      names.map((name) => run("cluster", "add", name, "--backend", "main", "--mount", "transit")),
+    );
     const added = names.filter((_, i) => results[i]?.status === 0);
     for (const { status, err } of results) if (status !== 0) assert.match(err, /changed by somebody else/);
     assert.ok(added.length >= 1);
@@ -142,7 +160,9 @@ suite("the registry in Vault", () => {
     await until("one of the new version", undefined, async () => ((await kept()) === 2 ? true : undefined), 15_000);
     const broken = async (): Promise<number> =>
       Number(
-        /^claviger_gateway_broken_key_versions(?:\{.*\})? (\d+)$/m.exec(await (await request(gateway?.metrics ?? "")).body.text())?.[1],
+        /^claviger_gateway_broken_key_versions(?:\{.*\})? (\d+)$/m.exec(
+          await (await request(gateway?.metrics ?? "")).body.text(),
+        )?.[1],
       );
     assert.equal(await broken(), 0);
     // Somebody makes the key anew.
@@ -150,7 +170,7 @@ suite("the registry in Vault", () => {
     await vault.call("DELETE", key);
     await vault.call("POST", key, { type: "aes256-gcm96" });
     await until("the alarm", undefined, async () => ((await broken()) > 0 ? true : undefined), 20_000);
-    assert.match(logOf(gateway?.part ?? assert.fail("a gateway")), /"event":"older-version-broken"/);
+    assert.match(logOf(gateway?.proc ?? assert.fail("a gateway")), /"event":"older-version-broken"/);
     await untilCode(0);
     assert.equal((await kms.status()).healthz, "ok");
   });
@@ -159,10 +179,15 @@ suite("the registry in Vault", () => {
     const [gateway] = lab.gateways;
     assert.ok(gateway !== undefined && lab.vault !== undefined);
     await lab.vault.call("PUT", "sys/seal");
-    const restarted = await lab.nursery.restart(gateway.part);
+    const restarted = await lab.processes.restart(gateway.proc);
     await readyLine(restarted);
     await assert.rejects(kms.encrypt(Buffer.alloc(32, 1)), { code: 14 });
     await lab.vault.unseal();
-    await until("Encrypt to work", undefined, async () => await kms.encrypt(Buffer.alloc(32, 1)).then(Boolean, () => undefined), 20_000);
+    await until(
+      "Encrypt to work",
+      undefined,
+      async () => await kms.encrypt(Buffer.alloc(32, 1)).then(Boolean, () => undefined),
+      20_000,
+    );
   });
 });

@@ -1,4 +1,5 @@
-// Retiring a version, with real objects of a real kube-apiserver in etcd: while one object needs it, nothing gets it retired. (Design section 7.)
+// Retiring a version, with real objects of a real kube-apiserver in etcd: while one object needs
+// it, nothing gets it retired. (Design section 7.)
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,12 +9,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type ApiServer, type Etcd, secretPath } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
-import { until } from "../../lab/process.ts";
+import { until } from "../../lab/process-group.ts";
 import { claviger, type CliResult } from "../cli/claviger.ts";
 
 const value = Buffer.from("what must stay readable");
 const quietMs = 2000;
-/** A kube-apiserver that is asked for its readiness asks for Status at least this often (contract section 1.4). */
+/**
+ * A kube-apiserver that is asked for its readiness asks for Status at least this often (contract
+ * section 1.4).
+ */
 const probeMs = 25_000;
 
 suite("retiring a version of a key", () => {
@@ -29,12 +33,14 @@ suite("retiring a version of a key", () => {
   const retire = (...args: readonly string[]): Promise<CliResult> =>
     run("retire", "--etcd", etcd.url, "--nodes", "1", "--quiet", `${quietMs}ms`, ...args);
   const minDecryption = async (): Promise<number | undefined> =>
-    (await lab.vault?.call<{ data: { min_decryption_version: number } }>("GET", "transit/keys/cluster-1"))?.data.min_decryption_version;
+    (await lab.vault?.call<{ data: { min_decryption_version: number } }>("GET", "transit/keys/cluster-1"))?.data
+      .min_decryption_version;
   /** The node asks for Status for as long as the quiet time. */
   const settle = async (): Promise<void> => {
     for (const end = Date.now() + quietMs + 500; Date.now() < end; await sleep(200)) await kms.status();
   };
-  const storedUnder = async (name: string): Promise<string> => (await etcd.get(secretPath(name)))?.toString("latin1") ?? "";
+  const storedUnder = async (name: string): Promise<string> =>
+    (await etcd.get(secretPath(name)))?.toString("latin1") ?? "";
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
@@ -79,7 +85,10 @@ suite("retiring a version of a key", () => {
     );
     const { status, out, err } = await run("usage", "--etcd", etcd.url, "--json");
     assert.equal(status, 0, err);
-    const { uses, plain } = JSON.parse(out) as { uses: { version: number; count: number; keyId: string }[]; plain: number };
+    const { uses, plain } = JSON.parse(out) as {
+      uses: { version: number; count: number; keyId: string }[];
+      plain: number;
+    };
     assert.deepEqual(
       uses.map(({ version, keyId: id }) => [version, id]),
       [
@@ -110,7 +119,8 @@ suite("retiring a version of a key", () => {
   });
 
   test("nor with the ledger flushed and the apiserver's cache warm, so that nobody has been seen to need it", async () => {
-    // The apiserver has the seed: it reads the old objects without a Decrypt, and a ledger could not know.
+    // The apiserver has the seed: it reads the old objects without a Decrypt, and a ledger could
+    // not know.
     assert.deepEqual(await api.readSecret("one"), value);
     const redis = lab.redis?.connect();
     await redis?.flushall();

@@ -1,4 +1,5 @@
-// Gateways that learn of a rotation seconds apart, with nothing between them but Vault: what an apiserver would have to throw away. (Design section 6.)
+// Gateways that learn of a rotation seconds apart, with nothing between them but Vault: what an
+// apiserver would have to throw away. (Design section 6.)
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -8,13 +9,16 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { startLab } from "../../lab/lab.ts";
-import { until } from "../../lab/process.ts";
+import { until } from "../../lab/process-group.ts";
 
 const rotations = 3;
 const refreshMs = 2000;
 
-/** Asks as an apiserver that is probed all the time: Status, then Encrypt, whose key_id must be the same or its answer is thrown away. */
-const probe = (client: KmsClient) => {
+/**
+ * Asks as an apiserver that is probed all the time: Status, then Encrypt, whose key_id must be the
+ * same or its answer is thrown away.
+ */
+function probe(client: KmsClient) {
   const shown: string[] = [];
   let discarded = 0;
   let probes = 0;
@@ -38,11 +42,17 @@ const probe = (client: KmsClient) => {
       return { discarded, probes };
     },
   };
-};
+}
 
 test("a gateway that lags is corrected by Vault: at most one Encrypt for each shim and rotation names another key_id than Status did", async () => {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
-  const lab = await startLab({ dir, shims: 2, gateways: 3, redis: false, gatewayExtra: { keys: { refresh: `${refreshMs}ms` } } });
+  const lab = await startLab({
+    dir,
+    shims: 2,
+    gateways: 3,
+    redis: false,
+    gatewayExtra: { keys: { refresh: `${refreshMs}ms` } },
+  });
   try {
     const clients = lab.shims.map(({ socket }) => kmsClient(socket));
     const probing = clients.map(probe);
@@ -64,7 +74,10 @@ test("a gateway that lags is corrected by Vault: at most one Encrypt for each sh
     for (const client of clients) client.close();
     console.log(
       results
-        .map(({ discarded, probes }, i) => `shim ${i + 1}: ${discarded} of ${probes} Encrypts to throw away over ${rotations} rotations`)
+        .map(
+          ({ discarded, probes }, i) =>
+            `shim ${i + 1}: ${discarded} of ${probes} Encrypts to throw away over ${rotations} rotations`,
+        )
         .join("\n"),
     );
     for (const [i, { discarded }] of results.entries()) {

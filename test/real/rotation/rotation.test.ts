@@ -1,4 +1,5 @@
-// A key rotated under load: two kube-apiservers on one etcd, two shims, two gateways, 200 requests a second. Nothing fails, nothing flaps.
+// A key rotated under load: two kube-apiservers on one etcd, two shims, two gateways, 200 requests
+// a second. Nothing fails, nothing flaps.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -10,13 +11,19 @@ import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type ApiServer, type Etcd, secretPath } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { failuresOf } from "../../lab/load.ts";
-import { until } from "../../lab/process.ts";
+import { until } from "../../lab/process-group.ts";
 import { longestDifference, shownBy, startShimLoad, watchKeyIds } from "../../lab/shim-load.ts";
 
 const perSecond = 200;
-/** keys.refresh of the lab is 1 s, and a propagation at most that and a second; a Status may take a moment on top. */
+/**
+ * keys.refresh of the lab is 1 s, and a propagation at most that and a second; a Status may take a
+ * moment on top.
+ */
 const propagationMs = 2500;
-/** A kube-apiserver that is asked for its readiness asks for Status at least this often (contract section 1.4). */
+/**
+ * A kube-apiserver that is asked for its readiness asks for Status at least this often (contract
+ * section 1.4).
+ */
 const probeMs = 23_000;
 const steadyMs = process.env["CLAVIGER_TEST_FULL"] === "1" ? 60_000 : 4000;
 
@@ -60,7 +67,9 @@ suite(`rotation under ${perSecond} requests a second, two apiservers on one etcd
   /** The key_ids that an apiserver has ever seen in Status, as its own metrics tell: hashed. */
   const seenBy = async (api: ApiServer): Promise<ReadonlySet<string>> => {
     const page = (await api.call<string>("GET", "/metrics")).json;
-    const lines = page.matchAll(/^apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds\{.*key_id_hash="([^"]+)"/gm);
+    const lines = page.matchAll(
+      /^apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds\{.*key_id_hash="([^"]+)"/gm,
+    );
     return new Set([...lines].map(([, hash]) => hash ?? ""));
   };
 
@@ -80,13 +89,19 @@ suite(`rotation under ${perSecond} requests a second, two apiservers on one etcd
 
     await lab.vault?.call("POST", "transit/keys/cluster-1/rotate");
     const rotatedAt = Date.now();
-    await work(() => watch.latest().every((id) => id !== before), propagationMs, "every shim shows the new key_id within the interval");
+    await work(
+      () => watch.latest().every((id) => id !== before),
+      propagationMs,
+      "every shim shows the new key_id within the interval",
+    );
     const agreedAt = Date.now();
     const after = watch.latest()[0] ?? "";
     const storedUnder = async (id: string): Promise<boolean> =>
-      (await Promise.all(written.slice(-2).map(async ({ name }) => (await etcd.get(secretPath(name)))?.includes(id) ?? false))).every(
-        Boolean,
-      );
+      (
+        await Promise.all(
+          written.slice(-2).map(async ({ name }) => (await etcd.get(secretPath(name)))?.includes(id) ?? false),
+        )
+      ).every(Boolean);
     await work(() => storedUnder(after), probeMs, "both apiservers write under the new key_id");
     const end = Date.now() + 2000;
     await work(() => Date.now() > end, 5000, "a steady state again");

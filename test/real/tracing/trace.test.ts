@@ -1,4 +1,5 @@
-// One trace from the caller of the socket through shim and gateway to the key backend, seen by a collector; and nothing secret in it.
+// One trace from the caller of the socket through shim and gateway to the key backend, seen by a
+// collector; and nothing secret in it.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -8,7 +9,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { kmsClient } from "../../lab/kms.ts";
 import { startLab } from "../../lab/lab.ts";
-import { until } from "../../lab/process.ts";
+import { until } from "../../lab/process-group.ts";
 
 test("a parent from the caller is honoured through shim and gateway to OpenBao, without secrets", async () => {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
@@ -32,15 +33,32 @@ test("a parent from the caller is honoured through shim and gateway to OpenBao, 
     await client.decrypt(sealed);
     client.close();
     const all = () => Buffer.concat(received);
-    const names = ["claviger-shim", "claviger-gateway", "kms encrypt", "kms decrypt", "backend encrypt", "backend decrypt"];
-    await until("every span at the collector", undefined, () => (names.every((name) => all().includes(name)) ? true : undefined), 10_000);
-    // Shim, gateway and backend, for Encrypt and for Decrypt: six spans of the caller's trace (OTLP carries the id as its 16 bytes), and of no other:
-    // ratio 0 keeps traces that begin here out.
+    const names = [
+      "claviger-shim",
+      "claviger-gateway",
+      "kms encrypt",
+      "kms decrypt",
+      "backend encrypt",
+      "backend decrypt",
+    ];
+    await until(
+      "every span at the collector",
+      undefined,
+      () => (names.every((name) => all().includes(name)) ? true : undefined),
+      10_000,
+    );
+    // Shim, gateway and backend, for Encrypt and for Decrypt: six spans of the caller's trace (OTLP
+    // carries the id as its 16 bytes), and of no other: ratio 0 keeps traces that begin here out.
     let spans = 0;
     for (let at = all().indexOf(traceId); at >= 0; at = all().indexOf(traceId, at + 1)) spans += 1;
     assert.equal(spans, 6);
     const text = all();
-    for (const secret of [plaintext, Buffer.from(plaintext.toString("base64")), Buffer.from(sealed.ciphertext), Buffer.from("hvs.")])
+    for (const secret of [
+      plaintext,
+      Buffer.from(plaintext.toString("base64")),
+      Buffer.from(sealed.ciphertext),
+      Buffer.from("hvs."),
+    ])
       assert.ok(!text.includes(secret));
   } finally {
     await lab.stop();

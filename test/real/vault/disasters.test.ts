@@ -1,17 +1,18 @@
-// What befalls a Vault, on a raft cluster of three real nodes under load: what callers see of it, and that all comes back without a restart of ours.
+// What befalls a Vault, on a raft cluster of three real nodes under load: what callers see of it,
+// and that all comes back without a restart of ours.
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openBackend } from "@claviger/gateway/src/backend/open.ts";
-import type { OpenBackend } from "@claviger/gateway/src/backend/port.ts";
-import { formatTable } from "@claviger/gateway/src/cli/table.ts";
-import { mountPath } from "@claviger/proto/names.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
+import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { formatTable } from "@claviger/cli/src/table.ts";
+import { mountPath } from "@claviger/proto/wire/names.ts";
 import { failuresOf, type Load, newTally, type Tally } from "../../lab/load.ts";
 import { type AppRoleFiles, gatewayPolicy, setUpTransit } from "../../lab/openbao.ts";
-import { createNursery, type Nursery } from "../../lab/process.ts";
+import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
 import { type Raft, startRaft } from "../../lab/raft.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
 import { startBackendLoad } from "./load.ts";
@@ -33,7 +34,7 @@ type Expected = {
 
 suite("what befalls a Vault of three nodes, and what callers see of it", () => {
   let dir: string;
-  let nursery: Nursery;
+  let processes: ProcessGroup;
   let raft: Raft;
   let files: AppRoleFiles;
   let backend: OpenBackend;
@@ -43,8 +44,8 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
-    nursery = createNursery(dir);
-    raft = await startRaft(nursery, dir);
+    processes = createProcessGroup(dir);
+    raft = await startRaft(processes, dir);
     const found = (await setUpTransit(raft, ["one"], ["gw"], dir)).get("gw");
     assert.ok(found !== undefined);
     files = found;
@@ -62,7 +63,7 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
   after(async () => {
     await load.stop();
     await backend.close();
-    await nursery.stopAll();
+    await processes.stopAll();
     await rm(dir, { recursive: true });
     console.log(formatTable(head, rows));
   });
@@ -120,7 +121,12 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
   const revokeTokens = async (): Promise<void> => {
     const { data } = await raft.call<{ data: { keys: string[] } }>("LIST", "auth/token/accessors");
     for (const accessor of data.keys) {
-      const token = await raft.call<{ data?: { policies: string[] } }>("POST", "auth/token/lookup-accessor", { accessor }, [200, 403, 404]);
+      const token = await raft.call<{ data?: { policies: string[] } }>(
+        "POST",
+        "auth/token/lookup-accessor",
+        { accessor },
+        [200, 403, 404],
+      );
       if (token.data?.policies.includes("claviger-gateway") === true)
         await raft.call("POST", "auth/token/revoke-accessor", { accessor }, [204, 400, 404]);
     }
@@ -138,7 +144,7 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
     "leader killed -9",
     async () => {
       const leader = await raft.leader();
-      process.kill(leader.part().pid, "SIGKILL");
+      process.kill(leader.proc().pid, "SIGKILL");
       await raft.leader();
       await leader.start();
       await leader.unseal();
@@ -152,7 +158,7 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
       const leader = await raft.leader();
       const follower = raft.nodes.find((node) => node !== leader);
       assert.ok(follower !== undefined);
-      process.kill(follower.part().pid, "SIGKILL");
+      process.kill(follower.proc().pid, "SIGKILL");
       await follower.start();
       await follower.unseal();
     },
@@ -178,7 +184,8 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
       const role = "auth/approle/role/claviger-gateway/secret-id";
       const { data } = await raft.call<{ data: { keys: string[] } }>("LIST", role);
       const next = await raft.call<{ data: { secret_id: string } }>("POST", role, {});
-      for (const accessor of data.keys) await raft.call("POST", `${role}-accessor/destroy`, { secret_id_accessor: accessor });
+      for (const accessor of data.keys)
+        await raft.call("POST", `${role}-accessor/destroy`, { secret_id_accessor: accessor });
       await revokeTokens();
       await sleep(2000);
       await writeFile(files.secretIdFile, next.data.secret_id, { mode: 0o600 });
@@ -196,13 +203,13 @@ suite("what befalls a Vault of three nodes, and what callers see of it", () => {
     { reasons: ["backend_denied"], gapMs: 5000, backMs: 2000 },
   );
 
-  event(`leader paused for ${pauseMs / 1000} s`, async () => await pause([(await raft.leader()).part().pid]), {
+  event(`leader paused for ${pauseMs / 1000} s`, async () => await pause([(await raft.leader()).proc().pid]), {
     reasons: away,
     gapMs: 15_000,
     backMs: 6000,
   });
 
-  event(`all paused for ${pauseMs / 1000} s`, () => pause(raft.nodes.map((node) => node.part().pid)), {
+  event(`all paused for ${pauseMs / 1000} s`, () => pause(raft.nodes.map((node) => node.proc().pid)), {
     reasons: away,
     gapMs: pauseMs + 15_000,
     backMs: 15_000,

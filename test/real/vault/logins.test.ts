@@ -1,4 +1,5 @@
-// Tokens that live for seconds, renewed and replaced under load, with every way to log in: no request fails.
+// Tokens that live for seconds, renewed and replaced under load, with every way to log in: no
+// request fails.
 import assert from "node:assert/strict";
 import { createSign, generateKeyPairSync } from "node:crypto";
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -6,25 +7,29 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { VaultConfig } from "@claviger/gateway/src/backend/config.ts";
-import { openBackend } from "@claviger/gateway/src/backend/open.ts";
-import { createCa, issueGateway, issueNode } from "@claviger/gateway/src/pki/authority.ts";
-import { mountPath } from "@claviger/proto/names.ts";
+import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
+import { createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
+import { mountPath } from "@claviger/proto/wire/names.ts";
 import { pino } from "pino";
 import { failuresOf } from "../../lab/load.ts";
 import { startApiServer, startEtcd } from "../../lab/kubernetes.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
-import { createNursery, freePorts, type Nursery } from "../../lab/process.ts";
+import { createProcessGroup, freePorts, type ProcessGroup } from "../../lab/process-group.ts";
 import { startBackendLoad } from "./load.ts";
 
 const lives = { token_ttl: "5s", token_max_ttl: "15s", token_policies: ["claviger-gateway"] };
 const perSecond = 200;
 const runMs = process.env["CLAVIGER_TEST_FULL"] === "1" ? 120_000 : 20_000;
-const base64url = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+function base64url(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString("base64url");
+}
 
-suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs / 1000} s`, { concurrency: true }, () => {
+suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs / 1000} s`, {
+  concurrency: true,
+}, () => {
   let dir: string;
-  let nursery: Nursery;
+  let processes: ProcessGroup;
   let bao: OpenBao;
   let secure: string;
   let approle: { readonly roleIdFile: string; readonly secretIdFile: string };
@@ -44,7 +49,11 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
   const serves = async (config: Omit<VaultConfig, "kind" | "addresses"> & { addresses?: string[] }): Promise<void> => {
     const logged: string[] = [];
     const log = pino({ level: "info" }, { write: (line: string) => void logged.push(line) });
-    const backend = await openBackend({ name: "main", config: { kind: "vault", addresses: [bao.addr], ...config }, log });
+    const backend = await openBackend({
+      name: "main",
+      config: { kind: "vault", addresses: [bao.addr], ...config },
+      log,
+    });
     const load = startBackendLoad(backend, { perSecond });
     try {
       await sleep(runMs);
@@ -65,7 +74,7 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
-    nursery = createNursery(dir);
+    processes = createProcessGroup(dir);
     const ca = await createCa({ trustDomain: "fleet.example" });
     const server = await issueGateway({ ca, dnsNames: ["vault.example"] });
     const node = await issueNode({ ca, cluster: "prod", node: "gw" });
@@ -80,7 +89,7 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
     const [port = 0, clusterPort = 0] = await freePorts(2);
     secure = `https://127.0.0.1:${port}`;
     bao = await startOpenBao(
-      nursery,
+      processes,
       dir,
       `listener "tcp" { address = "127.0.0.1:${port}"  cluster_address = "127.0.0.1:${clusterPort}"  tls_cert_file = "${paths.cert}"  tls_key_file = "${paths.key}" }`,
     );
@@ -90,7 +99,7 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
     await bao.call("POST", "auth/approle/role/claviger-gateway", lives);
   });
   after(async () => {
-    await nursery.stopAll();
+    await processes.stopAll();
     await rm(dir, { recursive: true });
   });
 
@@ -110,7 +119,8 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
     }
   });
 
-  test("approle", () => serves({ auth: { kind: "approle", mount: mountPath.parse("approle"), wrapped: false, ...approle } }));
+  test("approle", () =>
+    serves({ auth: { kind: "approle", mount: mountPath.parse("approle"), wrapped: false, ...approle } }));
 
   test("approle with a response-wrapped secret-id", async () => {
     const reply = await fetch(`${bao.addr}/v1/auth/approle/role/claviger-gateway/secret-id`, {
@@ -120,15 +130,28 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
     const { wrap_info: wrapping } = (await reply.json()) as { wrap_info: { token: string } };
     const secretIdFile = await file("wrapped", wrapping.token);
     await serves({
-      auth: { kind: "approle", mount: mountPath.parse("approle"), wrapped: true, roleIdFile: approle.roleIdFile, secretIdFile },
+      auth: {
+        kind: "approle",
+        mount: mountPath.parse("approle"),
+        wrapped: true,
+        roleIdFile: approle.roleIdFile,
+        secretIdFile,
+      },
     });
   });
 
   test("jwt, checked with a static public key", async () => {
     const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     await mount("jwt");
-    await bao.call("POST", "auth/jwt/config", { jwt_validation_pubkeys: [publicKey.export({ type: "spki", format: "pem" })] });
-    await bao.call("POST", "auth/jwt/role/gw", { role_type: "jwt", user_claim: "sub", bound_audiences: ["vault"], ...lives });
+    await bao.call("POST", "auth/jwt/config", {
+      jwt_validation_pubkeys: [publicKey.export({ type: "spki", format: "pem" })],
+    });
+    await bao.call("POST", "auth/jwt/role/gw", {
+      role_type: "jwt",
+      user_claim: "sub",
+      bound_audiences: ["vault"],
+      ...lives,
+    });
     const now = Math.floor(Date.now() / 1000);
     const body = `${base64url({ alg: "RS256", typ: "JWT" })}.${base64url({ sub: "gw", aud: "vault", iat: now, nbf: now, exp: now + 600 })}`;
     const jwt = `${body}.${createSign("RSA-SHA256").update(body).sign(privateKey, "base64url")}`;
@@ -143,15 +166,16 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
   });
 
   test("a Kubernetes service account, reviewed by a real kube-apiserver", async () => {
-    const etcd = await startEtcd(nursery, dir);
-    const api = await startApiServer({ nursery, dir, name: "kube-apiserver", etcd });
+    const etcd = await startEtcd(processes, dir);
+    const api = await startApiServer({ processes, dir, name: "kube-apiserver", etcd });
     await api.waitReady();
     const accounts = "/api/v1/namespaces/default/serviceaccounts";
     const tokenOf = async (name: string, audience: readonly string[]): Promise<string> => {
       const metadata = { name };
       await api.call("POST", accounts, { apiVersion: "v1", kind: "ServiceAccount", metadata });
       const wanted = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { audiences: audience } };
-      return (await api.call<{ status: { token: string } }>("POST", `${accounts}/${name}/token`, wanted)).json.status.token;
+      return (await api.call<{ status: { token: string } }>("POST", `${accounts}/${name}/token`, wanted)).json.status
+        .token;
     };
     const issuer = "https://kubernetes.default.svc";
     await mount("kubernetes");
@@ -160,7 +184,11 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
       kubernetes_ca_cert: await readFile(api.caFile, "utf8"),
       token_reviewer_jwt: await tokenOf("reviewer", [issuer]),
     });
-    const bound = { bound_service_account_names: ["gw"], bound_service_account_namespaces: ["default"], audience: issuer };
+    const bound = {
+      bound_service_account_names: ["gw"],
+      bound_service_account_namespaces: ["default"],
+      audience: issuer,
+    };
     await bao.call("POST", "auth/kubernetes/role/gw", { ...bound, ...lives });
     const jwtFile = await file("kubernetes.jwt", await tokenOf("gw", [issuer]));
     await serves({ auth: { kind: "kubernetes", mount: mountPath.parse("kubernetes"), role: "gw", jwtFile } });
@@ -169,10 +197,18 @@ suite(`token TTL 5 s, max TTL 15 s, ${perSecond} requests a second for ${runMs /
 
   test("a TLS certificate", async () => {
     await mount("cert");
-    await bao.call("POST", "auth/cert/certs/gw", { certificate: await readFile(join(dir, "ca.crt"), "utf8"), ...lives });
+    await bao.call("POST", "auth/cert/certs/gw", {
+      certificate: await readFile(join(dir, "ca.crt"), "utf8"),
+      ...lives,
+    });
     await serves({
       addresses: [secure],
-      tls: { ca: join(dir, "ca.crt"), serverName: "vault.example", cert: join(dir, "node.crt"), key: join(dir, "node.key") },
+      tls: {
+        ca: join(dir, "ca.crt"),
+        serverName: "vault.example",
+        cert: join(dir, "node.crt"),
+        key: join(dir, "node.key"),
+      },
       auth: { kind: "cert", mount: mountPath.parse("cert"), role: "gw" },
     });
   });

@@ -1,4 +1,5 @@
-// A storm of Decrypts of distinct ciphertexts, as after a restart of many apiservers: OpenBao sees a fraction of the requests, and one bad ciphertext fails alone.
+// A storm of Decrypts of distinct ciphertexts, as after a restart of many apiservers: OpenBao sees
+// a fraction of the requests, and one bad ciphertext fails alone.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
@@ -8,7 +9,7 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { DecryptRequestSchema, DecryptResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import { contentTypes, headers, methods } from "@claviger/proto/wire.ts";
+import { contentTypes, headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { Pool } from "undici";
 import { kmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
@@ -75,13 +76,16 @@ suite(`${total} Decrypts of distinct ciphertexts, ${atOnce} at once`, () => {
     console.log(
       `${way}: ${total} Decrypts in ${seconds.toFixed(1)} s (${Math.round(total / seconds)} a second), ${requests} requests to OpenBao`,
     );
-    const wrong = results.flatMap((result, n) => (n !== bad && !(Buffer.isBuffer(result) && seeds[n]?.equals(result)) ? [result] : []));
+    const wrong = results.flatMap((result, n) =>
+      n !== bad && !(Buffer.isBuffer(result) && seeds[n]?.equals(result)) ? [result] : [],
+    );
     assert.deepEqual(wrong, []);
     assert.ok(String(results[bad]).includes(refusal), String(results[bad]));
     assert.ok(requests >= total / 128, `${requests} requests`);
     return requests;
   };
-  // On a machine that somebody else keeps busy the Decrypts come in drops, and what comes in drops is sent in drops: then it was no storm, and is made once more.
+  // On a machine that somebody else keeps busy the Decrypts come in drops, and what comes in drops
+  // is sent in drops: then it was no storm, and is made once more.
   const storm = async (way: string, decrypt: Decrypt): Promise<void> => {
     let requests = await stormOnce(way, decrypt);
     for (let more = 2; more > 0 && requests > 100; more--) requests = await stormOnce(way, decrypt);

@@ -1,4 +1,5 @@
-// Every check can fail: a plugin that is right passes, and each way of being wrong is found by the check that is meant for it.
+// Every check can fail: a plugin that is right passes, and each way of being wrong is found by the
+// check that is meant for it.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +13,7 @@ import { createKek, type Mutation, startReference } from "./reference.ts";
 const dir = mkdtempSync("/tmp/kms-");
 after(() => rmSync(dir, { recursive: true, force: true }));
 
-const run = async (mutation: Mutation, ids: readonly number[]): Promise<readonly Result[]> => {
+async function run(mutation: Mutation, ids: readonly number[]): Promise<readonly Result[]> {
   const kek = createKek();
   const paths = [1, 2].map((node) => join(dir, `${randomBytes(4).toString("hex")}-${node}`));
   const [socket = "", secondSocket = ""] = paths;
@@ -21,7 +22,8 @@ const run = async (mutation: Mutation, ids: readonly number[]): Promise<readonly
     socket,
     secondSocket,
     propagationMs: 500,
-    launch: (path) => Promise.resolve(startInstance([process.execPath, join(import.meta.dirname, "plugin.ts"), path, mutation], 0)),
+    launch: (path) =>
+      Promise.resolve(startInstance([process.execPath, join(import.meta.dirname, "plugin.ts"), path, mutation], 0)),
     rotate: () => {
       kek.keys.push(randomBytes(32));
       return Promise.resolve();
@@ -54,7 +56,7 @@ const run = async (mutation: Mutation, ids: readonly number[]): Promise<readonly
   } finally {
     for (const server of servers) server.forceShutdown();
   }
-};
+}
 
 test("the kit has forty checks, numbered from 1", () => {
   assert.deepEqual(
@@ -103,5 +105,6 @@ const caught: readonly (readonly [Mutation, readonly number[]])[] = [
 ];
 for (const [mutation, ids] of caught)
   test(`found out: ${mutation}`, async () => {
-    for (const { id, result, evidence } of await run(mutation, ids)) assert.equal(result, "fail", `check ${id}: ${evidence}`);
+    for (const { id, result, evidence } of await run(mutation, ids))
+      assert.equal(result, "fail", `check ${id}: ${evidence}`);
   });

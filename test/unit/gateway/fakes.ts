@@ -1,27 +1,34 @@
-// A backend in memory that behaves like Transit, with hooks to pause and to break it. For unit tests of what stands above the port.
+// A backend in memory that behaves like Transit, with hooks to pause and to break it. For unit
+// tests of what stands above the port.
 import { createHmac, randomBytes } from "node:crypto";
-import type { KeyRef, KeyState, OpenBackend, Outcome } from "@claviger/gateway/src/backend/port.ts";
-import { KmsError, type Reason } from "@claviger/proto/errors.ts";
-import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/names.ts";
-import type { ClusterRecord } from "@claviger/gateway/src/registry/record.ts";
-import { type Log } from "@claviger/proto/log.ts";
+import type { KeyRef, KeyState, OpenBackend, Outcome } from "@claviger/gateway-core/src/backend/port.ts";
+import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
+import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/wire/names.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { type Log } from "@claviger/proto/runtime/log.ts";
 import { pino } from "pino";
 
 export const silent: Log = pino({ level: "silent" });
 
-export const ref: KeyRef = { backend: backendName.parse("main"), mount: mountPath.parse("transit"), key: keyName.parse("prod") };
+export const ref: KeyRef = {
+  backend: backendName.parse("main"),
+  mount: mountPath.parse("transit"),
+  key: keyName.parse("prod"),
+};
 
-export const cluster = (change: Partial<ClusterRecord> = {}): ClusterRecord => ({
-  name: clusterName.parse("prod"),
-  uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA"),
-  generation: 0,
-  state: "active",
-  rotation: "auto",
-  keys: [ref],
-  former: [],
-  limits: { requestsPerSecond: 1000 },
-  ...change,
-});
+export function cluster(change: Partial<ClusterRecord> = {}): ClusterRecord {
+  return {
+    name: clusterName.parse("prod"),
+    uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA"),
+    generation: 0,
+    state: "active",
+    rotation: "auto",
+    keys: [ref],
+    previousKeys: [],
+    limits: { requestsPerSecond: 1000 },
+    ...change,
+  };
+}
 
 export type FakeBackend = OpenBackend & {
   state: KeyState;
@@ -33,13 +40,13 @@ export type FakeBackend = OpenBackend & {
   addVersion(createdAt: number): number;
 };
 
-export const failWith =
-  (reason: Reason, ...operations: readonly string[]) =>
-  (operation: string): void => {
+export function failWith(reason: Reason, ...operations: readonly string[]) {
+  return (operation: string): void => {
     if (operations.length === 0 || operations.includes(operation)) throw new KmsError(reason);
   };
+}
 
-export const createFakeBackend = (): FakeBackend => {
+export function createFakeBackend(): FakeBackend {
   const secret = randomBytes(32);
   const tag = (version: number, data: Uint8Array, plaintext: Uint8Array): Buffer =>
     createHmac("sha256", secret)
@@ -68,7 +75,8 @@ export const createFakeBackend = (): FakeBackend => {
       await fake.before("wrap");
       return items.map(({ plaintext, associatedData, version }) =>
         attempt(() => {
-          if (version < fake.state.minEncryption || !fake.state.versions.has(version)) throw new KmsError("request_malformed");
+          if (version < fake.state.minEncryption || !fake.state.versions.has(version))
+            throw new KmsError("request_malformed");
           const ciphertext = Buffer.concat([tag(version, associatedData, plaintext), plaintext]);
           return { ciphertext, version, requestId: "fake" };
         }),
@@ -80,7 +88,8 @@ export const createFakeBackend = (): FakeBackend => {
       return items.map(({ ciphertext, associatedData, version }) =>
         attempt(() => {
           const plaintext = Buffer.from(ciphertext.subarray(32));
-          if (!tag(version, associatedData, plaintext).equals(ciphertext.subarray(0, 32))) throw new KmsError("ciphertext_invalid");
+          if (!tag(version, associatedData, plaintext).equals(ciphertext.subarray(0, 32)))
+            throw new KmsError("ciphertext_invalid");
           return { plaintext, requestId: "fake" };
         }),
       );
@@ -105,9 +114,10 @@ export const createFakeBackend = (): FakeBackend => {
       await fake.before("rotate");
       return fake.addVersion(Math.max(...fake.state.versions.values()) + 10_000);
     },
-    hmac: (_key, version, input) => Promise.resolve(createHmac("sha256", secret).update(String(version)).update(input).digest()),
+    hmac: (_key, version, input) =>
+      Promise.resolve(createHmac("sha256", secret).update(String(version)).update(input).digest()),
     health: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
   return fake;
-};
+}

@@ -4,34 +4,52 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { fromBinary } from "@bufbuild/protobuf";
-import { KmsError } from "@claviger/proto/errors.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
-import { limits } from "@claviger/proto/wire.ts";
+import { limits } from "@claviger/proto/wire/protocol.ts";
 import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
 import type { UpstreamCall } from "@claviger/shim/src/upstream.ts";
-import { batchAnswer, decryptAnswer, decryptRequest, fakeUpstream, noMetrics, plaintextOf, reasonOf, reply } from "./fakes.ts";
+import {
+  batchAnswer,
+  decryptAnswer,
+  decryptRequest,
+  fakeUpstream,
+  noMetrics,
+  plaintextOf,
+  reasonOf,
+  reply,
+} from "./fakes.ts";
 
-const answer = ({ method, body }: UpstreamCall): UpstreamReply =>
-  reply(method === "decryptBatch" ? batchAnswer(body) : decryptAnswer(body));
-const soon = (): number => Date.now() + 2000;
+function answer({ method, body }: UpstreamCall): UpstreamReply {
+  return reply(method === "decryptBatch" ? batchAnswer(body) : decryptAnswer(body));
+}
+function soon(): number {
+  return Date.now() + 2000;
+}
 const stay = new AbortController().signal;
 /** What has been asked for by now has been sent. */
-const sent = (): Promise<void> => nextTurn();
+function sent(): Promise<void> {
+  return nextTurn();
+}
 
 /** Decrypts whose upstream answers nothing until it is opened, and everything from then on. */
-const gated = () => {
+function gated() {
   const gate = Promise.withResolvers<void>();
   const upstream = fakeUpstream(async (call) => {
     await gate.promise;
     return answer(call);
   });
   const decrypts = createDecrypts(upstream, noMetrics);
-  const decrypt = (ciphertext: string, deadline = soon(), signal = stay, request = decryptRequest(ciphertext)): Promise<Buffer> =>
-    decrypts.decrypt(request, [Buffer.from(ciphertext)], deadline, signal);
+  const decrypt = (
+    ciphertext: string,
+    deadline = soon(),
+    signal = stay,
+    request = decryptRequest(ciphertext),
+  ): Promise<Buffer> => decrypts.decrypt(request, [Buffer.from(ciphertext)], deadline, signal);
   const open = (): void => gate.resolve();
   return { upstream, decrypt, open };
-};
+}
 
 test("200 identical Decrypts at once are one request, and each caller has a copy of its own", async () => {
   const { upstream, decrypt, open } = gated();
@@ -102,7 +120,9 @@ test("a gateway that knows no batches is asked one by one", async () => {
     return answer(call);
   });
   const decrypts = createDecrypts(upstream, noMetrics);
-  const all = ["aa", "ab", "ac"].map((text) => decrypts.decrypt(decryptRequest(text), [Buffer.from(text)], soon(), stay));
+  const all = ["aa", "ab", "ac"].map((text) =>
+    decrypts.decrypt(decryptRequest(text), [Buffer.from(text)], soon(), stay),
+  );
   assert.deepEqual((await Promise.all(all)).map(plaintextOf), ["aa", "ba", "ca"]);
 });
 
@@ -126,7 +146,10 @@ test("a caller that goes away ends alone; what nobody waits for is never sent", 
   const blocker = decrypt("blocker");
   await sent();
   const leaver = new AbortController();
-  const [left, leftAlone] = [reasonOf(decrypt("shared", soon(), leaver.signal)), reasonOf(decrypt("alone", soon(), leaver.signal))];
+  const [left, leftAlone] = [
+    reasonOf(decrypt("shared", soon(), leaver.signal)),
+    reasonOf(decrypt("alone", soon(), leaver.signal)),
+  ];
   const stays = decrypt("shared");
   leaver.abort();
   assert.deepEqual([await left, await leftAlone], ["canceled", "canceled"]);

@@ -1,14 +1,23 @@
-// Gateways for the shim's tests: one in memory, behind the Upstream port, and one that speaks HTTPS with certificates of a real authority.
+// Gateways for the shim's tests: one in memory, behind the Upstream port, and one that speaks HTTPS
+// with certificates of a real authority.
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Ca, createCa, issueGateway, issueNode } from "@claviger/gateway/src/pki/authority.ts";
-import { connectCodes, KmsError, type Reason, rowOf } from "@claviger/proto/errors.ts";
-import { DecryptBatchRequestSchema, DecryptBatchResponseSchema, DecryptResultSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
-import { DecryptRequestSchema, DecryptResponseSchema, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import type { Log } from "@claviger/proto/log.ts";
-import { headers } from "@claviger/proto/wire.ts";
+import { type Ca, createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
+import { connectCodes, KmsError, type Reason, rowOf } from "@claviger/proto/wire/errors.ts";
+import {
+  DecryptBatchRequestSchema,
+  DecryptBatchResponseSchema,
+  DecryptResultSchema,
+} from "@claviger/proto/gen/claviger/relay_pb.ts";
+import {
+  DecryptRequestSchema,
+  DecryptResponseSchema,
+  StatusResponseSchema,
+} from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import { headers } from "@claviger/proto/wire/protocol.ts";
 import type { ClientTls, UpstreamReply } from "@claviger/shim/src/gateway.ts";
 import type { Metrics } from "@claviger/shim/src/metrics.ts";
 import type { LastGood, StateFile } from "@claviger/shim/src/state-file.ts";
@@ -27,41 +36,52 @@ export const noMetrics: Metrics = {
   render: () => Promise.resolve(""),
 };
 
-export const decryptRequest = (ciphertext: string, uid = "u", keyId = "k"): Buffer =>
-  Buffer.from(toBinary(DecryptRequestSchema, create(DecryptRequestSchema, { ciphertext: Buffer.from(ciphertext), uid, keyId })));
+export function decryptRequest(ciphertext: string, uid = "u", keyId = "k"): Buffer {
+  return Buffer.from(
+    toBinary(DecryptRequestSchema, create(DecryptRequestSchema, { ciphertext: Buffer.from(ciphertext), uid, keyId })),
+  );
+}
 
 /** Answers a Decrypt as the test gateways do: the plaintext is the ciphertext, turned round. */
-export const decryptAnswer = (request: Uint8Array): Uint8Array => {
+export function decryptAnswer(request: Uint8Array): Uint8Array {
   const { ciphertext } = fromBinary(DecryptRequestSchema, request);
-  return toBinary(DecryptResponseSchema, create(DecryptResponseSchema, { plaintext: Uint8Array.from(ciphertext).reverse() }));
-};
+  return toBinary(
+    DecryptResponseSchema,
+    create(DecryptResponseSchema, { plaintext: Uint8Array.from(ciphertext).reverse() }),
+  );
+}
 
-export const plaintextOf = (response: Uint8Array): string => Buffer.from(fromBinary(DecryptResponseSchema, response).plaintext).toString();
+export function plaintextOf(response: Uint8Array): string {
+  return Buffer.from(fromBinary(DecryptResponseSchema, response).plaintext).toString();
+}
 
 /** Answers a DecryptBatch item by item; a ciphertext that starts with "bad" fails alone. */
-export const batchAnswer = (body: Uint8Array): Uint8Array => {
+export function batchAnswer(body: Uint8Array): Uint8Array {
   const results = fromBinary(DecryptBatchRequestSchema, body).requests.map((request) =>
     Buffer.from(fromBinary(DecryptRequestSchema, request).ciphertext).toString().startsWith("bad")
       ? create(DecryptResultSchema, { outcome: { case: "reason", value: "ciphertext_invalid" } })
       : create(DecryptResultSchema, { outcome: { case: "response", value: decryptAnswer(request) } }),
   );
   return toBinary(DecryptBatchResponseSchema, create(DecryptBatchResponseSchema, { results }));
-};
+}
 
-export const statusBytes = (keyId: string, healthz = "ok", version = "v2"): Uint8Array =>
-  toBinary(StatusResponseSchema, create(StatusResponseSchema, { version, healthz, keyId }));
+export function statusBytes(keyId: string, healthz = "ok", version = "v2"): Uint8Array {
+  return toBinary(StatusResponseSchema, create(StatusResponseSchema, { version, healthz, keyId }));
+}
 
-export const reply = (body: Uint8Array, extra: Partial<UpstreamReply> = {}): UpstreamReply => ({
-  body: Buffer.from(body),
-  epoch: undefined,
-  staleSince: undefined,
-  ...extra,
-});
+export function reply(body: Uint8Array, extra: Partial<UpstreamReply> = {}): UpstreamReply {
+  return {
+    body: Buffer.from(body),
+    epoch: undefined,
+    staleSince: undefined,
+    ...extra,
+  };
+}
 
 export type FakeUpstream = Upstream & { readonly calls: UpstreamCall[] };
 
 /** An Upstream in memory that records what is asked of it. The recorded body is a copy. */
-export const fakeUpstream = (answer: (call: UpstreamCall) => UpstreamReply | Promise<UpstreamReply>): FakeUpstream => {
+export function fakeUpstream(answer: (call: UpstreamCall) => UpstreamReply | Promise<UpstreamReply>): FakeUpstream {
   const calls: UpstreamCall[] = [];
   return {
     calls,
@@ -72,10 +92,10 @@ export const fakeUpstream = (answer: (call: UpstreamCall) => UpstreamReply | Pro
     configure() {},
     close: () => Promise.resolve(),
   };
-};
+}
 
 /** A state file in memory. */
-export const memoryState = (first?: LastGood): StateFile & { saved: LastGood | undefined } => {
+export function memoryState(first?: LastGood): StateFile & { saved: LastGood | undefined } {
   const state = {
     saved: first,
     load: () => state.saved,
@@ -84,10 +104,10 @@ export const memoryState = (first?: LastGood): StateFile & { saved: LastGood | u
     },
   };
   return state;
-};
+}
 
 /** The reason of a rejection. */
-export const reasonOf = async (promise: Promise<unknown>): Promise<Reason | undefined> => {
+export async function reasonOf(promise: Promise<unknown>): Promise<Reason | undefined> {
   try {
     await promise;
   } catch (error) {
@@ -95,19 +115,30 @@ export const reasonOf = async (promise: Promise<unknown>): Promise<Reason | unde
     throw error;
   }
   return undefined;
-};
+}
 
-/** The certificates of a fleet: one authority, a node's client side, and server sides as asked for. */
-export const createFleet = async (ca?: Ca) => {
+/**
+ * The certificates of a fleet: one authority, a node's client side, and server sides as asked for.
+ */
+export async function createFleet(ca?: Ca) {
   const authority = ca ?? (await createCa({ trustDomain: "fleet.test" }));
   const node = await issueNode({ ca: authority, cluster: "prod", node: "cp-1" });
   const server = await issueGateway({ ca: authority, ips: ["127.0.0.1"] });
-  const tls: ClientTls = { cert: node.cert, key: node.key.use((text) => text), ca: authority.cert, serverName: undefined };
+  const tls: ClientTls = {
+    cert: node.cert,
+    key: node.key.use((text) => text),
+    ca: authority.cert,
+    serverName: undefined,
+  };
   return { ca: authority, tls, server: { cert: server.cert, key: server.key.use((text) => text) } };
-};
+}
 export type Fleet = Awaited<ReturnType<typeof createFleet>>;
 
-export type Asked = { readonly path: string; readonly headers: Readonly<Record<string, unknown>>; readonly body: Buffer };
+export type Asked = {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly body: Buffer;
+};
 export type Answer = {
   readonly body?: Uint8Array;
   readonly reason?: Reason;
@@ -116,7 +147,7 @@ export type Answer = {
 };
 
 /** A gateway over HTTPS that demands a client certificate; closed with the test. */
-export const startGateway = async (t: TestContext, fleet: Fleet, answer: (asked: Asked) => Answer | Promise<Answer>) => {
+export async function startGateway(t: TestContext, fleet: Fleet, answer: (asked: Asked) => Answer | Promise<Answer>) {
   const asked: Asked[] = [];
   const server = createServer(
     { ...fleet.server, ca: fleet.ca.cert, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" },
@@ -144,4 +175,4 @@ export const startGateway = async (t: TestContext, fleet: Fleet, answer: (asked:
     });
   t.after(stop);
   return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, asked, stop };
-};
+}

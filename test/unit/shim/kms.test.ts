@@ -7,26 +7,50 @@ import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
 import { createKmsMethods } from "@claviger/shim/src/kms.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
 import type { UpstreamCall } from "@claviger/shim/src/upstream.ts";
-import { decryptAnswer, fakeUpstream, memoryState, noMetrics, plaintextOf, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
+import {
+  decryptAnswer,
+  fakeUpstream,
+  memoryState,
+  noMetrics,
+  plaintextOf,
+  reasonOf,
+  reply,
+  silent,
+  statusBytes,
+} from "./fakes.ts";
 
-const encode = <D extends DescMessage>(schema: D, init: MessageInitShape<D>): Buffer => Buffer.from(toBinary(schema, create(schema, init)));
-const unused = (): never => {
+function encode<D extends DescMessage>(schema: D, init: MessageInitShape<D>): Buffer {
+  return Buffer.from(toBinary(schema, create(schema, init)));
+}
+function unused(): never {
   throw new Error("not to be asked");
-};
+}
 
-const methodsOver = (answer: (call: UpstreamCall) => Uint8Array) => {
+function methodsOver(answer: (call: UpstreamCall) => Uint8Array) {
   const upstream = fakeUpstream((call) => reply(answer(call), { epoch: "0.1.1" }));
-  const status = createStatusKeeper({ upstream, stateFile: memoryState(), readyForMs: 1000, writableForMs: 1000, log: silent });
+  const status = createStatusKeeper({
+    upstream,
+    stateFile: memoryState(),
+    healthyForMs: 1000,
+    degradedForMs: 1000,
+    log: silent,
+  });
   const kms = createKmsMethods({ upstream, decrypts: createDecrypts(upstream, noMetrics), status, version: "1.2.3" });
   const call = (method: keyof typeof kms, request: Buffer): Promise<Uint8Array> =>
     kms[method](request, Date.now() + 1000, new AbortController().signal);
   return { upstream, call };
-};
+}
 
 const ciphertext = Buffer.from("ct");
-const refused: Readonly<Record<string, readonly ["encrypt" | "decrypt" | "v1Encrypt" | "v1Decrypt" | "v1Version", Buffer, string]>> = {
+const refused: Readonly<
+  Record<string, readonly ["encrypt" | "decrypt" | "v1Encrypt" | "v1Decrypt" | "v1Version", Buffer, string]>
+> = {
   "an empty plaintext": ["encrypt", encode(v2.EncryptRequestSchema, { uid: "u" }), "request_malformed"],
-  "a plaintext of 4096 bytes": ["encrypt", encode(v2.EncryptRequestSchema, { plaintext: Buffer.alloc(4096) }), "request_malformed"],
+  "a plaintext of 4096 bytes": [
+    "encrypt",
+    encode(v2.EncryptRequestSchema, { plaintext: Buffer.alloc(4096) }),
+    "request_malformed",
+  ],
   "an Encrypt with a uid beyond all bounds": [
     "encrypt",
     encode(v2.EncryptRequestSchema, { plaintext: Buffer.alloc(32), uid: "u".repeat(200_000) }),
@@ -34,7 +58,11 @@ const refused: Readonly<Record<string, readonly ["encrypt" | "decrypt" | "v1Encr
   ],
   "an empty ciphertext": ["decrypt", encode(v2.DecryptRequestSchema, { keyId: "k" }), "request_malformed"],
   "an empty key_id": ["decrypt", encode(v2.DecryptRequestSchema, { ciphertext }), "request_malformed"],
-  "a key_id of 1025 bytes": ["decrypt", encode(v2.DecryptRequestSchema, { ciphertext, keyId: "k".repeat(1025) }), "request_malformed"],
+  "a key_id of 1025 bytes": [
+    "decrypt",
+    encode(v2.DecryptRequestSchema, { ciphertext, keyId: "k".repeat(1025) }),
+    "request_malformed",
+  ],
   "a ciphertext of 1 MiB": [
     "decrypt",
     encode(v2.DecryptRequestSchema, { ciphertext: Buffer.alloc(1024 * 1024), keyId: "k" }),
@@ -46,7 +74,11 @@ const refused: Readonly<Record<string, readonly ["encrypt" | "decrypt" | "v1Encr
     "ciphertext_invalid",
   ],
   "a key_id that is not UTF-8": ["decrypt", Buffer.from("0a0261621a02c328", "hex"), "request_malformed"],
-  "a truncated message": ["decrypt", encode(v2.DecryptRequestSchema, { ciphertext, keyId: "k" }).subarray(0, -1), "request_malformed"],
+  "a truncated message": [
+    "decrypt",
+    encode(v2.DecryptRequestSchema, { ciphertext, keyId: "k" }).subarray(0, -1),
+    "request_malformed",
+  ],
   "an empty v1 cipher": ["v1Decrypt", encode(v1.DecryptRequestSchema, { version: "v1beta1" }), "request_malformed"],
   "a foreign v1 version": ["v1Version", encode(v1.VersionRequestSchema, { version: "v9" }), "request_malformed"],
 };
@@ -62,7 +94,10 @@ test("the request goes on as the very bytes that came, fields of later releases 
     encode(v2.EncryptRequestSchema, { plaintext: Buffer.alloc(32, 1), uid: "u" }),
     Buffer.from([0xf8, 0x07, 1]),
   ]);
-  const answer = Buffer.concat([encode(v2.EncryptResponseSchema, { ciphertext, keyId: "k" }), Buffer.from([0xf8, 0x07, 2])]);
+  const answer = Buffer.concat([
+    encode(v2.EncryptResponseSchema, { ciphertext, keyId: "k" }),
+    Buffer.from([0xf8, 0x07, 2]),
+  ]);
   const { call, upstream } = methodsOver(() => answer);
   assert.deepEqual(Buffer.from(await call("encrypt", request)), answer);
   assert.deepEqual(upstream.calls[0]?.body, request);
@@ -102,7 +137,10 @@ test("Decrypts that differ in key_id alone are two requests", async () => {
 
 test("v1 Version is answered here", async () => {
   const { call, upstream } = methodsOver(unused);
-  const response = fromBinary(v1.VersionResponseSchema, await call("v1Version", encode(v1.VersionRequestSchema, { version: "v1beta1" })));
+  const response = fromBinary(
+    v1.VersionResponseSchema,
+    await call("v1Version", encode(v1.VersionRequestSchema, { version: "v1beta1" })),
+  );
   assert.deepEqual([response.version, response.runtimeName, response.runtimeVersion], ["v1beta1", "claviger", "1.2.3"]);
   assert.equal(upstream.calls.length, 0);
 });

@@ -9,14 +9,14 @@ import { test, type TestContext } from "node:test";
 import { Client, credentials } from "@grpc/grpc-js";
 import { fromBinary } from "@bufbuild/protobuf";
 import { StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import { methods } from "@claviger/proto/wire.ts";
+import { methods } from "@claviger/proto/wire/protocol.ts";
 import { createFleet, startGateway, statusBytes } from "./fakes.ts";
 
 const main = join(import.meta.dirname, "..", "..", "..", "shim", "src", "main.ts");
 const fleet = await createFleet();
 
 /** A folder with a shim's configuration for the given gateways. */
-const site = (t: TestContext, ...gateways: readonly string[]) => {
+function site(t: TestContext, ...gateways: readonly string[]) {
   const dir = mkdtempSync(join(tmpdir(), "claviger-shim-"));
   t.after(() => rmSync(dir, { recursive: true }));
   for (const name of ["cert", "key", "ca"] as const) writeFileSync(join(dir, name), fleet.tls[name]);
@@ -25,9 +25,9 @@ const site = (t: TestContext, ...gateways: readonly string[]) => {
   const tls = { cert: join(dir, "cert"), key: join(dir, "key"), ca: join(dir, "ca") };
   writeFileSync(config, JSON.stringify({ socket: { path: socket }, gateways, tls, health: { port: 0 } }));
   return { dir, socket, config };
-};
+}
 
-const run = async (t: TestContext, ...args: readonly string[]) => {
+async function run(t: TestContext, ...args: readonly string[]) {
   const child: ChildProcess = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   t.after(() => child.kill("SIGKILL"));
   const { stderr } = child;
@@ -36,7 +36,8 @@ const run = async (t: TestContext, ...args: readonly string[]) => {
   const waiting: { readonly event: string; readonly resolve: (line: Record<string, unknown>) => void }[] = [];
   createInterface({ input: stderr }).on("line", (line) => {
     lines.push(line);
-    for (const { event, resolve } of waiting) if (line.includes(`"event":"${event}"`)) resolve(JSON.parse(line) as Record<string, unknown>);
+    for (const { event, resolve } of waiting)
+      if (line.includes(`"event":"${event}"`)) resolve(JSON.parse(line) as Record<string, unknown>);
   });
   const exited = once(child, "close").then(([code]) => code as number | null);
   return {
@@ -45,18 +46,26 @@ const run = async (t: TestContext, ...args: readonly string[]) => {
     exited,
     event: (event: string) => new Promise<Record<string, unknown>>((resolve) => waiting.push({ event, resolve })),
   };
-};
+}
 
-const statusOf = (socket: string): Promise<{ readonly keyId: string; readonly healthz: string }> =>
-  new Promise((resolve, reject) => {
+function statusOf(socket: string): Promise<{ readonly keyId: string; readonly healthz: string }> {
+  return new Promise((resolve, reject) => {
     const client = new Client(`unix:${socket}`, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 });
     const same = (bytes: Buffer): Buffer => bytes;
-    client.makeUnaryRequest(methods.status, same, same, Buffer.alloc(0), { deadline: Date.now() + 3000 }, (error, response) => {
-      client.close();
-      if (error !== null || response === undefined) reject(error ?? new Error("no response"));
-      else resolve(fromBinary(StatusResponseSchema, response));
-    });
+    client.makeUnaryRequest(
+      methods.status,
+      same,
+      same,
+      Buffer.alloc(0),
+      { deadline: Date.now() + 3000 },
+      (error, response) => {
+        client.close();
+        if (error !== null || response === undefined) reject(error ?? new Error("no response"));
+        else resolve(fromBinary(StatusResponseSchema, response));
+      },
+    );
   });
+}
 
 test("a shim serves its socket, takes no new certificate that is bad, and leaves nothing but its state when it stops", async (t) => {
   const gateway = await startGateway(t, fleet, () => ({ body: statusBytes("key-1") }));
@@ -113,7 +122,10 @@ test("with its gateway away a shim is there, answers, and goes on after SIGKILL 
 
 test("every problem of a configuration is named at once, and exit is not 0", async (t) => {
   const { dir, config } = site(t);
-  writeFileSync(config, JSON.stringify({ socket: { path: "@kms", mode: "9" }, gateways: ["http://gw"], tls: {}, colour: "red" }));
+  writeFileSync(
+    config,
+    JSON.stringify({ socket: { path: "@kms", mode: "9" }, gateways: ["http://gw"], tls: {}, colour: "red" }),
+  );
   const shim = await run(t, "--config", config, "--health-port", "70000");
   assert.equal(await shim.exited, 2);
   const text = shim.lines.join("\n");
@@ -143,11 +155,18 @@ test("a takeover under calls loses none of them", async (t) => {
   const load = async (): Promise<void> => {
     while (!isOver) {
       await new Promise<void>((resolve) => {
-        client.makeUnaryRequest(methods.status, same, same, Buffer.alloc(0), { deadline: Date.now() + 3000 }, (error) => {
-          if (error !== null) failures.push(error.message);
-          calls += 1;
-          setTimeout(resolve, 10);
-        });
+        client.makeUnaryRequest(
+          methods.status,
+          same,
+          same,
+          Buffer.alloc(0),
+          { deadline: Date.now() + 3000 },
+          (error) => {
+            if (error !== null) failures.push(error.message);
+            calls += 1;
+            setTimeout(resolve, 10);
+          },
+        );
       });
     }
   };

@@ -8,20 +8,30 @@ import { setTimeout as wait } from "node:timers/promises";
 import { once } from "node:events";
 import { test, type TestContext } from "node:test";
 import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
-import { KmsError } from "@claviger/proto/errors.ts";
-import { methods } from "@claviger/proto/wire.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { methods } from "@claviger/proto/wire/protocol.ts";
 import type { KmsMethod, KmsMethods } from "@claviger/shim/src/kms.ts";
-import { createKmsServer } from "@claviger/shim/src/server.ts";
+import { createKmsSocketServer } from "@claviger/shim/src/server.ts";
 import { noMetrics, silent } from "./fakes.ts";
 
 const echo: KmsMethod = (request) => Promise.resolve(Buffer.from(request));
-const same = (bytes: Buffer): Buffer => bytes;
+function same(bytes: Buffer): Buffer {
+  return bytes;
+}
 
-const start = async (t: TestContext, change: Partial<KmsMethods> = {}, limits = { maxCalls: 100, maxConnections: 8 }) => {
+async function start(t: TestContext, change: Partial<KmsMethods> = {}, limits = { maxCalls: 100, maxConnections: 8 }) {
   const dir = mkdtempSync(join(tmpdir(), "claviger-server-"));
   const path = join(dir, "kms.sock");
-  const kms = { status: echo, encrypt: echo, decrypt: echo, v1Version: echo, v1Encrypt: echo, v1Decrypt: echo, ...change };
-  const server = createKmsServer({ kms, metrics: noMetrics, log: silent, ...limits });
+  const kms = {
+    status: echo,
+    encrypt: echo,
+    decrypt: echo,
+    v1Version: echo,
+    v1Encrypt: echo,
+    v1Decrypt: echo,
+    ...change,
+  };
+  const server = createKmsSocketServer({ kms, metrics: noMetrics, log: silent, ...limits });
   server.socketServer.listen(path);
   await once(server.socketServer, "listening");
   const clients: Client[] = [];
@@ -48,20 +58,27 @@ const start = async (t: TestContext, change: Partial<KmsMethods> = {}, limits = 
     rmSync(dir, { recursive: true });
   });
   return { path, call, drain, newClient };
-};
+}
 
-const codeOf = async (promise: Promise<unknown>): Promise<number | undefined> => {
+async function codeOf(promise: Promise<unknown>): Promise<number | undefined> {
   try {
     await promise;
     return undefined;
   } catch (error) {
     return (error as ServiceError).code;
   }
-};
+}
 
 test("KMS v2 and v1beta1 are served side by side, as bytes", async (t) => {
   const { call } = await start(t);
-  for (const path of [methods.status, methods.encrypt, methods.decrypt, methods.v1Version, methods.v1Encrypt, methods.v1Decrypt])
+  for (const path of [
+    methods.status,
+    methods.encrypt,
+    methods.decrypt,
+    methods.v1Version,
+    methods.v1Encrypt,
+    methods.v1Decrypt,
+  ])
     assert.equal((await call(path, Buffer.from([0xff, 1]))).toString("hex"), "ff01");
 });
 
@@ -84,8 +101,14 @@ test("an error is its row's code and constant message; what nobody foresaw shows
     () =>
       Promise.reject(error);
   const { call } = await start(t, { encrypt: fail(new KmsError("key_missing")), decrypt: fail(new Error("hunter2")) });
-  await assert.rejects(call(methods.encrypt, Buffer.alloc(1)), { code: status.NOT_FOUND, details: new KmsError("key_missing").message });
-  await assert.rejects(call(methods.decrypt, Buffer.alloc(1)), { code: status.INTERNAL, details: new KmsError("internal").message });
+  await assert.rejects(call(methods.encrypt, Buffer.alloc(1)), {
+    code: status.NOT_FOUND,
+    details: new KmsError("key_missing").message,
+  });
+  await assert.rejects(call(methods.decrypt, Buffer.alloc(1)), {
+    code: status.INTERNAL,
+    details: new KmsError("internal").message,
+  });
 });
 
 test("more calls than allowed are RESOURCE_EXHAUSTED at once", async (t) => {
@@ -168,13 +191,18 @@ test("draining finishes the call under way and takes no new connection", async (
 });
 
 /** HTTP/2 as it is: a client that tries nothing again by itself. */
-const openRaw = async (t: TestContext, path: string) => {
+async function openRaw(t: TestContext, path: string) {
   const session = connectHttp2("http://localhost", { createConnection: () => connect(path) });
   session.on("error", () => {});
   t.after(() => session.destroy());
   const call = (): Promise<string> =>
     new Promise((resolve) => {
-      const stream = session.request({ ":method": "POST", ":path": methods.status, "content-type": "application/grpc", te: "trailers" });
+      const stream = session.request({
+        ":method": "POST",
+        ":path": methods.status,
+        "content-type": "application/grpc",
+        te: "trailers",
+      });
       let result = "none";
       stream.on("trailers", (trailers: IncomingHttpHeaders) => {
         result = String(trailers["grpc-status"]);
@@ -186,7 +214,7 @@ const openRaw = async (t: TestContext, path: string) => {
     });
   assert.equal(await call(), "0");
   return { session, call };
-};
+}
 
 test("calls that had been sent, but not read, when draining began are served", async (t) => {
   const { drain, path } = await start(t);
@@ -206,7 +234,8 @@ test("a caller that goes elsewhere as soon as it hears of the end loses no call,
   session.once("goaway", () => {
     isGoing = true;
   });
-  // Each next call leaves in the turn of the loop in which an answer was read: none waits in the client while it hears of the end.
+  // Each next call leaves in the turn of the loop in which an answer was read: none waits in the
+  // client while it hears of the end.
   const busy = async (): Promise<void> => {
     while (!isGoing) results.push(await call());
   };

@@ -17,24 +17,24 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { claimSocket, type Socket } from "@claviger/shim/src/socket.ts";
 
-const dirOf = (t: TestContext): string => {
+function dirOf(t: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), "claviger-socket-"));
   t.after(() => rmSync(dir, { recursive: true }));
   return dir;
-};
+}
 
 type Change = { readonly mode?: number; readonly takeover?: boolean; readonly greeting?: string };
 
-const claim = async (t: TestContext, path: string, { mode = 0o600, takeover = false, greeting = "" }: Change = {}) => {
+async function claim(t: TestContext, path: string, { mode = 0o600, takeover = false, greeting = "" }: Change = {}) {
   const server: Server = createServer((socket) => socket.on("error", () => {}).end(greeting));
   t.after(() => server.close());
   const setUmask = (mask: number): number => process.umask(mask);
   const socket: Socket = await claimSocket(server, { path, mode, group: undefined, takeover, setUmask });
   return { server, socket };
-};
+}
 
-const greetingAt = (path: string): Promise<string> =>
-  new Promise((resolve, reject) => {
+function greetingAt(path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
     let text = "";
     connect(path)
       .on("data", (chunk) => {
@@ -43,6 +43,7 @@ const greetingAt = (path: string): Promise<string> =>
       .on("end", () => resolve(text))
       .on("error", reject);
   });
+}
 
 const refused = { name: "SocketError" };
 
@@ -70,7 +71,8 @@ test("what a killed shim left is replaced and removed", async (t) => {
   await new Promise<void>((resolve) => {
     dead.listen(join(dir, "bound"), resolve);
   });
-  // A killed process leaves its file; a closed server removes the name that it bound, but not a second one of the same file.
+  // A killed process leaves its file; a closed server removes the name that it bound, but not a
+  // second one of the same file.
   linkSync(join(dir, "bound"), join(dir, ".deadbeef"));
   symlinkSync(".deadbeef", path);
   await new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { KmsError, type Reason } from "@claviger/proto/errors.ts";
+import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import type { LastGood } from "@claviger/shim/src/state-file.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
@@ -9,17 +9,26 @@ import { fakeUpstream, memoryState, reasonOf, reply, silent, statusBytes } from 
 const minute = 60_000;
 
 /** A keeper with ten minutes of phase one and an hour of phase two, on a clock of its own. */
-const keeperAt = (start: number, first?: LastGood) => {
+function keeperAt(start: number, first?: LastGood) {
   const world = { now: start, next: (): UpstreamReply => reply(statusBytes("key-1"), { epoch: "0.1.1" }) };
   const upstream = fakeUpstream(() => world.next());
   const stateFile = memoryState(first);
   const now = () => world.now;
-  const keeper = createStatusKeeper({ upstream, stateFile, readyForMs: 10 * minute, writableForMs: 60 * minute, log: silent, now });
+  const keeper = createStatusKeeper({
+    upstream,
+    stateFile,
+    healthyForMs: 10 * minute,
+    degradedForMs: 60 * minute,
+    log: silent,
+    now,
+  });
   return { world, upstream, stateFile, keeper };
-};
-const failWith = (reason: Reason) => (): UpstreamReply => {
-  throw new KmsError(reason);
-};
+}
+function failWith(reason: Reason) {
+  return (): UpstreamReply => {
+    throw new KmsError(reason);
+  };
+}
 const T = 1_700_000_000_000;
 
 test("a good Status passes through, and is remembered", async () => {
@@ -144,7 +153,12 @@ test("Status calls at once are one request", async () => {
 test("a Status that kube-apiserver would refuse is an outage, not passed on", async () => {
   const { keeper, world } = keeperAt(T);
   await keeper.status();
-  for (const body of [statusBytes(""), statusBytes("k".repeat(1025)), statusBytes("key-9", "ok", "v3"), Buffer.from([0xff])]) {
+  for (const body of [
+    statusBytes(""),
+    statusBytes("k".repeat(1025)),
+    statusBytes("key-9", "ok", "v3"),
+    Buffer.from([0xff]),
+  ]) {
     world.next = () => reply(body, { epoch: "0.1.1" });
     assert.equal((await keeper.status()).keyId, "key-1");
   }

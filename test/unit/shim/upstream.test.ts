@@ -1,33 +1,38 @@
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
-import { headers, methods } from "@claviger/proto/wire.ts";
+import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { createUpstream, type Upstream, type UpstreamCall } from "@claviger/shim/src/upstream.ts";
 import { createFleet, noMetrics, reasonOf, startGateway } from "./fakes.ts";
 
 const fleet = await createFleet();
 const ok = { body: Buffer.from("ok") };
-const call = (change: Partial<UpstreamCall> = {}): UpstreamCall => ({
-  method: "decrypt",
-  body: Buffer.from("body"),
-  deadline: Date.now() + 2000,
-  hedge: false,
-  ...change,
-});
-const upstreamTo = (t: TestContext, ...urls: readonly string[]): Upstream => {
+function call(change: Partial<UpstreamCall> = {}): UpstreamCall {
+  return {
+    method: "decrypt",
+    body: Buffer.from("body"),
+    deadline: Date.now() + 2000,
+    hedge: false,
+    ...change,
+  };
+}
+function upstreamTo(t: TestContext, ...urls: readonly string[]): Upstream {
   const upstream = createUpstream(urls, fleet.tls, noMetrics);
   t.after(() => upstream.close());
   return upstream;
-};
+}
 /** An address where nobody listens. */
-const goneUrl = async (t: TestContext): Promise<string> => {
+async function goneUrl(t: TestContext): Promise<string> {
   const { url, stop } = await startGateway(t, fleet, () => ok);
   await stop();
   return url;
-};
+}
 
 test("a call is a Connect request with the caller's time left and the highest epoch", async (t) => {
-  const { url, asked } = await startGateway(t, fleet, () => ({ ...ok, headers: { [headers.epoch]: "0.2.2", [headers.staleSince]: "7" } }));
+  const { url, asked } = await startGateway(t, fleet, () => ({
+    ...ok,
+    headers: { [headers.epoch]: "0.2.2", [headers.staleSince]: "7" },
+  }));
   const reply = await upstreamTo(t, url).call(call({ epoch: "0.1.1" }));
   assert.deepEqual([reply.body.toString(), reply.epoch, reply.staleSince], ["ok", "0.2.2", "7"]);
   assert.equal(asked[0]?.path, methods.decrypt);
@@ -56,7 +61,10 @@ test("an outage at one gateway is answered by another, whatever its kind", async
 test("a reason that no authenticated gateway gave is an outage, not a refusal", async (t) => {
   const foreign = await createFleet();
   const impostor = await startGateway(t, { ...foreign, ca: fleet.ca }, () => ({ reason: "cluster_suspended" }));
-  assert.equal(await reasonOf(upstreamTo(t, impostor.url).call(call({ deadline: Date.now() + 300 }))), "gateway_unavailable");
+  assert.equal(
+    await reasonOf(upstreamTo(t, impostor.url).call(call({ deadline: Date.now() + 300 }))),
+    "gateway_unavailable",
+  );
   assert.equal(impostor.asked.length, 0);
 });
 
@@ -64,7 +72,9 @@ test("a dead fleet is an error inside the deadline, and the retries have a budge
   const gateway = await startGateway(t, fleet, () => ({ reason: "backend_unavailable" }));
   const upstream = upstreamTo(t, gateway.url);
   const began = Date.now();
-  const results = await Promise.all(Array.from({ length: 20 }, () => reasonOf(upstream.call(call({ deadline: Date.now() + 2500 })))));
+  const results = await Promise.all(
+    Array.from({ length: 20 }, () => reasonOf(upstream.call(call({ deadline: Date.now() + 2500 })))),
+  );
   assert.ok(Date.now() - began < 3000);
   assert.deepEqual([...new Set(results)], ["backend_unavailable"]);
   assert.ok(gateway.asked.length <= 20 + 25, `${gateway.asked.length} requests for 20 calls`);

@@ -6,15 +6,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { type CheckReport, formatCheck, runCheck } from "@claviger/gateway/src/cli/check.ts";
-import { createKmsClient, GrpcError, type KmsClient } from "@claviger/gateway/src/cli/kms-client.ts";
-import { Finding, probeSocket } from "@claviger/gateway/src/cli/probe.ts";
-import { DecryptResponseSchema, EncryptResponseSchema, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
+import { type CheckReport, formatCheck, runCheck } from "@claviger/cli/src/check.ts";
+import { createKmsClient, GrpcError, type KmsClient } from "@claviger/cli/src/kms-client.ts";
+import { Finding, probeSocket } from "@claviger/cli/src/probe.ts";
+import {
+  DecryptResponseSchema,
+  EncryptResponseSchema,
+  StatusResponseSchema,
+} from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 
-const grpcError = (code: number, details: string): GrpcError => new GrpcError({ code, details });
+function grpcError(code: number, details: string): GrpcError {
+  return new GrpcError({ code, details });
+}
 
 /** A plugin that keeps the contract, but for what a test changes. */
-const plugin = (change: Partial<KmsClient> = {}): KmsClient & { readonly calls: string[] } => {
+function plugin(change: Partial<KmsClient> = {}): KmsClient & { readonly calls: string[] } {
   const calls: string[] = [];
   const held = new Map<string, Uint8Array>();
   const good: KmsClient = {
@@ -36,26 +42,34 @@ const plugin = (change: Partial<KmsClient> = {}): KmsClient & { readonly calls: 
     decrypt: (request) => (calls.push("decrypt"), made.decrypt(request)),
     close: () => void calls.push("close"),
   };
-};
+}
 
-const check = (client: KmsClient, probe: () => Promise<void> = async () => undefined): Promise<CheckReport> =>
-  runCheck({ socket: "/run/kms.sock", timeoutMs: 3000, probe, open: () => client, clock: () => 0 });
+function check(client: KmsClient, probe: () => Promise<void> = async () => undefined): Promise<CheckReport> {
+  return runCheck({ socket: "/run/kms.sock", timeoutMs: 3000, probe, open: () => client, clock: () => 0 });
+}
 
-const encryptWith = (fields: {
+function encryptWith(fields: {
   ciphertext?: Uint8Array;
   keyId?: string;
   annotations?: Record<string, Uint8Array>;
-}): Partial<KmsClient> => ({
-  encrypt: async () => create(EncryptResponseSchema, { ciphertext: Uint8Array.of(1), keyId: "key-1", ...fields }),
-});
-const statusWith = (fields: { version?: string; healthz?: string; keyId?: string }): Partial<KmsClient> => ({
-  status: async () => create(StatusResponseSchema, { version: "v2", healthz: "ok", keyId: "key-1", ...fields }),
-});
+}): Partial<KmsClient> {
+  return {
+    encrypt: async () => create(EncryptResponseSchema, { ciphertext: Uint8Array.of(1), keyId: "key-1", ...fields }),
+  };
+}
+function statusWith(fields: { version?: string; healthz?: string; keyId?: string }): Partial<KmsClient> {
+  return {
+    status: async () => create(StatusResponseSchema, { version: "v2", healthz: "ok", keyId: "key-1", ...fields }),
+  };
+}
 
 test("a plugin that keeps the contract passes in three calls, and the client is closed", async () => {
   const client = plugin();
   const report = await check(client);
-  assert.deepEqual([report.ok, report.steps.map(({ name }) => name)], [true, ["socket", "status", "encrypt", "decrypt"]]);
+  assert.deepEqual(
+    [report.ok, report.steps.map(({ name }) => name)],
+    [true, ["socket", "status", "encrypt", "decrypt"]],
+  );
   assert.deepEqual(client.calls, ["status", "encrypt", "decrypt", "close"]);
   assert.match(formatCheck(report), /can use this provider/);
 });
@@ -71,10 +85,18 @@ const broken: readonly {
   { name: "a healthz in capitals", plugin: statusWith({ healthz: "OK" }), step: "status", says: /not healthy: OK/ },
   { name: "an empty healthz", plugin: statusWith({ healthz: "" }), step: "status", says: /\(empty\)/ },
   { name: "no key_id", plugin: statusWith({ keyId: "" }), step: "status", says: /key_id is empty/ },
-  { name: "a key_id of 1025 bytes", plugin: statusWith({ keyId: "k".repeat(1025) }), step: "status", says: /1025 bytes/ },
+  {
+    name: "a key_id of 1025 bytes",
+    plugin: statusWith({ keyId: "k".repeat(1025) }),
+    step: "status",
+    says: /1025 bytes/,
+  },
   {
     name: "a refusal by Claviger",
-    plugin: { status: () => Promise.reject(grpcError(7, "claviger: this cluster is suspended; ask the fleet's operators to resume it")) },
+    plugin: {
+      status: () =>
+        Promise.reject(grpcError(7, "claviger: this cluster is suspended; ask the fleet's operators to resume it")),
+    },
     step: "status",
     says: /^PERMISSION_DENIED: claviger: this cluster is suspended/,
     advises: /log/,
@@ -93,8 +115,18 @@ const broken: readonly {
     says: /UNIMPL/,
     advises: /another program/,
   },
-  { name: "an empty ciphertext", plugin: encryptWith({ ciphertext: new Uint8Array() }), step: "encrypt", says: /ciphertext is empty/ },
-  { name: "a ciphertext of 1025 bytes", plugin: encryptWith({ ciphertext: new Uint8Array(1025) }), step: "encrypt", says: /1025 bytes/ },
+  {
+    name: "an empty ciphertext",
+    plugin: encryptWith({ ciphertext: new Uint8Array() }),
+    step: "encrypt",
+    says: /ciphertext is empty/,
+  },
+  {
+    name: "a ciphertext of 1025 bytes",
+    plugin: encryptWith({ ciphertext: new Uint8Array(1025) }),
+    step: "encrypt",
+    says: /1025 bytes/,
+  },
   {
     name: "a key_id unlike Status",
     plugin: encryptWith({ keyId: "key-2" }),
@@ -199,7 +231,8 @@ describe("a socket", () => {
     await once(server, "listening");
     await chmod(path, 0o600);
     await probeSocket(path, 1000);
-    // A listener that closes removes its socket; one that is killed does not. Renaming in between leaves one behind.
+    // A listener that closes removes its socket; one that is killed does not. Renaming in between
+    // leaves one behind.
     const { rename } = await import("node:fs/promises");
     await rename(path, join(dir, "dead.sock"));
     server.close();
@@ -208,7 +241,9 @@ describe("a socket", () => {
 
   test("behind which something else than gRPC speaks gives a clear error, not a wait for ever", async () => {
     const path = join(dir, "other.sock");
-    const server = createServer((socket) => void socket.on("error", () => undefined).end("SSH-2.0-not-grpc\r\n")).listen(path);
+    const server = createServer(
+      (socket) => void socket.on("error", () => undefined).end("SSH-2.0-not-grpc\r\n"),
+    ).listen(path);
     await once(server, "listening");
     const report = await runCheck({
       socket: path,

@@ -3,9 +3,16 @@ import { chmod, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { addRecord, type NewRecord, printRecord, readRegistry, recordOf, setState } from "@claviger/gateway/src/cli/registry-edit.ts";
-import { fileSource } from "@claviger/gateway/src/cli/registry-source.ts";
-import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/names.ts";
+import {
+  addRecord,
+  type NewRecord,
+  printRecord,
+  readRegistry,
+  recordOf,
+  setState,
+} from "@claviger/cli/src/registry-edit.ts";
+import { fileSource } from "@claviger/cli/src/registry-source.ts";
+import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 
 const text = `# the fleet
 clusters:
@@ -23,12 +30,21 @@ const record: NewRecord = {
   uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RC"),
   state: "active",
   rotation: "manual",
-  keys: [{ backend: backendName.parse("main"), namespace: "team-a", mount: mountPath.parse("transit"), key: keyName.parse("1e3") }],
+  keys: [
+    {
+      backend: backendName.parse("main"),
+      namespace: "team-a",
+      mount: mountPath.parse("transit"),
+      key: keyName.parse("1e3"),
+    },
+  ],
 };
 
 let dir: string;
 let file: string;
-const registry = (of = file) => fileSource({ file: of, backends: new Set(["main"]) });
+function registry(of = file) {
+  return fileSource({ file: of, backends: new Set(["main"]) });
+}
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), "claviger-registry-"));
   file = join(dir, "clusters.yaml");
@@ -40,7 +56,10 @@ test("a new state replaces one word and nothing else, in block and in flow style
   assert.equal(await setState(registry(), "prod-eu", "suspended"), "active");
   assert.equal(await readFile(file, "utf8"), text.replace('"active"', "suspended"));
   assert.equal(await setState(registry(), "lab", "decrypt-only"), "active");
-  assert.equal(await readFile(file, "utf8"), text.replace('"active"', "suspended").replace("state: active", "state: decrypt-only"));
+  assert.equal(
+    await readFile(file, "utf8"),
+    text.replace('"active"', "suspended").replace("state: active", "state: decrypt-only"),
+  );
 });
 
 test("the state that it has already changes no byte and not the file's time", async () => {
@@ -87,13 +106,20 @@ test("the first record of an empty registry is in block style", async () => {
   await writeFile(file, "# none yet\nclusters: []\n");
   await addRecord(registry(), record);
   assert.equal(await readFile(file, "utf8"), `# none yet\nclusters:\n${printRecord(record, "  ")}`);
-  await addRecord(registry(), { ...record, name: clusterName.parse("next"), uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RD") });
+  await addRecord(registry(), {
+    ...record,
+    name: clusterName.parse("next"),
+    uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RD"),
+  });
   assert.equal((await readRegistry(registry())).size, 2);
 });
 
 test("a name, a uid or a backend that cannot be is refused, and the file stays", async () => {
   await assert.rejects(addRecord(registry(), { ...record, name: clusterName.parse("lab") }), /already/);
-  await assert.rejects(addRecord(registry(), { ...record, uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA") }), /stands twice/);
+  await assert.rejects(
+    addRecord(registry(), { ...record, uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA") }),
+    /stands twice/,
+  );
   await assert.rejects(
     addRecord(registry(), {
       ...record,

@@ -1,4 +1,5 @@
-// `key usage` and `key retire` as an operator calls them, on an embedded backend and an etcd that only has the one call.
+// `key usage` and `key retire` as an operator calls them, on an embedded backend and an etcd that
+// only has the one call.
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
@@ -6,13 +7,13 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { runCli } from "@claviger/gateway/src/cli/run.ts";
-import { isSameKey } from "@claviger/gateway/src/cli/usage/same-key.ts";
-import { encodeEnvelope } from "@claviger/gateway/src/envelope.ts";
-import { deriveKeyId, keyPath } from "@claviger/gateway/src/keyid.ts";
-import type { BackendConfig } from "@claviger/gateway/src/backend/config.ts";
-import type { KeyRef } from "@claviger/gateway/src/backend/port.ts";
-import { backendName, type ClusterUid, clusterUid, keyName, mountPath } from "@claviger/proto/names.ts";
+import { runCli } from "@claviger/cli/src/run.ts";
+import { isSameKey } from "@claviger/cli/src/usage/key-identity.ts";
+import { encodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
+import { deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { BackendConfig } from "@claviger/gateway-core/src/backend/config.ts";
+import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
+import { backendName, type ClusterUid, clusterUid, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 import { encodeStored } from "../../../demo/stored.ts";
 import { ref } from "../fakes.ts";
 
@@ -20,30 +21,48 @@ const prod = clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA");
 const other = clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RB");
 const alias: KeyRef = { ...ref, backend: backendName.parse("second") };
 
-const object = (uid: ClusterUid, key: KeyRef, version: number): Buffer => {
+function object(uid: ClusterUid, key: KeyRef, version: number): Buffer {
   const keyId = deriveKeyId(uid, [{ ref: key, version, createdAt: version }]);
   const wraps = [{ backend: key.backend, key: keyPath(key), version, ciphertext: Buffer.alloc(60, 1) }];
   const encryptedDekSource = encodeEnvelope({ clusterUid: uid, keyId, wraps });
-  return Buffer.from(encodeStored({ provider: "kms", encryptedData: Buffer.alloc(80), keyId, encryptedDekSource, annotations: {} }));
+  return Buffer.from(
+    encodeStored({ provider: "kms", encryptedData: Buffer.alloc(80), keyId, encryptedDekSource, annotations: {} }),
+  );
+}
+
+type Etcd = {
+  readonly url: string;
+  readonly server: Server;
+  values: readonly Buffer[];
+  pages: number;
+  revisions: Set<string>;
 };
 
-type Etcd = { readonly url: string; readonly server: Server; values: readonly Buffer[]; pages: number; revisions: Set<string> };
-
 /** `range` of one prefix: in order, at most `limit`, at the revision that was asked for. */
-const startEtcd = async (): Promise<Etcd> => {
+async function startEtcd(): Promise<Etcd> {
   const server = createServer((asked, reply) => {
     void asked.toArray().then((parts) => {
-      const { key, limit, revision = "first" } = JSON.parse(Buffer.concat(parts as Buffer[]).toString()) as Record<string, string>;
+      const {
+        key,
+        limit,
+        revision = "first",
+      } = JSON.parse(Buffer.concat(parts as Buffer[]).toString()) as Record<string, string>;
       etcd.pages += 1;
       etcd.revisions.add(revision);
       const from = Buffer.from(key ?? "", "base64").toString();
-      const all = etcd.values.map((value, i) => ({ key: `/registry/secrets/default/s${String(i).padStart(4, "0")}`, value }));
+      const all = etcd.values.map((value, i) => ({
+        key: `/registry/secrets/default/s${String(i).padStart(4, "0")}`,
+        value,
+      }));
       const rest = all.filter((entry) => entry.key >= from);
       const kvs = rest.slice(0, Number(limit));
       reply.end(
         JSON.stringify({
           header: { revision: "7" },
-          kvs: kvs.map((entry) => ({ key: Buffer.from(entry.key).toString("base64"), value: entry.value.toString("base64") })),
+          kvs: kvs.map((entry) => ({
+            key: Buffer.from(entry.key).toString("base64"),
+            value: entry.value.toString("base64"),
+          })),
           more: kvs.length < rest.length,
         }),
       );
@@ -53,18 +72,20 @@ const startEtcd = async (): Promise<Etcd> => {
   const { port } = server.address() as AddressInfo;
   const etcd: Etcd = { url: `http://127.0.0.1:${port}`, server, values: [], pages: 0, revisions: new Set() };
   return etcd;
-};
+}
 
 let dir: string;
 let config: string;
 let etcds: readonly [Etcd, Etcd];
 
-const run = async (...args: readonly string[]): Promise<{ readonly status: number; readonly out: string; readonly err: string }> => {
+async function run(
+  ...args: readonly string[]
+): Promise<{ readonly status: number; readonly out: string; readonly err: string }> {
   const [out, err]: [string[], string[]] = [[], []];
   const terminal = { out: (line: string) => out.push(line), err: (line: string) => err.push(line), env: {}, home: dir };
   const status = await runCli(["key", ...args, "--config", config], terminal);
   return { status, out: out.join("\n"), err: err.join("\n") };
-};
+}
 
 before(async () => {
   etcds = [await startEtcd(), await startEtcd()];
@@ -98,8 +119,9 @@ audit: { sinks: [{ kind: stdout }] }
 
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-const minDecryption = async (): Promise<number> =>
-  (JSON.parse((await run("status", "prod", "--json")).out) as { minDecryption: number }).minDecryption;
+async function minDecryption(): Promise<number> {
+  return (JSON.parse((await run("status", "prod", "--json")).out) as { minDecryption: number }).minDecryption;
+}
 
 test("usage refuses another cluster's etcd instead of counting none", async () => {
   const { status, out, err } = await run("usage", "prod", "--etcd", `prdo=${etcds[0].url}`);
@@ -128,7 +150,8 @@ test("a key that another cluster has under another backend's name is shared all 
   for (const step of ["promote", "rotate", "promote"]) assert.equal((await run(step, "prod")).status, 0, step);
   etcds[0].values = [object(prod, ref, 2)];
   etcds[1].values = [object(other, alias, 2), object(other, alias, 1)];
-  const retire = (...args: readonly string[]) => run("retire", "prod", "--nodes-checked", "--yes", "--etcd", etcds[0].url, ...args);
+  const retire = (...args: readonly string[]) =>
+    run("retire", "prod", "--nodes-checked", "--yes", "--etcd", etcds[0].url, ...args);
 
   const uncounted = await retire();
   assert.equal(uncounted.status, 1, uncounted.out);

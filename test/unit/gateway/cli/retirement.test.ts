@@ -1,27 +1,30 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { countUsage, type Usage } from "@claviger/gateway/src/cli/usage/count.ts";
-import type { Entry } from "@claviger/gateway/src/cli/usage/etcd.ts";
-import { type Counted, reasonsAgainst, type Retirement } from "@claviger/gateway/src/cli/usage/retirement.ts";
-import { readStored } from "@claviger/gateway/src/cli/usage/stored.ts";
-import { encodeEnvelope } from "@claviger/gateway/src/envelope.ts";
-import { deriveKeyId, keyPath } from "@claviger/gateway/src/keyid.ts";
-import type { LedgerEntry } from "@claviger/gateway/src/keys/ledger.ts";
-import { clusterName, clusterUid } from "@claviger/proto/names.ts";
+import { countUsage, type Usage } from "@claviger/cli/src/usage/count.ts";
+import type { Entry } from "@claviger/cli/src/usage/etcd.ts";
+import { type Counted, reasonsAgainst, type Retirement } from "@claviger/cli/src/usage/retirement.ts";
+import { readStored } from "@claviger/cli/src/usage/etcd-value.ts";
+import { encodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
+import { deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
+import { clusterName, clusterUid } from "@claviger/proto/wire/names.ts";
 import { encodeStored } from "../../../demo/stored.ts";
 import { cluster, ref } from "../fakes.ts";
 
 const mine = cluster();
 const theirs = cluster({ name: clusterName.parse("other"), uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RB") });
-const keyIdOf = (version: number, { uid } = mine) => deriveKeyId(uid, [{ ref, version, createdAt: version * 1000 }]);
-const envelope = (version: number, record = mine): Uint8Array =>
-  encodeEnvelope({
+function keyIdOf(version: number, { uid } = mine) {
+  return deriveKeyId(uid, [{ ref, version, createdAt: version * 1000 }]);
+}
+function envelope(version: number, record = mine): Uint8Array {
+  return encodeEnvelope({
     clusterUid: record.uid,
     keyId: keyIdOf(version, record),
     wraps: [{ backend: ref.backend, key: keyPath(ref), version, ciphertext: Buffer.alloc(60, version) }],
   });
-const v2 = (version: number, record = mine, keyId: string = keyIdOf(version, record)): Buffer =>
-  Buffer.from(
+}
+function v2(version: number, record = mine, keyId: string = keyIdOf(version, record)): Buffer {
+  return Buffer.from(
     encodeStored({
       provider: "kms",
       encryptedData: Buffer.alloc(80),
@@ -30,12 +33,19 @@ const v2 = (version: number, record = mine, keyId: string = keyIdOf(version, rec
       annotations: {},
     }),
   );
-const v1 = (version: number): Buffer => {
+}
+function v1(version: number): Buffer {
   const cipher = envelope(version);
-  return Buffer.concat([Buffer.from("k8s:enc:kms:v1:old:"), Buffer.of(cipher.length >> 8, cipher.length & 255), cipher, Buffer.alloc(40)]);
-};
+  return Buffer.concat([
+    Buffer.from("k8s:enc:kms:v1:old:"),
+    Buffer.of(cipher.length >> 8, cipher.length & 255),
+    cipher,
+    Buffer.alloc(40),
+  ]);
+}
 async function* entries(values: readonly Buffer[]): AsyncGenerator<Entry> {
-  for (const [i, value] of values.entries()) yield await Promise.resolve({ key: `/registry/secrets/default/s${i}`, value });
+  for (const [i, value] of values.entries())
+    yield await Promise.resolve({ key: `/registry/secrets/default/s${i}`, value });
 }
 
 test("a stored value tells which key it needs, and garbage is damaged, never plain", () => {
@@ -90,44 +100,50 @@ test("objects are counted by version; what is not ours, not encrypted or not rea
 });
 
 const now = 1_000_000_000;
-const shown = (node: string, version: number, ago: number, since = 3600_000): LedgerEntry => ({
-  deed: "shown",
-  node,
-  keyId: keyIdOf(version),
-  at: now - ago,
-  since: now - since,
-});
+function shown(node: string, version: number, ago: number, since = 3600_000): Observation {
+  return {
+    event: "reported",
+    node,
+    keyId: keyIdOf(version),
+    at: now - ago,
+    since: now - since,
+  };
+}
 const clean: Usage = await countUsage(entries([v2(2)]));
-const counted = (change: Partial<Counted> = {}): Counted => ({
-  record: mine,
-  usage: clean,
-  keyId: keyIdOf(2),
-  retiring: new Set([keyIdOf(1)]),
-  nodes: { kind: "ledger", expected: 2, entries: [shown("a", 2, 1000), shown("b", 2, 1000)] },
-  ...change,
-});
-const wanted = (clusters: readonly Counted[], change: Partial<Retirement> = {}): Retirement => ({
-  names: [ref],
-  state: {
-    versions: new Map([
-      [1, 1000],
-      [2, 2000],
-    ]),
-    latest: 2,
-    minEncryption: 2,
-    minDecryption: 1,
-  },
-  before: 2,
-  clusters,
-  quietMs: 300_000,
-  now,
-  ...change,
-});
-const refusedFor = (reason: RegExp, clusters: readonly Counted[], change: Partial<Retirement> = {}): void => {
+function counted(change: Partial<Counted> = {}): Counted {
+  return {
+    record: mine,
+    usage: clean,
+    keyId: keyIdOf(2),
+    retiring: new Set([keyIdOf(1)]),
+    nodes: { kind: "observations", expected: 2, entries: [shown("a", 2, 1000), shown("b", 2, 1000)] },
+    ...change,
+  };
+}
+function wanted(clusters: readonly Counted[], change: Partial<Retirement> = {}): Retirement {
+  return {
+    names: [ref],
+    state: {
+      versions: new Map([
+        [1, 1000],
+        [2, 2000],
+      ]),
+      latest: 2,
+      minEncryption: 2,
+      minDecryption: 1,
+    },
+    before: 2,
+    clusters,
+    quietMs: 300_000,
+    now,
+    ...change,
+  };
+}
+function refusedFor(reason: RegExp, clusters: readonly Counted[], change: Partial<Retirement> = {}): void {
   const reasons = reasonsAgainst(wanted(clusters, change));
   assert.equal(reasons.length, 1, reasons.join("\n"));
   assert.match(reasons[0] ?? "", reason);
-};
+}
 
 test("nothing speaks against it when no object needs it and all nodes have shown the new key_id for long enough", () => {
   assert.deepEqual(reasonsAgainst(wanted([counted()])), []);
@@ -143,21 +159,30 @@ test("objects that need it, values that nobody can read and an etcd without our 
   refusedFor(/1 object of cluster prod still need version 1, e\.g\. \/registry/, [
     counted({ usage: await countUsage(entries([v2(2), v2(1)])) }),
   ]);
-  refusedFor(/1 values of cluster prod cannot be read/, [counted({ usage: await countUsage(entries([v2(2), v2(2).subarray(0, 70)])) })]);
+  refusedFor(/1 values of cluster prod cannot be read/, [
+    counted({ usage: await countUsage(entries([v2(2), v2(2).subarray(0, 70)])) }),
+  ]);
   refusedFor(/is it the right etcd/, [counted({ usage: await countUsage(entries([])) })]);
 });
 
 test("every cluster that shares the key must be counted, and its objects count", async () => {
-  const other = counted({ record: theirs, nodes: { kind: "checked", entries: [] }, usage: await countUsage(entries([v2(2, theirs)])) });
+  const other = counted({
+    record: theirs,
+    nodes: { kind: "checked", entries: [] },
+    usage: await countUsage(entries([v2(2, theirs)])),
+  });
   assert.deepEqual(reasonsAgainst(wanted([counted(), other])), []);
   refusedFor(/cluster other uses this key too.*--etcd other=URL/, [counted(), { ...other, usage: undefined }]);
-  refusedFor(/1 object of cluster other/, [counted(), { ...other, usage: await countUsage(entries([v2(2, theirs), v2(1, theirs)])) }]);
+  refusedFor(/1 object of cluster other/, [
+    counted(),
+    { ...other, usage: await countUsage(entries([v2(2, theirs), v2(1, theirs)])) },
+  ]);
   refusedFor(/other has moved to another key/, [counted(), { ...other, keyId: undefined, nodes: { kind: "unknown" } }]);
 });
 
 test("a node that is missing, late, unsettled or still decrypts under an earlier key_id refuses it", () => {
-  const withEntries = (...list: readonly LedgerEntry[]): readonly Counted[] => [
-    counted({ nodes: { kind: "ledger", expected: 2, entries: list } }),
+  const withEntries = (...list: readonly Observation[]): readonly Counted[] => [
+    counted({ nodes: { kind: "observations", expected: 2, entries: list } }),
   ];
   const [a, b] = [shown("a", 2, 1000), shown("b", 2, 1000)];
   refusedFor(/1 of 2 nodes of prod/, withEntries(a));
@@ -167,11 +192,14 @@ test("a node that is missing, late, unsettled or still decrypts under an earlier
   refusedFor(/node b of prod has had the new key_id for 100 s only/, withEntries(a, b, shown("b", 1, 100_000)));
   refusedFor(
     /node a of prod decrypted under an earlier key_id 20 s ago/,
-    withEntries(a, b, { ...shown("a", 1, 20_000), deed: "decrypted" }),
+    withEntries(a, b, { ...shown("a", 1, 20_000), event: "decrypted" }),
   );
-  const decrypted = { ...shown("a", 1, 20_000), deed: "decrypted" } as const;
+  const decrypted = { ...shown("a", 1, 20_000), event: "decrypted" } as const;
   refusedFor(/decrypted under an earlier key_id/, [counted({ nodes: { kind: "checked", entries: [decrypted] } })]);
   // Of a version that stays nobody must be quiet.
-  assert.deepEqual(reasonsAgainst(wanted([counted({ retiring: new Set(), nodes: { kind: "checked", entries: [decrypted] } })])), []);
+  assert.deepEqual(
+    reasonsAgainst(wanted([counted({ retiring: new Set(), nodes: { kind: "checked", entries: [decrypted] } })])),
+    [],
+  );
   refusedFor(/how many control-plane nodes/, [counted({ nodes: { kind: "unknown" } })]);
 });

@@ -3,12 +3,13 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { runCli } from "@claviger/gateway/src/cli/run.ts";
+import { runCli } from "@claviger/cli/src/run.ts";
 
 let dir: string;
 let config: string;
 
-const yaml = (backend: string): string => `listen: { address: 127.0.0.1, port: 0 }
+function yaml(backend: string): string {
+  return `listen: { address: 127.0.0.1, port: 0 }
 admin: { address: 127.0.0.1, port: 0 }
 tls: { cert: c, key: k, clientCa: a }
 trustDomain: fleet.example
@@ -16,6 +17,7 @@ registry: { kind: file, file: ${JSON.stringify(join(dir, "clusters.yaml"))} }
 backends: { main: ${backend} }
 audit: { sinks: [{ kind: stdout }] }
 `;
+}
 
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), "claviger-cli-"));
@@ -32,11 +34,16 @@ beforeEach(async () => {
 
 type Result = { readonly status: number; readonly out: string; readonly err: string };
 
-const run = async (args: readonly string[], env: Record<string, string> = {}): Promise<Result> => {
+async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Result> {
   const [out, err]: [string[], string[]] = [[], []];
-  const status = await runCli(args, { out: (line) => out.push(line), err: (line) => err.push(line), env, home: join(dir, "home") });
+  const status = await runCli(args, {
+    out: (line) => out.push(line),
+    err: (line) => err.push(line),
+    env,
+    home: join(dir, "home"),
+  });
   return { status, out: out.join("\n"), err: err.join("\n") };
-};
+}
 
 test("a wrong command line is status 2 with a hint, help and version are 0", async () => {
   for (const args of [["nonsense"], ["pki", "node"], ["check"], ["check", "--socket", "/x", "--timeout", "soon"]]) {
@@ -50,7 +57,10 @@ test("a wrong command line is status 2 with a hint, help and version are 0", asy
 
 test("pki makes an authority once, and certificates that say who they are for", async () => {
   const pki = join(dir, "pki");
-  assert.match((await run(["pki", "node", "--dir", pki, "--cluster", "a", "--node", "b"])).err, /make one with: claviger pki init/);
+  assert.match(
+    (await run(["pki", "node", "--dir", pki, "--cluster", "a", "--node", "b"])).err,
+    /make one with: claviger pki init/,
+  );
   assert.equal((await run(["pki", "init", "--dir", pki, "--trust-domain", "fleet.example"])).status, 0);
   const twice = await run(["pki", "init", "--dir", pki, "--trust-domain", "fleet.example"]);
   assert.deepEqual([twice.status, twice.err.includes("exists")], [1, true]);
@@ -64,7 +74,10 @@ test("pki makes an authority once, and certificates that say who they are for", 
   );
   assert.match((await run(["pki", "operator", "--dir", pki, "--name", "alice"])).out, /operator\/alice/);
   assert.equal((await stat(join(pki, "a-b.key"))).mode & 0o777, 0o600);
-  assert.match((await run(["pki", "node", "--dir", pki, "--cluster", "../a", "--node", "b"])).err, /^claviger: a cluster name must be/);
+  assert.match(
+    (await run(["pki", "node", "--dir", pki, "--cluster", "../a", "--node", "b"])).err,
+    /^claviger: a cluster name must be/,
+  );
 });
 
 test("cluster lists, suspends, resumes and adds", async () => {
@@ -83,7 +96,10 @@ test("cluster lists, suspends, resumes and adds", async () => {
     list.map(({ name }) => name),
     ["prod", "new"],
   );
-  assert.match((await run(["cluster", "add", "x", "--backend", "main", "--mount", "../etc", ...at])).err, /--mount must be/);
+  assert.match(
+    (await run(["cluster", "add", "x", "--backend", "main", "--mount", "../etc", ...at])).err,
+    /--mount must be/,
+  );
 });
 
 test("key shows, rotates and promotes on the embedded backend", async () => {
@@ -121,11 +137,17 @@ test("--lab takes the configuration and the token from lab.json", async () => {
 });
 
 test("a Vault token goes to its own Vault only, and is never shown", async () => {
-  await writeFile(config, yaml('{ kind: vault, addresses: ["http://127.0.0.1:9"], auth: { kind: token-file, file: /none } }'));
+  await writeFile(
+    config,
+    yaml('{ kind: vault, addresses: ["http://127.0.0.1:9"], auth: { kind: token-file, file: /none } }'),
+  );
   const at = ["--config", config];
   assert.match((await run(["key", "status", "prod", ...at])).err, /set VAULT_TOKEN, or log in/);
   const secret = "hvs.canary-token";
-  const elsewhere = await run(["key", "status", "prod", ...at], { VAULT_TOKEN: secret, VAULT_ADDR: "http://127.0.0.1:10" });
+  const elsewhere = await run(["key", "status", "prod", ...at], {
+    VAULT_TOKEN: secret,
+    VAULT_ADDR: "http://127.0.0.1:10",
+  });
   assert.match(elsewhere.err, /VAULT_ADDR is not an address of backend main/);
   const away = await run(["key", "status", "prod", ...at], { VAULT_TOKEN: secret, VAULT_ADDR: "http://127.0.0.1:9" });
   assert.deepEqual([away.status, /cannot be reached/.test(away.err)], [1, true]);

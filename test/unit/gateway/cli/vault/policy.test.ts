@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type VaultControl, VaultRefusal } from "@claviger/gateway/src/cli/vault/control.ts";
-import { terraformText } from "@claviger/gateway/src/cli/vault/hcl.ts";
-import { testPolicy } from "@claviger/gateway/src/cli/vault/policy-test.ts";
-import { policyText, type WantedKey, wantedKeys } from "@claviger/gateway/src/cli/vault/wanted.ts";
-import { type ClusterRecord, parseRegistry } from "@claviger/gateway/src/registry/record.ts";
-import { Secret } from "@claviger/proto/secret.ts";
+import { type VaultControl, VaultRefusal } from "@claviger/cli/src/vault/control.ts";
+import { terraformText } from "@claviger/cli/src/vault/hcl.ts";
+import { testPolicy } from "@claviger/cli/src/vault/policy-test.ts";
+import { policyText, type WantedKey, wantedKeys } from "@claviger/cli/src/vault/desired-state.ts";
+import { type ClusterRecord, parseRegistry } from "@claviger/gateway-core/src/registry/record.ts";
+import { Secret } from "@claviger/proto/runtime/secret.ts";
 
 const registry = `clusters:
   - { name: a, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA, state: active, keys: [{ backend: main, mount: transit, key: shared }], former: [{ backend: main, mount: old, key: a }] }
@@ -13,12 +13,19 @@ const registry = `clusters:
   - { name: c, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RC, state: active, rotation: manual, keys: [{ backend: main, namespace: team/x, mount: transit, key: c }] }
   - { name: d, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RD, state: active, keys: [{ backend: local, mount: transit, key: d }] }
 `;
-const records = (): readonly ClusterRecord[] => [...parseRegistry("test", registry, new Set(["main", "local"]), undefined).values()];
+function records(): readonly ClusterRecord[] {
+  return [...parseRegistry("test", registry, new Set(["main", "local"]), undefined).values()];
+}
 
 test("each key of the backend stands in the policy once, with the least that its clusters need", () => {
   const keys = wantedKeys({ records: records(), backend: "main", login: "team" });
   assert.deepEqual(
-    keys.map(({ prefix, mount, name, encrypts, auto, clusters }) => [`${prefix}${mount}/${name}`, encrypts, auto, clusters.join()]),
+    keys.map(({ prefix, mount, name, encrypts, auto, clusters }) => [
+      `${prefix}${mount}/${name}`,
+      encrypts,
+      auto,
+      clusters.join(),
+    ]),
     [
       ["transit/shared", true, true, "a,b"],
       ["old/a", false, false, "a"],
@@ -33,7 +40,10 @@ test("each key of the backend stands in the policy once, with the least that its
 });
 
 test("a namespace that the login cannot reach is refused", () => {
-  assert.throws(() => wantedKeys({ records: records(), backend: "main", login: "other" }), /team\/x is not below other/);
+  assert.throws(
+    () => wantedKeys({ records: records(), backend: "main", login: "other" }),
+    /team\/x is not below other/,
+  );
 });
 
 test("the Terraform text has each thing once and leaves the promoted version alone", () => {
@@ -46,40 +56,65 @@ test("the Terraform text has each thing once and leaves the promoted version alo
 });
 
 /** A Vault that says what a test wants: capabilities by path, refusals by path. */
-const vaults = (capabilities: Record<string, string[]>, refused: readonly string[]): { operator: VaultControl; gateway: VaultControl } => ({
-  operator: {
-    read: async () => undefined,
-    write: async (_, body) => ({
-      data: Object.fromEntries((body["paths"] as string[]).map((path) => [path, capabilities[path] ?? ["deny"]])),
-    }),
-  },
-  gateway: {
-    read: async (path) => {
-      if (refused.includes(path)) throw new VaultRefusal(403, path, "");
-      return { latest_version: 2, min_encryption_version: 1, min_decryption_version: 1, deletion_allowed: false };
+function vaults(
+  capabilities: Record<string, string[]>,
+  refused: readonly string[],
+): { operator: VaultControl; gateway: VaultControl } {
+  return {
+    operator: {
+      read: async () => undefined,
+      write: async (_, body) => ({
+        data: Object.fromEntries((body["paths"] as string[]).map((path) => [path, capabilities[path] ?? ["deny"]])),
+      }),
     },
-    write: async (path, body) => {
-      if (refused.includes(path) || (path.endsWith("/config") && !("min_encryption_version" in body)))
-        throw new VaultRefusal(403, path, "");
-      return { data: path.includes("/encrypt/") ? { ciphertext: body["plaintext"] } : { plaintext: body["ciphertext"] } };
+    gateway: {
+      read: async (path) => {
+        if (refused.includes(path)) throw new VaultRefusal(403, path, "");
+        return { latest_version: 2, min_encryption_version: 1, min_decryption_version: 1, deletion_allowed: false };
+      },
+      write: async (path, body) => {
+        if (refused.includes(path) || (path.endsWith("/config") && !("min_encryption_version" in body)))
+          throw new VaultRefusal(403, path, "");
+        return {
+          data: path.includes("/encrypt/") ? { ciphertext: body["plaintext"] } : { plaintext: body["ciphertext"] },
+        };
+      },
     },
-  },
-});
-const key: WantedKey = { prefix: "", mount: "transit", name: "k", use: "data", encrypts: true, auto: true, clusters: ["a"] };
-const good = { "transit/keys/k": ["read"], "transit/keys/k/rotate": ["update"] };
-const look = async (capabilities: Record<string, string[]>, refused: readonly string[] = []): Promise<string[]> => {
-  const { operator, gateway } = vaults(capabilities, refused);
-  const { needed, denied } = await testPolicy({ operator, openGateway: () => gateway, token: new Secret("t"), keys: [key], policy: "p" });
-  return [...needed, ...denied].filter(({ ok }) => !ok).map(({ path, what }) => `${path} ${what}`);
+  };
+}
+const key: WantedKey = {
+  prefix: "",
+  mount: "transit",
+  name: "k",
+  use: "data",
+  encrypts: true,
+  auto: true,
+  clusters: ["a"],
 };
+const good = { "transit/keys/k": ["read"], "transit/keys/k/rotate": ["update"] };
+async function look(capabilities: Record<string, string[]>, refused: readonly string[] = []): Promise<string[]> {
+  const { operator, gateway } = vaults(capabilities, refused);
+  const { needed, denied } = await testPolicy({
+    operator,
+    openGateway: () => gateway,
+    token: new Secret("t"),
+    keys: [key],
+    policy: "p",
+  });
+  return [...needed, ...denied].filter(({ ok }) => !ok).map(({ path, what }) => `${path} ${what}`);
+}
 
 test("a policy that grants what is needed and no more has no finding", async () => {
   assert.deepEqual(await look(good), []);
 });
 
 test("whatever is missing from a policy or too much in it is a finding", async () => {
-  assert.deepEqual(await look({ ...good, "transit/export/encryption-key/k": ["read"] }), ["transit/export/encryption-key/k any access"]);
-  assert.deepEqual(await look({ ...good, "transit/keys/k": ["read", "delete"] }), ["transit/keys/k create, update, delete"]);
+  assert.deepEqual(await look({ ...good, "transit/export/encryption-key/k": ["read"] }), [
+    "transit/export/encryption-key/k any access",
+  ]);
+  assert.deepEqual(await look({ ...good, "transit/keys/k": ["read", "delete"] }), [
+    "transit/keys/k create, update, delete",
+  ]);
   assert.deepEqual(await look({ ...good, "sys/mounts": ["root"] }), ["sys/mounts any access"]);
   assert.deepEqual(await look({ "transit/keys/k": ["read"] }), ["transit/keys/k/rotate rotate"]);
   assert.deepEqual(await look(good, ["transit/decrypt/k"]), ["transit/encrypt|decrypt/k encrypt, decrypt"]);

@@ -1,0 +1,131 @@
+// `claviger cluster`: the registry as operators see and change it. The gateways pick an edit up
+// within a second.
+import { backendName, clusterName, keyName, mountPath, type NameKind } from "@claviger/proto/wire/names.ts";
+import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { CliError, type Command, Option, type Terminal } from "./commander.ts";
+import { type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
+import { addRecord, type NewRecord, printRecord, readRegistry, setState } from "./registry-edit.ts";
+import { formatTable } from "./table.ts";
+import { newClusterUid } from "./uid.ts";
+
+function keyText({ backend, namespace, mount, key }: KeyRef): string {
+  return `${backend}: ${namespace === undefined ? "" : `${namespace}/`}${mount}/${key}`;
+}
+
+/** What each verb means for the cluster's nodes, said after it was done. */
+const verbs: readonly {
+  readonly verb: string;
+  readonly state: ClusterRecord["state"];
+  readonly help: string;
+  readonly effect: string;
+}[] = [
+  {
+    verb: "suspend",
+    state: "suspended",
+    help: "refuse everything from this cluster",
+    effect:
+      "gateways refuse it within a second. Its apiservers keep what they hold in memory: reads of known Secrets go on, writes stop within three minutes",
+  },
+  {
+    verb: "decrypt-only",
+    state: "decrypt-only",
+    help: "let this cluster read and not write",
+    effect:
+      "gateways refuse its Encrypt within a second. An apiserver that starts now needs one good Encrypt before it can read anything",
+  },
+  { verb: "resume", state: "active", help: "serve this cluster again", effect: "gateways serve it within a second" },
+];
+
+function parse<T extends string>(kind: NameKind<T>, option: string, value: string): T {
+  if (!kind.is(value)) throw new CliError(`${option} must be ${kind.rule}`);
+  return value;
+}
+
+type AddOptions = FleetOptions & {
+  readonly backend: string;
+  readonly namespace?: string;
+  readonly mount: string;
+  readonly key?: string;
+  readonly rotation: ClusterRecord["rotation"];
+  readonly dryRun: boolean;
+};
+
+function newRecord(name: string, options: AddOptions): NewRecord {
+  return {
+    name: parse(clusterName, "NAME", name),
+    uid: newClusterUid(),
+    state: "active",
+    rotation: options.rotation,
+    keys: [
+      {
+        backend: parse(backendName, "--backend", options.backend),
+        ...(options.namespace === undefined ? {} : { namespace: parse(mountPath, "--namespace", options.namespace) }),
+        mount: parse(mountPath, "--mount", options.mount),
+        key: parse(keyName, "--key", options.key ?? name),
+      },
+    ],
+  };
+}
+
+/** Adds the group. */
+export function addClusterCommands(root: Command, terminal: Terminal): void {
+  const group = root.command("cluster").description("the clusters of the registry");
+
+  fleetOptions(group.command("list"))
+    .description("list them")
+    .option("--json", "print JSON", false)
+    .action(async (options: FleetOptions & { readonly json: boolean }) => {
+      const records = [...(await readRegistry(openFleet(options, terminal).registry)).values()];
+      terminal.out(
+        options.json
+          ? JSON.stringify(records, undefined, 2)
+          : formatTable(
+              ["CLUSTER", "STATE", "ROTATION", "KEY", "UID"],
+              records.map(({ name, state, rotation, keys, uid }) => [
+                name,
+                state,
+                rotation,
+                keys.map(keyText).join(", "),
+                uid,
+              ]),
+            ),
+      );
+    });
+
+  for (const { verb, state, help, effect } of verbs)
+    fleetOptions(group.command(verb))
+      .argument("<cluster>")
+      .description(help)
+      .action(async (cluster: string, options: FleetOptions) => {
+        const { registry } = openFleet(options, terminal);
+        const earlier = await setState(registry, cluster, state);
+        terminal.out(
+          earlier === state
+            ? `${cluster} is ${state} already; nothing was changed`
+            : `${cluster}: ${earlier} → ${state} in ${registry.name}; ${effect}.`,
+        );
+      });
+
+  fleetOptions(group.command("add"))
+    .argument("<name>", "the cluster's name, as in its nodes' certificates")
+    .description("add a cluster, with a new uid")
+    .requiredOption("--backend <name>", "a backend of the gateway's configuration")
+    .option("--namespace <path>", "Vault namespace")
+    .requiredOption("--mount <path>", "Transit mount")
+    .option("--key <name>", "Transit key (default: the cluster's name)")
+    .addOption(
+      new Option("--rotation <kind>", "who promotes a new key version").choices(["auto", "manual"]).default("auto"),
+    )
+    .option("--dry-run", "print the record and change nothing", false)
+    .action(async (name: string, options: AddOptions) => {
+      const { registry } = openFleet(options, terminal);
+      const record = newRecord(name, options);
+      if (!options.dryRun) await addRecord(registry, record);
+      terminal.out(printRecord(record).trimEnd());
+      if (!options.dryRun)
+        terminal.out(
+          `added to ${registry.name}. Next: make its key (claviger vault init), and issue a certificate for each node (claviger pki node).`,
+        );
+    });
+}

@@ -1,0 +1,65 @@
+// The only file that imports commander, and how every command of ours behaves: errors are one clear line, never a
+// stack trace.
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+
+export { Command, InvalidArgumentError, Option };
+
+/** What a command may touch of the outside; main.ts makes it. */
+export type Terminal = {
+  readonly out: (line: string) => void;
+  readonly err: (line: string) => void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The user's home directory. */
+  readonly home: string;
+};
+
+/** What the user can put right. `message` says what is wrong and what to do; no secret in it. */
+export class CliError extends Error {
+  override readonly name = "CliError";
+}
+
+/** Ends the command with a status and no further word: it has said everything already. */
+export class Exit extends Error {
+  override readonly name = "Exit";
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`exit ${status}`);
+    this.status = status;
+  }
+}
+
+/** Collects an option that may stand several times. */
+export function several(value: string, earlier: readonly string[] | undefined): readonly string[] {
+  return [...(earlier ?? []), value];
+}
+
+/** A parser for an option that must be a number between two bounds. */
+export function numberBetween(min: number, max: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= min && value <= max))
+      throw new InvalidArgumentError(`Must be a number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+/** The root command: writes through the terminal and throws instead of exiting. */
+export function createRoot(terminal: Terminal): Command {
+  return new Command()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.err(text.trimEnd()),
+    })
+    .showHelpAfterError("(add --help for the options)");
+}
+
+/**
+ * The exit status that commander itself chose, when the error is its own (help, version, a wrong
+ * option: already printed).
+ */
+export function commanderStatus(error: unknown): number | undefined {
+  if (!(error instanceof CommanderError)) return undefined;
+  return error.exitCode === 0 ? 0 : 2;
+}

@@ -1,0 +1,187 @@
+// Where a fleet's registry and keys are, and with whose credentials a command goes there: from
+// --lab or --config. The operator's own Vault token is used, never the gateway's: that one may not
+// rotate.
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { checkConfig, parseYaml, z } from "@claviger/proto/runtime/config.ts";
+import { backendName } from "@claviger/proto/wire/names.ts";
+import { Secret } from "@claviger/proto/runtime/secret.ts";
+import type { BackendConfig, VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
+import { announceRegistry } from "@claviger/gateway-core/src/redis/registry-channel.ts";
+import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { type GatewayConfig, loadGatewayConfig } from "@claviger/gateway-core/src/config.ts";
+import { createLog, type Log } from "@claviger/proto/runtime/log.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { CliError, type Command, type Terminal } from "./commander.ts";
+import { openVaultAccess } from "./vault/access.ts";
+import type { VaultControl } from "./vault/control.ts";
+import { readRegistry, recordOf, toYaml } from "./registry-edit.ts";
+import { fileSource, type RegistrySource, vaultSource } from "./registry-source.ts";
+
+export type FleetOptions = { readonly config?: string; readonly lab?: string };
+
+/** A backend of kind vault, under its name. */
+export type VaultBackend = { readonly name: string; readonly config: VaultConfig };
+
+export type Fleet = {
+  readonly config: GatewayConfig;
+  readonly registry: RegistrySource;
+  /**
+   * A cluster's record and the backend of its key, opened for the time of `use` with the operator's
+   * credentials.
+   */
+  withKey<T>(cluster: string, use: (record: ClusterRecord, backend: OpenBackend) => Promise<T>): Promise<T>;
+  /** A backend by its name, likewise. */
+  withBackend<T>(name: string, use: (backend: OpenBackend) => Promise<T>): Promise<T>;
+  /** The Vault of a backend: with the operator's token, and a way to try another one. */
+  withVault<T>(
+    config: VaultBackend,
+    use: (vault: { readonly control: VaultControl; readonly open: (token: Secret) => VaultControl }) => Promise<T>,
+  ): Promise<T>;
+};
+
+/** Adds the options that say which fleet. */
+export function fleetOptions(command: Command): Command {
+  return command
+    .option(
+      "--config <file>",
+      "a gateway's configuration: says where the registry and the keys are (default: $CLAVIGER_CONFIG)",
+    )
+    .option("--lab <file>", "lab.json of a running lab, instead of --config");
+}
+
+// What this command reads of a lab.json; the rest of it is not our business.
+const labFile = z.object({
+  gateways: z.array(z.object({ config: z.string() })).check(z.minLength(1, { error: "must list a gateway" })),
+  vault: z.optional(z.nullable(z.object({ addr: z.string(), tokenFile: z.string() }))),
+});
+
+type Source = { readonly configFile: string; readonly tokenFile?: string };
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+  }
+}
+
+function sourceOf({ config, lab }: FleetOptions, { env }: Terminal): Source {
+  if (config !== undefined && lab !== undefined) throw new CliError("give --config or --lab, not both");
+  if (lab !== undefined) {
+    const { gateways, vault } = checkConfig(lab, parseYaml(lab, readText(lab)), labFile);
+    const configFile = gateways[0]?.config ?? "";
+    return vault === undefined || vault === null ? { configFile } : { configFile, tokenFile: vault.tokenFile };
+  }
+  const file = config ?? env["CLAVIGER_CONFIG"];
+  if (file === undefined || file === "")
+    throw new CliError("give --config FILE (a gateway's configuration) or --lab FILE (a running lab)");
+  return { configFile: file };
+}
+
+function sameOrigin(a: string, b: string): boolean {
+  return URL.canParse(a) && URL.canParse(b) && new URL(a).origin === new URL(b).origin;
+}
+
+/** The operator's own token, for a Vault at one of these addresses. */
+function operatorToken(name: string, addresses: readonly string[], source: Source, { env, home }: Terminal): Secret {
+  const fromFile = (file: string): Secret => new Secret(readText(file).trim());
+  if (source.tokenFile !== undefined) return fromFile(source.tokenFile);
+  const address = env["VAULT_ADDR"];
+  // A token belongs to one Vault: sending it to another would give it away.
+  if (address !== undefined && address !== "" && !addresses.some((known) => sameOrigin(known, address)))
+    throw new CliError(
+      `VAULT_ADDR is not an address of backend ${name} (${addresses.join(", ")}); set it to the one that your token is for, or unset it`,
+    );
+  const token = env["VAULT_TOKEN"];
+  if (token !== undefined && token !== "") return new Secret(token);
+  const file = join(home, ".vault-token");
+  if (!existsSync(file))
+    throw new CliError(
+      `backend ${name} needs your own Vault token: set VAULT_TOKEN, or log in (vault login) so that ~/.vault-token is there`,
+    );
+  return fromFile(file);
+}
+
+/** Backends take tokens from files alone: one for the time of `use`, readable by nobody else. */
+async function withTokenFile<T>(token: Secret, use: (file: string) => Promise<T>): Promise<T> {
+  const dir = await mkdtemp(join(tmpdir(), "claviger-"));
+  try {
+    const file = join(dir, "token");
+    await token.use((text) => writeFile(file, text, { mode: 0o600 }));
+    return await use(file);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** What goes wrong is thrown and printed once; the log lines are for a gateway's operators. */
+export function silentLog(): Log {
+  const log = createLog("claviger", "error");
+  log.level = "silent";
+  return log;
+}
+
+function documentsOf({ name, documents }: OpenBackend): Documents {
+  if (documents === undefined)
+    throw new CliError(`backend ${name} keeps no documents; the registry needs one of kind vault`);
+  return documents;
+}
+
+/** @throws ConfigError or CliError when the fleet cannot be found or read */
+export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
+  const source = sourceOf(options, terminal);
+  const config = loadGatewayConfig(source.configFile);
+  const log = silentLog();
+  const withBackend = async <T>(name: string, use: (backend: OpenBackend) => Promise<T>): Promise<T> => {
+    const backendConfig = backendName.is(name) ? config.backends[name] : undefined;
+    if (backendConfig === undefined) throw new CliError(`there is no backend ${name} in ${source.configFile}`);
+    const run = async (as: BackendConfig): Promise<T> => {
+      const backend = await openBackend({ name, config: as, log });
+      try {
+        return await use(backend);
+      } finally {
+        await backend.close();
+      }
+    };
+    if (backendConfig.kind === "embedded") return await run(backendConfig);
+    // The gateway's own addresses, the operator's own token.
+    const token = operatorToken(name, backendConfig.addresses, source, terminal);
+    return await withTokenFile(token, (file) => run({ ...backendConfig, auth: { kind: "token-file", file } }));
+  };
+  const backends = new Set(Object.keys(config.backends));
+  const { registry: where, redis } = config;
+  const registry =
+    where.kind === "file"
+      ? fileSource({ file: where.file, backends })
+      : vaultSource({
+          config: where,
+          backends,
+          withDocuments: (use) => withBackend(where.backend, (backend) => use(documentsOf(backend))),
+          announce: () => (redis === undefined ? Promise.resolve() : announceRegistry(redis, log)),
+          toYaml,
+        });
+  return {
+    config,
+    registry,
+    withBackend,
+    withKey: async (cluster, use) => {
+      const record = recordOf(await readRegistry(registry), cluster);
+      return await withBackend(record.keys[0]?.backend ?? "", (backend) => use(record, backend));
+    },
+    withVault: async ({ name, config: vault }, use) => {
+      const access = openVaultAccess(vault);
+      try {
+        return await use({
+          control: access.open(operatorToken(name, vault.addresses, source, terminal)),
+          open: access.open,
+        });
+      } finally {
+        await access.close();
+      }
+    },
+  };
+}

@@ -1,0 +1,119 @@
+// Changes the registry's YAML text as a careful person would: only what was asked for, comments and
+// order kept, checked before it is written. The only file that imports yaml in this package.
+import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
+import { isMap, isNode, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
+import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
+import { type ClusterRecord, parseRegistry, type Registry } from "@claviger/gateway-core/src/registry/record.ts";
+import { CliError } from "./commander.ts";
+import type { RegistrySource } from "./registry-source.ts";
+
+/** A record as `cluster add` writes it. */
+export type NewRecord = Pick<ClusterRecord, "name" | "uid" | "state" | "rotation" | "keys">;
+
+/** The registry as it stands. @throws ConfigError with every problem */
+export async function readRegistry({ name, backends, read }: RegistrySource): Promise<Registry> {
+  return parseRegistry(name, (await read()).text, backends, undefined);
+}
+
+/** The record of a cluster. */
+export function recordOf(registry: Registry, name: string): ClusterRecord {
+  const record = clusterName.is(name) ? registry.get(name) : undefined;
+  if (record === undefined)
+    throw new CliError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
+  return record;
+}
+
+/**
+ * The key that encrypts for it. One backend for each cluster today; the registry's schema makes
+ * sure of it.
+ */
+export function keyOf({ name, keys: [key] }: ClusterRecord): KeyRef {
+  if (key === undefined) throw new CliError(`cluster ${name} has no key in the registry`);
+  return key;
+}
+
+function clustersOf(source: string, text: string): YAMLSeq {
+  const list = parseDocument(text).get("clusters");
+  if (!isSeq(list)) throw new CliError(`${source}: 'clusters' is not a list`);
+  return list;
+}
+
+async function edit(source: RegistrySource, change: (text: string, before: Registry) => string): Promise<void> {
+  const { name, backends } = source;
+  const { text, write } = await source.read();
+  const before = parseRegistry(name, text, backends, undefined);
+  const changed = change(text, before);
+  if (changed === text) return;
+  // The rules that a gateway applies from one edit to the next: what it would refuse is not
+  // written.
+  parseRegistry(name, changed, backends, before);
+  await write(changed);
+}
+
+function mapOf(list: YAMLSeq, name: ClusterName): YAMLMap {
+  const found = list.items.find((item) => isMap(item) && item.get("name") === name);
+  if (!isMap(found))
+    throw new CliError(`cluster ${name} is written in a way that this command cannot edit; edit the file by hand`);
+  return found;
+}
+
+/** Sets a cluster's state, replacing that one word of the file. Resolves with the state it had. */
+export async function setState(
+  registry: RegistrySource,
+  name: string,
+  state: ClusterRecord["state"],
+): Promise<ClusterRecord["state"]> {
+  let earlier: ClusterRecord["state"] = state;
+  await edit(registry, (text, before) => {
+    const record = recordOf(before, name);
+    earlier = record.state;
+    if (earlier === state) return text;
+    const node = mapOf(clustersOf(registry.name, text), record.name).get("state", true);
+    const range = isNode(node) ? node.range : undefined;
+    if (range === undefined || range === null)
+      throw new CliError(`cluster ${name} has no state of its own in the file; edit it by hand`);
+    return text.slice(0, range[0]) + state + text.slice(range[1]);
+  });
+  return earlier;
+}
+
+/** A record as it stands in the file, in the form that people write. */
+export function printRecord({ name, uid, state, rotation, keys }: NewRecord, indent = ""): string {
+  // stringify quotes what YAML would take for something else than text: a key called `true` or
+  // `1e3`.
+  const scalar = (value: string): string => stringify(value).trimEnd();
+  const key = (ref: KeyRef): string =>
+    `{ ${Object.entries(ref)
+      .map(([field, value]) => `${field}: ${scalar(value)}`)
+      .join(", ")} }`;
+  const lines = [
+    `- name: ${scalar(name)}`,
+    `  uid: ${scalar(uid)}`,
+    `  state: ${state}`,
+    `  rotation: ${rotation}`,
+    `  keys: [${keys.map(key).join(", ")}]`,
+  ];
+  return lines.map((line) => `${indent}${line}\n`).join("");
+}
+
+/** Adds a record at the end. */
+export function addRecord(registry: RegistrySource, record: NewRecord): Promise<void> {
+  return edit(registry, (text, before) => {
+    if (before.has(record.name)) throw new CliError(`cluster ${record.name} is in the registry already`);
+    const list = clustersOf(registry.name, text);
+    const range = list.range ?? undefined;
+    if (list.items.length === 0 && range !== undefined)
+      return `${text.slice(0, range[0]).trimEnd()}\n${printRecord(record, "  ")}${text.slice(range[1]).trimStart()}`;
+    if (list.flow === true || range === undefined)
+      throw new CliError(`${registry.name} is written in flow style (JSON); add this by hand:\n${printRecord(record)}`);
+    // A block list is the file's one and last value: the new record goes to the end, as far in as
+    // its neighbours.
+    const indent = text.slice(text.lastIndexOf("\n", range[0]) + 1, range[0]);
+    return `${text.trimEnd()}\n${printRecord(record, indent)}`;
+  });
+}
+
+/** YAML in the block style that the edits above expect. */
+export function toYaml(data: unknown): string {
+  return stringify(data);
+}

@@ -1,0 +1,106 @@
+// Where the registry lies that a command reads and edits: the YAML file, or the document in Vault
+// with the operator's own credentials. (Design section 4.)
+import { readFile, realpath, stat } from "node:fs/promises";
+import { parseYaml } from "@claviger/proto/runtime/config.ts";
+import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
+import { writeFileAtomically } from "@claviger/gateway-core/src/pki/atomic-file.ts";
+import { documentOf, sourceOf, type VaultRegistryConfig } from "@claviger/gateway-core/src/registry/vault.ts";
+import { CliError } from "./commander.ts";
+
+/** The text as it was read, and a way to replace it that loses nobody else's edit. */
+export type RegistryText = {
+  readonly text: string;
+  /** @throws CliError when somebody else was faster; nothing is written then */
+  readonly write: (changed: string) => Promise<void>;
+};
+
+export type RegistrySource = {
+  /** What messages call it. */
+  readonly name: string;
+  /** The backends that the gateways know. */
+  readonly backends: ReadonlySet<string>;
+  /** YAML. @throws CliError */
+  readonly read: () => Promise<RegistryText>;
+};
+
+function tooLate(name: string): CliError {
+  return new CliError(`${name} was changed by somebody else at the same time; look at it and run this again`);
+}
+
+/** @throws CliError */
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new CliError(
+      `the registry ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`,
+    );
+  }
+}
+
+export function fileSource({
+  file,
+  backends,
+}: {
+  readonly file: string;
+  readonly backends: ReadonlySet<string>;
+}): RegistrySource {
+  return {
+    name: file,
+    backends,
+    async read() {
+      // Behind a symlink, as in a ConfigMap's folder, it is the target that is replaced.
+      const target = await realpath(file).catch(() => file);
+      const text = await readText(target);
+      return {
+        text,
+        async write(changed) {
+          const { mode } = await stat(target);
+          if ((await readText(target)) !== text) throw tooLate(file);
+          await writeFileAtomically(target, changed, mode & 0o777);
+        },
+      };
+    },
+  };
+}
+
+const callMs = 10_000;
+
+/**
+ * @param withDocuments opens the backend's documents for the time of a call
+ * @param announce tells the gateways that there is something to read; may fail in silence
+ */
+export function vaultSource({
+  config,
+  backends,
+  withDocuments,
+  announce,
+  toYaml,
+}: {
+  readonly config: VaultRegistryConfig;
+  readonly backends: ReadonlySet<string>;
+  readonly withDocuments: <T>(use: (documents: Documents) => Promise<T>) => Promise<T>;
+  readonly announce: () => Promise<void>;
+  readonly toYaml: (data: unknown) => string;
+}): RegistrySource {
+  const at = documentOf(config);
+  const name = sourceOf(config);
+  return {
+    name,
+    backends,
+    async read() {
+      const found = await withDocuments((documents) => documents.readDocument(at, AbortSignal.timeout(callMs)));
+      return {
+        text: toYaml(found?.data ?? { clusters: [] }),
+        async write(changed) {
+          const data = parseYaml(name, changed) as Readonly<Record<string, unknown>>;
+          const isWritten = await withDocuments((documents) =>
+            documents.writeDocument(at, data, found?.version ?? 0, AbortSignal.timeout(callMs)),
+          );
+          if (!isWritten) throw tooLate(name);
+          await announce();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,42 @@
+// What the gateways' ledger in Redis says of some clusters, read with the operator's own right to
+// derive the key that authenticates it. (Design sections 6 and 7.)
+import { integrityKey } from "@claviger/gateway-core/src/redis/integrity.ts";
+import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
+import { integrityRef } from "@claviger/gateway-core/src/redis/integrity.ts";
+import { openRedis } from "@claviger/gateway-core/src/redis/client.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { CliError } from "../commander.ts";
+import { type Fleet, silentLog } from "../fleet.ts";
+
+const callMs = 10_000;
+
+/**
+ * The ledger's entries of some clusters; undefined where there is no Redis.
+ * @throws CliError or KmsError when it cannot be asked
+ */
+export async function readClusterObservations(
+  fleet: Fleet,
+  records: readonly ClusterRecord[],
+): Promise<ReadonlyMap<string, readonly Observation[]> | undefined> {
+  const { redis: config } = fleet.config;
+  if (config === undefined) return undefined;
+  const { version: integrityVersion, backend: name } = config.integrity;
+  const secret = await fleet.withBackend(name, (backend) =>
+    integrityKey(backend, integrityRef(config), integrityVersion, AbortSignal.timeout(callMs)),
+  );
+  const redis = openRedis(config, silentLog());
+  try {
+    await redis.connected(AbortSignal.timeout(callMs));
+    return new Map(
+      await Promise.all(
+        records.map(async ({ name: cluster, uid }) => [cluster, await readObservations(redis, secret, uid)] as const),
+      ),
+    );
+  } catch (error) {
+    throw new CliError(
+      `Redis cannot be asked which key_ids the nodes show (${error instanceof Error ? error.message : "no answer"}); see for yourself and say --nodes-checked`,
+    );
+  } finally {
+    redis.close();
+  }
+}

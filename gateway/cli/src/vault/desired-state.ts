@@ -1,0 +1,182 @@
+// What a Vault must hold so that the gateway can serve the registry's clusters, derived from
+// registry and configuration alone. (Design section 8.)
+import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
+import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { VaultRegistryConfig } from "@claviger/gateway-core/src/registry/vault.ts";
+import { CliError } from "../commander.ts";
+
+/** One Transit key. */
+export type WantedKey = {
+  /**
+   * The way from the namespace that the gateway logs in to, down to the key's: "" or "below/".
+   * Stands before each path.
+   */
+  readonly prefix: string;
+  readonly mount: string;
+  readonly name: string;
+  /**
+   * `integrity`: only makes HMACs, under which gateways believe what Redis says. (Design section
+   * 6.)
+   */
+  readonly use: "data" | "integrity";
+  /** Some cluster encrypts with it; false: it stands under `former` only and may just decrypt. */
+  readonly encrypts: boolean;
+  /**
+   * Some cluster rotates by itself: the gateway promotes, and rotates once more after a restore
+   * from a backup.
+   */
+  readonly auto: boolean;
+  readonly clusters: readonly string[];
+};
+
+function prefixOf(what: string, namespace: string | undefined, login: string | undefined): string {
+  if (namespace === undefined || namespace === login) return "";
+  if (login === undefined) return `${namespace}/`;
+  if (namespace.startsWith(`${login}/`)) return `${namespace.slice(login.length + 1)}/`;
+  throw new CliError(
+    `${what}: namespace ${namespace} is not below ${login}, where the gateway logs in; no policy there can reach it`,
+  );
+}
+
+/** The keys of one backend: those of the clusters, and the one that Redis needs. */
+export function wantedKeys({
+  records,
+  integrity,
+  backend,
+  login,
+}: {
+  readonly records: readonly ClusterRecord[];
+  readonly integrity?: KeyRef;
+  readonly backend: string;
+  /** The namespace that the gateway logs in to. */
+  readonly login: string | undefined;
+}): readonly WantedKey[] {
+  const found = new Map<string, WantedKey>();
+  const add = (cluster: ClusterRecord, ref: KeyRef, encrypts: boolean): void => {
+    if (ref.backend !== backend) return;
+    const prefix = prefixOf(keyPath(ref), ref.namespace, login);
+    const path = `${prefix}${ref.mount}/${ref.key}`;
+    const earlier = found.get(path);
+    found.set(path, {
+      prefix,
+      mount: ref.mount,
+      name: ref.key,
+      use: "data",
+      encrypts: encrypts || earlier?.encrypts === true,
+      auto: (encrypts && cluster.rotation === "auto") || earlier?.auto === true,
+      clusters: [...new Set([...(earlier?.clusters ?? []), cluster.name])],
+    });
+  };
+  for (const record of records) {
+    for (const ref of record.keys) add(record, ref, true);
+    for (const ref of record.previousKeys) add(record, ref, false);
+  }
+  if (integrity?.backend !== backend) return [...found.values()];
+  const prefix = prefixOf(keyPath(integrity), integrity.namespace, login);
+  const path = `${prefix}${integrity.mount}/${integrity.key}`;
+  if (found.has(path)) throw new CliError(`redis.integrity: ${path} is a cluster's key; give it one of its own`);
+  return [
+    ...found.values(),
+    {
+      prefix,
+      mount: integrity.mount,
+      name: integrity.key,
+      use: "integrity",
+      encrypts: false,
+      auto: false,
+      clusters: [],
+    },
+  ];
+}
+
+/** Where a key's mount is, as a path from the login's namespace. */
+export function mountOf({ prefix, mount }: WantedKey): string {
+  return `${prefix}${mount}`;
+}
+
+/** The one call that an integrity key serves. */
+export function hmacPath(key: WantedKey): string {
+  return `${mountOf(key)}/hmac/${key.name}/sha2-256`;
+}
+
+/** Where the gateways read the registry, when it lies in this Vault: KV version 2. */
+export type WantedRegistry = {
+  /** As of a key. */
+  readonly prefix: string;
+  readonly mount: string;
+  readonly path: string;
+};
+
+export function registryMount({ prefix, mount }: WantedRegistry): string {
+  return `${prefix}${mount}`;
+}
+export function registryPath(registry: WantedRegistry): string {
+  return `${registryMount(registry)}/data/${registry.path}`;
+}
+
+/** The registry, where it lies in this backend. */
+export function wantedRegistry(
+  config: { readonly kind: "file" } | (VaultRegistryConfig & { readonly kind: "vault" }),
+  backend: string,
+  login: string | undefined,
+): WantedRegistry | undefined {
+  if (config.kind === "file" || config.backend !== backend) return undefined;
+  const { namespace, mount, path } = config;
+  return { prefix: prefixOf(`registry ${mount}`, namespace, login), mount, path };
+}
+
+/** The first line of a policy that this command wrote and may therefore write again. */
+export const policyMark = "# Written by 'claviger vault init'; changes by hand are overwritten.";
+
+function block(path: string, capabilities: readonly string[], parameters?: string): string {
+  const list = capabilities.map((capability) => `"${capability}"`).join(", ");
+  if (parameters === undefined) return `path "${path}" { capabilities = [${list}] }`;
+  return `path "${path}" {\n  capabilities = [${list}]\n  allowed_parameters = { "${parameters}" = [] }\n}`;
+}
+
+function keyBlocks(key: WantedKey): readonly string[] {
+  const [at, { name, encrypts, auto, clusters }] = [mountOf(key), key];
+  if (key.use === "integrity")
+    return ["", "# what gateways tell each other through Redis", block(hmacPath(key), ["update"])];
+  return [
+    "",
+    `# ${clusters.join(", ")}`,
+    ...(encrypts ? [block(`${at}/encrypt/${name}`, ["update"])] : []),
+    block(`${at}/decrypt/${name}`, ["update"]),
+    block(`${at}/keys/${name}`, ["read"]),
+    ...(auto
+      ? [
+          "# promotes a new version; nothing else of the key's configuration can be changed",
+          block(`${at}/keys/${name}/config`, ["update"], "min_encryption_version"),
+          "# a key that came back older from a backup is rotated before it encrypts again",
+          block(`${at}/keys/${name}/rotate`, ["update"]),
+        ]
+      : []),
+  ];
+}
+
+/**
+ * The least policy that works, as HCL. Without Vault's default policy: what the gateway needs of
+ * that stands here.
+ */
+export function policyText(keys: readonly WantedKey[], registry?: WantedRegistry): string {
+  return [
+    policyMark,
+    "# The gateway's own token.",
+    block("auth/token/lookup-self", ["read"]),
+    block("auth/token/renew-self", ["update"]),
+    block("auth/token/revoke-self", ["update"]),
+    ...keys.flatMap(keyBlocks),
+    ...(registry === undefined
+      ? []
+      : [
+          "",
+          "# the registry: read, never written",
+          block(registryPath(registry), ["read"]),
+          "# ciphertexts that show whether earlier key versions decrypt",
+          block(`${registryPath(registry)}-canary/*`, ["create", "read", "update"]),
+        ]),
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,125 @@
+// The same set-up as Terraform or OpenTofu resources, for teams that apply it themselves.
+import type { RoleMethod, Wanted } from "./roles.ts";
+import { registryMount, type WantedKey, type WantedRegistry } from "./desired-state.ts";
+
+function id(text: string): string {
+  return text.replaceAll(/[^A-Za-z0-9_]/g, "_");
+}
+
+/** HCL's quoted strings take JSON's escapes, but for templates. */
+function quote(text: string): string {
+  return JSON.stringify(text).replaceAll("${", "$${").replaceAll("%{", "%%{");
+}
+
+function value(of: unknown): string {
+  if (Array.isArray(of)) return `[${of.map(value).join(", ")}]`;
+  return typeof of === "string" ? quote(of) : JSON.stringify(of);
+}
+
+function resource(
+  type: string,
+  name: string,
+  fields: Readonly<Record<string, unknown>>,
+  raw: readonly string[] = [],
+): string {
+  return [
+    `resource "${type}" "${id(name)}" {`,
+    ...Object.entries(fields).map(([field, of]) => `  ${field} = ${value(of)}`),
+    ...raw.map((line) => (line === "" ? "" : `  ${line}`)),
+    "}",
+    "",
+  ].join("\n");
+}
+
+const roleResources: Readonly<Record<RoleMethod, { readonly type: string; readonly name: string }>> = {
+  approle: { type: "vault_approle_auth_backend_role", name: "role_name" },
+  kubernetes: { type: "vault_kubernetes_auth_backend_role", name: "role_name" },
+  jwt: { type: "vault_jwt_auth_backend_role", name: "role_name" },
+  cert: { type: "vault_cert_auth_backend_role", name: "name" },
+};
+
+/** The login method's own configuration differs from site to site, so it is left to the site. */
+function roleHcl({
+  method,
+  mount,
+  wanted,
+}: {
+  readonly method: RoleMethod;
+  readonly mount: string;
+  readonly wanted: readonly Wanted[];
+}): readonly string[] {
+  return [
+    resource("vault_auth_backend", mount, { type: method, path: mount }),
+    ...wanted
+      .filter(({ configuredBy }) => configuredBy === undefined)
+      .map(({ path, body }) => {
+        const name = path.split("/").at(-1) ?? "";
+        return resource(roleResources[method].type, name, { [roleResources[method].name]: name, ...body }, [
+          `backend = vault_auth_backend.${id(mount)}.path`,
+        ]);
+      }),
+  ];
+}
+
+/** All of it, as text for one file. */
+export function terraformText({
+  keys,
+  registry,
+  policy,
+  role,
+  autoRotateSeconds = 0,
+}: {
+  readonly keys: readonly WantedKey[];
+  readonly registry?: WantedRegistry;
+  readonly policy: { readonly name: string; readonly text: string };
+  readonly role?: { readonly method: RoleMethod; readonly mount: string; readonly wanted: readonly Wanted[] };
+  readonly autoRotateSeconds?: number;
+}): string {
+  const mounts = new Map(keys.map((key) => [key.prefix + key.mount, key]));
+  const namespace = ({ prefix }: WantedKey): Readonly<Record<string, unknown>> =>
+    prefix === "" ? {} : { namespace: prefix.slice(0, -1) };
+  return [
+    "# Written by 'claviger vault init --print-hcl'. For the Vault provider of Terraform or OpenTofu.",
+    "",
+    ...[...mounts].map(([at, key]) =>
+      resource("vault_mount", at, { path: key.mount, type: "transit", ...namespace(key) }),
+    ),
+    ...keys.map((key) =>
+      resource(
+        "vault_transit_secret_backend_key",
+        `${key.prefix}${key.mount}_${key.name}`,
+        {
+          name: key.name,
+          type: "aes256-gcm96",
+          exportable: false,
+          allow_plaintext_backup: false,
+          auto_rotate_period: autoRotateSeconds,
+          ...namespace(key),
+        },
+        [
+          `backend = vault_mount.${id(key.prefix + key.mount)}.path`,
+          // Who promotes is the gateway (or the operator): an apply must not take that back.
+          "lifecycle { ignore_changes = [min_encryption_version] }",
+        ],
+      ),
+    ),
+    ...(registry === undefined
+      ? []
+      : [
+          resource("vault_mount", registryMount(registry), {
+            path: registry.mount,
+            type: "kv-v2",
+            ...(registry.prefix === "" ? {} : { namespace: registry.prefix.slice(0, -1) }),
+          }),
+        ]),
+    resource("vault_policy", policy.name, { name: policy.name }, [
+      `policy = <<-EOT`,
+      ...policy.text
+        .trimEnd()
+        .split("\n")
+        .map((line) => (line === "" ? "" : `  ${line}`)),
+      "EOT",
+    ]),
+    ...(role === undefined ? [] : roleHcl(role)),
+  ].join("\n");
+}

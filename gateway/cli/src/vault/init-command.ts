@@ -1,0 +1,271 @@
+// `claviger vault init`: makes a Vault ready for the gateway, as its configuration and registry
+// say, and shows that the policy is tight.
+import { readFileSync } from "node:fs";
+import { parseDuration } from "@claviger/proto/runtime/duration.ts";
+import { Secret } from "@claviger/proto/runtime/secret.ts";
+import type { AuthConfig } from "@claviger/gateway-core/src/backend/config.ts";
+import { integrityRef } from "@claviger/gateway-core/src/redis/integrity.ts";
+import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
+import { type Fleet, type FleetOptions, fleetOptions, openFleet, type VaultBackend } from "../fleet.ts";
+import { readRegistry } from "../registry-edit.ts";
+import { recordIn, type VaultControl } from "./control.ts";
+import { terraformText } from "./hcl.ts";
+import { applyPlan, makePlan, type PlanStep } from "./plan.ts";
+import { type PolicyTest, testPolicy } from "./policy-test.ts";
+import { kubernetesManifest, type RoleMethod, type RoleOptions, wantedRole, type Wanted } from "./roles.ts";
+import { policyText, wantedKeys, type WantedKey, type WantedRegistry, wantedRegistry } from "./desired-state.ts";
+
+type InitOptions = FleetOptions & {
+  readonly backend?: string;
+  readonly policy: string;
+  readonly role?: string;
+  readonly autoRotate?: number;
+  readonly tokenTtl: number;
+  readonly tokenMaxTtl: number;
+  readonly serviceAccount: string;
+  readonly serviceAccountNamespace: string;
+  readonly audience?: string;
+  readonly kubernetesHost?: string;
+  readonly kubernetesCa?: string;
+  readonly jwksUrl?: string;
+  readonly boundSubject?: string;
+  readonly clientCa?: string;
+  readonly update: boolean;
+  readonly dryRun: boolean;
+  readonly printPolicy: boolean;
+  readonly printHcl: boolean;
+  readonly json: boolean;
+};
+
+function seconds(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined || ms < 1000) throw new InvalidArgumentError("Must be a duration such as 30s, 20m or 720h.");
+  return Math.round(ms / 1000);
+}
+
+function pem(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+  }
+}
+
+function backendOf({ config }: Fleet, wanted: string | undefined): VaultBackend {
+  const vaults = Object.entries(config.backends).flatMap(([name, backend]) =>
+    backend.kind === "vault" ? [{ name, config: backend }] : [],
+  );
+  const found = wanted === undefined ? vaults : vaults.filter(({ name }) => name === wanted);
+  const [one, more] = found;
+  if (one === undefined)
+    throw new CliError(
+      wanted === undefined ? "the configuration has no backend of kind vault" : `there is no vault backend ${wanted}`,
+    );
+  if (more !== undefined) throw new CliError(`give --backend: one of ${vaults.map(({ name }) => name).join(", ")}`);
+  return one;
+}
+
+type Role = {
+  readonly method: RoleMethod;
+  readonly mount: string;
+  readonly wanted: readonly Wanted[];
+  readonly options: RoleOptions;
+};
+
+/** The role of the login that the gateway is configured with; none where it is given a token. */
+function roleFor(auth: AuthConfig, options: InitOptions): Role | undefined {
+  if (auth.kind === "token" || auth.kind === "token-file" || auth.kind === "userpass") return undefined;
+  const role = auth.kind === "approle" ? (options.role ?? "claviger-gateway") : auth.role;
+  const roleOptions: RoleOptions = {
+    policy: options.policy,
+    role,
+    tokenTtl: options.tokenTtl,
+    tokenMaxTtl: options.tokenMaxTtl,
+    serviceAccount: options.serviceAccount,
+    serviceAccountNamespace: options.serviceAccountNamespace,
+    ...(options.audience === undefined ? {} : { audience: options.audience }),
+    ...(options.kubernetesHost === undefined ? {} : { kubernetesHost: options.kubernetesHost }),
+    ...(options.jwksUrl === undefined ? {} : { jwksUrl: options.jwksUrl }),
+    ...(options.boundSubject === undefined ? {} : { boundSubject: options.boundSubject }),
+    ...(options.kubernetesCa === undefined ? {} : { kubernetesCa: pem(options.kubernetesCa) }),
+    ...(options.clientCa === undefined ? {} : { clientCa: pem(options.clientCa) }),
+  };
+  return {
+    method: auth.kind,
+    mount: auth.mount,
+    wanted: wantedRole(auth.kind, auth.mount, roleOptions),
+    options: roleOptions,
+  };
+}
+
+const words: Readonly<Record<PlanStep["status"], string>> = {
+  present: "present ",
+  create: "create  ",
+  change: "change  ",
+  conflict: "CONFLICT",
+};
+
+function printPlan(steps: readonly PlanStep[], terminal: Terminal): void {
+  for (const { what, status, detail } of steps)
+    terminal.out(`  ${words[status]}  ${what}${detail === undefined ? "" : `: ${detail}`}`);
+}
+
+function printTest({ needed, denied }: PolicyTest, terminal: Terminal): void {
+  terminal.out("\nWhat the gateway must be able to do (tried with a token under its policy alone):");
+  for (const { path, what, ok, detail } of needed)
+    terminal.out(`  ${ok ? "ok  " : "FAIL"}  ${path}  ${what}: ${detail}`);
+  terminal.out("\nWhat it must not be able to do:");
+  for (const { path, what, ok, detail } of denied)
+    terminal.out(`  ${ok ? "denied" : "OPEN  "}  ${path}  ${what}${ok ? "" : `: ${detail}`}`);
+}
+
+const tokenTtl = "60s";
+
+async function runPolicyTest(
+  { control, open }: { readonly control: VaultControl; readonly open: (token: Secret) => VaultControl },
+  keys: readonly WantedKey[],
+  policy: string,
+  registry: WantedRegistry | undefined,
+): Promise<PolicyTest> {
+  const created = await control.write("auth/token/create", {
+    policies: [policy],
+    no_default_policy: true,
+    ttl: tokenTtl,
+    display_name: "claviger-policy-test",
+  });
+  const { client_token: text } = recordIn(created, "auth");
+  if (typeof text !== "string") throw new CliError("Vault gave no token to test the policy with");
+  const token = new Secret(text);
+  try {
+    return await testPolicy({
+      operator: control,
+      openGateway: open,
+      token,
+      keys,
+      policy,
+      ...(registry && { registry }),
+    });
+  } finally {
+    await open(token)
+      .write("auth/token/revoke-self", {})
+      .catch(() => undefined);
+  }
+}
+
+function nextSteps(role: Role | undefined, policy: string): readonly string[] {
+  switch (role?.method) {
+    case undefined:
+      return [
+        `Next: give the gateway a token under the policy ${policy}: vault token create -orphan -period=24h -no-default-policy -policy=${policy}`,
+      ];
+    case "approle": {
+      const path = `auth/${role.mount}/role/${role.options.role}`;
+      return [
+        `Next: vault read -field=role_id ${path}/role-id > ROLE-ID-FILE; vault write -f -field=secret_id ${path}/secret-id > SECRET-ID-FILE`,
+      ];
+    }
+    case "kubernetes":
+      return ["Next, in the cluster that runs the gateway:", "", kubernetesManifest(role.options)];
+    case "jwt":
+    case "cert":
+      return ["Next: start the gateway."];
+  }
+}
+
+async function init(options: InitOptions, terminal: Terminal): Promise<void> {
+  const fleet = openFleet(options, terminal);
+  const { name, config } = backendOf(fleet, options.backend);
+  const records = [...(await readRegistry(fleet.registry)).values()];
+  const { redis } = fleet.config;
+  const keys = wantedKeys({
+    records,
+    backend: name,
+    login: config.namespace,
+    ...(redis === undefined ? {} : { integrity: integrityRef(redis) }),
+  });
+  const registry = wantedRegistry(fleet.config.registry, name, config.namespace);
+  if (keys.length === 0 && registry === undefined)
+    throw new CliError(`no cluster of the registry has a key in backend ${name}; add one first: claviger cluster add`);
+  const policy = { name: options.policy, text: policyText(keys, registry) };
+  const ofRegistry = registry === undefined ? {} : { registry };
+  const role = roleFor(config.auth, options);
+  const period = options.autoRotate === undefined ? {} : { autoRotateSeconds: options.autoRotate };
+  if (options.printPolicy) return terminal.out(policy.text.trimEnd());
+  if (options.printHcl)
+    return terminal.out(
+      terraformText({ keys, policy, ...ofRegistry, ...(role === undefined ? {} : { role }), ...period }).trimEnd(),
+    );
+
+  await fleet.withVault({ name, config }, async (vault) => {
+    const steps = await makePlan({
+      vault: vault.control,
+      keys,
+      ...ofRegistry,
+      policy,
+      update: options.update,
+      ...(role === undefined ? {} : { role }),
+      ...period,
+    });
+    const conflicts = steps.filter(({ status }) => status === "conflict");
+    const pending = steps.filter(({ apply }) => apply !== undefined).length;
+    const print = (text: string): void => void (options.json || terminal.out(text));
+    print(
+      `backend ${name}, ${config.addresses.join(", ")}${config.namespace === undefined ? "" : `, namespace ${config.namespace}`}`,
+    );
+    if (!options.json) printPlan(steps, terminal);
+    if (conflicts.length > 0)
+      throw new CliError(
+        `${conflicts.length === 1 ? "one thing is" : `${conflicts.length} things are`} in the way (CONFLICT above); nothing was changed`,
+      );
+    if (options.dryRun) {
+      if (options.json) terminal.out(JSON.stringify({ changed: 0, pending, steps }, undefined, 2));
+      return print(pending === 0 ? "Nothing to do." : `${pending} to do; nothing was changed (--dry-run).`);
+    }
+    const changed = await applyPlan(steps);
+    print(changed === 0 ? "Nothing was changed: all of it was there." : `${changed} done.`);
+    const test = await runPolicyTest(vault, keys, policy.name, registry);
+    const isTight = [...test.needed, ...test.denied].every(({ ok }) => ok);
+    if (options.json) terminal.out(JSON.stringify({ changed, steps, policy: test, ok: isTight }, undefined, 2));
+    else printTest(test, terminal);
+    if (!isTight) {
+      terminal.err("claviger: the policy is not what it should be, see FAIL and OPEN above");
+      throw new Exit(1);
+    }
+    print(`\nThe gateway can do what it must, and nothing more of the ${test.denied.length} things that were tried.`);
+    for (const line of nextSteps(role, policy.name)) print(line);
+  });
+}
+
+/** Adds `vault init`. */
+export function addVaultCommands(root: Command, terminal: Terminal): void {
+  const group = root.command("vault").description("the Vault or OpenBao behind the gateways");
+  fleetOptions(group.command("init"))
+    .description("make mount, keys, policy and login role for the registry's clusters; safe to run again")
+    .option("--backend <name>", "which backend of the configuration (default: the only one of kind vault)")
+    .option("--policy <name>", "name of the gateway's policy", "claviger-gateway")
+    .option(
+      "--role <name>",
+      "name of the AppRole (default: claviger-gateway; other logins name theirs in the configuration)",
+    )
+    .option("--auto-rotate <period>", "auto_rotate_period of every key, such as 720h", seconds)
+    .option("--token-ttl <duration>", "of the gateway's tokens", seconds, 3600)
+    .option("--token-max-ttl <duration>", "of the gateway's tokens", seconds, 86_400)
+    .option("--service-account <name>", "kubernetes: the gateway's ServiceAccount", "claviger-gateway")
+    .option("--service-account-namespace <name>", "kubernetes: its namespace", "claviger")
+    .option("--audience <text>", "kubernetes, jwt: audience of the gateway's token")
+    .option("--kubernetes-host <url>", "kubernetes: API server of the cluster that runs the gateway")
+    .option("--kubernetes-ca <file>", "kubernetes: its CA, PEM")
+    .option("--jwks-url <url>", "jwt: where the issuer's keys are")
+    .option("--bound-subject <text>", "jwt: subject of the gateway's token")
+    .option("--client-ca <file>", "cert: CA of the gateway's client certificate, PEM")
+    .option("--update", "also change a policy or role that is there and differs", false)
+    .option("--dry-run", "print what would be done and change nothing", false)
+    .option("--json", "print JSON", false)
+    .addOption(new Option("--print-policy", "print the policy and stop; asks no Vault").default(false))
+    .addOption(
+      new Option("--print-hcl", "print all of it for Terraform or OpenTofu and stop; asks no Vault")
+        .default(false)
+        .conflicts("printPolicy"),
+    )
+    .action((options: InitOptions) => init(options, terminal));
+}

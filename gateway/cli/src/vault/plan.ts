@@ -1,0 +1,186 @@
+// Looks at what a Vault holds, holds it against what is wanted, and says for each thing: there, to
+// be made, to be changed, or in the way. Nothing that is there is changed unless it is ours (the
+// marked policy) or `update` was asked for.
+import { isDeepStrictEqual } from "node:util";
+import type { VaultControl, VaultData } from "./control.ts";
+import type { RoleMethod, Wanted } from "./roles.ts";
+import { policyMark, type WantedKey, type WantedRegistry } from "./desired-state.ts";
+
+export type PlanStep = {
+  readonly what: string;
+  readonly status: "present" | "create" | "change" | "conflict";
+  /** What differs, or what is missing to go on. */
+  readonly detail?: string;
+  readonly apply?: () => Promise<unknown>;
+};
+
+export type PlanInput = {
+  readonly vault: VaultControl;
+  readonly keys: readonly WantedKey[];
+  readonly registry?: WantedRegistry;
+  readonly policy: { readonly name: string; readonly text: string };
+  readonly role?: { readonly method: RoleMethod; readonly mount: string; readonly wanted: readonly Wanted[] };
+  /** Seconds; absent: not our business. */
+  readonly autoRotateSeconds?: number;
+  readonly update: boolean;
+};
+
+/** Mount data by path, whatever slash it ends with. */
+function mountAt(mounts: VaultData | undefined, path: string): VaultData | undefined {
+  const found = mounts?.[`${path}/`];
+  return typeof found === "object" && found !== null ? (found as VaultData) : undefined;
+}
+
+type Engine = {
+  readonly vault: VaultControl;
+  readonly list: "sys/mounts" | "sys/auth";
+  readonly prefix?: string;
+  readonly path: string;
+  readonly type: string;
+  readonly options?: Readonly<Record<string, string>>;
+};
+
+async function engine({ vault, list, prefix = "", path, type, options }: Engine): Promise<PlanStep> {
+  const found = mountAt(await vault.read(`${prefix}${list}`), path);
+  const what = `${list === "sys/auth" ? "auth method" : "mount"} ${prefix}${path} (${type})`;
+  if (found === undefined)
+    return {
+      what,
+      status: "create",
+      apply: () =>
+        vault.write(`${prefix}${list}/${path}`, { type, description: "Claviger", ...(options && { options }) }),
+    };
+  const given = (found["options"] ?? {}) as VaultData;
+  const differs = Object.entries(options ?? {}).find(([name, value]) => given[name] !== value);
+  if (differs !== undefined && found["type"] === type)
+    return {
+      what,
+      status: "conflict",
+      detail: `its ${differs[0]} is ${JSON.stringify(given[differs[0]] ?? "1")}, not ${JSON.stringify(differs[1])}`,
+    };
+  if (found["type"] !== type)
+    return { what, status: "conflict", detail: `${path} is of type ${String(found["type"])}` };
+  return { what, status: "present" };
+}
+
+/** Settings of an existing key that cannot be taken back, or that are not as asked. */
+function keyProblems(data: VaultData): readonly string[] {
+  return [
+    ...(data["type"] === "aes256-gcm96" ? [] : [`its type is ${String(data["type"])}, not aes256-gcm96`]),
+    ...(data["exportable"] === true ? ["it can be exported, for ever: make another key"] : []),
+    ...(data["allow_plaintext_backup"] === true
+      ? ["it can be backed up in the clear, for ever: make another key"]
+      : []),
+    ...(data["derived"] === true ? ["it is a derived key"] : []),
+  ];
+}
+
+async function transitKey(
+  input: PlanInput,
+  { prefix, mount, name }: WantedKey,
+  mountIsNew: boolean,
+): Promise<PlanStep> {
+  const { vault, autoRotateSeconds } = input;
+  const path = `${prefix}${mount}/keys/${name}`;
+  const what = `key ${path} (aes256-gcm96, not exportable, no plaintext backup)`;
+  const data = mountIsNew ? undefined : await vault.read(path);
+  const period = autoRotateSeconds === undefined ? {} : { auto_rotate_period: `${autoRotateSeconds}s` };
+  if (data === undefined)
+    return {
+      what,
+      status: "create",
+      apply: () =>
+        vault.write(path, { type: "aes256-gcm96", exportable: false, allow_plaintext_backup: false, ...period }),
+    };
+  const problems = keyProblems(data);
+  if (problems.length > 0) return { what, status: "conflict", detail: problems.join("; ") };
+  const found = Number(data["auto_rotate_period"] ?? 0);
+  if (autoRotateSeconds !== undefined && found !== autoRotateSeconds)
+    return {
+      what,
+      status: "change",
+      detail: `auto_rotate_period ${found} s → ${autoRotateSeconds} s`,
+      apply: () => vault.write(`${path}/config`, period),
+    };
+  return { what, status: "present" };
+}
+
+async function policyStep({ vault, policy, update }: PlanInput): Promise<PlanStep> {
+  const path = `sys/policies/acl/${policy.name}`;
+  const what = `policy ${policy.name}`;
+  const data = await vault.read(path);
+  const found = data?.["policy"];
+  const apply = (): Promise<unknown> => vault.write(path, { policy: policy.text });
+  if (typeof found !== "string") return { what, status: "create", apply };
+  if (found.trim() === policy.text.trim()) return { what, status: "present" };
+  if (found.startsWith(policyMark)) return { what, status: "change", detail: "it follows the registry", apply };
+  if (update) return { what, status: "change", detail: "it was written by somebody else", apply };
+  return {
+    what,
+    status: "conflict",
+    detail: "a policy of this name was written by somebody else; choose --policy NAME, or replace it with --update",
+  };
+}
+
+/** Vault gives lists back in an order of its own, and numbers for durations. */
+function alike(wanted: unknown, found: unknown): boolean {
+  if (Array.isArray(wanted) && Array.isArray(found)) return isDeepStrictEqual(new Set(wanted), new Set(found));
+  if (typeof wanted === "string" && typeof found === "string") return wanted.trim() === found.trim();
+  return isDeepStrictEqual(wanted, found);
+}
+
+function saysNothing(value: unknown): boolean {
+  return value === undefined || value === null || value === "" || (Array.isArray(value) && value.length === 0);
+}
+
+async function roleStep(
+  { vault, update }: PlanInput,
+  { path, body, needs, configuredBy }: Wanted,
+  authIsNew: boolean,
+): Promise<PlanStep> {
+  const what = configuredBy === undefined ? `role ${path}` : `configuration ${path}`;
+  const apply = (): Promise<unknown> => vault.write(path, body);
+  const found = authIsNew ? undefined : await vault.read(path);
+  if (found === undefined || configuredBy?.every((field) => saysNothing(found[field])) === true)
+    return needs.length > 0
+      ? { what, status: "conflict", detail: `to make it, give ${needs.join(" and ")}` }
+      : { what, status: "create", apply };
+  const differing = Object.entries(body).filter(([field, value]) => !alike(value, found[field]));
+  if (configuredBy !== undefined || differing.length === 0) return { what, status: "present" };
+  const detail = differing
+    .map(([field, value]) => `${field} is ${JSON.stringify(found[field])}, wanted ${JSON.stringify(value)}`)
+    .join("; ");
+  return update
+    ? { what, status: "change", detail, apply }
+    : { what, status: "conflict", detail: `${detail}; change it with --update` };
+}
+
+/** Every step, in the order in which they must be applied. Reads only. */
+export async function makePlan(input: PlanInput): Promise<readonly PlanStep[]> {
+  const { vault, keys, registry, role } = input;
+  const steps: PlanStep[] = [];
+  const fresh = new Set<string>();
+  for (const [at, { prefix, mount }] of new Map(keys.map((key) => [key.prefix + key.mount, key]))) {
+    const step = await engine({ vault, list: "sys/mounts", prefix, path: mount, type: "transit" });
+    steps.push(step);
+    if (step.status !== "present") fresh.add(at);
+  }
+  for (const key of keys) steps.push(await transitKey(input, key, fresh.has(key.prefix + key.mount)));
+  if (registry !== undefined) {
+    const { prefix, mount: path } = registry;
+    steps.push(await engine({ vault, list: "sys/mounts", prefix, path, type: "kv", options: { version: "2" } }));
+  }
+  steps.push(await policyStep(input));
+  if (role === undefined) return steps;
+  const auth = await engine({ vault, list: "sys/auth", path: role.mount, type: role.method });
+  steps.push(auth);
+  for (const wanted of role.wanted) steps.push(await roleStep(input, wanted, auth.status !== "present"));
+  return steps;
+}
+
+/** Applies what is to be made or changed; stops at the first refusal. */
+export async function applyPlan(steps: readonly PlanStep[]): Promise<number> {
+  const todo = steps.flatMap(({ apply }) => (apply === undefined ? [] : [apply]));
+  for (const apply of todo) await apply();
+  return todo.length;
+}

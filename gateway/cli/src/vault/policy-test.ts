@@ -1,0 +1,244 @@
+// Stands where the gateway stands: with a token under its policy alone, tries what the gateway must
+// be able to do, and looks for anything more that it could do. Nothing is changed by it.
+import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import type { Secret } from "@claviger/proto/runtime/secret.ts";
+import { recordIn, type VaultControl, type VaultData, VaultRefusal } from "./control.ts";
+import {
+  hmacPath,
+  mountOf,
+  registryMount,
+  registryPath,
+  type WantedKey,
+  type WantedRegistry,
+} from "./desired-state.ts";
+
+export type Finding = { readonly path: string; readonly what: string; readonly ok: boolean; readonly detail: string };
+
+export type PolicyTest = {
+  /** What the gateway must be able to do. */
+  readonly needed: readonly Finding[];
+  /** What it must not be able to do. */
+  readonly denied: readonly Finding[];
+};
+
+async function outcome(call: () => Promise<unknown>): Promise<"allowed" | number> {
+  try {
+    await call();
+    return "allowed";
+  } catch (error) {
+    if (error instanceof VaultRefusal) return error.status;
+    throw error;
+  }
+}
+
+/** Encrypts and decrypts as the gateway does: with associated data, under a named version. */
+async function roundTrip(gateway: VaultControl, key: WantedKey, version: number): Promise<string> {
+  const plaintext = randomBytes(32).toString("base64");
+  const associated = Buffer.from("claviger/v1 policy test").toString("base64");
+  const encrypted = await gateway.write(`${mountOf(key)}/encrypt/${key.name}`, {
+    plaintext,
+    associated_data: associated,
+    key_version: version,
+  });
+  const { ciphertext } = recordIn(encrypted, "data");
+  const decrypted = await gateway.write(`${mountOf(key)}/decrypt/${key.name}`, {
+    ciphertext,
+    associated_data: associated,
+  });
+  return recordIn(decrypted, "data")["plaintext"] === plaintext ? "the same bytes came back" : "other bytes came back";
+}
+
+async function neededOf(gateway: VaultControl, key: WantedKey): Promise<readonly Finding[]> {
+  const at = mountOf(key);
+  const findings: Finding[] = [];
+  const attempt = async (path: string, what: string, run: () => Promise<string>): Promise<void> => {
+    try {
+      const detail = await run();
+      findings.push({ path, what, ok: !detail.startsWith("other"), detail });
+    } catch (error) {
+      if (!(error instanceof VaultRefusal)) throw error;
+      findings.push({ path, what, ok: false, detail: `refused (${error.status})` });
+    }
+  };
+  if (key.use === "integrity") {
+    await attempt(hmacPath(key), "hmac", async () => {
+      await gateway.write(hmacPath(key), { input: Buffer.from("claviger/v1 policy test").toString("base64") });
+      return "an HMAC came back";
+    });
+    return findings;
+  }
+  let state: VaultData = {};
+  await attempt(`${at}/keys/${key.name}`, "read", async () => {
+    state = (await gateway.read(`${at}/keys/${key.name}`)) ?? {};
+    return `latest version ${String(state["latest_version"])}, promoted ${String(state["min_encryption_version"])}`;
+  });
+  const latest = Number(state["latest_version"] ?? 0);
+  if (key.encrypts && latest > 0)
+    await attempt(`${at}/encrypt|decrypt/${key.name}`, "encrypt, decrypt", () => roundTrip(gateway, key, latest));
+  if (key.auto)
+    await attempt(`${at}/keys/${key.name}/config`, "promote", async () => {
+      // The value that it has: allowed or not, nothing changes.
+      await gateway.write(`${at}/keys/${key.name}/config`, {
+        min_encryption_version: Number(state["min_encryption_version"] ?? 0),
+      });
+      return "min_encryption_version was set to the value that it has";
+    });
+  return findings;
+}
+
+/** Paths that no gateway needs, though an attacker on one would like them. */
+function forbidden(keys: readonly WantedKey[], policy: string): readonly string[] {
+  return [
+    ...keys.flatMap((key) => {
+      const at = mountOf(key);
+      return [
+        ...(key.encrypts ? [] : [`${at}/encrypt/${key.name}`]),
+        ...(key.use === "integrity" ? [`${at}/decrypt/${key.name}`, `${at}/keys/${key.name}`] : [hmacPath(key)]),
+        ...(key.auto ? [] : [`${at}/keys/${key.name}/config`, `${at}/keys/${key.name}/rotate`]),
+        `${at}/keys/${key.name}/trim`,
+        `${at}/export/encryption-key/${key.name}`,
+        `${at}/backup/${key.name}`,
+        `${at}/restore/${key.name}`,
+        `${at}/rewrap/${key.name}`,
+        `${at}/datakey/plaintext/${key.name}`,
+        `${at}/sign/${key.name}`,
+      ];
+    }),
+    ...[...new Set(keys.map(mountOf))].flatMap((at) => [
+      `${at}/keys`,
+      `${at}/encrypt/another-key`,
+      `${at}/decrypt/another-key`,
+      `${at}/keys/another-key`,
+      `${at}/restore`,
+      `${at}/config/keys`,
+    ]),
+    `sys/policies/acl/${policy}`,
+    "sys/mounts",
+    "sys/mounts/another-mount",
+    "sys/auth",
+    "sys/audit",
+    "sys/raw",
+    "sys/seal",
+    "sys/capabilities-self",
+    "auth/token/create",
+    "auth/token/lookup",
+    "identity/entity",
+    "secret/data/anything",
+    "cubbyhole/anything",
+  ];
+}
+
+function aroundRegistry(registry: WantedRegistry): readonly string[] {
+  return [
+    `${registryPath(registry)}-another`,
+    ...["metadata", "delete", "undelete", "destroy"].map(
+      (verb) => `${registryMount(registry)}/${verb}/${registry.path}`,
+    ),
+    `${registryMount(registry)}/config`,
+  ];
+}
+
+/** What a capability list says more than `allowed`. */
+function excess(capabilities: unknown, allowed: readonly string[]): readonly string[] {
+  if (!Array.isArray(capabilities)) return ["an answer that is no list"];
+  return capabilities.map(String).filter((capability) => capability !== "deny" && !allowed.includes(capability));
+}
+
+/** What a token may do at some paths, as Vault sees it: asked by the operator, changes nothing. */
+async function capabilitiesOf(operator: VaultControl, token: Secret, paths: readonly string[]): Promise<VaultData> {
+  const reply = await token.use((text) => operator.write("sys/capabilities", { token: text, paths }));
+  return { ...reply, ...recordIn(reply, "data") };
+}
+
+async function rotateOf(
+  operator: VaultControl,
+  token: Secret,
+  keys: readonly WantedKey[],
+): Promise<readonly Finding[]> {
+  const paths = keys.filter(({ auto }) => auto).map((key) => `${mountOf(key)}/keys/${key.name}/rotate`);
+  const data = paths.length === 0 ? {} : await capabilitiesOf(operator, token, paths);
+  return paths.map((path) => {
+    const ok = isDeepStrictEqual(data[path], ["update"]);
+    return {
+      path,
+      what: "rotate",
+      ok,
+      detail: ok ? "allowed (not tried: it would make a version)" : `capabilities ${JSON.stringify(data[path])}`,
+    };
+  });
+}
+
+/** Before the first `cluster add` there is nothing there to be read, which is an answer, too. */
+async function registryFinding(gateway: VaultControl, path: string): Promise<Finding> {
+  const result = await outcome(() => gateway.read(path));
+  const ok = result === "allowed" || result === 404;
+  return { path, what: "read the registry", ok, detail: ok ? "allowed" : `status ${result}` };
+}
+
+async function deniedOf(
+  gateway: VaultControl,
+  operator: VaultControl,
+  token: Secret,
+  keys: readonly WantedKey[],
+  policy: string,
+  registry: WantedRegistry | undefined,
+): Promise<readonly Finding[]> {
+  const readable = [
+    ...keys.filter(({ use }) => use === "data").map((key) => `${mountOf(key)}/keys/${key.name}`),
+    ...(registry === undefined ? [] : [registryPath(registry)]),
+  ];
+  const paths = [...forbidden(keys, policy), ...(registry === undefined ? [] : aroundRegistry(registry))];
+  const data = await capabilitiesOf(operator, token, [...paths, ...readable]);
+  const judge = (path: string, allowed: readonly string[], what: string): Finding => {
+    const more = excess(data[path], allowed);
+    return { path, what, ok: more.length === 0, detail: more.length === 0 ? "denied" : `may ${more.join(", ")}` };
+  };
+  const findings = [
+    ...paths.map((path) => judge(path, [], "any access")),
+    ...readable.map((path) => judge(path, ["read"], "create, update, delete")),
+  ];
+  for (const key of keys.filter(({ auto }) => auto)) {
+    const path = `${mountOf(key)}/keys/${key.name}/config`;
+    const { min_decryption_version: minDecryption, deletion_allowed: deletion } =
+      (await gateway.read(`${mountOf(key)}/keys/${key.name}`)) ?? {};
+    // Capabilities say nothing of parameters: these two are tried, with the values that they have.
+    for (const body of [{ min_decryption_version: minDecryption }, { deletion_allowed: deletion }]) {
+      const result = await outcome(() => gateway.write(path, body));
+      findings.push({
+        path,
+        what: Object.keys(body).join(),
+        ok: result === 403,
+        detail: result === 403 ? "denied" : `not denied (${result})`,
+      });
+    }
+  }
+  return findings;
+}
+
+/**
+ * @param openGateway access with a token
+ * @param token one under the gateway's policy alone, short-lived
+ */
+export async function testPolicy({
+  operator,
+  openGateway,
+  token,
+  keys,
+  policy,
+  registry,
+}: {
+  readonly operator: VaultControl;
+  readonly openGateway: (token: Secret) => VaultControl;
+  readonly token: Secret;
+  readonly keys: readonly WantedKey[];
+  readonly policy: string;
+  readonly registry?: WantedRegistry;
+}): Promise<PolicyTest> {
+  const gateway = openGateway(token);
+  const needed: Finding[] = [];
+  for (const key of keys) needed.push(...(await neededOf(gateway, key)));
+  needed.push(...(await rotateOf(operator, token, keys)));
+  if (registry !== undefined) needed.push(await registryFinding(gateway, registryPath(registry)));
+  return { needed, denied: await deniedOf(gateway, operator, token, keys, policy, registry) };
+}

@@ -1,0 +1,40 @@
+// Opens a configured backend.
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { backendName } from "@claviger/proto/wire/names.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import type { BackendConfig } from "./config.ts";
+import { openEmbeddedBackend } from "./embedded.ts";
+import type { OpenBackend } from "./port.ts";
+import { openVaultBackend } from "./vault/adapter.ts";
+
+/**
+ * Never fails because a Vault is away: it is waited for in the background.
+ * @throws ConfigError when the configuration cannot work, e.g. a TLS file or the key file is not
+ * readable
+ */
+export async function openBackend({
+  name,
+  config,
+  log,
+}: {
+  readonly name: string;
+  readonly config: BackendConfig;
+  readonly log: Log;
+}): Promise<OpenBackend> {
+  const parsed = backendName.parse(name);
+  switch (config.kind) {
+    case "embedded":
+      return await openEmbeddedBackend({ name: parsed, file: config.file, log });
+    case "vault":
+      try {
+        return openVaultBackend({ name: parsed, config, log });
+      } catch (error) {
+        const { path, code = "unknown error" } = error as NodeJS.ErrnoException;
+        throw new ConfigError(`backends.${name}`, [
+          path === undefined
+            ? `tls: a file is no PEM, or cert and key do not match (${code})`
+            : `tls: ${path} cannot be read (${code})`,
+        ]);
+      }
+  }
+}

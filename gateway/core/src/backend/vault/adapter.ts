@@ -1,0 +1,201 @@
+// The `vault` backend: Transit of Vault or OpenBao. Data path by bytes, control plane by
+// node-vault, one token for both. (Design sections 6 and 8.)
+import { z } from "@claviger/proto/runtime/config.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+import type { BackendName } from "@claviger/proto/wire/names.ts";
+import { type Secret, zeroize } from "@claviger/proto/runtime/secret.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import type { VaultConfig } from "../config.ts";
+import type { Documents, KeyRef, OpenBackend } from "../port.ts";
+import { createVaultClient, type VaultClient } from "./client.ts";
+import { keepToken } from "./token.ts";
+import { buildDecrypt, buildEncrypt, readDecrypt, readEncrypt } from "./transit.ts";
+import { createVaultTransport, type VaultReply, type VaultTransport } from "./transport.ts";
+
+const keyReply = z.object({
+  data: z.object({
+    keys: z.record(
+      z.string().check(z.regex(/^\d{1,7}$/)),
+      z.union([z.number(), z.object({ creation_time: z.string() })]),
+    ),
+    latest_version: z.number(),
+    min_encryption_version: z.number(),
+    min_decryption_version: z.number(),
+  }),
+});
+const hmacReply = z.object({
+  data: z.object({ hmac: z.string().check(z.regex(/^vault:v\d{1,7}:[A-Za-z0-9+/]+=*$/)) }),
+});
+
+const documentReply = z.object({ data: z.object({ data: z.unknown(), metadata: z.object({ version: z.number() }) }) });
+
+function accepted<S extends z.core.$ZodType>(schema: S, reply: unknown, what: string): z.core.output<S> {
+  const result = z.safeParse(schema, reply);
+  if (!result.success)
+    throw new KmsError("backend_protocol_error", { cause: new Error(`a ${what} reply of another form`) });
+  return result.data;
+}
+
+function createdAt(entry: number | { readonly creation_time: string }): number {
+  return typeof entry === "number" ? entry : Math.floor(Date.parse(entry.creation_time) / 1000);
+}
+
+/** @throws the system's error when a TLS file cannot be read */
+export function openVaultBackend({
+  name,
+  config,
+  log,
+}: {
+  readonly name: BackendName;
+  readonly config: VaultConfig;
+  readonly log: Log;
+}): OpenBackend {
+  const ownLog = log.child({ backend: name });
+  const transport = createVaultTransport(config, ownLog);
+  // A certificate is shown when a connection is made: one that was replaced must not be hidden by a
+  // connection that is kept alive.
+  const loginTransport: VaultTransport =
+    config.auth.kind === "cert"
+      ? { ...transport, send: (request) => transport.send({ ...request, isFresh: true }) }
+      : transport;
+  const keeper = keepToken({
+    auth: config.auth,
+    clientOf: (token) => createVaultClient(loginTransport, config.namespace, token),
+    log: ownLog,
+  });
+  const namespaceOf = (key: Pick<KeyRef, "namespace">): string | undefined => key.namespace ?? config.namespace;
+
+  // A token that was revoked under us is replaced once; what the new one may not do is refused.
+  const withToken = async <T>(signal: AbortSignal, run: (token: Secret) => Promise<T>): Promise<T> => {
+    const token = await keeper.current(signal);
+    try {
+      return await run(token);
+    } catch (error) {
+      if (!(error instanceof KmsError) || error.reason !== "backend_denied") throw error;
+      const next = await keeper.replace(token, signal);
+      return await run(next);
+    }
+  };
+
+  const control = <T>(
+    key: Pick<KeyRef, "namespace">,
+    signal: AbortSignal,
+    run: (client: VaultClient) => Promise<T>,
+  ): Promise<T> => withToken(signal, (token) => run(createVaultClient(transport, namespaceOf(key), token)));
+
+  const send = async <T>(
+    key: KeyRef,
+    operation: "encrypt" | "decrypt",
+    body: Buffer,
+    signal: AbortSignal,
+    read: (reply: VaultReply) => T,
+  ): Promise<T> => {
+    const namespace = namespaceOf(key);
+    const path = `/v1/${key.mount}/${operation}/${key.key}`;
+    try {
+      return await withToken(signal, async (token) => {
+        const headers = (text: string) => ({
+          "content-type": "application/json",
+          "x-vault-token": text,
+          "x-vault-request": "true",
+          ...(namespace !== undefined && { "x-vault-namespace": namespace }),
+        });
+        return read(
+          await token.use((text) => transport.send({ method: "POST", path, headers: headers(text), body, signal })),
+        );
+      });
+    } finally {
+      zeroize(body);
+    }
+  };
+
+  const documents: Documents = {
+    async readDocument(at, signal) {
+      try {
+        const reply = await control(at, signal, (client) => client.read(`${at.mount}/data/${at.path}`, signal));
+        const { data, metadata } = accepted(documentReply, reply, "document").data;
+        return { data, version: metadata.version };
+      } catch (error) {
+        if (error instanceof KmsError && error.reason === "key_missing") return undefined;
+        throw error;
+      }
+    },
+    async writeDocument(at, data, version, signal) {
+      const body = { data, options: { cas: version } };
+      try {
+        await control(at, signal, (client) =>
+          client.write(`${at.mount}/data/${at.path}`, body, signal, { isOnce: true }),
+        );
+        return true;
+      } catch (error) {
+        // A 400 with nothing wrong in our body: the version is not the one that is there.
+        if (error instanceof KmsError && error.reason === "request_malformed") return false;
+        throw error;
+      }
+    },
+  };
+
+  return {
+    name,
+    documents,
+    wrap: (key, items, signal) =>
+      send(key, "encrypt", buildEncrypt(items), signal, (reply) => readEncrypt(reply, items)),
+    unwrap: (key, items, signal) =>
+      send(key, "decrypt", buildDecrypt(items), signal, (reply) => readDecrypt(reply, items.length)),
+    async describe(key, signal) {
+      const reply = await control(key, signal, (client) => client.read(`${key.mount}/keys/${key.key}`, signal));
+      const {
+        keys,
+        latest_version: latest,
+        min_encryption_version: minEncryption,
+        min_decryption_version: minDecryption,
+      } = accepted(keyReply, reply, "key").data;
+      return {
+        versions: new Map(Object.entries(keys).map(([version, entry]) => [Number(version), createdAt(entry)])),
+        latest,
+        minEncryption,
+        minDecryption,
+      };
+    },
+    async promote(key, version, signal) {
+      await control(key, signal, (client) =>
+        client.write(`${key.mount}/keys/${key.key}/config`, { min_encryption_version: version }, signal),
+      );
+    },
+    async setMinDecryption(key, version, signal) {
+      await control(key, signal, (client) =>
+        client.write(`${key.mount}/keys/${key.key}/config`, { min_decryption_version: version }, signal),
+      );
+    },
+    async rotate(key, signal) {
+      await control(key, signal, (client) =>
+        client.write(`${key.mount}/keys/${key.key}/rotate`, {}, signal, { isOnce: true }),
+      );
+      return (await this.describe(key, signal)).latest;
+    },
+    async hmac(key, version, input, signal) {
+      const data = { input: Buffer.from(input).toString("base64"), key_version: version };
+      const reply = await control(key, signal, (client) =>
+        client.write(`${key.mount}/hmac/${key.key}/sha2-256`, data, signal),
+      );
+      const { hmac } = accepted(hmacReply, reply, "hmac").data;
+      if (!hmac.startsWith(`vault:v${version}:`))
+        throw new KmsError("backend_protocol_error", { cause: new Error("an hmac of another version") });
+      return Buffer.from(hmac.slice(hmac.lastIndexOf(":") + 1), "base64");
+    },
+    async health(signal) {
+      const { status } = await transport.send({
+        method: "GET",
+        path: "/v1/sys/health?standbyok=true&perfstandbyok=true",
+        headers: {},
+        signal,
+      });
+      if (status !== 200) throw new KmsError("backend_unavailable", { cause: new Error(`status ${status}`) });
+      await keeper.current(signal);
+    },
+    async close() {
+      keeper.close();
+      await transport.close();
+    },
+  };
+}

@@ -1,0 +1,194 @@
+// HTTP to one Vault with one or more addresses: keep-alive pools, failover, and the one place where
+// a Vault's state becomes a reason. The only file that imports undici. No redirects, no proxy variables, no
+// default token; errors carry neither headers nor bodies. (Design section 8.)
+import { readFileSync } from "node:fs";
+import { createSecureContext } from "node:tls";
+import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
+import { buildConnector, Client, Pool } from "undici";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import type { VaultConfig } from "../config.ts";
+import { createFailover } from "./failover.ts";
+
+export type VaultRequest = {
+  readonly method: string;
+  /** Begins with /v1/ */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  readonly signal: AbortSignal;
+  /** Must not happen twice: sent to another address only when the first one surely did nothing. */
+  readonly isOnce?: boolean;
+  /** On a connection of its own, with the client certificate that is on the disk now. */
+  readonly isFresh?: boolean;
+};
+
+export type VaultReply = {
+  readonly status: number;
+  /** The receiver's to wipe. */
+  readonly body: Buffer;
+};
+
+export interface VaultTransport {
+  /**
+   * Sends to the first address that is well; goes on to the next one after a failure that another
+   * node may not share. Resolves with any reply below 500 but redirects, 429, 472 and 473.
+   * @throws KmsError backend_unavailable, backend_sealed, backend_rate_limited, backend_misbehaved;
+   * what the signal was aborted with
+   */
+  send(request: VaultRequest): Promise<VaultReply>;
+  close(): Promise<void>;
+}
+
+type Node = { readonly origin: string; readonly pool: Pool };
+
+const connectMs = 1000;
+const maxReplyBytes = 8 * 1024 * 1024;
+
+function retryAfterMs(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return ms > 0 ? ms : undefined;
+}
+
+function failureOf(status: number, body: Buffer, retryAfter: string | undefined): KmsError | undefined {
+  const fail = (reason: Reason, why: string): KmsError => {
+    const ms = retryAfterMs(retryAfter);
+    return new KmsError(reason, { cause: new Error(why), ...(ms !== undefined && { retryAfterMs: ms }) });
+  };
+  if (status === 503 && body.includes("sealed")) return fail("backend_sealed", "sealed");
+  if (status === 429) return fail("backend_rate_limited", "status 429");
+  // 472, 473: standbys that do not forward. A redirect would send token and body to wherever it
+  // says.
+  if (status >= 500 || status === 472 || status === 473 || (status >= 300 && status < 400))
+    return fail("backend_unavailable", `status ${status}`);
+  return undefined;
+}
+
+function readTls(tls: VaultConfig["tls"]) {
+  return {
+    ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca, "utf8") }),
+    ...(tls?.cert !== undefined && { cert: readFileSync(tls.cert, "utf8") }),
+    ...(tls?.key !== undefined && { key: readFileSync(tls.key, "utf8") }),
+  };
+}
+
+/**
+ * Files are read for each new connection: a certificate that was replaced is used without a
+ * restart.
+ */
+function createConnect(tls: VaultConfig["tls"]): buildConnector.connector {
+  const build = (files: ReturnType<typeof readTls>): buildConnector.connector =>
+    buildConnector({
+      ...files,
+      ...(tls?.serverName !== undefined && { servername: tls.serverName }),
+      timeout: connectMs,
+      allowH2: false,
+    });
+  const first = readTls(tls);
+  createSecureContext(first);
+  let known = { mark: JSON.stringify(first), connect: build(first) };
+  return (options, callback) => {
+    try {
+      const files = readTls(tls);
+      const mark = JSON.stringify(files);
+      if (mark !== known.mark) known = { mark, connect: build(files) };
+    } catch {
+      // In the middle of being replaced: the files that worked so far.
+    }
+    known.connect(options, callback);
+  };
+}
+
+function toFailure(error: unknown): KmsError {
+  if (error instanceof KmsError) return error;
+  // Only what kind of fault it was: undici's errors may hold on to the request.
+  const { code, name } = error as NodeJS.ErrnoException;
+  return new KmsError("backend_unavailable", { cause: new Error(code ?? name) });
+}
+
+function isUntouched({ reason, cause }: KmsError): boolean {
+  return (
+    reason === "backend_sealed" ||
+    reason === "backend_rate_limited" ||
+    (cause instanceof Error &&
+      /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|UND_ERR_CONNECT_TIMEOUT|status 47[23])$/.test(cause.message))
+  );
+}
+
+async function exchange(
+  via: Pool | Client,
+  { method, path, headers, body, signal }: VaultRequest,
+): Promise<VaultReply> {
+  const chunks: Buffer[] = [];
+  try {
+    const reply = await via.request({ method, path, headers, signal, ...(body !== undefined && { body }) });
+    let size = 0;
+    for await (const chunk of reply.body as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > maxReplyBytes)
+        throw new KmsError("backend_protocol_error", { cause: new Error("a reply of more than 8 MiB") });
+    }
+    const all = Buffer.concat(chunks);
+    const { "retry-after": retryAfter } = reply.headers;
+    const failure = failureOf(reply.statusCode, all, typeof retryAfter === "string" ? retryAfter : undefined);
+    if (failure !== undefined) throw failure;
+    return { status: reply.statusCode, body: all };
+  } catch (error) {
+    throw toFailure(error);
+  } finally {
+    for (const chunk of chunks) chunk.fill(0);
+  }
+}
+
+/** @throws Error when a TLS file cannot be read or is none */
+export function createVaultTransport(
+  { addresses, tls }: Pick<VaultConfig, "addresses" | "tls">,
+  log?: Log,
+): VaultTransport {
+  const connect = createConnect(tls);
+  const nodes: readonly Node[] = addresses.map((origin) => ({
+    origin,
+    pool: new Pool(origin, { connections: 16, pipelining: 1, keepAliveTimeout: 30_000, connect }),
+  }));
+  const failover = createFailover({
+    nodes,
+    probe: async ({ pool }, signal) => {
+      const path = "/v1/sys/health?standbyok=true&perfstandbyok=true";
+      const { status } = await exchange(pool, { method: "GET", path, headers: {}, signal });
+      if (status !== 200) throw new KmsError("backend_unavailable", { cause: new Error(`status ${status}`) });
+    },
+    onChange: ({ origin }, failure) => {
+      if (failure === undefined)
+        log?.info({ event: "vault-address-up", address: origin }, "this address answers again");
+      else
+        log?.warn(
+          { event: "vault-address-down", address: origin, err: failure },
+          "this address does not serve; asking the others first",
+        );
+    },
+  });
+
+  return {
+    send: (request) =>
+      failover.run({
+        run: async ({ origin, pool }, signal) => {
+          if (request.isFresh !== true) return await exchange(pool, { ...request, signal });
+          const own = new Client(origin, { connect });
+          try {
+            return await exchange(own, { ...request, signal });
+          } finally {
+            await own.destroy();
+          }
+        },
+        isRepeatable: request.isOnce !== true,
+        isUntouched,
+        discard: ({ body }) => body.fill(0),
+        signal: request.signal,
+      }),
+    async close() {
+      failover.close();
+      await Promise.all(nodes.map(({ pool }) => pool.destroy()));
+    },
+  };
+}

@@ -1,0 +1,106 @@
+// The gateway's configuration: a YAML file → one frozen object, or every problem at once.
+import { readFileSync } from "node:fs";
+import {
+  checkConfig,
+  ConfigError,
+  readYamlFile,
+  z,
+  zDuration,
+  zInteger,
+  zName,
+  zPath,
+} from "@claviger/proto/runtime/config.ts";
+import { backendName, trustDomain } from "@claviger/proto/wire/names.ts";
+import { tracingSchema } from "@claviger/proto/runtime/tracing.ts";
+import { backendSchema } from "./backend/config.ts";
+import { vaultRegistrySchema } from "./registry/vault.ts";
+import { redisSchema } from "./redis/client.ts";
+
+const listener = z.strictObject({ address: z._default(z.string(), "127.0.0.1"), port: zInteger(0, 65_535) });
+
+const auditSink = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("file"), path: zPath, fsync: z._default(z.boolean(), false) }),
+  z.strictObject({ kind: z.literal("stdout") }),
+]);
+
+const gatewayConfig = z.strictObject({
+  /** Where shims connect: mutual TLS. */
+  listen: z.extend(listener, {
+    /**
+     * Proxies that may say whose client they speak for (x-forwarded-client-cert), by the URI SAN of
+     * their own certificate.
+     */
+    trustedProxies: z._default(
+      z.array(
+        z.string().check(
+          z.regex(/^spiffe:\/\/[a-z0-9._-]+\/[A-Za-z0-9._/-]+$/, {
+            error: "must be the URI SAN of the proxy's certificate, spiffe://...",
+          }),
+        ),
+      ),
+      [],
+    ),
+  }),
+  /** /livez, /readyz and /metrics: plain HTTP, for the kubelet and Prometheus. */
+  admin: listener,
+  tls: z.strictObject({ cert: zPath, key: zPath, clientCa: zPath }),
+  trustDomain: zName(trustDomain),
+  registry: z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("file"), file: zPath }),
+    vaultRegistrySchema,
+  ]),
+  backends: z.record(zName(backendName), backendSchema),
+  keys: z._default(
+    z.strictObject({
+      /** How often a key is read from its backend. */
+      refresh: z._default(zDuration("100ms", "5m"), 10_000),
+      /** How often the promoted version is tried both ways. */
+      canary: z._default(zDuration("100ms", "1h"), 60_000),
+    }),
+    { refresh: 10_000, canary: 60_000 },
+  ),
+  audit: z.strictObject({
+    required: z._default(z.boolean(), true),
+    sinks: z.array(auditSink).check(z.minLength(1, { error: "must list at least one sink" })),
+  }),
+  /** Where replicas tell each other about keys; without it each works for itself. */
+  redis: z.optional(redisSchema),
+  /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
+  tracing: z.optional(tracingSchema),
+  log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), {
+    level: "info",
+  }),
+});
+
+export type GatewayConfig = z.infer<typeof gatewayConfig>;
+
+/** Reads a gateway configuration. @throws ConfigError with every problem */
+export function loadGatewayConfig(file: string): GatewayConfig {
+  const config = checkConfig(file, readYamlFile(file), gatewayConfig);
+  const problems: string[] = [];
+  if (config.redis !== undefined && !Object.hasOwn(config.backends, config.redis.integrity.backend))
+    problems.push(`redis.integrity.backend: ${config.redis.integrity.backend} is not one of the backends`);
+  if (config.registry.kind === "vault" && config.backends[config.registry.backend]?.kind !== "vault")
+    problems.push(`registry.backend: ${config.registry.backend} is not one of the backends of kind vault`);
+  if (problems.length > 0) throw new ConfigError(file, problems);
+  return config;
+}
+
+/** PEM texts of the listener's certificate, its key, and the CA that signs clients. */
+export type TlsFiles = { readonly cert: string; readonly key: string; readonly clientCa: string };
+
+/** Reads the listener's PEM files. @throws ConfigError with every one that cannot be read */
+export function readTlsFiles({ cert, key, clientCa }: GatewayConfig["tls"]): TlsFiles {
+  const problems: string[] = [];
+  const read = (setting: string, file: string): string => {
+    try {
+      return readFileSync(file, "utf8");
+    } catch (error) {
+      problems.push(`${setting}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+      return "";
+    }
+  };
+  const files = { cert: read("cert", cert), key: read("key", key), clientCa: read("clientCa", clientCa) };
+  if (problems.length > 0) throw new ConfigError("tls", problems);
+  return files;
+}

@@ -1,0 +1,112 @@
+// Makes and signs X.509 certificates: ECDSA P-256, SHA-256. The only file that imports @peculiar/x509 (which needs
+// reflect-metadata's side effect first). Who gets which names and uses is decided in authority.ts.
+import "reflect-metadata";
+import { createPrivateKey, createPublicKey, KeyObject, randomBytes, webcrypto } from "node:crypto";
+import { isIP } from "node:net";
+import { Secret } from "@claviger/proto/runtime/secret.ts";
+import * as x509 from "@peculiar/x509";
+
+/** A certificate and its private key, both PEM; the key is PKCS#8. */
+export type KeyPair = { readonly cert: string; readonly key: Secret };
+
+export type Names = { readonly uri: string; readonly dns?: readonly string[]; readonly ips?: readonly string[] };
+
+export type CertificateRequest = {
+  /** Subject common name. For people: identity is in the SAN alone. */
+  readonly commonName: string;
+  readonly names: Names;
+  readonly use: "ca" | "server" | "client";
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  /** Absent: self-signed. */
+  readonly issuer?: KeyPair;
+};
+
+const algorithm = { name: "ECDSA", namedCurve: "P-256" } as const;
+const signingAlgorithm = { name: "ECDSA", hash: "SHA-256" } as const;
+
+/** X.520's upper bound for a common name. */
+const commonNameLength = 64;
+
+/**
+ * RFC 5280 section 4.1.2.2: positive, at most 20 octets; 127 random bits keep it unpredictable and
+ * unique.
+ */
+function serialNumber(): string {
+  const bytes = randomBytes(16);
+  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
+  return bytes.toString("hex");
+}
+
+function subjectAltName({ uri, dns = [], ips = [] }: Names): x509.SubjectAlternativeNameExtension {
+  for (const ip of ips) if (isIP(ip) === 0) throw new TypeError("an IP name must be an IPv4 or IPv6 address");
+  return new x509.SubjectAlternativeNameExtension([
+    { type: "url", value: uri },
+    ...dns.map((value) => ({ type: "dns", value }) as const),
+    ...ips.map((value) => ({ type: "ip", value }) as const),
+  ]);
+}
+
+function usages(use: CertificateRequest["use"]): readonly x509.Extension[] {
+  if (use === "ca")
+    return [
+      // Path length 0: it signs leaves and no further authority.
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+    ];
+  return [
+    new x509.BasicConstraintsExtension(false, undefined, true),
+    new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+    new x509.ExtendedKeyUsageExtension([
+      use === "server" ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth,
+    ]),
+  ];
+}
+
+function importSigningKey(key: Secret): Promise<webcrypto.CryptoKey> {
+  return key.use((pem) =>
+    webcrypto.subtle.importKey(
+      "pkcs8",
+      createPrivateKey(pem).export({ type: "pkcs8", format: "der" }),
+      algorithm,
+      false,
+      ["sign"],
+    ),
+  );
+}
+
+/** Makes a key and a certificate for it. */
+export async function createCertificate(request: CertificateRequest): Promise<KeyPair> {
+  const { publicKey, privateKey } = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const issuer = request.issuer === undefined ? undefined : new x509.X509Certificate(request.issuer.cert);
+  const subject = [{ CN: [request.commonName.slice(0, commonNameLength)] }];
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    subject,
+    issuer: issuer?.subjectName ?? subject,
+    notBefore: request.notBefore,
+    notAfter: request.notAfter,
+    publicKey,
+    signingKey: request.issuer === undefined ? privateKey : await importSigningKey(request.issuer.key),
+    signingAlgorithm,
+    extensions: [
+      ...usages(request.use),
+      subjectAltName(request.names),
+      await x509.SubjectKeyIdentifierExtension.create(publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer?.publicKey ?? publicKey),
+    ],
+  });
+  const key = KeyObject.from(privateKey).export({ type: "pkcs8", format: "pem" });
+  return { cert: `${certificate.toString("pem")}\n`, key: new Secret(key.toString()) };
+}
+
+/** Does this private key belong to this certificate? False for anything that is not a key. */
+export function isKeyOf(key: Secret, certPublicKey: KeyObject): boolean {
+  return key.use((pem) => {
+    try {
+      return createPublicKey(pem).equals(certPublicKey);
+    } catch {
+      return false;
+    }
+  });
+}

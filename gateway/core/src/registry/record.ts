@@ -1,0 +1,108 @@
+// What the fleet knows of a cluster, and the rules that a registry must keep from one edit to the
+// next. (Design section 4.)
+import { isDeepStrictEqual } from "node:util";
+import {
+  acceptRenamed,
+  checkConfig,
+  ConfigError,
+  isTree,
+  parseYaml,
+  z,
+  zInteger,
+  zName,
+} from "@claviger/proto/runtime/config.ts";
+import {
+  backendName,
+  type ClusterName,
+  clusterName,
+  clusterUid,
+  keyName,
+  mountPath,
+} from "@claviger/proto/wire/names.ts";
+import type { KeyRef } from "../backend/port.ts";
+
+const keyRef = z.pipe(
+  z.strictObject({
+    backend: zName(backendName),
+    namespace: z.optional(zName(mountPath)),
+    mount: zName(mountPath),
+    key: zName(keyName),
+  }),
+  z.transform(({ namespace, ...rest }): KeyRef => (namespace === undefined ? rest : { ...rest, namespace })),
+);
+
+const clusterRecord = z.strictObject({
+  name: zName(clusterName),
+  /** For life: never reused, never changed. */
+  uid: zName(clusterUid),
+  /**
+   * Rises whenever `keys` changes, so that every shim can tell the newer registry from the older.
+   */
+  generation: z._default(zInteger(0, 1_000_000_000), 0),
+  state: z.enum(["active", "decrypt-only", "suspended"]),
+  rotation: z._default(z.enum(["auto", "manual"]), "auto"),
+  /** What encrypts. The envelope has room for two; one backend for each cluster today. */
+  keys: z.array(keyRef).check(z.length(1, { error: "must list exactly one key" })),
+  /** What may still decrypt: earlier names, mounts or backends. */
+  previousKeys: z._default(z.array(keyRef), []),
+  limits: z._default(z.strictObject({ requestsPerSecond: z._default(zInteger(1, 1_000_000), 2000) }), {
+    requestsPerSecond: 2000,
+  }),
+});
+
+const registryFile = z.strictObject({ clusters: z.array(clusterRecord) });
+
+/** Fields of a record that had another name in 0.1.0. */
+const renamedFields = { former: "previousKeys" } as const;
+
+/** The registry's value with each record's fields under the names of now. */
+function withCurrentNames(value: unknown): unknown {
+  if (!isTree(value) || !Array.isArray(value["clusters"])) return value;
+  const records = value["clusters"].map((record) => acceptRenamed(record, renamedFields, "clusters.", () => {}));
+  return { ...value, clusters: records };
+}
+
+export type ClusterRecord = z.infer<typeof clusterRecord>;
+/** All clusters by name, as one good edit gave them. */
+export type Registry = ReadonlyMap<ClusterName, ClusterRecord>;
+
+function duplicates(values: readonly string[]): readonly string[] {
+  return [...new Set(values.filter((value, i) => values.indexOf(value) !== i))];
+}
+
+/**
+ * Reads a registry and holds it against the last good one.
+ * @param backends the names that the configuration knows
+ * @param previous undefined at the first load
+ * @throws ConfigError with every problem
+ */
+export function parseRegistry(
+  source: string,
+  text: string,
+  backends: ReadonlySet<string>,
+  previous: Registry | undefined,
+): Registry {
+  const { clusters } = checkConfig(source, withCurrentNames(parseYaml(source, text)), registryFile);
+  const problems = [
+    ...duplicates(clusters.map(({ name }) => name)).map((name) => `clusters: the name ${name} stands twice`),
+    ...duplicates(clusters.map(({ uid }) => uid)).map((uid) => `clusters: the uid ${uid} stands twice`),
+  ];
+  for (const { name, uid, keys, previousKeys, generation } of clusters) {
+    for (const { backend } of [...keys, ...previousKeys])
+      if (!backends.has(backend)) problems.push(`${name}: backend ${backend} is not in the gateway's configuration`);
+    const before = previous?.get(name);
+    if (before === undefined) continue;
+    if (before.uid !== uid)
+      problems.push(
+        `${name}: a cluster's uid is for life; what ${before.uid} encrypted could never be decrypted as ${uid}`,
+      );
+    if (generation < before.generation)
+      problems.push(`${name}: generation went back from ${before.generation} to ${generation}`);
+    if (generation === before.generation && !isDeepStrictEqual(keys, before.keys))
+      problems.push(
+        `${name}: keys changed; raise generation to ${before.generation + 1} and list the earlier keys under previousKeys`,
+      );
+  }
+  if (problems.length > 0) throw new ConfigError(source, problems);
+  return new Map(clusters.map((record) => [record.name, record]));
+}

@@ -1,0 +1,74 @@
+// What /readyz says: each dependency by name. Backends are asked at an interval, never by a probe.
+// (Design section 11; contract section 3.2.)
+import { toKmsError } from "@claviger/proto/wire/errors.ts";
+import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+
+export type Readiness = { readonly ready: boolean; readonly checks: Readonly<Record<string, string>> };
+
+export interface Health {
+  readonly readiness: () => Readiness;
+  /** From now on not ready. */
+  drain(): void;
+  close(): void;
+}
+
+const everyMs = 5000;
+
+/**
+ * Ready means: this replica answers better than none. A backend that is away does not change that,
+ * since every replica would then leave at once and shims would lose the key_id and the time since
+ * when it is stale; it is named all the same.
+ */
+export function createHealth({
+  registry,
+  audit,
+  backends,
+  redis,
+}: {
+  readonly registry: RegistryStore;
+  readonly audit: AuditLog;
+  readonly backends: Iterable<OpenBackend>;
+  /** `ok`, or what is wrong; undefined where there is none. */
+  readonly redis: (() => string) | undefined;
+}): Health {
+  const seen = new Map<string, string>();
+  let isDraining = false;
+  let timer: NodeJS.Timeout | undefined;
+  const ask = async (backend: OpenBackend): Promise<void> => {
+    try {
+      await backend.health(AbortSignal.timeout(2000));
+      seen.set(backend.name, "ok");
+    } catch (error) {
+      seen.set(backend.name, toKmsError(error).reason);
+    }
+  };
+  const all = [...backends];
+  const round = async (): Promise<void> => {
+    await Promise.all(all.map(ask));
+    timer = setTimeout(() => void round(), everyMs).unref();
+  };
+  void round();
+  return {
+    readiness() {
+      const checks = {
+        process: isDraining ? "draining" : "ok",
+        registry:
+          registry.problem() === undefined
+            ? "ok"
+            : "the newest one is not usable or cannot be read; the last good one is in force",
+        ...(redis !== undefined && { redis: redis() }),
+        audit: audit.isHealthy() ? "ok" : "no sink takes records",
+        ...Object.fromEntries(all.map(({ name }) => [`backend/${name}`, seen.get(name) ?? "not asked yet"])),
+      };
+      return { ready: !isDraining && audit.isHealthy(), checks };
+    },
+    drain() {
+      isDraining = true;
+    },
+    close() {
+      clearTimeout(timer);
+    },
+  };
+}

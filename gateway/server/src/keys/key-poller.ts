@@ -1,0 +1,306 @@
+// Follows one key of one backend: reads it at an interval, promotes what is due, remembers what it
+// knew. One flight at a time. (Design section 6.)
+import { setTimeout as sleep } from "node:timers/promises";
+import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
+import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { keyPath, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import type { SharedKeyCache } from "./shared-key-cache.ts";
+import { type CanaryFailure, runCanary } from "./canary.ts";
+import type { CanaryCiphertexts } from "./canary-ciphertexts.ts";
+import { createPreviousVersionProbe } from "./previous-versions.ts";
+import { decidePromotion, type PromotedVersion } from "@claviger/gateway-core/src/key/promotion.ts";
+
+/** What is known of a key. */
+export type KeyView = {
+  readonly promoted: PromotedVersion;
+  /** Unix milliseconds since when the backend has given no fresh word; absent while it does. */
+  readonly staleSince?: number;
+  /**
+   * The promoted version is gone from the backend: nothing may be encrypted until a newer one is
+   * promoted.
+   */
+  readonly isLost?: boolean;
+  /** The promoted version fails this operation. */
+  readonly failing?: CanaryFailure["operation"];
+};
+
+export interface KeyPoller {
+  /**
+   * What is known now. Waits for the backend only while nothing is known.
+   * @throws KmsError why the key cannot be used
+   */
+  view(): Promise<KeyView>;
+  /** What encrypts, as far as is known; asks nobody. */
+  known(): PromotedVersion | undefined;
+  /**
+   * Looks at the key again, unless that was done within the cool-down; joins a look that is under
+   * way. Never rejects.
+   * @param atBackend ask the backend itself, whatever other replicas say
+   */
+  refresh(atBackend: boolean): Promise<void>;
+  /** How many earlier versions failed when they were last tried by this replica. */
+  broken(): number;
+  close(): void;
+}
+
+export type KeyPollerOptions = {
+  readonly backend: OpenBackend;
+  readonly ref: KeyRef;
+  /** Does any cluster that uses this key have rotation `auto`? Asked anew at each read. */
+  readonly isAuto: () => boolean;
+  readonly sharedCache: SharedKeyCache;
+  /** Undefined: earlier versions are not tried. */
+  readonly canaryCiphertexts?: CanaryCiphertexts;
+  readonly refreshMs: number;
+  readonly canaryMs: number;
+  readonly log: Log;
+  readonly now?: () => number;
+};
+
+const callMs = 5000;
+/** A key that no cluster has asked for this long is not read until one asks again. */
+const idleMs = 10 * 60_000;
+const maxSteps = 4;
+const coolDownMs = 250;
+
+export function createKeyPoller({
+  backend,
+  ref,
+  isAuto,
+  sharedCache,
+  canaryCiphertexts,
+  refreshMs,
+  canaryMs,
+  log,
+  now = Date.now,
+}: KeyPollerOptions): KeyPoller {
+  const id = refId(ref);
+  const name = { backend: ref.backend, key: keyPath(ref) };
+  const previousVersions =
+    canaryCiphertexts === undefined ? undefined : createPreviousVersionProbe({ backend, ref, canaryCiphertexts, log });
+  let promoted: PromotedVersion | undefined;
+  let readAt = 0;
+  let triedAt = Number.NEGATIVE_INFINITY;
+  let canaryAt = 0;
+  let failure: KmsError | undefined;
+  let failing: CanaryFailure["operation"] | undefined;
+  let usedAt = now();
+  let flight: Promise<void> | undefined;
+  let asking: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let isClosed = false;
+
+  const signal = (): AbortSignal => AbortSignal.timeout(callMs);
+  const describe = (): Promise<KeyState> => backend.describe(ref, signal());
+
+  const adopt = (next: PromotedVersion): void => {
+    if (promoted?.version === next.version && promoted.createdAt === next.createdAt) return;
+    log.info(
+      { event: "key-promoted", ...name, version: next.version, from: promoted?.version },
+      "a key version now encrypts",
+    );
+    promoted = next;
+  };
+
+  const canary = async (version: number): Promise<void> => {
+    const failed = await runCanary(backend, ref, version, signal());
+    canaryAt = now();
+    if (failed === undefined) return;
+    log.error(
+      { event: "canary-failed", ...name, version, operation: failed.operation, err: failed.error },
+      "a new key version does not work",
+    );
+    throw failed.error;
+  };
+
+  const promote = async (version: number): Promise<void> => {
+    await canary(version);
+    try {
+      await backend.promote(ref, version, signal());
+    } catch (error) {
+      throw toKmsError(error).reason === "backend_denied" && promoted === undefined
+        ? new KmsError("key_unpinned", { cause: error })
+        : error;
+    }
+  };
+
+  // A promotion is a read, a write and a read again: Transit has no check-and-set, so whoever sees
+  // a value too low writes it once more. One replica does it for the fleet; the others hear of it.
+  const settle = async (): Promise<KeyState> => {
+    for (let step = 0; step < maxSteps; step++) {
+      const state = await describe();
+      const decision = decidePromotion(state, promoted, isAuto());
+      switch (decision.kind) {
+        case "keep":
+          adopt(decision.promoted);
+          return state;
+        case "replace":
+          log.error(
+            { event: "key-replaced", ...name },
+            "this key was made anew: what the earlier one encrypted cannot be decrypted",
+          );
+          adopt(decision.promoted);
+          return state;
+        case "promote":
+          if (decision.lost)
+            log.error(
+              { event: "key-lost", ...name },
+              "the promoted version is gone from the backend; a newer one takes over",
+            );
+          if (
+            step === 0 &&
+            promoted !== undefined &&
+            !decision.lost &&
+            !(await sharedCache.tryAcquire(`promote:${id}:${decision.version}`, callMs))
+          )
+            return state;
+          try {
+            await promote(decision.version);
+          } catch (error) {
+            // What encrypted until now still does: a promotion that fails is an alarm, not an
+            // outage.
+            if (promoted === undefined || decision.lost) throw error;
+            log.error(
+              { event: "promotion-failed", ...name, version: decision.version, err: error },
+              "a newer version could not be promoted",
+            );
+            return state;
+          }
+          break;
+        case "raise":
+          log.warn(
+            { event: "key-fell-back", ...name, version: decision.promoted.version },
+            "the key's min_encryption_version was lowered; raising it",
+          );
+          try {
+            await backend.promote(ref, decision.promoted.version, signal());
+          } catch (error) {
+            log.error(
+              { event: "key-raise-failed", ...name, err: error },
+              "it could not be raised; this gateway keeps the version it knows",
+            );
+            return state;
+          }
+          break;
+        case "rolled-back":
+          log.error(
+            { event: "key-rolled-back", ...name },
+            "the backend lost the promoted version (restored from a backup?)",
+          );
+          if (!isAuto() || !(await sharedCache.tryAcquire(`rotate:${id}`, callMs)))
+            throw new KmsError("key_rolled_back");
+          // Creation times are in seconds, and the new version may get the lost one's number: in
+          // the same second it would get its key_id, too.
+          if (promoted !== undefined)
+            await sleep(Math.min(2000, Math.max(0, (promoted.createdAt + 1) * 1000 + 100 - now())));
+          await backend.rotate(ref, signal());
+          break;
+      }
+    }
+    throw new KmsError("backend_protocol_error", { cause: new Error("the key changes faster than it can be read") });
+  };
+
+  // What another replica read counts for an interval, but only to learn what is promoted: whoever
+  // acts asks the backend first.
+  const hear = async (): Promise<boolean> => {
+    if (promoted === undefined || (await sharedCache.tryAcquire(`read:${id}`, refreshMs * 0.9))) return false;
+    const report = await sharedCache.read(id, refreshMs * 1.5);
+    const decision = report === undefined ? undefined : decidePromotion(report.state, promoted, isAuto());
+    if (decision?.kind !== "keep") return false;
+    adopt(decision.promoted);
+    failing = report?.failing;
+    return true;
+  };
+
+  // An outage shows as staleness; this is about an operation that is refused.
+  const tryCanary = async (current: PromotedVersion, state: KeyState): Promise<void> => {
+    if (now() - canaryAt < canaryMs || !(await sharedCache.tryAcquire(`canary:${id}`, canaryMs * 0.9))) return;
+    const { version } = current;
+    const failed = await runCanary(backend, ref, version, signal());
+    canaryAt = now();
+    const next = failed === undefined || rowOf(failed.error.reason).kind === "outage" ? undefined : failed.operation;
+    if (next !== undefined && next !== failing)
+      log.error(
+        { event: "canary-failed", ...name, operation: next, err: failed?.error },
+        "the promoted version does not work",
+      );
+    failing = next;
+    if (failed === undefined) void previousVersions?.look(current, state);
+  };
+
+  const look = async (atBackend: boolean): Promise<void> => {
+    triedAt = now();
+    const before = { promoted, failing };
+    try {
+      if (atBackend || !(await hear())) {
+        const state = await settle();
+        if (promoted !== undefined) await tryCanary(promoted, state);
+        const hasChanged = promoted !== before.promoted || failing !== before.failing;
+        await sharedCache.post(id, { state, ...(failing !== undefined && { failing }) }, hasChanged);
+      }
+      readAt = now();
+      failure = undefined;
+    } catch (error) {
+      const next = toKmsError(error);
+      if (failure?.reason !== next.reason)
+        log.warn({ event: "key-unreadable", ...name, err: next }, "the key could not be read or promoted");
+      failure = next;
+    }
+  };
+
+  const fly = (atBackend = false): Promise<void> => {
+    flight ??= look(atBackend).finally(() => {
+      flight = undefined;
+    });
+    return flight;
+  };
+
+  const schedule = (): void => {
+    if (isClosed) return;
+    // Jitter keeps replicas that started together from reading together.
+    const isIdle = now() - usedAt > idleMs;
+    timer = setTimeout(
+      () => void (isIdle ? Promise.resolve() : fly()).finally(schedule),
+      refreshMs * (0.9 + Math.random() * 0.2),
+    ).unref();
+  };
+  schedule();
+
+  return {
+    async view() {
+      const wasIdle = now() - usedAt > idleMs;
+      usedAt = now();
+      if (wasIdle) void fly();
+      if (promoted === undefined && (flight !== undefined || now() - triedAt > Math.min(refreshMs, 1000))) await fly();
+      if (failure !== undefined && (promoted === undefined || rowOf(failure.reason).kind === "refusal")) throw failure;
+      if (promoted === undefined) throw new KmsError("backend_unavailable");
+      return {
+        promoted,
+        ...(failure !== undefined && now() - readAt > refreshMs && { staleSince: readAt }),
+        ...(failure?.reason === "key_rolled_back" && { isLost: true }),
+        ...(failing !== undefined && { failing }),
+      };
+    },
+    known: () => promoted,
+    broken: () => previousVersions?.broken() ?? 0,
+    async refresh(atBackend) {
+      if (atBackend) {
+        // Not joined to a look that began before the reason to ask, and spaced: no caller can make
+        // us flood the backend.
+        asking ??= (async () => {
+          await flight;
+          await sleep(Math.max(0, triedAt + coolDownMs - now()));
+          await fly(true);
+        })().finally(() => {
+          asking = undefined;
+        });
+        await asking;
+      } else if (flight !== undefined || now() - triedAt >= coolDownMs) await fly(false);
+    },
+    close() {
+      isClosed = true;
+      clearTimeout(timer);
+    },
+  };
+}

@@ -1,0 +1,132 @@
+// The key ring: for each cluster its promoted keys, its key_id and its epoch. Answers from memory;
+// trackers keep it fresh. (Design section 6.)
+import type { Epoch } from "@claviger/proto/wire/epoch.ts";
+import type { BackendName, KeyId } from "@claviger/proto/wire/names.ts";
+import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { deriveKeyId, type PromotedKey, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { SharedKeyCache } from "./shared-key-cache.ts";
+import type { CanaryCiphertexts } from "./canary-ciphertexts.ts";
+import { createKeyPoller, type KeyPoller, type KeyView } from "./key-poller.ts";
+
+/** What a cluster encrypts with now. */
+export type KeyRingEntry = {
+  readonly keyId: KeyId;
+  readonly epoch: Epoch;
+  readonly keys: readonly PromotedKey[];
+  /** Unix milliseconds since when some backend has given no fresh word. */
+  readonly staleSince?: number;
+  /** A promoted version is gone from its backend: nothing may be encrypted. */
+  readonly isLost: boolean;
+  /** An operation that the promoted version fails. */
+  readonly failing?: "encrypt" | "decrypt";
+};
+
+export interface KeyRing {
+  /**
+   * Answers from memory; waits for the backend only at the first use of a key.
+   * @throws KmsError why the cluster cannot be served
+   */
+  promoted(cluster: ClusterRecord): Promise<KeyRingEntry>;
+  /** The epoch, where the keys are known already; asks nobody. */
+  epoch(cluster: ClusterRecord): Epoch | undefined;
+  /** Asks the backend again (single flight), then answers. @throws KmsError as promoted */
+  refreshed(cluster: ClusterRecord): Promise<KeyRingEntry>;
+  /** How many earlier key versions failed when they were last tried, of all keys. */
+  broken(): number;
+  close(): void;
+}
+
+function epochOf(cluster: ClusterRecord, keys: readonly Pick<PromotedKey, "version" | "createdAt">[]): Epoch {
+  return [
+    cluster.generation,
+    Math.max(...keys.map(({ createdAt }) => createdAt)),
+    keys.reduce((sum, { version }) => sum + version, 0),
+  ];
+}
+
+export function createKeyRing({
+  backends,
+  clusters,
+  sharedCache,
+  canaryCiphertexts,
+  refreshMs,
+  canaryMs,
+  log,
+  now = Date.now,
+}: {
+  readonly backends: ReadonlyMap<BackendName, OpenBackend>;
+  /** The registry's records now: who shares a key, and does one of them rotate by itself? */
+  readonly clusters: () => readonly ClusterRecord[];
+  readonly sharedCache: SharedKeyCache;
+  readonly canaryCiphertexts?: CanaryCiphertexts;
+  readonly refreshMs: number;
+  readonly canaryMs: number;
+  readonly log: Log;
+  readonly now?: () => number;
+}): KeyRing {
+  const pollers = new Map<string, KeyPoller>();
+  const pollerOf = (ref: KeyRef): KeyPoller => {
+    const id = refId(ref);
+    let poller = pollers.get(id);
+    if (poller === undefined) {
+      const backend = backends.get(ref.backend);
+      if (backend === undefined) throw new TypeError("the registry let a backend pass that is not configured");
+      const isAuto = (): boolean =>
+        clusters().some(({ rotation, keys }) => rotation === "auto" && keys.some((key) => refId(key) === id));
+      poller = createKeyPoller({
+        backend,
+        ref,
+        isAuto,
+        sharedCache,
+        ...(canaryCiphertexts && { canaryCiphertexts }),
+        refreshMs,
+        canaryMs,
+        log,
+        now,
+      });
+      pollers.set(id, poller);
+    }
+    return poller;
+  };
+
+  const combine = (cluster: ClusterRecord, views: readonly KeyView[]): KeyRingEntry => {
+    const keys = cluster.keys.flatMap((ref, i) => {
+      const view = views[i];
+      return view === undefined ? [] : [{ ref, ...view.promoted }];
+    });
+    const stale = views.flatMap(({ staleSince }) => (staleSince === undefined ? [] : [staleSince]));
+    const failing = views.find((view) => view.failing !== undefined)?.failing;
+    return {
+      keyId: deriveKeyId(cluster.uid, keys),
+      epoch: epochOf(cluster, keys),
+      keys,
+      ...(stale.length > 0 && { staleSince: Math.min(...stale) }),
+      isLost: views.some((view) => view.isLost === true),
+      ...(failing !== undefined && { failing }),
+    };
+  };
+
+  const promoted = async (cluster: ClusterRecord): Promise<KeyRingEntry> =>
+    combine(cluster, await Promise.all(cluster.keys.map((ref) => pollerOf(ref).view())));
+
+  sharedCache.onInvalidate((id) => void pollers.get(id)?.refresh(false));
+
+  return {
+    promoted,
+    epoch(cluster) {
+      const known = cluster.keys.map((ref) => pollers.get(refId(ref))?.known());
+      const keys = known.filter((key) => key !== undefined);
+      return keys.length === known.length ? epochOf(cluster, keys) : undefined;
+    },
+    async refreshed(cluster) {
+      await Promise.all(cluster.keys.map((ref) => pollerOf(ref).refresh(true)));
+      return await promoted(cluster);
+    },
+    broken: () => [...pollers.values()].reduce((sum, poller) => sum + poller.broken(), 0),
+    close() {
+      for (const poller of pollers.values()) poller.close();
+    },
+  };
+}

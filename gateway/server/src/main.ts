@@ -1,0 +1,185 @@
+#!/usr/bin/env node
+// claviger-gateway: holds the Vault credential so that no cluster has to. The composition root:
+// constructs everything, reads from top to bottom.
+import { parseArgs } from "node:util";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { createLog } from "@claviger/proto/runtime/log.ts";
+import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
+import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
+import { watchFiles } from "@claviger/proto/runtime/watch.ts";
+import packageJson from "../package.json" with { type: "json" };
+import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import { createFileSink, createStreamSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import { createDispatcher } from "./backend/dispatch.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
+import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { traceDispatcher } from "./backend/traced.ts";
+import { loadGatewayConfig, readTlsFiles } from "@claviger/gateway-core/src/config.ts";
+import { createHealth } from "./http/health.ts";
+import { createHandlers } from "./http/routes.ts";
+import { createKmsHttpServer } from "./http/server.ts";
+import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
+import { noObservations } from "@claviger/gateway-core/src/redis/observations.ts";
+import { openSharedCache } from "./keys/open-shared-cache.ts";
+import { createCanaryCiphertexts } from "./keys/canary-ciphertexts.ts";
+import { createKeyRing } from "./keys/key-ring.ts";
+import { createAdmission } from "./kms/admission.ts";
+import { createKmsService } from "./kms/service.ts";
+import { createMetrics } from "./metrics.ts";
+import { openFileRegistry } from "@claviger/gateway-core/src/registry/file.ts";
+import { documentOf, openVaultRegistry } from "@claviger/gateway-core/src/registry/vault.ts";
+
+function documentsOf(backends: ReadonlyMap<string, OpenBackend>, name: string): Documents {
+  const documents = backends.get(name)?.documents;
+  if (documents === undefined) throw new TypeError("the configuration let a backend pass that keeps no documents");
+  return documents;
+}
+
+const usage = `claviger-gateway --config FILE
+
+Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embedded key file.
+
+  --config FILE   configuration (YAML); see infra/gateway/gateway.yaml for every setting
+  --check         read and check the configuration, then exit
+  --version       print the version
+  --help          print this
+`;
+
+async function run(configFile: string, checkOnly: boolean): Promise<void> {
+  const config = loadGatewayConfig(configFile);
+  const tls = readTlsFiles(config.tls);
+  if (checkOnly) return;
+
+  const log = createLog("gateway", config.log.level);
+  const metrics = createMetrics();
+  const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing);
+  const names = new Set(Object.keys(config.backends));
+  const sinks = config.audit.sinks.map((sink) =>
+    sink.kind === "file" ? createFileSink(sink) : createStreamSink("stdout", process.stdout),
+  );
+  const audit = createAuditLog({ sinks, required: config.audit.required, log });
+
+  const opened = await Promise.all(
+    Object.entries(config.backends).map(async ([name, backend]) => await openBackend({ name, config: backend, log })),
+  );
+  const backends = new Map(opened.map((backend) => [backend.name, backend]));
+  const dispatchers = new Map(
+    opened.map((backend) => {
+      const dispatcher = createDispatcher({
+        backend,
+        observe: ({ operation, items }) => metrics.backendCalled(backend.name, operation, items),
+      });
+      return [backend.name, traceDispatcher(dispatcher, backend.name, tracing)] as const;
+    }),
+  );
+
+  const sharedCache = config.redis === undefined ? undefined : openSharedCache(config.redis, backends, log);
+  const registry =
+    config.registry.kind === "vault"
+      ? await openVaultRegistry({
+          documents: documentsOf(backends, config.registry.backend),
+          config: config.registry,
+          backends: names,
+          ...(sharedCache !== undefined && {
+            peers: {
+              tryAcquire: (name, ms) => sharedCache.tryAcquire(name, ms),
+              tell: sharedCache.notifyRegistryChange,
+            },
+          }),
+          log,
+        })
+      : await openFileRegistry({ file: config.registry.file, backends: names, log });
+  sharedCache?.onRegistryChange(() => void registry.refresh());
+  const ring = createKeyRing({
+    backends,
+    clusters: registry.list,
+    sharedCache: sharedCache ?? createNoOpKeyCache(),
+    ...(config.registry.kind === "vault" && {
+      canaryCiphertexts: createCanaryCiphertexts(
+        documentsOf(backends, config.registry.backend),
+        documentOf(config.registry),
+      ),
+    }),
+    refreshMs: config.keys.refresh,
+    canaryMs: config.keys.canary,
+    log,
+  });
+  metrics.observeBrokenVersions(() => ring.broken());
+  const service = createKmsService({
+    admission: createAdmission({ registry }),
+    ring,
+    dispatchers,
+    observations: sharedCache?.observations ?? noObservations,
+  });
+
+  const handlers = createHandlers(service, packageJson.version);
+  const server = createKmsHttpServer({
+    tls,
+    trustDomain: config.trustDomain,
+    trustedProxies: config.listen.trustedProxies,
+    tracing,
+    handlers,
+    audit,
+    metrics,
+    log,
+  });
+  const health = createHealth({ registry, audit, backends: opened, redis: sharedCache?.health });
+  const admin = await openOperationsServer({ ...config.admin, readiness: health.readiness, metrics: metrics.render });
+  const port = await server.listen(config.listen.address, config.listen.port);
+  const watch = watchFiles({
+    files: () => Object.values(config.tls),
+    log,
+    onChange: () => server.setTls(readTlsFiles(config.tls)),
+  });
+
+  let isStopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (isStopping) return;
+    isStopping = true;
+    log.info({ event: "draining", signal }, "finishing what is under way");
+    health.drain();
+    watch.close();
+    await server.close();
+    await audit.close();
+    ring.close();
+    sharedCache?.close();
+    registry.close();
+    health.close();
+    await Promise.all(opened.map((backend) => backend.close()));
+    await admin.close();
+    await tracing.close();
+    log.info({ event: "stopped" }, "stopped");
+    process.exit(0);
+  };
+  process.on("SIGTERM", (signal) => void stop(signal));
+  process.on("SIGINT", (signal) => void stop(signal));
+  const listen = urlOf("https", config.listen.address, port);
+  log.info(
+    { event: "ready", listen, admin: urlOf("http", config.admin.address, admin.port), version: packageJson.version },
+    "ready",
+  );
+}
+
+const { values } = parseArgs({
+  options: {
+    config: { type: "string" },
+    check: { type: "boolean" },
+    version: { type: "boolean" },
+    help: { type: "boolean" },
+  },
+});
+if (values.help === true) process.stdout.write(usage);
+else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
+else if (values.config === undefined) {
+  process.stderr.write(`claviger-gateway: --config FILE is missing\n\n${usage}`);
+  process.exitCode = 2;
+} else {
+  try {
+    await run(values.config, values.check === true);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`claviger-gateway: ${error.message}\n`);
+    // What was opened by then keeps nothing that is worth closing.
+    process.exit(2);
+  }
+}

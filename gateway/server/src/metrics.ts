@@ -1,0 +1,74 @@
+// What the gateway counts, and the text that Prometheus reads. Names and labels are here and
+// nowhere else; label values come from closed sets. The only file that imports OpenTelemetry's metrics.
+import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
+import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
+
+/** Names as they stand in Prometheus, without the unit that the exporter adds. */
+export const names = {
+  requests: "claviger_gateway_request_duration",
+  inFlight: "claviger_gateway_requests_in_flight",
+  handshakeFailures: "claviger_gateway_handshake_failures",
+  backendCalls: "claviger_gateway_backend_calls",
+  backendItems: "claviger_gateway_backend_items",
+  brokenVersions: "claviger_gateway_broken_key_versions",
+} as const;
+
+export interface Metrics {
+  started(): void;
+  /** @param result `ok` or a reason of the error table */
+  finished(method: string, result: string, milliseconds: number): void;
+  handshakeFailed(): void;
+  /** One batch call to a backend. */
+  backendCalled(backend: string, operation: "wrap" | "unwrap", items: number): void;
+  /** Earlier key versions that decrypt no longer: asked at each scrape. */
+  observeBrokenVersions(read: () => number): void;
+  /** The page for a scraper. */
+  readonly render: () => Promise<string>;
+}
+
+const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+export function createMetrics(): Metrics {
+  const exporter = new PrometheusExporter({ preventServerStart: true });
+  const views = [
+    {
+      instrumentName: names.requests,
+      aggregation: { type: AggregationType.EXPLICIT_BUCKET_HISTOGRAM, options: { boundaries: secondsBuckets } },
+    } as const,
+  ];
+  const meter = new MeterProvider({ readers: [exporter], views }).getMeter("claviger-gateway");
+  const requests = meter.createHistogram(names.requests, {
+    unit: "s",
+    description: "KMS requests by method and result",
+  });
+  const inFlight = meter.createUpDownCounter(names.inFlight, {
+    description: "KMS requests that have not been answered yet",
+  });
+  const handshakeFailures = meter.createCounter(names.handshakeFailures, { description: "TLS handshakes that failed" });
+  const backendCalls = meter.createCounter(names.backendCalls, { description: "Calls to a key backend" });
+  const backendItems = meter.createCounter(names.backendItems, { description: "Items in those calls" });
+  const serializer = new PrometheusSerializer();
+  return {
+    started: () => inFlight.add(1),
+    finished(method, result, milliseconds) {
+      inFlight.add(-1);
+      requests.record(milliseconds / 1000, { method, result });
+    },
+    handshakeFailed: () => handshakeFailures.add(1),
+    backendCalled(backend, operation, items) {
+      backendCalls.add(1, { backend, operation });
+      backendItems.add(items, { backend, operation });
+    },
+    observeBrokenVersions(read) {
+      meter
+        .createObservableGauge(names.brokenVersions, {
+          description: "Earlier key versions that decrypted no longer when they were last tried",
+        })
+        .addCallback((result) => result.observe(read()));
+    },
+    async render() {
+      const { resourceMetrics } = await exporter.collect();
+      return serializer.serialize(resourceMetrics);
+    },
+  };
+}

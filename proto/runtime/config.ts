@@ -1,0 +1,137 @@
+// Configuration: text → one frozen typed object, or every problem at once. Unknown keys are
+// refused; secrets are file paths. The only file that imports zod and yaml for configuration files.
+import { readFileSync } from "node:fs";
+import { parseDocument } from "yaml";
+import * as z from "zod/mini";
+import { parseDuration } from "./duration.ts";
+import type { NameKind } from "../wire/names.ts";
+
+export { z };
+
+/** What is wrong with a configuration, one line per problem: where, what, and what to do. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly problems: readonly string[];
+
+  constructor(source: string, problems: readonly string[]) {
+    super(
+      `${source}: ${problems.length === 1 ? "1 problem" : `${problems.length} problems`}\n${problems.map((line) => `  ${line}`).join("\n")}`,
+    );
+    this.problems = problems;
+  }
+}
+
+/** A name of the given kind. */
+export function zName<T extends string>(kind: NameKind<T>) {
+  return z.custom<T>(kind.is, { error: `must be ${kind.rule}` });
+}
+
+/** A duration between two bounds (themselves durations), as milliseconds. */
+export function zDuration(min: string, max: string) {
+  const [low, high] = [parseDuration(min) ?? 0, parseDuration(max) ?? 0];
+  const inRange = (value: string): boolean => {
+    const ms = parseDuration(value);
+    return ms !== undefined && ms >= low && ms <= high;
+  };
+  return z.pipe(
+    z
+      .string()
+      .check(z.refine(inRange, { error: `must be a duration such as 500ms, 10s, 5m or 1h, from ${min} to ${max}` })),
+    z.transform((value: string) => parseDuration(value) ?? 0),
+  );
+}
+
+/** A whole number between two bounds. */
+export function zInteger(min: number, max: number) {
+  return z.int({ error: `must be a whole number from ${min} to ${max}` }).check(z.minimum(min), z.maximum(max));
+}
+
+/**
+ * A path of a file or socket; not empty, no NUL. Relative ones count from the working directory.
+ */
+export const zPath = z.string({ error: "must be a path" }).check(z.regex(/^[^\0]+$/, { error: "must be a path" }));
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deepFreeze(inner);
+  }
+  return value;
+}
+
+function issueLines(issue: z.core.$ZodIssue): readonly string[] {
+  const at = issue.path.join(".");
+  if (issue.code === "unrecognized_keys")
+    return issue.keys.map((key) => `${at === "" ? key : `${at}.${key}`}: no such setting`);
+  return [`${at === "" ? "(top)" : at}: ${issue.message}`];
+}
+
+/**
+ * Checks a plain value against a schema.
+ * @param source named in the error, e.g. the file's path
+ * @throws ConfigError with every problem; values are not repeated in it
+ */
+export function checkConfig<S extends z.core.$ZodType>(source: string, value: unknown, schema: S): z.core.output<S> {
+  const result = z.safeParse(schema, value);
+  if (!result.success) throw new ConfigError(source, result.error.issues.flatMap(issueLines));
+  return deepFreeze(result.data);
+}
+
+/** A mapping of settings, before it is checked. */
+export type Tree = { [name: string]: unknown };
+
+export function isTree(value: unknown): value is Tree {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Reads settings under the names that they had in an earlier release.
+ * @param renamed earlier name → name now; both are names within `tree` itself
+ * @param at where `tree` stands in the configuration, for the warning: "" or "outage."
+ * @param warn called with one line for each earlier name in use
+ * @returns a copy with the names of now; where both stand, the schema refuses the earlier one
+ */
+export function acceptRenamed(
+  tree: unknown,
+  renamed: Readonly<Record<string, string>>,
+  at: string,
+  warn: (line: string) => void,
+): unknown {
+  if (!isTree(tree)) return tree;
+  const entries = Object.entries(tree).map(([name, value]) => {
+    const next = renamed[name];
+    if (next === undefined || Object.hasOwn(tree, next)) return [name, value];
+    warn(`${at}${name} is now called ${at}${next}; the earlier name is read until the next release`);
+    return [next, value];
+  });
+  return Object.fromEntries(entries);
+}
+
+/**
+ * Parses YAML (or JSON, which is YAML) into plain values.
+ * @throws ConfigError with every syntax error and its line
+ */
+export function parseYaml(source: string, text: string): unknown {
+  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true });
+  const problems = [...document.errors, ...document.warnings].map((problem) => problem.message.split("\n")[0] ?? "");
+  if (problems.length > 0) throw new ConfigError(source, problems);
+  try {
+    return document.toJS({ maxAliasCount: 0 }) as unknown;
+  } catch {
+    throw new ConfigError(source, ["anchors and aliases are not allowed"]);
+  }
+}
+
+/**
+ * Reads a configuration file as plain values.
+ * @throws ConfigError when it cannot be read or is not YAML
+ */
+export function readYamlFile(file: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(file, [`cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`]);
+  }
+  return parseYaml(file, text);
+}

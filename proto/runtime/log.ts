@@ -1,0 +1,26 @@
+// The programs' own log: JSON lines on standard error, written at once. The only file that imports pino. Requests
+// are in the audit log, not here.
+import { type Logger, pino } from "pino";
+import { KmsError } from "../wire/errors.ts";
+
+export type Log = Logger;
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/**
+ * An error's name, reason or code, and those of its causes: none of the properties that libraries
+ * hang on theirs (requests, headers, bodies).
+ */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  const code = error instanceof KmsError ? error.reason : (error as NodeJS.ErrnoException).code;
+  const own = `${error.name}${code === undefined ? "" : ` ${code}`}: ${error.message}`;
+  return error.cause === undefined ? own : `${own} <- ${describeError(error.cause)}`;
+}
+
+/** @param component `gateway` or `shim`; stands in every line */
+export function createLog(component: string, level: LogLevel): Log {
+  return pino(
+    { level, base: { component }, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describeError } },
+    pino.destination({ fd: 2, sync: true }),
+  );
+}

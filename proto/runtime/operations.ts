@@ -1,0 +1,65 @@
+// The listener for kubelet and Prometheus: /livez (the process alone), /readyz, /metrics. Plain
+// HTTP; says nothing about keys.
+import { createServer, type ServerResponse } from "node:http";
+
+export type OperationsServer = { readonly port: number; close(): Promise<void> };
+
+function answer(response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+  response.end(body);
+}
+
+/**
+ * Starts listening.
+ * @param readiness asked at each /readyz; `ready` decides between 200 and 503, all of it is shown
+ * @param metrics the page for a scraper
+ * @throws the system's error, e.g. EADDRINUSE
+ */
+export async function openOperationsServer({
+  address,
+  port,
+  readiness,
+  metrics,
+}: {
+  readonly address: string;
+  readonly port: number;
+  readonly readiness: () => { readonly ready: boolean };
+  readonly metrics: () => Promise<string>;
+}): Promise<OperationsServer> {
+  const server = createServer((request, response) => {
+    switch (request.url?.split("?")[0]) {
+      case "/livez":
+        return answer(response, 200, "text/plain; charset=utf-8", "ok\n");
+      case "/readyz": {
+        const state = readiness();
+        return answer(response, state.ready ? 200 : 503, "application/json", `${JSON.stringify(state)}\n`);
+      }
+      case "/metrics":
+        metrics().then(
+          (page) => answer(response, 200, "text/plain; version=0.0.4; charset=utf-8", page),
+          () => answer(response, 500, "text/plain; charset=utf-8", "metrics could not be collected\n"),
+        );
+        return undefined;
+      default:
+        return answer(response, 404, "text/plain; charset=utf-8", "here are /livez, /readyz and /metrics\n");
+    }
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, address, resolve);
+  });
+  const bound = server.address();
+  return {
+    port: typeof bound === "object" && bound !== null ? bound.port : port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** `http://HOST:PORT`, IPv6 addresses in brackets. */
+export function urlOf(scheme: "http" | "https", address: string, port: number): string {
+  return `${scheme}://${address.includes(":") ? `[${address}]` : address}:${port}`;
+}

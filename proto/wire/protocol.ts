@@ -1,0 +1,58 @@
+// The wire between shim and gateway: paths, headers and sizes. Connect unary over HTTPS. (Design
+// section 2.)
+
+/** The methods that a gateway serves on its main listener: HTTP path by name. */
+export const methods = {
+  status: "/v2.KeyManagementService/Status",
+  encrypt: "/v2.KeyManagementService/Encrypt",
+  decrypt: "/v2.KeyManagementService/Decrypt",
+  v1Version: "/v1beta1.KeyManagementService/Version",
+  v1Encrypt: "/v1beta1.KeyManagementService/Encrypt",
+  v1Decrypt: "/v1beta1.KeyManagementService/Decrypt",
+  decryptBatch: "/claviger.relay.v1.RelayService/DecryptBatch",
+} as const;
+
+export type Method = keyof typeof methods;
+
+export const contentTypes = { proto: "application/proto", json: "application/json" } as const;
+
+/** Header names, lower case as Node gives them. */
+export const headers = {
+  /** Milliseconds that the caller will wait, 1..10 digits. */
+  timeout: "connect-timeout-ms",
+  protocolVersion: "connect-protocol-version",
+  traceparent: "traceparent",
+  /** How far the sender has seen the cluster's keys advance; see epoch.ts. Both ways. */
+  epoch: "claviger-epoch",
+  /**
+   * On a Status: the gateway has had no fresh word from its key backend since then; Unix
+   * milliseconds.
+   */
+  staleSince: "claviger-stale-since",
+  /** On an error: the row of the error table. */
+  reason: "claviger-reason",
+} as const;
+
+/** Sizes in bytes, all inclusive. (Contract section 1.2; Kubernetes enforces the first four.) */
+export const limits = {
+  ciphertext: 1024,
+  keyId: 1024,
+  annotations: 32_768,
+  v1Cipher: 65_535,
+  /** The largest plaintext that fits two wraps into `ciphertext`. kube-apiserver sends 32. */
+  plaintext: 128,
+  /** A uid longer than this is cut in logs and audit records. */
+  uid: 64,
+  /** A request message of a single call. */
+  message: 128 * 1024,
+  /** A DecryptBatch request. */
+  batchMessage: 1024 * 1024,
+  batchItems: 64,
+  /** sun_path without its NUL. */
+  socketPath: 107,
+} as const;
+
+/** What KMS v2 calls itself in Status.version. */
+export const kmsVersion = "v2";
+/** What KMS v1 calls itself in VersionResponse.version. */
+export const kmsVersionV1 = "v1beta1";

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseRegistry } from "@claviger/gateway-core/src/registry/record.ts";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { clusterName } from "@claviger/proto/wire/names.ts";
+
+const backends = new Set(["main", "second"]);
+const uidA = "01JD9Z6X3QK8V5T7W2M4N6P8RA";
+const uidB = "01JD9Z6X3QK8V5T7W2M4N6P8RB";
+function cluster(fields: Record<string, unknown> = {}) {
+  return {
+    name: "prod",
+    uid: uidA,
+    state: "active",
+    keys: [{ backend: "main", mount: "transit", key: "prod" }],
+    ...fields,
+  };
+}
+function text(...clusters: unknown[]): string {
+  return JSON.stringify({ clusters });
+}
+function problemsOf(run: () => unknown): readonly string[] {
+  try {
+    run();
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return error.problems;
+  }
+  return [];
+}
+
+test("a good registry is read with its defaults", () => {
+  const record = parseRegistry("r", text(cluster()), backends, undefined).get(clusterName.parse("prod"));
+  assert.equal(record?.rotation, "auto");
+  assert.equal(record.generation, 0);
+  assert.deepEqual(record.previousKeys, []);
+});
+
+test("every problem of an edit is told at once", () => {
+  const bad = text(
+    cluster({ name: "Prod", state: "on" }),
+    cluster({ uid: "x", keys: [], typo: 1 }),
+    cluster({ keys: [{ backend: "main", mount: "../sys", key: "seal" }] }),
+  );
+  const problems = problemsOf(() => parseRegistry("r", bad, backends, undefined)).join("\n");
+  for (const part of [
+    "clusters.0.name",
+    "clusters.0.state",
+    "clusters.1.uid",
+    "clusters.1.keys",
+    "clusters.1.typo",
+    "clusters.2.keys.0.mount",
+  ])
+    assert.ok(problems.includes(part), `${part} in ${problems}`);
+});
+
+test("names and uids stand once, backends are configured", () => {
+  const problems = problemsOf(() =>
+    parseRegistry(
+      "r",
+      text(cluster(), cluster({ keys: [{ backend: "nowhere", mount: "transit", key: "k" }] })),
+      backends,
+      undefined,
+    ),
+  );
+  assert.equal(problems.length, 3, problems.join("\n"));
+});
+
+test("a cluster's uid never changes, its generation never falls, its keys change only with a new generation", () => {
+  const before = parseRegistry("r", text(cluster({ generation: 4 })), backends, undefined);
+  const moved = [{ backend: "second", mount: "transit", key: "prod" }];
+  assert.match(
+    problemsOf(() => parseRegistry("r", text(cluster({ generation: 4, uid: uidB })), backends, before)).join(),
+    /for life/,
+  );
+  assert.match(
+    problemsOf(() => parseRegistry("r", text(cluster({ generation: 3 })), backends, before)).join(),
+    /went back/,
+  );
+  assert.match(
+    problemsOf(() => parseRegistry("r", text(cluster({ generation: 4, keys: moved })), backends, before)).join(),
+    /raise generation to 5/,
+  );
+  assert.equal(parseRegistry("r", text(cluster({ generation: 5, keys: moved })), backends, before).size, 1);
+});
+
+test("YAML that is broken, repeats a key or uses anchors is refused", () => {
+  for (const broken of ["clusters: [", "clusters: []\nclusters: []", "a: &a [1]\nclusters: *a"])
+    assert.throws(() => parseRegistry("r", broken, backends, undefined), ConfigError);
+});
+
+test("a record of 0.1.0 names its previous keys `former`", () => {
+  const previous = { backend: "main", mount: "transit", key: "earlier" };
+  const record = parseRegistry("r", text(cluster({ former: [previous] })), backends, undefined).get(
+    clusterName.parse("prod"),
+  );
+  assert.deepEqual(record?.previousKeys, [previous]);
+});

@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { test, type TestContext } from "node:test";
+import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
+import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+import { openVaultRegistry, type Peers, vaultRegistrySchema } from "@claviger/gateway-core/src/registry/vault.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { clusterName } from "@claviger/proto/wire/names.ts";
+import { silent } from "../../fakes.ts";
+
+const prod = clusterName.parse("prod");
+const config = vaultRegistrySchema.parse({ kind: "vault", backend: "main", mount: "claviger" });
+function registryOf(state: string): unknown {
+  return {
+    clusters: [
+      {
+        name: prod,
+        uid: "01JD9Z6X3QK8V5T7W2M4N6P8RA",
+        state,
+        keys: [{ backend: "main", mount: "transit", key: "prod" }],
+      },
+    ],
+  };
+}
+
+/** A Vault with one document: a test may change it, and hold up those who read it. */
+type FakeVault = {
+  data: unknown;
+  isAway: boolean;
+  reads: number;
+  before: () => Promise<unknown>;
+  readonly documents: Documents;
+};
+
+function createVault(): FakeVault {
+  const vault: FakeVault = {
+    data: registryOf("active"),
+    isAway: false,
+    reads: 0,
+    before: () => Promise.resolve(),
+    documents: {
+      async readDocument() {
+        vault.reads += 1;
+        if (vault.isAway) throw new KmsError("backend_unavailable");
+        const { data } = vault;
+        await vault.before();
+        return data === undefined ? undefined : { data, version: 1 };
+      },
+      writeDocument: () => Promise.reject(new TypeError("a gateway never writes the registry")),
+    },
+  };
+  return vault;
+}
+
+async function openOn(t: TestContext, vault: FakeVault, peers?: Peers): Promise<RegistryStore> {
+  const registry = await openVaultRegistry({
+    documents: vault.documents,
+    config,
+    backends: new Set(["main"]),
+    log: silent,
+    ...(peers !== undefined && { peers }),
+  });
+  t.after(() => registry.close());
+  return registry;
+}
+
+async function until(condition: () => boolean, milliseconds: number): Promise<void> {
+  for (const end = performance.now() + milliseconds; !condition(); await sleep(10))
+    assert.ok(performance.now() < end, "it took too long");
+}
+
+test("a registry that opens while its Vault is away serves nobody, says so, and serves when it is back", async (t) => {
+  const vault = createVault();
+  vault.isAway = true;
+  const registry = await openOn(t, vault);
+  assert.throws(() => registry.get(prod), { reason: "backend_unavailable" });
+  assert.deepEqual(registry.list(), []);
+  assert.match(registry.problem() ?? "", /cannot be read/);
+  vault.isAway = false;
+  await until(() => registry.problem() === undefined, 1000);
+  assert.equal(registry.get(prod)?.state, "active");
+});
+
+test("what was read last stays in force while Vault is away, after a bad edit, and after the document was deleted", async (t) => {
+  const vault = createVault();
+  const registry = await openOn(t, vault);
+  for (const spoil of [
+    () => {
+      vault.isAway = true;
+    },
+    () => {
+      vault.data = { clusters: "nonsense" };
+    },
+    () => {
+      vault.data = undefined;
+    },
+  ]) {
+    spoil();
+    await registry.refresh();
+    assert.equal(registry.get(prod)?.state, "active");
+    assert.notEqual(registry.problem(), undefined);
+    vault.isAway = false;
+    vault.data = registryOf("active");
+    await registry.refresh();
+    assert.equal(registry.problem(), undefined);
+  }
+});
+
+test("a hint that comes during a read leads to another one: the read may have begun before the edit", async (t) => {
+  const vault = createVault();
+  const registry = await openOn(t, vault);
+  const gate = new EventTarget();
+  vault.before = () => once(gate, "go");
+  const old = registry.refresh();
+  await until(() => vault.reads === 2, 1000);
+  vault.data = registryOf("suspended");
+  vault.before = () => Promise.resolve();
+  const hinted = registry.refresh();
+  gate.dispatchEvent(new Event("go"));
+  await old;
+  assert.equal(registry.get(prod)?.state, "active");
+  await hinted;
+  assert.equal(registry.get(prod)?.state, "suspended");
+});
+
+test("hints without end are no storm of reads", async (t) => {
+  const vault = createVault();
+  const registry = await openOn(t, vault);
+  for (const end = performance.now() + 500; performance.now() < end; await sleep(1)) void registry.refresh();
+  assert.ok(vault.reads <= 8, String(vault.reads));
+});
+
+test("of replicas with a Redis one reads for all, and tells the others of an edit that nobody announced", async (t) => {
+  const vault = createVault();
+  const listeners: (() => void)[] = [];
+  let freeAt = 0;
+  const peers: Peers = {
+    tryAcquire: (_, milliseconds) => {
+      const isFree = performance.now() >= freeAt;
+      if (isFree) freeAt = performance.now() + milliseconds;
+      return Promise.resolve(isFree);
+    },
+    tell: () => {
+      for (const listener of listeners) listener();
+    },
+  };
+  const registries = await Promise.all([1, 2, 3, 4].map(() => openOn(t, vault, peers)));
+  for (const registry of registries) listeners.push(() => void registry.refresh());
+  const before = vault.reads;
+  await sleep(2000);
+  assert.ok(vault.reads - before <= 5, String(vault.reads - before));
+  vault.data = registryOf("suspended");
+  await until(() => registries.every((registry) => registry.get(prod)?.state === "suspended"), 1000);
+});
+
+test("a Redis that says it is another's turn, always, delays an edit by seconds and hides none", {
+  timeout: 10_000,
+}, async (t) => {
+  const vault = createVault();
+  const registry = await openOn(t, vault, { tryAcquire: () => Promise.resolve(false), tell: () => {} });
+  vault.data = registryOf("suspended");
+  await until(() => registry.get(prod)?.state === "suspended", 6000);
+});
