@@ -1,5 +1,5 @@
-// The programs' own log: JSON lines on standard error, written at once. The only file that imports pino. Requests
-// are in the audit log, not here.
+// The programs' own log: JSON lines on standard error, written at once. The only file that imports
+// pino. Requests are in the audit log, not here.
 import { type Logger, pino } from "pino";
 import { KmsError } from "../wire/errors.ts";
 

@@ -1,6 +1,6 @@
 // The adapter of tracing.ts on OpenTelemetry's trace SDK. Spans are made by hand: automatic
-// instrumentation doubles what a request costs. The only file that imports the trace SDK and its exporter;
-// imported dynamically, so that who does not trace does not load it.
+// instrumentation doubles what a request costs. The only file that imports the trace SDK and its
+// exporter; imported dynamically, so that who does not trace does not load it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
   context as contextApi,

@@ -1,5 +1,5 @@
 // How far a cluster's keys have advanced: what lets a shim tell a gateway that is behind from one
-// that is ahead. A key_id is a hash and has no order; this has. (Design section 7.)
+// that is ahead. A key_id is a hash and has no order; this has. (docs/architecture.md #rotation.)
 
 /**
  * Registry generation, then creation time of the newest promoted version (Unix seconds), then the

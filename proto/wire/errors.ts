@@ -12,8 +12,8 @@ export type Row = {
   readonly retryable: boolean;
   /**
    * What the shim makes of it: `outage` is ridden out with the last good key_id, `refusal` is
-   * passed on at once, `caller` is a bad request and says nothing about the service. (Design
-   * section 11.)
+   * passed on at once, `caller` is a bad request and says nothing about the service.
+   * (docs/architecture.md #shim.)
    */
   readonly kind: "outage" | "refusal" | "caller";
   /** What the audit record says. */

@@ -1,5 +1,5 @@
-// The wire between shim and gateway: paths, headers and sizes. Connect unary over HTTPS. (Design
-// section 2.)
+// The wire between shim and gateway: paths, headers and sizes. Connect unary over HTTPS.
+// (docs/architecture.md #wire.)
 
 /** The methods that a gateway serves on its main listener: HTTP path by name. */
 export const methods = {
@@ -33,7 +33,10 @@ export const headers = {
   reason: "claviger-reason",
 } as const;
 
-/** Sizes in bytes, all inclusive. (Contract section 1.2; Kubernetes enforces the first four.) */
+/**
+ * Sizes in bytes, all inclusive. (docs/kms-contract.md section 1.2; Kubernetes enforces the first
+ * four.)
+ */
 export const limits = {
   ciphertext: 1024,
   keyId: 1024,

@@ -17,7 +17,7 @@ import { limits } from "@claviger/proto/wire/protocol.ts";
 
 const socketPath = z.string().check(
   // Node cuts a longer path silently on some releases; '@' would make a file of that name instead
-  // of an abstract socket. (Contract facts 10 and 11.)
+  // of an abstract socket. (docs/kms-contract.md facts 10 and 11.)
   z.refine((path) => Buffer.byteLength(path) <= limits.socketPath, {
     error: `must be at most ${limits.socketPath} bytes`,
   }),

@@ -1,5 +1,5 @@
 // Decrypts on their way up: identical ones are one request, different ones that wait travel
-// together. No timer gathers them. (Design section 11; contract fact 13.)
+// together. No timer gathers them. (docs/architecture.md #shim; docs/kms-contract.md fact 13.)
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { isReason, KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";

@@ -1,5 +1,5 @@
-// One gateway: a pool of mTLS connections, and how it has done lately. The only file that imports undici. (Design
-// sections 2 and 11.)
+// One gateway: a pool of mTLS connections, and how it has done lately. The only file that imports
+// undici. (docs/architecture.md #wire and #shim.)
 import { isReason, KmsError } from "@claviger/proto/wire/errors.ts";
 import { contentTypes, headers, limits, type Method, methods } from "@claviger/proto/wire/protocol.ts";
 import { Pool } from "undici";

@@ -1,5 +1,5 @@
 // The KMS methods as bytes in, bytes out: checks what kube-apiserver would choke on, passes the
-// very message on. (Design sections 2 and 11; contract sections 1 and 2.)
+// very message on. (docs/architecture.md #wire and #shim; docs/kms-contract.md sections 1 and 2.)
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";

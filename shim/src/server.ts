@@ -1,6 +1,6 @@
 // gRPC on the unix socket. Whoever connects is kube-apiserver or a local nuisance: bounded in
-// connections, calls, sizes and time. The only file that imports grpc-js. (Design section 11; contract section
-// 1.6.)
+// connections, calls, sizes and time. The only file that imports grpc-js. (docs/architecture.md
+// #shim; docs/kms-contract.md section 1.6.)
 import { createServer, type Server, type Socket } from "node:net";
 import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
 import {
@@ -29,8 +29,8 @@ export type KmsSocketServer = {
 };
 
 /**
- * Answer this long before the caller gives up, or all it ever sees is its own deadline. (Contract
- * section 3.4.)
+ * Answer this long before the caller gives up, or all it ever sees is its own deadline.
+ * (docs/kms-contract.md section 3.4.)
  */
 const answerEarlyMs = 200;
 const defaultCallMs = 3000;

@@ -1,5 +1,5 @@
-// The unix socket: who may take the path, with which permissions, and how it is given back. (Design
-// section 11; contract checks 1 to 8.)
+// The unix socket: who may take the path, with which permissions, and how it is given back.
+// (docs/architecture.md #shim; docs/kms-contract.md checks 1 to 8.)
 import { randomBytes } from "node:crypto";
 import { chownSync, lstatSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";

@@ -1,5 +1,5 @@
 // What a shim must know after a restart to go on riding out an outage: the last key_id, its epoch,
-// and since when. Nothing in it is secret. (Design section 11.)
+// and since when. Nothing in it is secret. (docs/architecture.md #shim.)
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { z, zInteger } from "@claviger/proto/runtime/config.ts";
 import { parseEpoch } from "@claviger/proto/wire/epoch.ts";

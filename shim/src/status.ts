@@ -1,5 +1,5 @@
 // Status, and the ride-out: with no gateway to ask, the last good key_id in three phases. It opens
-// nothing: no DEK is unwrapped without a gateway. (Design section 11.)
+// nothing: no DEK is unwrapped without a gateway. (docs/architecture.md #shim.)
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { compareEpochs, parseEpoch } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
@@ -149,8 +149,8 @@ export function createStatusKeeper({
   };
 }
 
-// What a gateway says goes to kube-apiserver only if it would be accepted there. (Contract section
-// 1.2.)
+// What a gateway says goes to kube-apiserver only if it would be accepted there.
+// (docs/kms-contract.md section 1.2.)
 function readStatus(body: Buffer): StatusResponse {
   let response: StatusResponse;
   try {

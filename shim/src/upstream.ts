@@ -1,5 +1,5 @@
 // Several gateways as one: the quick and healthy first, another one when that fails or dawdles, all
-// inside the caller's deadline and a budget. (Design section 11.)
+// inside the caller's deadline and a budget. (docs/architecture.md #shim.)
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { Method } from "@claviger/proto/wire/protocol.ts";
 import { type ClientTls, createGateway, type Gateway, type UpstreamReply } from "./gateway.ts";

@@ -26,8 +26,8 @@ function sources(dir: string): readonly Source[] {
 
 /**
  * Who may import whom: the whole table. A row is a folder or a file of a shipped package; it may
- * import what stands in its own row and the rows it names, and nothing else of this repository. Rows
- * that end in "/" are folders with all that is in them. What has no row fails.
+ * import what stands in its own row and the rows it names, and nothing else of this repository.
+ * Rows that end in "/" are folders with all that is in them. What has no row fails.
  */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   "proto/gen/": [],
@@ -67,7 +67,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "shim/src/": ["proto/"],
 };
 
-/** Rows of the shim, first to last: a file may import what stands above it, never what stands below. */
+/**
+ * Rows of the shim, first to last: a file may import what stands above it, never what stands below.
+ */
 const shimOrder = [
   ["config.ts", "metrics.ts", "socket.ts", "state-file.ts"],
   ["gateway.ts"],
@@ -116,8 +118,8 @@ function manifestOf(path: string): { readonly name: string; readonly dependencie
 }
 
 /**
- * Packages with more than one adapter, and why. Everything else is imported in one file of a workspace
- * package.
+ * Packages with more than one adapter, and why. Everything else is imported in one file of a
+ * workspace package.
  */
 const severalAdapters: Readonly<Record<string, string>> = {
   "@bufbuild/protobuf": "it is the language of the generated messages, not a library to hide",

@@ -1,5 +1,5 @@
-// The only file that imports commander, and how every command of ours behaves: errors are one clear line, never a
-// stack trace.
+// The only file that imports commander, and how every command of ours behaves: errors are one clear
+// line, never a stack trace.
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
 export { Command, InvalidArgumentError, Option };

@@ -1,5 +1,5 @@
-// `claviger key`: a cluster's key versions, with the operator's own credentials. (Design sections 6
-// and 7.)
+// `claviger key`: a cluster's key versions, with the operator's own credentials.
+// (docs/architecture.md #keys and 7.)
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";

@@ -1,5 +1,5 @@
 // Where the registry lies that a command reads and edits: the YAML file, or the document in Vault
-// with the operator's own credentials. (Design section 4.)
+// with the operator's own credentials. (docs/architecture.md #registry.)
 import { readFile, realpath, stat } from "node:fs/promises";
 import { parseYaml } from "@claviger/proto/runtime/config.ts";
 import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";

@@ -1,4 +1,5 @@
-// Who is asking: read from the client certificate and from nowhere else. (Design section 3.)
+// Who is asking: read from the client certificate and from nowhere else. (docs/architecture.md
+// #identity.)
 import type { X509Certificate } from "node:crypto";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import {

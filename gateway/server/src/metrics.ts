@@ -1,5 +1,6 @@
 // What the gateway counts, and the text that Prometheus reads. Names and labels are here and
-// nowhere else; label values come from closed sets. The only file that imports OpenTelemetry's metrics.
+// nowhere else; label values come from closed sets. The only file that imports OpenTelemetry's
+// metrics.
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
 

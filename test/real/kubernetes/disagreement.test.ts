@@ -1,6 +1,6 @@
 // What a real kube-apiserver does with a plugin whose Status and Encrypt disagree: why ours never
-// do. On the conformance kit's reference plugin, broken on purpose. (Contract section 0, facts 4
-// and 6; section 1.5.)
+// do. On the conformance kit's reference plugin, broken on purpose. (docs/kms-contract.md section
+// 0, facts 4 and 6; section 1.5.)
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync } from "node:fs";

@@ -1,5 +1,5 @@
 // What a real kube-apiserver's users see while the gateways, or the Vault behind them, are away:
-// ready, then writable, then readable. (Design section 11.)
+// ready, then writable, then readable. (docs/architecture.md #shim.)
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -17,14 +17,14 @@ const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
 const readyMs = 14_000;
 const writableMs = 26_000;
 /**
- * kube-apiserver believes a good Status for so long when it is asked for its readiness (contract
- * section 1.4), and we ask twice a second.
+ * kube-apiserver believes a good Status for so long when it is asked for its readiness
+ * (docs/kms-contract.md section 1.4), and we ask twice a second.
  */
 const probeMs = 20_000;
 const slackMs = 2500;
 /** What a shim that was killed may have forgotten of the last good Status. */
 const forgottenMs = 10_000;
-/** Writes end so long after the last good Status (contract section 0, fact 6). */
+/** Writes end so long after the last good Status (docs/kms-contract.md section 0, fact 6). */
 const expiryMs = 180_000;
 const value = Buffer.from("what the users need");
 

@@ -1,5 +1,5 @@
 // Retiring a version, with real objects of a real kube-apiserver in etcd: while one object needs
-// it, nothing gets it retired. (Design section 7.)
+// it, nothing gets it retired. (docs/architecture.md #rotation.)
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,8 +15,8 @@ import { claviger, type CliResult } from "../cli/claviger.ts";
 const value = Buffer.from("what must stay readable");
 const quietMs = 2000;
 /**
- * A kube-apiserver that is asked for its readiness asks for Status at least this often (contract
- * section 1.4).
+ * A kube-apiserver that is asked for its readiness asks for Status at least this often
+ * (docs/kms-contract.md section 1.4).
  */
 const probeMs = 25_000;
 

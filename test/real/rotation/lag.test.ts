@@ -1,5 +1,5 @@
 // Gateways that learn of a rotation seconds apart, with nothing between them but Vault: what an
-// apiserver would have to throw away. (Design section 6.)
+// apiserver would have to throw away. (docs/architecture.md #keys.)
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -21,8 +21,8 @@ const perSecond = 200;
  */
 const propagationMs = 2500;
 /**
- * A kube-apiserver that is asked for its readiness asks for Status at least this often (contract
- * section 1.4).
+ * A kube-apiserver that is asked for its readiness asks for Status at least this often
+ * (docs/kms-contract.md section 1.4).
  */
 const probeMs = 23_000;
 const steadyMs = process.env["CLAVIGER_TEST_FULL"] === "1" ? 60_000 : 4000;

@@ -1,5 +1,5 @@
 // How many objects in etcd depend on which version of which key. Nothing is skipped in silence:
-// what is not ours is counted too. (Design section 7.)
+// what is not ours is counted too. (docs/architecture.md #rotation.)
 import type { ClusterUid } from "@claviger/proto/wire/names.ts";
 import { decodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
 import type { Entry } from "./etcd.ts";

@@ -1,7 +1,7 @@
 // What kube-apiserver stores in etcd for an encrypted object, as far as one must look to tell which
 // key it depends on. Opens nothing. Field numbers as Kubernetes publishes them
-// (staging/src/k8s.io/apiserver/pkg/storage/value/encrypt/envelope/kmstypes/v2). (Contract sections
-// 1.3 and 2.)
+// (staging/src/k8s.io/apiserver/pkg/storage/value/encrypt/envelope/kmstypes/v2).
+// (docs/kms-contract.md sections 1.3 and 2.)
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 
 export type Stored =

@@ -1,5 +1,5 @@
 // What the gateways' ledger in Redis says of some clusters, read with the operator's own right to
-// derive the key that authenticates it. (Design sections 6 and 7.)
+// derive the key that authenticates it. (docs/architecture.md #keys and #rotation.)
 import { integrityKey } from "@claviger/gateway-core/src/redis/integrity.ts";
 import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import { integrityRef } from "@claviger/gateway-core/src/redis/integrity.ts";

@@ -1,5 +1,5 @@
 // `claviger key usage`, `retire` and `unretire`: which objects need which version, and taking
-// versions out of use once none does. (Design section 7.)
+// versions out of use once none does. (docs/architecture.md #rotation.)
 import { parseDuration } from "@claviger/proto/runtime/duration.ts";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { deriveKeyId, keyPath, refId } from "@claviger/gateway-core/src/key/key-id.ts";
@@ -36,7 +36,8 @@ function signal(): AbortSignal {
   return AbortSignal.timeout(callMs);
 }
 /**
- * Kubernetes advises five minutes after the last node has seen a rotation. (Contract section 4.)
+ * Kubernetes advises five minutes after the last node has seen a rotation. (docs/kms-contract.md
+ * section 4.)
  */
 const defaultQuietMs = 5 * 60_000;
 const version = numberBetween(1, 1_000_000_000);

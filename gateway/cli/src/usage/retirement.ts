@@ -1,5 +1,5 @@
-// May the versions of a key below one be retired? Every reason against it at once. (Design section
-// 7.)
+// May the versions of a key below one be retired? Every reason against it at once.
+// (docs/architecture.md #rotation.)
 import type { KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
@@ -40,7 +40,7 @@ export type Retirement = {
 
 /**
  * A node that has not asked for Status for this long is away: its apiserver's write state ends
- * three minutes after the last. (Contract section 1.4.)
+ * three minutes after the last. (docs/kms-contract.md section 1.4.)
  */
 const awayMs = 5 * 60_000;
 

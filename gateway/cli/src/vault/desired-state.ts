@@ -1,5 +1,5 @@
 // What a Vault must hold so that the gateway can serve the registry's clusters, derived from
-// registry and configuration alone. (Design section 8.)
+// registry and configuration alone. (docs/architecture.md #vault.)
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
@@ -16,8 +16,8 @@ export type WantedKey = {
   readonly mount: string;
   readonly name: string;
   /**
-   * `integrity`: only makes HMACs, under which gateways believe what Redis says. (Design section
-   * 6.)
+   * `integrity`: only makes HMACs, under which gateways believe what Redis says.
+   * (docs/architecture.md #keys.)
    */
   readonly use: "data" | "integrity";
   /** Some cluster encrypts with it; false: it stands under `former` only and may just decrypt. */

@@ -1,5 +1,5 @@
 // The audit log: a result leaves when at least one sink has taken its record; when none can, it
-// does not. (Design section 10.)
+// does not. (docs/architecture.md #audit.)
 import { randomUUID } from "node:crypto";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";

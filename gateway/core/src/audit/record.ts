@@ -1,5 +1,5 @@
 // One audit record: what it holds, and how records are chained so that a changed, removed or
-// reordered line shows. (Design section 10.)
+// reordered line shows. (docs/architecture.md #audit.)
 import { createHash } from "node:crypto";
 import type { Reason } from "@claviger/proto/wire/errors.ts";
 

@@ -1,4 +1,4 @@
-// Where audit records go: a file, standard output. (Design section 10.)
+// Where audit records go: a file, standard output. (docs/architecture.md #audit.)
 import { type FileHandle, open, stat } from "node:fs/promises";
 import type { Writable } from "node:stream";
 

@@ -1,5 +1,5 @@
 // How a backend is configured. A backend's name is logical and for life; what stands here may
-// change behind it. (Design sections 4 and 8.)
+// change behind it. (docs/architecture.md #registry and #vault.)
 import { z, zName, zPath } from "@claviger/proto/runtime/config.ts";
 import { mountPath } from "@claviger/proto/wire/names.ts";
 

@@ -1,6 +1,6 @@
 // The embedded backend: versioned AES-256-GCM keys in one local file, with Transit's semantics. To
 // try Claviger out and for a single small site; it is not a Vault, and whoever reads the file has
-// every key. (Design section 13.)
+// every key. (docs/architecture.md #backends.)
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { checkConfig, ConfigError, z, zInteger } from "@claviger/proto/runtime/config.ts";

@@ -1,5 +1,5 @@
 // The bytes that stand in etcd as `ciphertext`: "clv1" and an Envelope. Codec only: who may open it
-// is decided elsewhere. (Design section 5.)
+// is decided elsewhere. (docs/architecture.md #envelope.)
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { EnvelopeSchema } from "@claviger/proto/gen/claviger/envelope_pb.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";

@@ -1,5 +1,5 @@
 // What names a promoted key (key_id) and what binds a ciphertext to its cluster (associated data).
-// Derived, never stored. (Design section 5.)
+// Derived, never stored. (docs/architecture.md #envelope.)
 import { createHash } from "node:crypto";
 import type { BackendName, ClusterUid, KeyId } from "@claviger/proto/wire/names.ts";
 import type { KeyRef } from "../backend/port.ts";

@@ -1,5 +1,5 @@
 // Which version of a key encrypts, and what has to be done about it. Pure: looks at what the
-// backend says and at what we knew. (Design section 6.)
+// backend says and at what we knew. (docs/architecture.md #keys.)
 import type { KeyState } from "../backend/port.ts";
 
 /** The version that encrypts. */

@@ -1,6 +1,6 @@
 // A certificate authority for one trust domain, and the three kinds of certificate that it issues.
-// (Design section 3.) For the demo, the lab, tests and small sites; a fleet with SPIRE,
-// cert-manager or Vault PKI issues the same names there.
+// (docs/architecture.md #identity.) For the demo, the lab, tests and small sites; a fleet with
+// SPIRE, cert-manager or Vault PKI issues the same names there.
 import { X509Certificate } from "node:crypto";
 import {
   type ClusterName,

@@ -1,5 +1,6 @@
-// Makes and signs X.509 certificates: ECDSA P-256, SHA-256. The only file that imports @peculiar/x509 (which needs
-// reflect-metadata's side effect first). Who gets which names and uses is decided in authority.ts.
+// Makes and signs X.509 certificates: ECDSA P-256, SHA-256. The only file that imports
+// @peculiar/x509 (which needs reflect-metadata's side effect first). Who gets which names and uses
+// is decided in authority.ts.
 import "reflect-metadata";
 import { createPrivateKey, createPublicKey, KeyObject, randomBytes, webcrypto } from "node:crypto";
 import { isIP } from "node:net";

@@ -1,5 +1,5 @@
-// The only file that imports ioredis: standalone, Sentinel or Cluster, with or without TLS. Every call is short
-// and may fail; nobody depends on one. (Design section 6.)
+// The only file that imports ioredis: standalone, Sentinel or Cluster, with or without TLS. Every
+// call is short and may fail; nobody depends on one. (docs/architecture.md #keys.)
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { z, zInteger, zName, zPath } from "@claviger/proto/runtime/config.ts";

@@ -1,5 +1,5 @@
 // The HMAC key of what stands in Redis: derived through the backend at start, by every gateway
-// alike, and never stored. (Design section 6.)
+// alike, and never stored. (docs/architecture.md #keys.)
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KeyRef, Signer } from "../backend/port.ts";
 import type { RedisConfig } from "./client.ts";

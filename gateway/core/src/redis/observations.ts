@@ -1,6 +1,7 @@
-// The key_id observations: which node was told which key_id, and who has decrypted under which: kept in Redis, so it may be
-// lost. It can only veto a retirement: an apiserver keeps the seeds that it has unwrapped, so
-// Decrypts that are missing prove nothing. (Design section 7.)
+// The key_id observations: which node was told which key_id, and who has decrypted under which:
+// kept in Redis, so it may be lost. It can only veto a retirement: an apiserver keeps the seeds
+// that it has unwrapped, so Decrypts that are missing prove nothing. (docs/architecture.md
+// #rotation.)
 import type { ClusterUid, KeyId, NodeName } from "@claviger/proto/wire/names.ts";
 import type { RedisStore } from "./client.ts";
 import { verifyValue, signValue } from "./signed-value.ts";
@@ -20,7 +21,9 @@ export type Observation = {
 };
 
 export interface Observations {
-  /** Records an event. Costs the caller nothing: it is written later, now and then, or not at all. */
+  /**
+   * Records an event. Costs the caller nothing: it is written later, now and then, or not at all.
+   */
   record(event: ObservedEvent, cluster: ClusterUid, node: NodeName, keyId: KeyId): void;
 }
 
@@ -30,7 +33,10 @@ const keepMs = 90 * 24 * 3600_000;
 /** Of what is kept in memory; beyond it the oldest is forgotten, and its `since` begins anew. */
 const maxKnown = 10_000;
 
-/** How an observation stands in Redis. These are the words of 0.1.0, which later gateways read and write too. */
+/**
+ * How an observation stands in Redis. These are the words of 0.1.0, which later gateways read and
+ * write too.
+ */
 type StoredObservation = Omit<Observation, "event"> & { readonly deed: "shown" | "decrypted" };
 
 const storedEvents = { reported: "shown", decrypted: "decrypted" } as const satisfies Record<ObservedEvent, string>;

@@ -1,5 +1,5 @@
 // Where whoever edits the registry says so. A hint: those who miss it read it a little later.
-// (Design section 6.)
+// (docs/architecture.md #keys.)
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { openRedis, type RedisConfig, type RedisStore } from "./client.ts";
 

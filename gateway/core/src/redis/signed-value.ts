@@ -1,5 +1,5 @@
 // Values in Redis, which is not trusted: each carries an HMAC under a key that the gateways derive,
-// bound to the name it stands under. (Design section 6.)
+// bound to the name it stands under. (docs/architecture.md #keys.)
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { lengthPrefixed } from "../key/key-id.ts";
 

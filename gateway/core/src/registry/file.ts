@@ -1,4 +1,4 @@
-// The registry in a YAML file (GitOps). (Design section 4.)
+// The registry in a YAML file (GitOps). (docs/architecture.md #registry.)
 import { readFile } from "node:fs/promises";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";

@@ -1,5 +1,5 @@
 // What the fleet knows of a cluster, and the rules that a registry must keep from one edit to the
-// next. (Design section 4.)
+// next. (docs/architecture.md #registry.)
 import { isDeepStrictEqual } from "node:util";
 import {
   acceptRenamed,

@@ -1,6 +1,6 @@
 // The registry in Vault's KV version 2: one document for all clusters, so that the rules that bind
 // them (names and uids stand once) hold at every moment, and whoever edits does so with
-// check-and-set against exactly what was read. (Design section 4.)
+// check-and-set against exactly what was read. (docs/architecture.md #registry.)
 import { ConfigError, z, zName } from "@claviger/proto/runtime/config.ts";
 import { backendName, mountPath } from "@claviger/proto/wire/names.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -35,7 +35,8 @@ const readMs = 3000;
 /** Keeps the promised second. */
 const pollMs = 500;
 /**
- * What others say counts this long. (Design section 6: ten seconds at most, whatever Redis says.)
+ * What others say counts this long. (docs/architecture.md #keys: ten seconds at most, whatever
+ * Redis says.)
  */
 const trustMs = 5000;
 

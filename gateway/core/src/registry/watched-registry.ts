@@ -1,5 +1,5 @@
 // The registry as the gateway holds it: read again and again, a bad edit keeps the last good one
-// and says so loudly. Where it lies is another file's matter. (Design section 4.)
+// and says so loudly. Where it lies is another file's matter. (docs/architecture.md #registry.)
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";

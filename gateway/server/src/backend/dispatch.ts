@@ -1,6 +1,6 @@
 // Between single requests and batch calls: what arrives while a call for a key is under way travels
-// with the next one. (Design section 8.) No timer gathers anything: an idle dispatcher adds no
-// delay, a storm costs the backend a fraction of the requests.
+// with the next one. (docs/architecture.md #vault.) No timer gathers anything: an idle dispatcher
+// adds no delay, a storm costs the backend a fraction of the requests.
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { ClusterName } from "@claviger/proto/wire/names.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";

@@ -1,5 +1,5 @@
-// The Connect protocol, unary: bodies, deadline and errors of one request. Knows no route. (Design
-// section 2.)
+// The Connect protocol, unary: bodies, deadline and errors of one request. Knows no route.
+// (docs/architecture.md #wire.)
 import {
   type DescMessage,
   fromBinary,

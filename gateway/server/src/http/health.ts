@@ -1,5 +1,5 @@
 // What /readyz says: each dependency by name. Backends are asked at an interval, never by a probe.
-// (Design section 11; contract section 3.2.)
+// (docs/architecture.md #shim; docs/kms-contract.md section 3.2.)
 import { toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";

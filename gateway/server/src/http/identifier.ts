@@ -1,5 +1,5 @@
 // Whose request it is: the peer's own certificate, or the one that a listed proxy vouches for.
-// (Design section 3.)
+// (docs/architecture.md #identity.)
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { KmsError } from "@claviger/proto/wire/errors.ts";

@@ -1,5 +1,5 @@
 // The KMS services as Connect unary routes: message in, use case, message out. The bytes are wiped
-// when the reply has left. (Design section 2.)
+// when the reply has left. (docs/architecture.md #wire.)
 import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import {

@@ -1,5 +1,5 @@
 // The mTLS listener. Outermost is the audit: exactly one record for each request, and no reply
-// leaves without it. The only file that imports fastify. (Design sections 2 and 10.)
+// leaves without it. The only file that imports fastify. (docs/architecture.md #wire and #audit.)
 import { constants } from "node:crypto";
 import type { Server } from "node:https";
 import type { TLSSocket } from "node:tls";

@@ -1,6 +1,6 @@
 // A ciphertext of known bytes for each key version that has encrypted: what shows that earlier
 // versions still decrypt, long before somebody needs them. Kept in the registry's store, where that
-// is a Vault; a registry in a file has no place for them. (Design section 7.)
+// is a Vault; a registry in a file has no place for them. (docs/architecture.md #rotation.)
 import { createHash } from "node:crypto";
 import { z } from "@claviger/proto/runtime/config.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";

@@ -1,5 +1,5 @@
-// Tries a key version both ways before clusters depend on it, and now and then after. (Design
-// section 7; contract check 24.)
+// Tries a key version both ways before clusters depend on it, and now and then after.
+// (docs/architecture.md #rotation; docs/kms-contract.md check 24.)
 import { createHash, randomBytes } from "node:crypto";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";

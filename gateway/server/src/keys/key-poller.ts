@@ -1,5 +1,5 @@
 // Follows one key of one backend: reads it at an interval, promotes what is due, remembers what it
-// knew. One flight at a time. (Design section 6.)
+// knew. One flight at a time. (docs/architecture.md #keys.)
 import { setTimeout as sleep } from "node:timers/promises";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";

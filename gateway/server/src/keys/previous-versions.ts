@@ -1,5 +1,5 @@
 // Tries earlier versions of a key in turn, one at each canary, however many there are: a failure is
-// an alarm, and changes nothing of what is served. (Design section 7.)
+// an alarm, and changes nothing of what is served. (docs/architecture.md #rotation.)
 import { rowOf } from "@claviger/proto/wire/errors.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { Backend, KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.ts";

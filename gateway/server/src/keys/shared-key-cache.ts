@@ -1,6 +1,6 @@
 // What replicas tell each other about keys: one reads, the others believe it for an interval. Redis
 // may forge, replay, forget or hang: a value counts only with a good HMAC, under its own name,
-// newer than any seen before and younger than a few intervals. (Design section 6.)
+// newer than any seen before and younger than a few intervals. (docs/architecture.md #keys.)
 import type { KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import type { RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
 import { verifyValue, signValue } from "@claviger/gateway-core/src/redis/signed-value.ts";

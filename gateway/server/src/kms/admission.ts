@@ -1,4 +1,5 @@
-// May this caller do that now? A table, default deny. (Design sections 3 and 4.)
+// May this caller do that now? A table, default deny. (docs/architecture.md #identity and
+// #registry.)
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { ClusterUid } from "@claviger/proto/wire/names.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";

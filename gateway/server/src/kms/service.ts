@@ -1,5 +1,5 @@
 // KMS, the use case: identify, admit, resolve the key, call the backend, return. Knows neither HTTP
-// nor Vault. (Design sections 5 and 7.)
+// nor Vault. (docs/architecture.md #envelope and #rotation.)
 import { compareEpochs } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type KeyId, keyId as keyIdName } from "@claviger/proto/wire/names.ts";

@@ -1,5 +1,5 @@
 // The `vault` backend: Transit of Vault or OpenBao. Data path by bytes, control plane by
-// node-vault, one token for both. (Design sections 6 and 8.)
+// node-vault, one token for both. (docs/architecture.md #keys and #vault.)
 import { z } from "@claviger/proto/runtime/config.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { BackendName } from "@claviger/proto/wire/names.ts";

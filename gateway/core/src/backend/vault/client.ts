@@ -1,6 +1,7 @@
-// Vault's control plane: logins, renewals, keys. The only file that imports node-vault, with its transport
-// replaced by ours: as shipped it follows redirects, obeys proxy variables, has no time-outs and
-// puts the token into its errors. Only read and write are used, with paths of our own.
+// Vault's control plane: logins, renewals, keys. The only file that imports node-vault, with its
+// transport replaced by ours: as shipped it follows redirects, obeys proxy variables, has no
+// time-outs and puts the token into its errors. Only read and write are used, with paths of our
+// own.
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import nodeVault from "node-vault";

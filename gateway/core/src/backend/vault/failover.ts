@@ -1,6 +1,6 @@
-// Which of a Vault's addresses is asked, and which is asked instead. Knows no HTTP. (Design section
-// 8.) An address that failed stands at the end of the line until a look in the background finds it
-// well: no caller pays for trying it.
+// Which of a Vault's addresses is asked, and which is asked instead. Knows no HTTP.
+// (docs/architecture.md #vault.) An address that failed stands at the end of the line until a look
+// in the background finds it well: no caller pays for trying it.
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import { abortReason } from "@claviger/proto/runtime/abort.ts";
 

@@ -1,5 +1,5 @@
 // How a gateway proves itself to Vault. Credentials are read from their files at each login; they
-// may have been replaced. (Design section 8.)
+// may have been replaced. (docs/architecture.md #vault.)
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "@claviger/proto/runtime/config.ts";

@@ -1,6 +1,6 @@
 // Keeps one Vault token good for ever: renews it at two thirds of its life, logs in again before it
 // ends and after a 403, never gives up. One flight at a time; while a token is being replaced,
-// requests go on with the one that still works. (Design section 8.)
+// requests go on with the one that still works. (docs/architecture.md #vault.)
 import { KmsError, type Reason, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -42,7 +42,7 @@ const refusals: ReadonlySet<Reason> = new Set(["backend_denied", "request_malfor
  * Vault answers a login with 400 (a secret-id that is gone), 403 or 404 (a mount that is gone):
  * never the fault of a caller's request, and no decision about any cluster. The gateway's own lost
  * credential is an outage, which shims ride out, or it would stop the writes of a whole fleet.
- * (Design section 11.)
+ * (docs/architecture.md #shim.)
  */
 function asLoginFailure(error: KmsError): KmsError {
   return refusals.has(error.reason) ? new KmsError("backend_login_refused", { cause: error }) : error;

@@ -1,6 +1,6 @@
 // Transit encrypt and decrypt as bytes: request bodies are built and replies are read in buffers
 // that are wiped, never as strings that hold key material. One batch_input call for all items; each
-// has an outcome of its own. (Design sections 5 and 8.)
+// has an outcome of its own. (docs/architecture.md #envelope and #vault.)
 import { z } from "@claviger/proto/runtime/config.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { Outcome, UnwrapItem, Unwrapped, WrapItem, Wrapped } from "../port.ts";

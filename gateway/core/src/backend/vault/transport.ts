@@ -1,6 +1,7 @@
 // HTTP to one Vault with one or more addresses: keep-alive pools, failover, and the one place where
-// a Vault's state becomes a reason. The only file that imports undici. No redirects, no proxy variables, no
-// default token; errors carry neither headers nor bodies. (Design section 8.)
+// a Vault's state becomes a reason. The only file that imports undici. No redirects, no proxy
+// variables, no default token; errors carry neither headers nor bodies. (docs/architecture.md
+// #vault.)
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
