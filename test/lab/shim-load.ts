@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KmsClient } from "./kms.ts";
 import { type Load, startLoad } from "./load.ts";
+import { until } from "./process-group.ts";
 
 /**
  * What one encrypts, any of them decrypts: as apiservers on one etcd do. Failures are counted by
@@ -30,14 +31,23 @@ export function startShimLoad(clients: readonly KmsClient[], perSecond: number):
 /** What the shims showed, in order; one id for each shim, all asked at the same time. */
 export type KeyIdHistory = readonly { readonly at: number; readonly ids: readonly string[] }[];
 
+export type KeyIdWatch = {
+  /** What each shim showed last; empty before the first look. */
+  readonly latest: () => readonly string[];
+  /**
+   * Waits until all shims show one and the same key_id.
+   * @param previous a key_id that does not count: the one before a rotation
+   * @throws Error after 30 s, which no propagation takes: how long one took is in the history
+   */
+  agreed(previous?: string): Promise<string>;
+  stop(): Promise<KeyIdHistory>;
+};
+
 /**
  * Asks all of them for Status every few milliseconds until `stop`. A Status that fails, or is not
  * ok, rejects `stop`.
  */
-export function watchKeyIds(clients: readonly KmsClient[]): {
-  readonly latest: () => readonly string[];
-  stop(): Promise<KeyIdHistory>;
-} {
+export function watchKeyIds(clients: readonly KmsClient[]): KeyIdWatch {
   const history: { readonly at: number; readonly ids: readonly string[] }[] = [];
   let isStopped = false;
   const one = async (client: KmsClient): Promise<string> => {
@@ -50,8 +60,16 @@ export function watchKeyIds(clients: readonly KmsClient[]): {
   };
   const runner = run();
   runner.catch(() => {});
+  const latest = (): readonly string[] => history.at(-1)?.ids ?? [];
   return {
-    latest: () => history.at(-1)?.ids ?? [],
+    latest,
+    agreed: (previous) =>
+      until("all shims to show one key_id", undefined, async () => {
+        // A Status that failed ends the watch: say so now.
+        await Promise.race([runner.then(() => {}), sleep(0)]);
+        const [first, ...others] = latest();
+        return first !== previous && others.every((id) => id === first) ? first : undefined;
+      }),
     async stop() {
       isStopped = true;
       await runner;

@@ -1,5 +1,6 @@
 // `npm test`: everything that CI runs. `npm test -- PATTERN ...` runs the test files whose path
-// contains one. `npm run test:full`: full durations.
+// contains one; `--repeat N` runs them N times, `--busy N` beside N loops that each take a core,
+// which is how a flaky test is found. `npm run test:full`: full durations.
 import { spawn } from "node:child_process";
 import { parseArgs } from "node:util";
 import { installBinaries } from "../parts/install.ts";
@@ -37,9 +38,18 @@ function runStep(script: string): Promise<boolean> {
 }
 
 const { values, positionals } = parseArgs({
-  options: { full: { type: "boolean", default: false } },
+  options: {
+    full: { type: "boolean", default: false },
+    repeat: { type: "string", default: "1" },
+    busy: { type: "string", default: "0" },
+  },
   allowPositionals: true,
 });
+const [repeat, busy] = [Number(values.repeat), Number(values.busy)];
+if (!Number.isInteger(repeat) || repeat < 1 || !Number.isInteger(busy) || busy < 0 || busy > 64) {
+  say("--repeat takes a whole number from 1 on, --busy one from 0 to 64");
+  process.exit(2);
+}
 if (values.full) process.env["CLAVIGER_TEST_FULL"] = "1";
 const began = Date.now();
 const counts: Count[] = [];
@@ -47,27 +57,46 @@ function count(passed: boolean): void {
   counts.push({ passed: passed ? 1 : 0, failed: passed ? 0 : 1 });
 }
 
+/** A loop that takes a core. It ends with its standard input, so with this process at the latest. */
+const busyLoop = `process.stdin.resume().on("end", () => process.exit()); const on = () => {
+  for (const end = Date.now() + 20; Date.now() < end; );
+  setImmediate(on);
+}; on();`;
+const loops = Array.from({ length: busy }, () =>
+  spawn(process.execPath, ["--eval", busyLoop], { stdio: ["pipe", "ignore", "ignore"] }),
+);
+
 // Only what the chosen tests need: the unit tests need no real part.
 const unit = testFiles("unit", positionals);
 const real = testFiles("real", positionals);
 if (positionals.length === 0) for (const step of steps) if (!signal.aborted) count(await runStep(step));
-say(`\nUnit tests (${unit.length} files)`);
-counts.push(await runFiles(unit, { concurrency: 2, timeoutMs: 120_000, root, signal }));
-if (real.length > 0 && !signal.aborted) {
-  try {
-    await installBinaries({ signal });
-    say(`\nTests with the real parts (${real.length} files)`);
-    const timeoutMs = values.full ? 3_600_000 : 600_000;
-    // What measures times or rates has the machine for itself; the others mostly wait, and do so
-    // two at a time.
-    const [timed, others] = [real.filter(isTimed), real.filter((file) => !isTimed(file))];
-    if (timed.length > 0) counts.push(await runFiles(timed, { concurrency: 1, timeoutMs, root, signal }));
-    if (!signal.aborted) counts.push(await runFiles(others, { concurrency: 2, timeoutMs, root, signal }));
-  } catch (error) {
-    say(`FAILED the real parts: ${error instanceof Error ? error.message : String(error)}`);
-    count(false);
+async function runAll(): Promise<void> {
+  if (unit.length > 0) {
+    say(`\nUnit tests (${unit.length} files)`);
+    counts.push(await runFiles(unit, { concurrency: 2, timeoutMs: 120_000, root, signal }));
   }
+  if (real.length === 0 || signal.aborted) return;
+  say(`\nTests with the real parts (${real.length} files)`);
+  const timeoutMs = values.full ? 3_600_000 : 600_000;
+  // What measures times or rates has the machine for itself; the others mostly wait, and do so
+  // two at a time.
+  const [timed, others] = [real.filter(isTimed), real.filter((file) => !isTimed(file))];
+  if (timed.length > 0) counts.push(await runFiles(timed, { concurrency: 1, timeoutMs, root, signal }));
+  if (!signal.aborted && others.length > 0)
+    counts.push(await runFiles(others, { concurrency: 2, timeoutMs, root, signal }));
 }
+
+try {
+  if (real.length > 0) await installBinaries({ signal });
+  for (let round = 1; round <= repeat && !signal.aborted; round++) {
+    if (repeat > 1) say(`\nRound ${round} of ${repeat}`);
+    await runAll();
+  }
+} catch (error) {
+  say(`FAILED the test binaries: ${error instanceof Error ? error.message : String(error)}`);
+  count(false);
+}
+for (const loop of loops) loop.stdin.end();
 
 const passed = counts.reduce((sum, one) => sum + one.passed, 0);
 const failed = counts.reduce((sum, one) => sum + one.failed, 0);

@@ -11,7 +11,6 @@ import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type ApiServer, type Etcd, secretPath } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { failuresOf } from "../../lab/load.ts";
-import { until } from "../../lab/process-group.ts";
 import { longestDifference, shownBy, startShimLoad, watchKeyIds } from "../../lab/shim-load.ts";
 
 const perSecond = 200;
@@ -76,8 +75,7 @@ suite(`rotation under ${perSecond} requests a second, two apiservers on one etcd
   test("each shim's key_id changes exactly once, all agree within the interval, no request fails, no Secret is lost", async () => {
     const load = startShimLoad(clients, perSecond);
     const watch = watchKeyIds(clients);
-    await until("a first look", undefined, () => watch.latest()[0]);
-    const before = watch.latest()[0] ?? "";
+    const before = await watch.agreed();
     const work = async (done: () => boolean | Promise<boolean>, ms: number, what: string): Promise<void> => {
       for (const end = Date.now() + ms; !(await done()); await sleep(50)) {
         assert.ok(Date.now() < end, what);
