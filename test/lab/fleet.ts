@@ -87,6 +87,8 @@ export type GatewayOptions = {
   readonly redis?: RedisServer;
   /** Settings to add or replace. */
   readonly extra?: Readonly<Record<string, unknown>>;
+  /** What to start instead of the sources: a command line that lacks `--config FILE`. */
+  readonly program?: readonly string[];
 };
 
 /** The configuration of one gateway, written to a file. `port` 0 takes any. */
@@ -140,8 +142,8 @@ function portOf(url: unknown): number {
  */
 export async function startGateway(options: GatewayOptions): Promise<LabGateway> {
   const { config, audit } = await writeGatewayConfig(options);
-  const argv = [process.execPath, join(root, "gateway", "server", "src", "main.ts"), "--config", config];
-  const proc = options.processes.start(options.name, argv);
+  const program = options.program ?? [process.execPath, join(root, "gateway", "server", "src", "main.ts")];
+  const proc = options.processes.start(options.name, [...program, "--config", config]);
   const ready = await readyLine(proc);
   await writeGatewayConfig(options, { listen: portOf(ready["listen"]), admin: portOf(ready["admin"]) });
   return {
@@ -171,6 +173,8 @@ export type ShimOptions = {
   readonly pki: Pki;
   readonly gateways: readonly string[];
   readonly extra?: Readonly<Record<string, unknown>>;
+  /** What to start instead of the sources: a command line that lacks `--config FILE`. */
+  readonly program?: readonly string[];
 };
 
 /** Starts a shim and waits until its socket is there. */
@@ -182,6 +186,7 @@ export async function startShim({
   pki,
   gateways,
   extra,
+  program = [process.execPath, join(root, "shim", "src", "main.ts")],
 }: ShimOptions): Promise<LabShim> {
   const name = `shim-${cluster}-${node}`;
   const home = join(dir, name);
@@ -200,7 +205,7 @@ export async function startShim({
     writeFileSync(config, stringify(settings), { mode: 0o600 });
   };
   write(0);
-  const proc = processes.start(name, [process.execPath, join(root, "shim", "src", "main.ts"), "--config", config]);
+  const proc = processes.start(name, [...program, "--config", config]);
   const ready = await readyLine(proc);
   write(portOf(ready["health"]));
   return { cluster, node, socket, metrics: `${String(ready["health"])}/metrics`, config, proc };

@@ -26,6 +26,8 @@ export type LabOptions = {
   readonly shimExtra?: Readonly<Record<string, unknown>>;
   readonly gatewayExtra?: Readonly<Record<string, unknown>>;
   readonly apiServerArgs?: readonly string[];
+  /** Command lines of the programs, without `--config FILE`; the sources when absent. */
+  readonly programs?: { readonly gateway: readonly string[]; readonly shim: readonly string[] };
   /** Where the gateways look for OpenBao, when something stands between. */
   readonly vaultAddresses?: (addr: string) => readonly string[] | Promise<readonly string[]>;
   readonly onProgress?: (text: string) => void;
@@ -142,6 +144,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
         ...(approle !== undefined && { vault: { addresses, approle } }),
         ...(redis !== undefined && { redis }),
         ...(options.gatewayExtra !== undefined && { extra: options.gatewayExtra }),
+        ...(options.programs !== undefined && { program: options.programs.gateway }),
       });
     };
     const gateways = await Promise.all(gatewayNames.map(startOne));
@@ -160,6 +163,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
           pki,
           gateways: urls,
           ...(options.shimExtra !== undefined && { extra: options.shimExtra }),
+          ...(options.programs !== undefined && { program: options.programs.shim }),
         });
       }),
     );
