@@ -232,6 +232,37 @@ suite("The architecture", () => {
     assert.deepEqual(wrong, []);
   });
 
+  test("the shim's production install is without fastify, ioredis and node-vault", () => {
+    type Locked = { readonly dependencies?: Readonly<Record<string, string>>; readonly resolved?: string };
+    const { packages: locked } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
+      readonly packages: Readonly<Record<string, Locked>>;
+    };
+    const installed = new Set<string>();
+    // npm looks for a dependency beside its user first, then further up.
+    const visit = (at: string): void => {
+      const { dependencies = {} } = locked[at] ?? {};
+      for (const name of Object.keys(dependencies)) {
+        const places = at
+          .split("/node_modules/")
+          .map((_, i, all) => all.slice(0, all.length - i).join("/node_modules/"));
+        const found = [...places.map((place) => `${place}/node_modules/${name}`), `node_modules/${name}`].find(
+          (place) => locked[place] !== undefined,
+        );
+        assert.ok(found !== undefined, `${name}, which ${at} needs, is in the lockfile`);
+        if (installed.has(found)) continue;
+        installed.add(found);
+        visit(locked[found]?.resolved?.startsWith("http") === false ? (locked[found].resolved ?? found) : found);
+      }
+    };
+    visit("shim");
+    const names = [...installed].map((place) => place.split("node_modules/").at(-1) ?? "");
+    assert.ok(names.includes("@grpc/grpc-js") && names.includes("zod"), "the walk reaches what proto needs too");
+    assert.deepEqual(
+      names.filter((name) => /^(?:fastify|ioredis|node-vault|@peculiar\/x509|commander)$/.test(name)),
+      [],
+    );
+  });
+
   test("each third-party package is imported in one file of a workspace package", () => {
     const adapters = new Map<string, Set<string>>();
     for (const { path, imports } of written)
