@@ -231,6 +231,15 @@ export function isReason(text: string): text is Reason {
   return Object.hasOwn(reasons, text);
 }
 
+/** Reasons that had another name in 0.1.0. */
+const earlierNames: Readonly<Record<string, Reason>> = { backend_misbehaved: "backend_protocol_error" };
+
+/** The reason that a peer names, of this release or of 0.1.0; undefined for any other text. */
+export function parseReason(text: string | undefined): Reason | undefined {
+  if (text === undefined) return undefined;
+  return isReason(text) ? text : Object.hasOwn(earlierNames, text) ? earlierNames[text] : undefined;
+}
+
 /** The row of a reason. */
 export function rowOf(reason: Reason): Row {
   return reasons[reason];

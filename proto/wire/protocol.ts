@@ -14,6 +14,9 @@ export const methods = {
 
 export type Method = keyof typeof methods;
 
+/** On the gateway's main listener, GET: 200 while it serves. Shims look there after a failure. */
+export const livezPath = "/livez";
+
 export const contentTypes = { proto: "application/proto", json: "application/json" } as const;
 
 /** Header names, lower case as Node gives them. */
@@ -48,6 +51,10 @@ export const limits = {
   uid: 64,
   /** A request message of a single call. */
   message: 128 * 1024,
+  /** A request message in JSON, which is decoded by way of strings. */
+  jsonMessage: 8 * 1024,
+  /** Fields of a request message: those that Kubernetes knows, and some that it may add. */
+  messageFields: 16,
   /** A DecryptBatch request. */
   batchMessage: 1024 * 1024,
   batchItems: 64,

@@ -2,7 +2,7 @@
 // together. No timer gathers them. (docs/architecture.md #shim; docs/kms-contract.md fact 13.)
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { isReason, KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { KmsError, parseReason, toKmsError } from "@claviger/proto/wire/errors.ts";
 import {
   DecryptBatchRequestSchema,
   DecryptBatchResponseSchema,
@@ -74,9 +74,9 @@ export function createDecrypts(upstream: Upstream, metrics: Metrics): Decrypts {
 
   const settle = ({ resolve, reject }: Waiting, { outcome }: DecryptResult): void => {
     if (outcome.case === "response") return resolve(Buffer.from(outcome.value));
-    const reason = outcome.value;
+    const reason = parseReason(outcome.value);
     return reject(
-      reason !== undefined && isReason(reason)
+      reason !== undefined
         ? new KmsError(reason)
         : new KmsError("gateway_unavailable", { cause: new Error("a batch result without an outcome") }),
     );

@@ -1,6 +1,6 @@
 // One gateway: a pool of mTLS connections, and how it has done lately. The only file that imports
 // undici. (docs/architecture.md #wire and #shim.)
-import { isReason, KmsError } from "@claviger/proto/wire/errors.ts";
+import { KmsError, parseReason } from "@claviger/proto/wire/errors.ts";
 import { contentTypes, headers, limits, type Method, methods } from "@claviger/proto/wire/protocol.ts";
 import { Pool } from "undici";
 
@@ -120,9 +120,9 @@ export function createGateway(
           epoch: text(reply.headers[headers.epoch]),
           staleSince: text(reply.headers[headers.staleSince]),
         };
-      const reason = text(reply.headers[headers.reason]);
+      const reason = parseReason(text(reply.headers[headers.reason]));
       // No reason of ours: some proxy's 502, a foreign server.
-      throw reason !== undefined && isReason(reason)
+      throw reason !== undefined
         ? new KmsError(reason)
         : new KmsError("gateway_unavailable", { cause: new Error(`status ${reply.statusCode}`) });
     },

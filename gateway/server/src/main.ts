@@ -16,7 +16,7 @@ import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/
 import { traceDispatcher } from "./backend/traced.ts";
 import { loadGatewayConfig, readTlsFiles } from "@claviger/gateway-core/src/config.ts";
 import { createHealth } from "./http/health.ts";
-import { createHandlers } from "./http/routes.ts";
+import { createMethods } from "./http/methods.ts";
 import { createKmsHttpServer } from "./http/server.ts";
 import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
 import { noObservations } from "@claviger/gateway-core/src/redis/observations.ts";
@@ -106,19 +106,19 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   });
   metrics.observeBrokenVersions(() => ring.broken());
   const service = createKmsService({
-    admission: createAdmission({ registry }),
     ring,
     dispatchers,
     observations: sharedCache?.observations ?? noObservations,
   });
 
-  const handlers = createHandlers(service, packageJson.version);
+  const methods = createMethods(service, packageJson.version);
   const server = createKmsHttpServer({
     tls,
     trustDomain: config.trustDomain,
     trustedProxies: config.listen.trustedProxies,
     tracing,
-    handlers,
+    admission: createAdmission({ registry }),
+    methods,
     audit,
     metrics,
     log,

@@ -9,6 +9,9 @@ export const names = {
   requests: "claviger_gateway_request_duration",
   inFlight: "claviger_gateway_requests_in_flight",
   handshakeFailures: "claviger_gateway_handshake_failures",
+  clientErrors: "claviger_gateway_client_errors",
+  connections: "claviger_gateway_connections",
+  connectionsClosed: "claviger_gateway_connections_closed",
   backendCalls: "claviger_gateway_backend_calls",
   backendItems: "claviger_gateway_backend_items",
   brokenVersions: "claviger_gateway_broken_key_versions",
@@ -18,7 +21,13 @@ export interface Metrics {
   started(): void;
   /** @param result `ok` or a reason of the error table */
   finished(method: string, result: string, milliseconds: number): void;
-  handshakeFailed(): void;
+  handshakeFailed(kind: string): void;
+  /** A request that Node's HTTP parser refused. */
+  clientError(code: string): void;
+  /** An idle connection that made room. @param bound `all` or `identity` */
+  connectionClosed(bound: string): void;
+  /** Open connections: asked at each scrape. */
+  observeConnections(read: () => number): void;
   /** One batch call to a backend. */
   backendCalled(backend: string, operation: "wrap" | "unwrap", items: number): void;
   /** Earlier key versions that decrypt no longer: asked at each scrape. */
@@ -46,6 +55,10 @@ export function createMetrics(): Metrics {
     description: "KMS requests that have not been answered yet",
   });
   const handshakeFailures = meter.createCounter(names.handshakeFailures, { description: "TLS handshakes that failed" });
+  const clientErrors = meter.createCounter(names.clientErrors, { description: "Requests that are no HTTP" });
+  const connectionsClosed = meter.createCounter(names.connectionsClosed, {
+    description: "Idle connections that were closed because a bound was reached",
+  });
   const backendCalls = meter.createCounter(names.backendCalls, { description: "Calls to a key backend" });
   const backendItems = meter.createCounter(names.backendItems, { description: "Items in those calls" });
   const serializer = new PrometheusSerializer();
@@ -55,7 +68,15 @@ export function createMetrics(): Metrics {
       inFlight.add(-1);
       requests.record(milliseconds / 1000, { method, result });
     },
-    handshakeFailed: () => handshakeFailures.add(1),
+    handshakeFailed: (kind) => handshakeFailures.add(1, { kind }),
+    // Codes of the parser are a closed set; a system's error is told by its kind alone.
+    clientError: (code) => clientErrors.add(1, { kind: code.startsWith("HPE_") ? "parser" : "connection" }),
+    connectionClosed: (bound) => connectionsClosed.add(1, { bound }),
+    observeConnections(read) {
+      meter
+        .createObservableGauge(names.connections, { description: "Open connections, handshakes included" })
+        .addCallback((result) => result.observe(read()));
+    },
     backendCalled(backend, operation, items) {
       backendCalls.add(1, { backend, operation });
       backendItems.add(items, { backend, operation });

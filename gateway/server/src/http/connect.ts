@@ -11,7 +11,8 @@ import {
 } from "@bufbuild/protobuf";
 import { connectCodes, KmsError, rowOf } from "@claviger/proto/wire/errors.ts";
 import { newSecretBytes } from "@claviger/proto/runtime/secret.ts";
-import { contentTypes } from "@claviger/proto/wire/protocol.ts";
+import { walkFields } from "@claviger/proto/wire/fields.ts";
+import { contentTypes, limits } from "@claviger/proto/wire/protocol.ts";
 
 /** How a body is written. */
 export type Encoding = keyof typeof contentTypes;
@@ -28,14 +29,17 @@ export function encodingOf(contentType: string | undefined): Encoding {
 
 /**
  * Reads a message. Byte fields of a proto body are views into it: wipe the body and they are gone.
- * A JSON body passes through JavaScript strings; the shim never sends one.
- * @throws KmsError request_malformed
+ * A JSON body passes through JavaScript strings; the shim never sends one. What a message may cost is
+ * bounded before it is decoded: by its number of fields, and by its size where it is JSON.
+ * @throws KmsError request_malformed, request_too_large
  */
 export function decodeMessage<D extends DescMessage>(schema: D, encoding: Encoding, body: Uint8Array): MessageShape<D> {
+  if (encoding === "proto") walkFields(body, limits.messageFields, () => {});
+  else if (body.length > limits.jsonMessage) throw new KmsError("request_too_large");
   try {
     switch (encoding) {
       case "proto":
-        return fromBinary(schema, body);
+        return fromBinary(schema, body, { readUnknownFields: false });
       case "json":
         return fromJson(schema, JSON.parse(Buffer.from(body).toString("utf8")) as JsonValue);
     }

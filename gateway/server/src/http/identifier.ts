@@ -4,6 +4,7 @@ import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { TrustDomain } from "@claviger/proto/wire/names.ts";
+import { isIssuedBy, splitPem } from "./trust.ts";
 import { type Identity, readIdentity, readUri } from "@claviger/gateway-core/src/identity.ts";
 
 /**
@@ -19,12 +20,6 @@ const rememberedMax = 1024;
 
 function invalid(why: string): KmsError {
   return new KmsError("identity_invalid", { cause: new Error(why) });
-}
-
-function splitPem(bundle: string): readonly X509Certificate[] {
-  return (bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []).map(
-    (pem) => new X509Certificate(pem),
-  );
 }
 
 /**
@@ -60,7 +55,7 @@ export function createIdentifier(
 
   const readPeer = (socket: TLSSocket): Peer => {
     const certificate = socket.getPeerX509Certificate();
-    if (certificate === undefined) throw invalid("no client certificate");
+    if (certificate === undefined || !socket.authorized) throw invalid("no client certificate that verifies");
     return trustedProxies.includes(readUri(certificate))
       ? { kind: "proxy" }
       : { kind: "client", identity: readIdentity(certificate, trustDomain) };
@@ -73,8 +68,7 @@ export function createIdentifier(
     const known = remembered.get(header);
     if (known !== undefined) return known;
     const certificate = readForwarded(header);
-    if (!splitPem(bundle).some((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey)))
-      throw invalid("a forwarded client certificate of another CA");
+    if (!isIssuedBy(certificate, splitPem(bundle))) throw invalid("a forwarded client certificate of another CA");
     if (Date.parse(certificate.validFrom) > Date.now())
       throw invalid("a forwarded client certificate that is not valid yet");
     const identity = readIdentity(certificate, trustDomain);

@@ -1,75 +1,96 @@
-// May this caller do that now? A table, default deny. (docs/architecture.md #identity and
-// #registry.)
-import { KmsError } from "@claviger/proto/wire/errors.ts";
-import type { ClusterUid } from "@claviger/proto/wire/names.ts";
-import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+// May this caller do that now? A table, default deny, and a rate. Decided before a request's body is
+// read. (docs/architecture.md #identity and #registry.)
+import type { Identity } from "@claviger/gateway-core/src/identity.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import type { Call } from "./call.ts";
+import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
+import type { NodeName } from "@claviger/proto/wire/names.ts";
 
-export type Operation = "status" | "encrypt" | "decrypt";
+/** What a method asks for. `none` is a method that does not exist. */
+export type Operation = "status" | "encrypt" | "decrypt" | "none";
+
+export type Admitted = { readonly cluster: ClusterRecord; readonly node: NodeName };
 
 export interface Admission {
   /**
-   * The record of the caller's cluster, which may do this now.
-   * @throws KmsError identity_invalid, cluster_unknown, cluster_suspended, cluster_decrypt_only,
-   * overloaded (beyond its rate)
+   * The record of the caller's cluster, which may do this now. Every request counts against the
+   * rate of its cluster, whatever becomes of it.
+   * @throws KmsError identity_invalid (an operator), cluster_unknown, cluster_suspended,
+   * cluster_decrypt_only, method_unknown, overloaded (beyond the rate)
    */
-  admit(call: Call, operation: Operation): ClusterRecord;
+  admit(identity: Identity, operation: Operation): Admitted;
+  /**
+   * Counts the further calls of a batch.
+   * @throws KmsError overloaded when they are beyond the rate
+   */
+  charge(cluster: ClusterRecord, calls: number): void;
 }
 
-// A decrypt-only cluster has no Status either: a good one would let an apiserver go on writing
-// under the seed that it holds.
-const allowed: Readonly<
-  Record<ClusterRecord["state"], Readonly<Record<Operation, "yes" | "cluster_suspended" | "cluster_decrypt_only">>>
-> = {
+type State = ClusterRecord["state"];
+
+// A decrypt-only cluster has no Status either: a good one would let an apiserver go on writing under
+// the seed that it holds.
+const allowed: Readonly<Record<State, Readonly<Record<Exclude<Operation, "none">, "yes" | Reason>>>> = {
   active: { status: "yes", encrypt: "yes", decrypt: "yes" },
   "decrypt-only": { status: "cluster_decrypt_only", encrypt: "cluster_decrypt_only", decrypt: "yes" },
   suspended: { status: "cluster_suspended", encrypt: "cluster_suspended", decrypt: "cluster_suspended" },
 };
 
+/** A storm after a restart of many apiservers passes; one that lasts is refused. */
 const burstSeconds = 10;
+/** For whoever has no record that says another rate. */
+const strangerPerSecond = 50;
+/** Buckets that are kept; the one that was not used for longest goes first. */
+const maxBuckets = 20_000;
 
 export function createAdmission({
   registry,
-  now = Date.now,
+  now = () => performance.now(),
 }: {
   readonly registry: RegistryStore;
+  /** Monotonic milliseconds */
   readonly now?: () => number;
 }): Admission {
-  // A token bucket each, seconds deep: the storm after a restart of many apiservers passes, one
-  // that lasts is refused here before it costs the others anything; within the bound the dispatcher
-  // shares what there is. (rate-limiter-flexible would do, but each of its answers is a promise;
+  // A token bucket each. (rate-limiter-flexible would do, but each of its answers is a promise;
   // admission is not worth a turn of the event loop.)
-  const buckets = new Map<ClusterUid, { tokens: number; at: number }>();
-  const isWithinRate = ({ uid, limits }: ClusterRecord): boolean => {
-    const full = limits.requestsPerSecond * burstSeconds;
-    const bucket = buckets.get(uid) ?? { tokens: full, at: now() };
-    buckets.set(uid, bucket);
-    const elapsed = Math.max(0, now() - bucket.at);
-    bucket.tokens = Math.min(full, bucket.tokens + (elapsed * limits.requestsPerSecond) / 1000);
+  const buckets = new Map<string, { tokens: number; at: number }>();
+  const take = (name: string, perSecond: number, calls: number): void => {
+    const full = perSecond * burstSeconds;
+    const bucket = buckets.get(name) ?? { tokens: full, at: now() };
+    buckets.delete(name);
+    buckets.set(name, bucket);
+    const [oldest] = buckets.keys();
+    if (buckets.size > maxBuckets && oldest !== undefined) buckets.delete(oldest);
+    bucket.tokens = Math.min(full, bucket.tokens + (Math.max(0, now() - bucket.at) * perSecond) / 1000);
     bucket.at = now();
-    if (bucket.tokens < 1) return false;
-    bucket.tokens -= 1;
-    return true;
+    if (bucket.tokens < calls)
+      throw new KmsError("overloaded", { cause: new Error(`the rate of ${perSecond} calls a second is used up`) });
+    bucket.tokens -= calls;
   };
 
   return {
-    admit({ identity, trail }, operation) {
+    admit(identity, operation) {
       switch (identity.kind) {
         case "operator":
+          take(`operator/${identity.operator}`, strangerPerSecond, 1);
           throw new KmsError("identity_invalid", { cause: new Error("an operator's certificate on the KMS listener") });
         case "node": {
-          trail.cluster = identity.cluster;
-          trail.node = identity.node;
           const cluster = registry.get(identity.cluster);
+          take(
+            cluster === undefined ? `unknown/${identity.cluster}` : cluster.uid,
+            cluster?.limits.requestsPerSecond ?? strangerPerSecond,
+            1,
+          );
           if (cluster === undefined) throw new KmsError("cluster_unknown");
+          if (operation === "none") throw new KmsError("method_unknown");
           const answer = allowed[cluster.state][operation];
           if (answer !== "yes") throw new KmsError(answer);
-          if (!isWithinRate(cluster))
-            throw new KmsError("overloaded", { cause: new Error("requestsPerSecond is used up") });
-          return cluster;
+          return { cluster, node: identity.node };
         }
       }
+    },
+    charge({ uid, limits }, calls) {
+      if (calls > 0) take(uid, limits.requestsPerSecond, calls);
     },
   };
 }

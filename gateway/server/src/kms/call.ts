@@ -1,27 +1,30 @@
-// One call on its way through the gateway, and what is learnt about it.
+// One KMS call on its way through the gateway: who makes it, how long it may take, and what its
+// audit record will say.
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Epoch } from "@claviger/proto/wire/epoch.ts";
-import type { ClusterName, NodeName } from "@claviger/proto/wire/names.ts";
-import type { Identity } from "@claviger/gateway-core/src/identity.ts";
+import type { NodeName } from "@claviger/proto/wire/names.ts";
 
-/**
- * What is known of a call so far: for the reply's headers and the audit record, refusals included.
- */
-export type Trail = {
-  cluster?: ClusterName;
-  node?: NodeName;
-  epoch?: Epoch;
+/** What is learnt about a call: for its audit record, refusals included. */
+export type CallFields = {
+  uid?: string;
   keyId?: string;
+  /** Stands in the presented envelope where that is another cluster's. */
+  foreignUid?: string;
   backend?: string;
   backendRequestId?: string;
+  ciphertextSha256?: string;
 };
 
-/** A call, as the routes hand it to the service. */
+/** An admitted call, as the handler hands it to the service. */
 export type Call = {
-  readonly identity: Identity;
+  readonly cluster: ClusterRecord;
+  readonly node: NodeName;
   /** The highest epoch that the shim has seen of its cluster. */
   readonly seen: Epoch | undefined;
   /** Aborts when the caller's time is over or it has gone away. */
   readonly signal: AbortSignal;
   /** Written to by whoever learns something. */
-  readonly trail: Trail;
+  readonly fields: CallFields;
+  /** Told the epoch that the reply carries. */
+  readonly onEpoch: (epoch: Epoch) => void;
 };

@@ -1,5 +1,5 @@
-// KMS, the use case: identify, admit, resolve the key, call the backend, return. Knows neither HTTP
-// nor Vault. (docs/architecture.md #envelope and #rotation.)
+// KMS, the use case of an admitted call: resolve the key, call the backend, return. Knows neither
+// HTTP nor Vault. (docs/architecture.md #envelope and #rotation.)
 import { compareEpochs } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type KeyId, keyId as keyIdName } from "@claviger/proto/wire/names.ts";
@@ -11,9 +11,7 @@ import { decodeEnvelope, encodeEnvelope } from "@claviger/gateway-core/src/key/e
 import { associatedData, keyPath, type PromotedKey } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { ObservedEvent, Observations } from "@claviger/gateway-core/src/redis/observations.ts";
 import type { KeyRing, KeyRingEntry } from "../keys/key-ring.ts";
-import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import type { Admission } from "./admission.ts";
-import type { Call, Trail } from "./call.ts";
+import type { Call, CallFields } from "./call.ts";
 
 export type Status = { readonly healthz: string; readonly keyId: string; readonly staleSince?: number };
 export type Encrypted = { readonly ciphertext: Uint8Array; readonly keyId: string };
@@ -21,11 +19,11 @@ export type Encrypted = { readonly ciphertext: Uint8Array; readonly keyId: strin
 export interface KmsService {
   /** The key_id that Encrypt uses now; from memory. */
   status(call: Call): Promise<Status>;
-  /** Encrypts 1..128 bytes. `plaintext` stays the caller's to wipe. */
+  /** Encrypts 1..128 bytes. `plaintext` stays the caller's to zeroize. */
   encrypt(call: Call, plaintext: Uint8Array): Promise<Encrypted>;
   /**
    * Decrypts what encrypt returned. `keyId` is undefined in KMS v1, which keeps none. The result is
-   * the caller's to wipe.
+   * the caller's to zeroize.
    */
   decrypt(call: Call, ciphertext: Uint8Array, keyId: string | undefined): Promise<Uint8Array>;
 }
@@ -37,12 +35,10 @@ function healthzOf(promoted: KeyRingEntry): string {
 }
 
 export function createKmsService({
-  admission,
   ring,
   dispatchers,
   observations,
 }: {
-  readonly admission: Admission;
   readonly ring: KeyRing;
   readonly dispatchers: ReadonlyMap<string, Dispatcher>;
   readonly observations: Observations;
@@ -53,32 +49,30 @@ export function createKmsService({
     return dispatcher;
   };
 
-  const observe = (event: ObservedEvent, { uid }: ClusterRecord, keyId: KeyId, { trail }: Call): void => {
-    if (trail.node !== undefined) observations.record(event, uid, trail.node, keyId);
-  };
+  const observe = (event: ObservedEvent, { cluster, node }: Call, keyId: KeyId): void =>
+    observations.record(event, cluster.uid, node, keyId);
 
-  // A shim that has seen a newer key than we have is right: look again, and if that does not help
-  // send it elsewhere.
-  const resolve = async (cluster: ClusterRecord, call: Call): Promise<KeyRingEntry> => {
-    const isBehind = (promoted: KeyRingEntry): boolean =>
-      call.seen !== undefined && compareEpochs(promoted.epoch, call.seen) < 0;
-    let promoted = await ring.promoted(cluster);
-    if (isBehind(promoted)) promoted = await ring.refreshed(cluster);
-    call.trail.epoch = promoted.epoch;
-    call.trail.keyId = promoted.keyId;
-    if (isBehind(promoted)) throw new KmsError("gateway_behind");
-    return promoted;
+  // A shim that has seen a newer key than this gateway is right: look again, and if that does not
+  // help send it elsewhere.
+  const resolve = async (call: Call): Promise<KeyRingEntry> => {
+    const { cluster, seen } = call;
+    const isBehind = (entry: KeyRingEntry): boolean => seen !== undefined && compareEpochs(entry.epoch, seen) < 0;
+    let entry = await ring.promoted(cluster);
+    if (isBehind(entry)) entry = await ring.refreshed(cluster);
+    call.onEpoch(entry.epoch);
+    call.fields.keyId = entry.keyId;
+    if (isBehind(entry)) throw new KmsError("gateway_behind");
+    return entry;
   };
 
   const wrapUnder = async (
-    cluster: ClusterRecord,
     { keyId, keys }: KeyRingEntry,
     plaintext: Uint8Array,
-    call: Call,
+    { cluster, signal, fields }: Call,
   ): Promise<Encrypted> => {
     const wrapOne = async ({ ref, version }: PromotedKey): Promise<Wrapped> => {
       const item = { plaintext, associatedData: associatedData(cluster.uid, keyId, ref.backend), version };
-      return await dispatcherOf(ref).wrap(cluster.name, ref, item, call.signal);
+      return await dispatcherOf(ref).wrap(cluster.name, ref, item, signal);
     };
     const wrapped = await Promise.all(keys.map(wrapOne));
     const wraps = keys.flatMap(({ ref }, i) => {
@@ -87,53 +81,49 @@ export function createKmsService({
         ? []
         : [{ backend: ref.backend, key: keyPath(ref), version: made.version, ciphertext: made.ciphertext }];
     });
-    noteBackend(call.trail, keys[0]?.ref, wrapped[0]?.requestId);
+    setBackend(fields, keys[0]?.ref, wrapped[0]?.requestId);
     return { ciphertext: encodeEnvelope({ clusterUid: cluster.uid, keyId, wraps }), keyId };
   };
 
   return {
     async status(call) {
-      const cluster = admission.admit(call, "status");
-      const promoted = await resolve(cluster, call);
-      observe("reported", cluster, promoted.keyId, call);
+      const entry = await resolve(call);
+      observe("reported", call, entry.keyId);
       return {
-        healthz: healthzOf(promoted),
-        keyId: promoted.keyId,
-        ...(promoted.staleSince !== undefined && { staleSince: promoted.staleSince }),
+        healthz: healthzOf(entry),
+        keyId: entry.keyId,
+        ...(entry.staleSince !== undefined && { staleSince: entry.staleSince }),
       };
     },
 
     async encrypt(call, plaintext) {
-      const cluster = admission.admit(call, "encrypt");
       if (plaintext.length < 1 || plaintext.length > limits.plaintext)
         throw malformed(`a plaintext of ${plaintext.length} bytes`);
-      const promoted = await resolve(cluster, call);
-      if (promoted.isLost) throw new KmsError("key_rolled_back");
+      const entry = await resolve(call);
+      if (entry.isLost) throw new KmsError("key_rolled_back");
       try {
-        return await wrapUnder(cluster, promoted, plaintext, call);
+        return await wrapUnder(entry, plaintext, call);
       } catch (thrown) {
         // Vault refuses a version below the promoted one: another replica was faster. Look, and
         // repeat once under the right version.
-        if (
-          rowOf(toKmsError(thrown).reason).kind === "outage" &&
-          toKmsError(thrown).reason !== "backend_protocol_error"
-        )
-          throw thrown;
-        const newer = await ring.refreshed(cluster);
-        if (newer.keyId === promoted.keyId) throw thrown;
-        call.trail.epoch = newer.epoch;
-        call.trail.keyId = newer.keyId;
-        return await wrapUnder(cluster, newer, plaintext, call);
+        const { reason } = toKmsError(thrown);
+        if (rowOf(reason).kind === "outage" && reason !== "backend_protocol_error") throw thrown;
+        const newer = await ring.refreshed(call.cluster);
+        if (newer.keyId === entry.keyId) throw thrown;
+        call.onEpoch(newer.epoch);
+        call.fields.keyId = newer.keyId;
+        return await wrapUnder(newer, plaintext, call);
       }
     },
 
     async decrypt(call, ciphertext, keyId) {
-      const cluster = admission.admit(call, "decrypt");
+      const { cluster, fields, signal } = call;
       const epoch = ring.epoch(cluster);
-      if (epoch !== undefined) call.trail.epoch = epoch;
-      if (keyId !== undefined) call.trail.keyId = keyIdName.is(keyId) ? keyId : "(malformed)";
+      if (epoch !== undefined) call.onEpoch(epoch);
+      if (keyId !== undefined) fields.keyId = keyIdName.is(keyId) ? keyId : "(malformed)";
       const envelope = decodeEnvelope(ciphertext);
-      call.trail.keyId = envelope.keyId;
+      if (envelope.clusterUid === cluster.uid) fields.keyId = envelope.keyId;
+      else fields.foreignUid = envelope.clusterUid;
       if (keyId !== undefined && keyId !== envelope.keyId) throw invalid("the key_id is not the ciphertext's");
       const allowed = [...cluster.keys, ...cluster.previousKeys];
       for (const wrap of envelope.wraps) {
@@ -146,13 +136,14 @@ export function createKmsService({
           associatedData: associatedData(cluster.uid, envelope.keyId, ref.backend),
           version: wrap.version,
         };
-        const opened: Unwrapped = await dispatcherOf(ref).unwrap(cluster.name, ref, item, call.signal);
-        noteBackend(call.trail, ref, opened.requestId);
+        setBackend(fields, ref, undefined);
+        const opened: Unwrapped = await dispatcherOf(ref).unwrap(cluster.name, ref, item, signal);
+        setBackend(fields, ref, opened.requestId);
         if (envelope.clusterUid !== cluster.uid) {
           zeroize(opened.plaintext);
           throw invalid("the envelope names another cluster");
         }
-        observe("decrypted", cluster, envelope.keyId, call);
+        observe("decrypted", call, envelope.keyId);
         return opened.plaintext;
       }
       throw invalid("no key of the ciphertext belongs to this cluster");
@@ -167,7 +158,7 @@ function invalid(why: string): KmsError {
   return new KmsError("ciphertext_invalid", { cause: new Error(why) });
 }
 
-function noteBackend(trail: Trail, ref: KeyRef | undefined, requestId: string | undefined): void {
-  if (ref !== undefined) trail.backend = ref.backend;
-  if (requestId !== undefined) trail.backendRequestId = requestId;
+function setBackend(fields: CallFields, ref: KeyRef | undefined, requestId: string | undefined): void {
+  if (ref !== undefined) fields.backend = ref.backend;
+  if (requestId !== undefined) fields.backendRequestId = requestId;
 }

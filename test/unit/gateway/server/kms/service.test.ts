@@ -6,8 +6,10 @@ import type { Dispatcher } from "@claviger/gateway-server/src/backend/dispatch.t
 import type { Outcome } from "@claviger/gateway-core/src/backend/port.ts";
 import { createNoOpKeyCache } from "@claviger/gateway-server/src/keys/shared-key-cache.ts";
 import { createKeyRing } from "@claviger/gateway-server/src/keys/key-ring.ts";
-import { createAdmission } from "@claviger/gateway-server/src/kms/admission.ts";
-import type { Call } from "@claviger/gateway-server/src/kms/call.ts";
+import { createAdmission, type Operation } from "@claviger/gateway-server/src/kms/admission.ts";
+import type { Call, CallFields } from "@claviger/gateway-server/src/kms/call.ts";
+import type { Identity } from "@claviger/gateway-core/src/identity.ts";
+import type { Epoch } from "@claviger/proto/wire/epoch.ts";
 import { createKmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
@@ -46,15 +48,37 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
     close: () => {},
   };
   const noted: string[] = [];
-  const service = createKmsService({
-    admission: createAdmission({ registry: store }),
+  const admission = createAdmission({ registry: store });
+  const kms = createKmsService({
     ring,
     dispatchers: new Map([[ref.backend as string, direct(backend)]]),
     observations: { record: (event, _, node, keyId) => void noted.push(`${event} ${node} ${keyId}`) },
   });
+  /** As the handler does it: admitted first. */
+  const admit = (call: TestCall, operation: Operation): Call => ({
+    ...admission.admit(call.identity, operation),
+    seen: call.seen,
+    signal: AbortSignal.timeout(5000),
+    fields: call.fields,
+    onEpoch: (epoch) => void (call.epoch = epoch),
+  });
+  const service = {
+    status: async (call: TestCall) => await kms.status(admit(call, "status")),
+    encrypt: async (call: TestCall, plaintext: Uint8Array) => await kms.encrypt(admit(call, "encrypt"), plaintext),
+    decrypt: async (call: TestCall, ciphertext: Uint8Array, keyId: string | undefined) =>
+      await kms.decrypt(admit(call, "decrypt"), ciphertext, keyId),
+  };
   return { backend, registry, service, noted };
 }
-function callOf(name = "prod", change: Partial<Call> = {}): Call {
+
+type TestCall = {
+  readonly identity: Identity;
+  readonly seen: Epoch | undefined;
+  readonly fields: CallFields;
+  epoch?: Epoch;
+};
+
+function callOf(name = "prod", { seen }: { readonly seen?: Epoch } = {}): TestCall {
   return {
     identity: {
       kind: "node",
@@ -63,10 +87,8 @@ function callOf(name = "prod", change: Partial<Call> = {}): Call {
       serial: "01",
       notAfter: Number.POSITIVE_INFINITY,
     },
-    seen: undefined,
-    signal: AbortSignal.timeout(5000),
-    trail: {},
-    ...change,
+    seen,
+    fields: {},
   };
 }
 function hasReason(reason: string) {
@@ -164,7 +186,7 @@ test("a replica that lags is corrected by the backend's refusal and repeats unde
   const call = callOf();
   const encrypted = await service.encrypt(call, randomBytes(32));
   assert.notEqual(encrypted.keyId, keyId);
-  assert.equal(call.trail.keyId, encrypted.keyId);
+  assert.equal(call.fields.keyId, encrypted.keyId);
   assert.equal((await service.status(callOf())).keyId, encrypted.keyId);
 });
 
@@ -185,7 +207,7 @@ test("a shim that has seen a newer epoch makes the gateway look again, or is sen
   const seen = [0, 2000, 2] as const;
   const call = callOf("prod", { seen });
   await service.status(call);
-  assert.deepEqual(call.trail.epoch, seen);
+  assert.deepEqual(call.epoch, seen);
   await assert.rejects(service.status(callOf("prod", { seen: [0, 9000, 9] })), hasReason("gateway_behind"));
 });
 

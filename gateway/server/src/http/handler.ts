@@ -1,0 +1,207 @@
+// One request from its headers to its last byte: identify, admit, read, execute, encode, audit,
+// send, dispose. The whole way stands in `handle`, top to bottom; nothing of it is in a hook.
+// (docs/architecture.md #hops.)
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { TLSSocket } from "node:tls";
+import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import type { AuditEntry, CallEntry } from "@claviger/gateway-core/src/audit/record.ts";
+import type { Identity } from "@claviger/gateway-core/src/identity.ts";
+import { raceAbort } from "@claviger/proto/runtime/abort.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
+import type { Attributes, Tracing } from "@claviger/proto/runtime/tracing.ts";
+import { type Epoch, formatEpoch, parseEpoch } from "@claviger/proto/wire/epoch.ts";
+import { KmsError, type Reason, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { contentTypes, headers, limits, type Method, methods as paths } from "@claviger/proto/wire/protocol.ts";
+import type { Admission, Admitted } from "../kms/admission.ts";
+import type { Metrics } from "../metrics.ts";
+import { type Bodies, discardBody } from "./bodies.ts";
+import { encodeError, encodingOf, parseTimeout } from "./connect.ts";
+import type { Identifier } from "./identifier.ts";
+import type { CallRecord, KmsMethod, MethodContext, MethodReply } from "./methods.ts";
+
+/** What leaves: a status, headers, and bytes that the scope zeroizes. */
+type Answer = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer | string;
+};
+
+/** A method's name, or `unknown`: what is asked for is not served. */
+export type MethodName = Method | "unknown";
+
+/**
+ * Answers one request, whatever comes. Never rejects.
+ * @param failure what is wrong with the request already, where that was found before the handler
+ */
+export type Handler = (
+  method: MethodName,
+  request: IncomingMessage,
+  response: ServerResponse,
+  failure?: KmsError,
+) => Promise<void>;
+
+export type HandlerOptions = {
+  readonly identify: Identifier;
+  readonly admission: Admission;
+  readonly bodies: Bodies;
+  readonly methods: Readonly<Record<Method, KmsMethod>>;
+  readonly audit: AuditLog;
+  readonly metrics: Metrics;
+  readonly tracing: Tracing;
+  readonly log: Log;
+  readonly isDraining: () => boolean;
+};
+
+/** The longest that a call may take, whatever its caller says. */
+const longestMs = 10_000;
+/** A body of a refused request that is read over; a longer one ends its connection. */
+const discardBytes = 64 * 1024;
+
+function attributesOf(identity: Identity): Attributes {
+  return identity.kind === "node"
+    ? { "claviger.cluster": identity.cluster, "claviger.node": identity.node }
+    : { "claviger.operator": identity.operator };
+}
+
+function callEntryOf({ reason, ...fields }: CallRecord): CallEntry {
+  return { ...fields, outcome: reason === undefined ? "ok" : rowOf(reason).outcome, ...(reason && { reason }) };
+}
+
+function isCompressed({ headers: given }: IncomingMessage): boolean {
+  return (given["content-encoding"] ?? "identity") !== "identity";
+}
+
+export function createHandler(options: HandlerOptions): Handler {
+  const { identify, admission, bodies, methods, audit, metrics, tracing, log, isDraining } = options;
+
+  const failureOf = (method: MethodName, thrown: unknown): { readonly answer: Answer; readonly reason: Reason } => {
+    const error = toKmsError(thrown);
+    if (error.reason === "internal")
+      log.error({ event: "internal-error", method, err: error }, "a request failed for a reason that has no name");
+    else log.debug({ event: "request-failed", method, err: error }, "a request failed");
+    const { status, body } = encodeError(error);
+    const answer = {
+      status,
+      headers: { "content-type": contentTypes.json, [headers.reason]: error.reason },
+      body,
+    };
+    return { answer, reason: error.reason };
+  };
+
+  return async function handle(method, request, response, failure) {
+    const at = Date.now();
+    const scope = new RequestScope(longestMs);
+    const calls: CallRecord[] = [];
+    let identity: Identity | undefined;
+    let epoch: Epoch | undefined;
+    let answer: Answer;
+    let reason: Reason | undefined;
+    const onClose = (): void => {
+      if (!response.writableFinished) scope.cancel();
+    };
+    response.on("close", onClose);
+    metrics.started();
+    try {
+      try {
+        identity = identify(request.socket as TLSSocket, request.headers["x-forwarded-client-cert"]);
+        // One path for each method: what a router would decode or normalise into it is another one.
+        const known = method === "unknown" || request.url !== paths[method] ? undefined : methods[method];
+        const admitted: Admitted = admission.admit(identity, known?.operation ?? "none");
+        if (failure !== undefined) throw failure;
+        if (known === undefined) throw new KmsError("method_unknown");
+        const encoding = encodingOf(request.headers["content-type"]);
+        if (isCompressed(request)) throw new KmsError("method_unknown", { cause: new Error("a compressed body") });
+        scope.limit(parseTimeout(request.headers[headers.timeout], longestMs));
+        const { cluster, node } = admitted;
+        const limit = encoding === "json" ? limits.jsonMessage : known.bodyBytes;
+        const body = scope.zeroizeLater(
+          await bodies.read(request, { identity: `${cluster.uid}/${node}`, limit, signal: scope.signal }),
+        );
+        const seen = parseEpoch(request.headers[headers.epoch]);
+        const context: MethodContext = {
+          scope,
+          newCall: () => {
+            const fields: CallRecord = {};
+            calls.push(fields);
+            const onEpoch = (next: Epoch): void => {
+              epoch = next;
+            };
+            return { cluster, node, seen, signal: scope.signal, fields, onEpoch };
+          },
+          charge: (count) => admission.charge(cluster, count),
+        };
+        const parent = request.headers[headers.traceparent];
+        const reply: MethodReply = await tracing.span(
+          `kms ${method}`,
+          {
+            kind: "server",
+            parent: typeof parent === "string" ? parent : undefined,
+            attributes: attributesOf(identity),
+          },
+          () => raceAbort(known.run(context, body, encoding), scope.signal),
+        );
+        answer = {
+          status: 200,
+          headers: { "content-type": contentTypes[encoding], ...reply.headers },
+          body: reply.body,
+        };
+        // A batch of which nothing could be served is not `ok`.
+        if (calls.every((call) => call.reason !== undefined)) reason = calls[0]?.reason;
+      } catch (thrown) {
+        ({ answer, reason } = failureOf(method, thrown));
+      }
+      try {
+        await audit.record(entryOf());
+      } catch (thrown) {
+        ({ answer, reason } = failureOf(method, thrown));
+      }
+      await send(answer);
+    } finally {
+      scope.dispose();
+      response.off("close", onClose);
+      metrics.finished(method, reason ?? "ok", scope.elapsedMs);
+    }
+
+    function entryOf(): AuditEntry {
+      const uids = calls.flatMap(({ uid }) => (uid === undefined ? [] : [uid]));
+      const [first, ...others] = calls;
+      // The call of a single request is told by the record itself.
+      const { uid: _, outcome: __, reason: ___, ...only } = callEntryOf(first ?? {});
+      return {
+        at,
+        method,
+        outcome: reason === undefined ? "ok" : rowOf(reason).outcome,
+        ...(reason !== undefined && { reason }),
+        milliseconds: Math.round(scope.elapsedMs * 100) / 100,
+        ...(identity?.kind === "node" && { cluster: identity.cluster, node: identity.node }),
+        ...(identity?.kind === "operator" && { operator: identity.operator }),
+        ...(identity !== undefined && { serial: identity.serial }),
+        ...(uids.length > 0 && { uids }),
+        ...(method === "decryptBatch"
+          ? { count: calls.length, calls: calls.map(callEntryOf) }
+          : others.length === 0 && only),
+        ...(request.socket.remoteAddress !== undefined && { peer: request.socket.remoteAddress }),
+      };
+    }
+
+    // Resolves when the bytes have left the process or never will: until then they must not be zeroized.
+    function send({ status, headers: own, body }: Answer): Promise<void> {
+      return new Promise((resolve) => {
+        if (response.destroyed || response.headersSent) return resolve();
+        response.once("close", resolve).once("finish", resolve);
+        const isUnread = !request.complete;
+        const isLong = isUnread && !(Number(request.headers["content-length"]) <= discardBytes);
+        response.writeHead(status, {
+          ...own,
+          ...(epoch !== undefined && { [headers.epoch]: formatEpoch(epoch) }),
+          ...((isLong || isDraining()) && { connection: "close" }),
+          "content-length": Buffer.byteLength(body),
+        });
+        response.end(body);
+        if (isUnread) discardBody(request);
+        return undefined;
+      });
+    }
+  };
+}
