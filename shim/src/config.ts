@@ -39,8 +39,10 @@ const gatewayUrl = z.string().check(
   ),
 );
 
-const shimConfig = z.strictObject({
+/** The schema of shim.yaml; docs/reference/settings.md is generated from it. */
+export const shimConfig = z.strictObject({
   socket: z.strictObject({
+    /** The socket that kube-apiserver connects to. */
     path: socketPath,
     /** Permission bits, octal. kube-apiserver needs to write to it. */
     mode: z._default(
@@ -50,13 +52,28 @@ const shimConfig = z.strictObject({
     /** Numeric group of the socket; the shim's own when absent. */
     group: z.optional(zInteger(0, 4_294_967_294)),
   }),
+  /** The gateways, in any order: one that answers is enough. */
   gateways: z.array(gatewayUrl).check(z.minLength(1, { error: "must list at least one gateway" }), z.maxLength(32)),
-  tls: z.strictObject({ cert: zPath, key: zPath, ca: zPath, serverName: z.optional(z.string()) }),
-  /** /livez, /readyz and /metrics: plain HTTP. */
-  health: z._default(z.strictObject({ address: z._default(z.string(), "127.0.0.1"), port: zInteger(0, 65_535) }), {
-    address: "127.0.0.1",
-    port: 9101,
+  tls: z.strictObject({
+    /** The node's certificate and its intermediates, PEM. Read again when the file changes. */
+    cert: zPath,
+    /** The private key of `cert`, PEM. */
+    key: zPath,
+    /** The CA certificates that gateways are verified against, PEM. */
+    ca: zPath,
+    /** The name that a gateway's certificate must carry, where that is not the host of its URL. */
+    serverName: z.optional(z.string()),
   }),
+  /** /livez, /readyz and /metrics: plain HTTP. */
+  health: z._default(
+    z.strictObject({
+      /** The address that they listen on. */
+      address: z._default(z.string(), "127.0.0.1"),
+      /** Their port; 0 takes a free one. */
+      port: zInteger(0, 65_535),
+    }),
+    { address: "127.0.0.1", port: 9101 },
+  ),
   outage: z._default(
     z.strictObject({
       /** How long Status says ok on the last key_id while no gateway answers. */
@@ -70,17 +87,22 @@ const shimConfig = z.strictObject({
   stateFile: z.optional(zPath),
   limits: z._default(
     z.strictObject({
-      /** Calls at once, and connections; more are refused at once. */
+      /** Calls under way; more are refused at once. */
       calls: z._default(zInteger(1, 100_000), 2048),
+      /** Open connections to the socket; at the bound the quietest one is closed. */
       connections: z._default(zInteger(2, 10_000), 64),
     }),
     { calls: 2048, connections: 64 },
   ),
   /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
   tracing: z.optional(tracingSchema),
-  log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), {
-    level: "info",
-  }),
+  log: z._default(
+    z.strictObject({
+      /** The least level that is logged. */
+      level: z._default(z.enum(["debug", "info", "warn", "error"]), "info"),
+    }),
+    { level: "info" },
+  ),
 });
 
 export type ShimConfig = z.infer<typeof shimConfig>;
@@ -116,7 +138,8 @@ const renamedOutage = { readyFor: "healthyFor", writableFor: "degradedFor" } as 
 /** Every flag that sets something, those of 0.1.0 included. */
 export const flagNames: readonly string[] = [...Object.keys(overrides), ...Object.keys(renamedFlags)];
 
-function environmentName(flag: string): string {
+/** The environment variable that stands for a flag. */
+export function environmentName(flag: string): string {
   return `CLAVIGER_SHIM_${flag.toUpperCase().replaceAll("-", "_")}`;
 }
 

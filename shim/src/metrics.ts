@@ -3,7 +3,8 @@
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
 
-const names = {
+/** Names as they stand in Prometheus, but for the `_total` of counters. */
+export const names = {
   calls: "claviger_shim_call_duration",
   inFlight: "claviger_shim_calls_in_flight",
   upstream: "claviger_shim_upstream_requests",

@@ -88,7 +88,7 @@ const server = sources("gateway/server");
 const cli = sources("gateway/cli");
 const shipped = [...proto, ...shim, ...core, ...server, ...cli];
 const written = shipped.filter(({ path }) => !path.startsWith("proto/gen/"));
-const everything = [...written, ...sources("test"), ...sources("infra")];
+const everything = [...written, ...sources("test"), ...sources("infra"), ...sources("docs")];
 
 const packages: Readonly<Record<string, string>> = {
   "@claviger/proto/": "proto/",

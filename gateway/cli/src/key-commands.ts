@@ -1,5 +1,5 @@
 // `claviger key`: a cluster's key versions, with the operator's own credentials.
-// (docs/architecture.md #keys and 7.)
+// (docs/architecture.md #keys and #rotation.)
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";

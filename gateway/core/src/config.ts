@@ -16,14 +16,30 @@ import { backendSchema } from "./backend/config.ts";
 import { vaultRegistrySchema } from "./registry/vault.ts";
 import { redisSchema } from "./redis/client.ts";
 
-const listener = z.strictObject({ address: z._default(z.string(), "127.0.0.1"), port: zInteger(0, 65_535) });
+const listener = z.strictObject({
+  /** The address to listen on. */
+  address: z._default(z.string(), "127.0.0.1"),
+  /** The port to listen on; 0 takes a free one. */
+  port: zInteger(0, 65_535),
+});
 
 const auditSink = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("file"), path: zPath, fsync: z._default(z.boolean(), false) }),
-  z.strictObject({ kind: z.literal("stdout") }),
+  z.strictObject({
+    /** Records are appended to a file. */
+    kind: z.literal("file"),
+    /** The file that records are appended to. It is opened again after a rename. */
+    path: zPath,
+    /** Whether each write reaches the disk before the call is answered. */
+    fsync: z._default(z.boolean(), false),
+  }),
+  z.strictObject({
+    /** Records go to standard output. */
+    kind: z.literal("stdout"),
+  }),
 ]);
 
-const gatewayConfig = z.strictObject({
+/** The schema of gateway.yaml; docs/reference/settings.md is generated from it. */
+export const gatewayConfig = z.strictObject({
   /** Where shims connect: mutual TLS. */
   listen: z.extend(listener, {
     /**
@@ -43,12 +59,26 @@ const gatewayConfig = z.strictObject({
   }),
   /** /livez, /readyz and /metrics: plain HTTP, for the kubelet and Prometheus. */
   admin: listener,
-  tls: z.strictObject({ cert: zPath, key: zPath, clientCa: zPath }),
+  tls: z.strictObject({
+    /** The gateway's certificate and its intermediates, PEM. Read again when the file changes. */
+    cert: zPath,
+    /** The private key of `cert`, PEM. */
+    key: zPath,
+    /** The CA certificates that clients are verified against, PEM. */
+    clientCa: zPath,
+  }),
+  /** The trust domain of the SPIFFE ids in client certificates. */
   trustDomain: zName(trustDomain),
   registry: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("file"), file: zPath }),
+    z.strictObject({
+      /** The registry is a YAML file. */
+      kind: z.literal("file"),
+      /** The file of the registry; a change is in force within a second. */
+      file: zPath,
+    }),
     vaultRegistrySchema,
   ]),
+  /** Key backends by name. A name is logical and for life: it stands in stored data. */
   backends: z.record(zName(backendName), backendSchema),
   keys: z._default(
     z.strictObject({
@@ -60,16 +90,22 @@ const gatewayConfig = z.strictObject({
     { refresh: 10_000, canary: 60_000 },
   ),
   audit: z.strictObject({
+    /** Whether a result is withheld when no sink takes its record. */
     required: z._default(z.boolean(), true),
+    /** Where records go. A record counts as taken when one of them has it. */
     sinks: z.array(auditSink).check(z.minLength(1, { error: "must list at least one sink" })),
   }),
   /** Where replicas tell each other about keys; without it each works for itself. */
   redis: z.optional(redisSchema),
   /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
   tracing: z.optional(tracingSchema),
-  log: z._default(z.strictObject({ level: z._default(z.enum(["debug", "info", "warn", "error"]), "info") }), {
-    level: "info",
-  }),
+  log: z._default(
+    z.strictObject({
+      /** The least level that is logged. */
+      level: z._default(z.enum(["debug", "info", "warn", "error"]), "info"),
+    }),
+    { level: "info" },
+  ),
 });
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;

@@ -4,7 +4,7 @@
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
 
-/** Names as they stand in Prometheus, without the unit that the exporter adds. */
+/** Names as they stand in Prometheus, but for the `_total` of counters. */
 export const names = {
   requests: "claviger_gateway_request_duration",
   inFlight: "claviger_gateway_requests_in_flight",

@@ -7,12 +7,15 @@ import type { Reason } from "@claviger/proto/wire/errors.ts";
 export type CallEntry = {
   /** kube-apiserver's uid of the call, at most 64 characters of it */
   readonly uid?: string;
+  /** `ok`, `denied` (may not do this), `invalid` (cannot be served), `failed` (could not be served this time) */
   readonly outcome: Outcome;
+  /** Of what is not ok: a reason of the error table */
   readonly reason?: Reason;
   /** The key_id that the call was served under, or that was presented by it */
   readonly keyId?: string;
   /** The cluster uid in the presented ciphertext, where that is another cluster's */
   readonly foreignUid?: string;
+  /** The backend that was asked */
   readonly backend?: string;
   /** The key backend's own id of the call that served it */
   readonly backendRequestId?: string;
@@ -29,10 +32,15 @@ export type Outcome = "ok" | "denied" | "invalid" | "failed";
 export type AuditEntry = Omit<CallEntry, "uid"> & {
   /** Unix milliseconds of the request's arrival */
   readonly at: number;
+  /** `status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, `handshake` or `unknown` */
   readonly method: string;
+  /** From the request's headers to this record */
   readonly milliseconds: number;
+  /** The cluster of the client certificate, whether or not it is in the registry */
   readonly cluster?: string;
+  /** The node of the client certificate */
   readonly node?: string;
+  /** The operator of the client certificate */
   readonly operator?: string;
   /** Serial number of the client certificate, hexadecimal */
   readonly serial?: string;
@@ -42,6 +50,7 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly count?: number;
   /** One for each call of a batch, in its order */
   readonly calls?: readonly CallEntry[];
+  /** The address that the connection came from */
   readonly peer?: string;
   /** Of failed handshakes: what the TLS library says of them, with how often */
   readonly cause?: string;
@@ -49,11 +58,15 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly names?: string;
 };
 
-/**
- * Where a chain of records stands: its name (one per process), the next number, the hash of the
- * line before.
- */
-export type ChainHead = { readonly chain: string; readonly sequence: number; readonly previous: string };
+/** Where a chain of records stands. */
+export type ChainHead = {
+  /** The name of the chain: a UUID, one for each process */
+  readonly chain: string;
+  /** The number of the record in its chain, from 0 */
+  readonly sequence: number;
+  /** SHA-256 of the line before, hexadecimal; empty for the first */
+  readonly previous: string;
+};
 
 /**
  * The line for an entry, with its newline, and the head after it. Each line carries the SHA-256 of

@@ -16,9 +16,19 @@ const node = z.pipe(
 );
 
 const common = {
+  /** The ACL user name. */
   username: z.optional(z.string()),
+  /** The file of the password. */
   passwordFile: z.optional(zPath),
-  tls: z.optional(z.strictObject({ ca: z.optional(zPath), serverName: z.optional(z.string()) })),
+  /** TLS to every server; without this section connections are in plain text. */
+  tls: z.optional(
+    z.strictObject({
+      /** The CA certificates that Redis is verified against, PEM; Node.js' own when absent. */
+      ca: z.optional(zPath),
+      /** The name that Redis' certificate must carry, where that is not the host of its address. */
+      serverName: z.optional(z.string()),
+    }),
+  ),
   /** Stands before every key and channel, so that fleets can share a server. */
   prefix: z._default(
     z.string().check(z.regex(/^[A-Za-z0-9_-]{1,32}$/, { error: "must be 1 to 32 letters, digits, '_' and '-'" })),
@@ -28,23 +38,45 @@ const common = {
    * The key that reports in Redis are authenticated under: one for the fleet, at a named version.
    */
   integrity: z.strictObject({
+    /** The backend that holds the key. */
     backend: zName(backendName),
+    /** The Vault namespace of the mount. */
     namespace: z.optional(zName(mountPath)),
+    /** The Transit mount of the key. */
     mount: zName(mountPath),
+    /** The name of the key. */
     key: zName(keyName),
+    /** The version of the key, so that a rotation of it changes nothing by itself. */
     version: zInteger(1, 1_000_000),
   }),
 };
 
 export const redisSchema = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("standalone"), node, database: z._default(zInteger(0, 1023), 0), ...common }),
   z.strictObject({
+    /** One Redis server. */
+    kind: z.literal("standalone"),
+    /** Its address. */
+    node,
+    /** The number of the database. */
+    database: z._default(zInteger(0, 1023), 0),
+    ...common,
+  }),
+  z.strictObject({
+    /** A master that Redis Sentinel names. */
     kind: z.literal("sentinel"),
+    /** The addresses of the Sentinels. */
     sentinels: z.array(node).check(z.minLength(1)),
+    /** The name of the master. */
     master: z.string(),
     ...common,
   }),
-  z.strictObject({ kind: z.literal("cluster"), nodes: z.array(node).check(z.minLength(1)), ...common }),
+  z.strictObject({
+    /** Redis Cluster. */
+    kind: z.literal("cluster"),
+    /** The addresses of some of its nodes. */
+    nodes: z.array(node).check(z.minLength(1)),
+    ...common,
+  }),
 ]);
 
 export type RedisConfig = z.infer<typeof redisSchema>;

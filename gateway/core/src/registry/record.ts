@@ -23,31 +23,43 @@ import type { KeyRef } from "../backend/port.ts";
 
 const keyRef = z.pipe(
   z.strictObject({
+    /** The backend that holds the key: a name of the gateway's `backends`. */
     backend: zName(backendName),
+    /** The Vault namespace of the mount. */
     namespace: z.optional(zName(mountPath)),
+    /** The Transit mount. */
     mount: zName(mountPath),
+    /** The name of the key. */
     key: zName(keyName),
   }),
   z.transform(({ namespace, ...rest }): KeyRef => (namespace === undefined ? rest : { ...rest, namespace })),
 );
 
-const clusterRecord = z.strictObject({
+/** The schema of a record; docs/reference/settings.md is generated from it. */
+export const clusterRecord = z.strictObject({
+  /** The name of the cluster, as it stands in client certificates. */
   name: zName(clusterName),
-  /** For life: never reused, never changed. */
+  /** The cluster's id for life: never reused, never changed. */
   uid: zName(clusterUid),
   /**
    * Rises whenever `keys` changes, so that every shim can tell the newer registry from the older.
    */
   generation: z._default(zInteger(0, 1_000_000_000), 0),
+  /** What the cluster may do. A `decrypt-only` cluster has no Status and no Encrypt. */
   state: z.enum(["active", "decrypt-only", "suspended"]),
+  /** Whether gateways promote newer key versions, or wait for `claviger key promote`. */
   rotation: z._default(z.enum(["auto", "manual"]), "auto"),
   /** What encrypts. The envelope has room for two; one backend for each cluster today. */
   keys: z.array(keyRef).check(z.length(1, { error: "must list exactly one key" })),
   /** What may still decrypt: earlier names, mounts or backends. */
   previousKeys: z._default(z.array(keyRef), []),
-  limits: z._default(z.strictObject({ requestsPerSecond: z._default(zInteger(1, 1_000_000), 2000) }), {
-    requestsPerSecond: 2000,
-  }),
+  limits: z._default(
+    z.strictObject({
+      /** Requests of all nodes together that last; bursts of ten seconds' worth pass. */
+      requestsPerSecond: z._default(zInteger(1, 1_000_000), 2000),
+    }),
+    { requestsPerSecond: 2000 },
+  ),
 });
 
 const registryFile = z.strictObject({ clusters: z.array(clusterRecord) });

@@ -8,11 +8,15 @@ import type { DocumentRef, Documents } from "../backend/port.ts";
 import { openRegistry, type RegistryStore } from "./watched-registry.ts";
 
 export const vaultRegistrySchema = z.strictObject({
+  /** The registry is a document in KV version 2 of a Vault. */
   kind: z.literal("vault"),
   /** A backend of kind vault: its addresses and its login. */
   backend: zName(backendName),
+  /** The Vault namespace of the mount. */
   namespace: z.optional(zName(mountPath)),
+  /** The mount of the KV store. */
   mount: zName(mountPath),
+  /** The path of the document. */
   path: z._default(zName(mountPath), mountPath.parse("registry")),
 });
 

@@ -1,0 +1,38 @@
+// What an operator does about a log event. Every event that is logged as a warning or an error has
+// a row; a row without an event fails the check.
+
+export const advice: Readonly<Record<string, string>> = {
+  "audit-sink-failed":
+    "Look at the sink's disk or reader. Calls fail with `audit_unavailable` while no sink takes records.",
+  "call-failed": "Look at the reason in `err`; the gateway's log and audit record of the same time say more.",
+  "canary-failed": "Check the gateway's policy for the key; `claviger vault init --print-policy` prints what it needs.",
+  "connection-refused":
+    "Find out what opens connections to the socket or the listener; raise the bound if they are needed.",
+  "embedded-backend": "Nothing, if this is a trial or one small site. Otherwise configure a Vault.",
+  "embedded-file-open": "Give the key file the mode 0600.",
+  "files-rejected": "Correct the files; the earlier ones stay in use until then.",
+  "integrity-key-missing": "Check the `integrity` setting and the policy; until then replicas work without Redis.",
+  "internal-error": "This is a fault in Claviger. Report it with the line.",
+  "key-fell-back": "Find out who lowers `min_encryption_version`; Terraform may write its default.",
+  "key-lost": "Find out why Vault lost the version. What was written under it cannot be decrypted.",
+  "key-raise-failed": "Check the gateway's policy for the key's configuration.",
+  "key-replaced": "Find out who made the key anew. What was written under the earlier one cannot be decrypted.",
+  "key-rolled-back":
+    "Vault was probably restored from a backup. With `rotation: manual` run `claviger key rotate CLUSTER`.",
+  "key-unreadable": "Look at the reason in `err`: the backend, its policy or the key.",
+  "outage-phase": "Bring a gateway back, or its Vault; `why` names the reason, `since` the last good Status.",
+  "previous-version-broken":
+    "Bring the version back before somebody needs it: `claviger key unretire`, or a backup of Vault.",
+  "previous-versions-unknown": "Check the policy for the documents beside the registry.",
+  "promotion-failed": "Look at the reason in `err`. The earlier version goes on encrypting.",
+  "redis-away": "Bring Redis back. Gateways are slower without it, and serve.",
+  "registry-rejected": "Correct the registry as `problem` says. The last good one stays in force.",
+  "state-damaged": "Nothing: the shim starts without it. Look at the node's disk if it happens again.",
+  "state-ignored": "Nothing, if the node was given another cluster's certificate. Otherwise check the node's clock.",
+  "state-unreadable": "Check owner and mode of the state file.",
+  "state-unwritable":
+    "Check the disk and the directory of the state file. A shim that is restarted in an outage would not know its last key_id.",
+  "vault-address-down": "Look at that Vault node. The others are asked.",
+  "vault-login-failed": "Check the credential that `kind` names. A new one is tried as soon as its file changes.",
+  "vault-renew-failed": "Nothing: the gateway logs in again. `vault-login-failed` follows if that fails.",
+};

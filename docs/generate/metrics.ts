@@ -1,0 +1,79 @@
+// docs/reference/metrics.md: what the exporters of shim and gateway really write, once everything
+// that they count has been counted once.
+import * as gateway from "../../gateway/server/src/metrics.ts";
+import * as shim from "../../shim/src/metrics.ts";
+import { code, Gap, page, table } from "./markdown.ts";
+
+/** What the values of a label are; `METRIC.LABEL` where a label means something else elsewhere. */
+const labels: Readonly<Record<string, string>> = {
+  method: "`status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, or `unknown`",
+  result: "`ok` or a [reason](errors.md)",
+  backend: "name of the backend",
+  operation: "`wrap` or `unwrap`",
+  bound: "`all` or `identity`: which bound was reached",
+  "claviger_gateway_handshake_failures_total.kind": "`closed`, `timeout`, `certificate` or `protocol`",
+  "claviger_gateway_client_errors_total.kind": "`parser` or `connection`",
+};
+
+async function shimPage(): Promise<string> {
+  const metrics = shim.createMetrics();
+  metrics.started();
+  metrics.finished("encrypt", "ok", 1);
+  metrics.upstreamAsked("encrypt", "ok");
+  metrics.coalesced();
+  metrics.retried();
+  metrics.observeOutage(() => ({ phase: 1, secondsSinceGood: 1 }));
+  return await metrics.render();
+}
+
+async function gatewayPage(): Promise<string> {
+  const metrics = gateway.createMetrics();
+  metrics.started();
+  metrics.finished("encrypt", "ok", 1);
+  metrics.handshakeFailed("closed");
+  metrics.clientError("HPE_INVALID_METHOD");
+  metrics.connectionClosed("all");
+  metrics.backendCalled("main", "wrap", 1);
+  metrics.observeConnections(() => 1);
+  metrics.observeBrokenVersions(() => 0);
+  return await metrics.render();
+}
+
+function labelsOf(name: string, type: string, text: string): string {
+  const samples = [...text.matchAll(new RegExp(`^${name}(?:_bucket|_sum|_count)?(?:\\{([^}]*)\\})? `, "gm"))];
+  const found = new Set(
+    samples.flatMap(([, list = ""]) => [...list.matchAll(/(\w+)="/g)].map(([, label = ""]) => label)),
+  );
+  return [...found]
+    .filter((label) => !label.startsWith("otel_") && !(type === "histogram" && label === "le"))
+    .map((label) => {
+      const values = labels[`${name}.${label}`] ?? labels[label];
+      if (values === undefined) throw new Gap(`${name}: docs/generate/metrics.ts does not say what ${label} is`);
+      return `${code(label)}: ${values}`;
+    })
+    .join("; ");
+}
+
+function tableOf(text: string, names: Readonly<Record<string, string>>): string {
+  const rows = [...text.matchAll(/^# HELP (claviger_\w+) (.*)\n(?:# UNIT \w+ (\w+)\n)?# TYPE \w+ (\w+)$/gm)].map(
+    ([, name = "", help = "", unit, type = ""]) => {
+      if (help.includes("description missing")) throw new Gap(`${name} has no description`);
+      return [code(name), unit === "s" ? `${type}, seconds` : type, help, labelsOf(name, type, text)];
+    },
+  );
+  for (const name of Object.values(names))
+    if (!rows.some(([shown = ""]) => shown.slice(1).startsWith(name)))
+      throw new Gap(`docs/generate/metrics.ts counts nothing as ${name}`);
+  return table(["metric", "type", "what", "labels"], rows);
+}
+
+const intro = `What \`/metrics\` shows, in the text format of Prometheus. Values of labels come from closed sets.`;
+
+export async function metricsPage(): Promise<string> {
+  return page("Metrics", intro, [
+    "## Gateway",
+    tableOf(await gatewayPage(), gateway.names),
+    "## Shim",
+    tableOf(await shimPage(), shim.names),
+  ]);
+}
