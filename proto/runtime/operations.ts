@@ -2,6 +2,8 @@
 // HTTP; says nothing about keys.
 import { createServer, type ServerResponse } from "node:http";
 
+const retryMs = 100;
+
 export type OperationsServer = { readonly port: number; close(): Promise<void> };
 
 function answer(response: ServerResponse, status: number, type: string, body: string): void {
@@ -20,11 +22,17 @@ export async function openOperationsServer({
   port,
   readiness,
   metrics,
+  waitForPort = false,
+  onListening,
 }: {
   readonly address: string;
   readonly port: number;
   readonly readiness: () => { readonly ready: boolean };
   readonly metrics: () => Promise<string>;
+  /** A port that somebody else holds is waited for, in the background: its holder is to end soon. */
+  readonly waitForPort?: boolean;
+  /** Called when a port that was waited for is there. */
+  readonly onListening?: () => void;
 }): Promise<OperationsServer> {
   const server = createServer((request, response) => {
     switch (request.url?.split("?")[0]) {
@@ -44,15 +52,30 @@ export async function openOperationsServer({
         return answer(response, 404, "text/plain; charset=utf-8", "here are /livez, /readyz and /metrics\n");
     }
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, address, resolve);
+  const listen = (): Promise<void> =>
+    new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, address, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+  let timer: NodeJS.Timeout | undefined;
+  const listenLater = (): void => {
+    timer = setTimeout(() => {
+      listen().then(() => onListening?.(), listenLater);
+    }, retryMs).unref();
+  };
+  await listen().catch((error: unknown) => {
+    if (!(waitForPort && (error as NodeJS.ErrnoException).code === "EADDRINUSE")) throw error;
+    listenLater();
   });
   const bound = server.address();
   return {
     port: typeof bound === "object" && bound !== null ? bound.port : port,
     close: () =>
       new Promise((resolve) => {
+        clearTimeout(timer);
         server.close(() => resolve());
         server.closeAllConnections();
       }),

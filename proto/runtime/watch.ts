@@ -16,7 +16,8 @@ export function watchFiles({
   everyMs = 1000,
 }: {
   readonly files: () => readonly string[];
-  readonly onChange: () => void;
+  /** Returns false when the files say nothing new. */
+  readonly onChange: () => boolean | void;
   readonly log: Log;
   readonly everyMs?: number;
 }): { close(): void } {
@@ -35,10 +36,11 @@ export function watchFiles({
     applied ??= now;
     if (now !== applied && now === last) {
       try {
-        onChange();
+        const hasNews = onChange() !== false;
         applied = await look();
+        const wasRejected = rejected !== undefined;
         rejected = undefined;
-        log.info({ event: "files-reloaded", files: files() }, "changed files are in use");
+        if (hasNews || wasRejected) log.info({ event: "files-reloaded", files: files() }, "changed files are in use");
       } catch (error) {
         if (now !== rejected)
           log.error(

@@ -32,6 +32,8 @@ export const headers = {
    * milliseconds.
    */
   staleSince: "claviger-stale-since",
+  /** The same as an age in milliseconds: two machines need not agree on the time. Counts before the other. */
+  staleFor: "claviger-stale-for",
   /** On an error: the row of the error table. */
   reason: "claviger-reason",
 } as const;

@@ -1,5 +1,6 @@
 // The shim's configuration: file, then environment, then flags, into one frozen object; every
 // problem at once. Nothing secret is in it: keys are file paths.
+import { isDeepStrictEqual } from "node:util";
 import {
   acceptRenamed,
   checkConfig,
@@ -191,4 +192,10 @@ export function loadShimConfig(
     tree = withValue(tree, path, isList === true ? text.split(",") : isNumber === true ? Number(text) : text);
   }
   return checkConfig(file ?? "configuration", tree, shimConfig);
+}
+
+/** The settings, by their first name, in which two configurations differ. */
+export function changedSettings(before: ShimConfig, after: ShimConfig): readonly string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])] as readonly (keyof ShimConfig)[];
+  return names.filter((name) => !isDeepStrictEqual(before[name], after[name]));
 }

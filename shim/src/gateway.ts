@@ -16,7 +16,8 @@ export type UpstreamReply = {
   /** Message bytes, the receiver's to wipe. */
   readonly body: Buffer;
   readonly epoch: string | undefined;
-  readonly staleSince: string | undefined;
+  /** Milliseconds for which the gateway has had no fresh word from its key backend; undefined while it has. */
+  readonly staleForMs: number | undefined;
 };
 
 export type UpstreamRequest = {
@@ -45,6 +46,13 @@ export type Gateway = {
 
 function text(value: string | string[] | undefined): string | undefined {
   return typeof value === "string" ? value : undefined;
+}
+
+// A gateway of 0.1.0 names a time of its own clock.
+function staleForMs(given: Readonly<Record<string, string | string[] | undefined>>): number | undefined {
+  const [age, since] = [text(given[headers.staleFor]), text(given[headers.staleSince])];
+  const milliseconds = age !== undefined ? Number(age) : since !== undefined ? Date.now() - Number(since) : undefined;
+  return milliseconds === undefined || !Number.isFinite(milliseconds) ? undefined : Math.max(0, milliseconds);
 }
 
 async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
@@ -118,7 +126,7 @@ export function createGateway(
         return {
           body: bytes,
           epoch: text(reply.headers[headers.epoch]),
-          staleSince: text(reply.headers[headers.staleSince]),
+          staleForMs: staleForMs(reply.headers),
         };
       const reason = parseReason(text(reply.headers[headers.reason]));
       // No reason of ours: some proxy's 502, a foreign server.

@@ -58,9 +58,9 @@ export function createKmsMethods({
   readonly version: string;
 }): KmsMethods {
   return {
-    status: async (request) => {
+    status: async (request, _deadline, signal) => {
       read(v2.StatusRequestSchema, request);
-      return toBinary(v2.StatusResponseSchema, await status.status());
+      return toBinary(v2.StatusResponseSchema, await status.status(signal));
     },
 
     encrypt: async (request, deadline, signal) => {

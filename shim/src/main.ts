@@ -2,14 +2,16 @@
 // claviger-shim: kube-apiserver's KMS plugin. Owns a socket, a client certificate and a list of
 // gateways; holds no key and no Vault credential. The composition root: constructs everything,
 // reads from top to bottom.
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
-import { flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
+import { changedSettings, flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
 import { createDecrypts } from "./decrypts.ts";
 import { createKmsMethods } from "./kms.ts";
 import { createMetrics } from "./metrics.ts";
@@ -35,19 +37,32 @@ ${Object.entries(overrides)
   .join("\n")}
 `;
 
-/** kubelet and systemd give 30 seconds; a call under way has at most 30 itself. */
-const drainMs = 20_000;
+/** Together less than the 15 seconds that the shipped unit and pods give. */
+const drainMs = 10_000;
+const closeMs = 1000;
 
-async function run(load: () => ShimConfig, configFile: string | undefined, takeover: boolean): Promise<void> {
-  const config = load();
+/** Settings that a running shim takes from a changed file. */
+const appliedSettings: ReadonlySet<string> = new Set(["gateways", "tls", "outage", "log"]);
+
+async function run(
+  load: (warn?: (line: string) => void) => ShimConfig,
+  configFile: string | undefined,
+  takeover: boolean,
+): Promise<void> {
+  const warnings: string[] = [];
+  let config = load((line) => warnings.push(line));
   const credentials = readCredentials(config.tls);
+  let currentPems = JSON.stringify(credentials.tls);
   const log = createLog("shim", config.log.level);
+  for (const warning of warnings) log.warn({ event: "setting-renamed" }, warning);
+  // One clock for the ages of both, which nobody can set.
+  const now = createSteadyClock();
   const metrics = createMetrics();
   const tracing = await openTracing("claviger-shim", packageJson.version, config.tracing);
   const upstream = createUpstream(config.gateways, credentials.tls, metrics, tracing.traceparent);
-  const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log);
-  const { healthyFor: healthyForMs, degradedFor: degradedForMs } = config.outage;
-  const status = createStatusKeeper({ upstream, stateFile, healthyForMs, degradedForMs, log });
+  const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log, now);
+  const grace = () => ({ healthyForMs: config.outage.healthyFor, degradedForMs: config.outage.degradedFor });
+  const status = createStatusKeeper({ upstream, stateFile, grace, log, now });
   metrics.observeOutage(status.outage);
   const kms = createKmsMethods({
     upstream,
@@ -64,6 +79,15 @@ async function run(load: () => ShimConfig, configFile: string | undefined, takeo
     maxConnections: config.limits.connections,
   });
 
+  // What can fail comes first, and the path last: until then an earlier shim serves as before.
+  const health = await openOperationsServer({
+    ...config.health,
+    readiness: () => readinessOf(status),
+    metrics: metrics.render,
+    // The shim that is taken over from holds the same port until it stops.
+    waitForPort: takeover,
+    onListening: () => log.info({ event: "health-listening" }, "the health port is free now, and in use"),
+  });
   const { path, mode, group } = config.socket;
   const setUmask = (mask: number): number => process.umask(mask);
   const socket = await claimSocket(server.socketServer, {
@@ -73,25 +97,27 @@ async function run(load: () => ShimConfig, configFile: string | undefined, takeo
     takeover,
     setUmask,
   });
-  const health = await openOperationsServer({
-    ...config.health,
-    readiness: () => readinessOf(status),
-    metrics: metrics.render,
-  }).catch((error: unknown) => {
-    socket.release();
-    throw error;
-  });
 
-  let { tls: pems } = config;
-  const reload = (): void => {
+  const reload = (): boolean => {
     const next = load();
-    upstream.configure(next.gateways, readCredentials(next.tls).tls);
-    pems = next.tls;
+    const { tls } = readCredentials(next.tls);
+    const pems = JSON.stringify(tls);
+    const changed = changedSettings(config, next);
+    const hasNewPems = pems !== currentPems;
+    if (hasNewPems || changed.includes("gateways") || changed.includes("tls")) upstream.configure(next.gateways, tls);
+    const waiting = changed.filter((name) => !appliedSettings.has(name));
+    log.level = next.log.level;
+    // What needs a restart stays as it was, so that it is named again at the next change.
+    config = { ...config, gateways: next.gateways, tls: next.tls, outage: next.outage, log: next.log };
+    currentPems = pems;
+    if (waiting.length > 0)
+      log.warn({ event: "restart-needed", settings: waiting }, "these changed settings are used after a restart");
+    return hasNewPems || changed.some((name) => appliedSettings.has(name));
   };
   const files = (): readonly string[] => [
-    pems.cert,
-    pems.key,
-    pems.ca,
+    config.tls.cert,
+    config.tls.key,
+    config.tls.ca,
     ...(configFile === undefined ? [] : [configFile]),
   ];
   const watch = watchFiles({ files, onChange: reload, log });
@@ -106,7 +132,8 @@ async function run(load: () => ShimConfig, configFile: string | undefined, takeo
     await server.drain(drainMs);
     await upstream.close();
     await health.close();
-    await tracing.close();
+    // A collector that is away holds up no stop.
+    await Promise.race([tracing.close().catch(() => {}), sleep(closeMs, undefined, { ref: false })]);
     log.info({ event: "stopped" }, "stopped");
     process.exit(0);
   };
@@ -158,5 +185,6 @@ try {
     (error as NodeJS.ErrnoException).syscall !== undefined;
   if (!isExpected) throw error;
   process.stderr.write(`claviger-shim: ${(error as Error).message}\n`);
-  process.exitCode = 2;
+  // What is open by now would keep the process, which serves nobody.
+  process.exit(2);
 }

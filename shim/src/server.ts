@@ -14,6 +14,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { connectCodes, KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
@@ -29,10 +30,11 @@ export type KmsSocketServer = {
 };
 
 /**
- * Answer this long before the caller gives up, or all it ever sees is its own deadline.
- * (docs/kms-contract.md section 3.4.)
+ * Answer this long before the caller gives up, or all it ever sees is its own deadline: 200 ms, or a
+ * fifth of a short deadline. (docs/kms-contract.md section 3.4.)
  */
 const answerEarlyMs = 200;
+const answerEarlyShare = 0.2;
 const defaultCallMs = 3000;
 const longestCallMs = 30_000;
 /** kube-apiserver sends the HTTP/2 preface at once; whoever has not after this long is not one. */
@@ -113,12 +115,28 @@ export function createKmsSocketServer({
   });
   let inFlight = 0;
 
-  const deadlineOf = (call: ServerUnaryCall<Buffer, Buffer>): number => {
+  // A storm of failures is a line a second, not a line each: metrics have the count.
+  const quietUntil = new Map<string, number>();
+  const logFailure = (method: string, error: KmsError): void => {
+    if (error.reason === "internal")
+      log.error({ event: "internal-error", method, err: error }, "a call failed for a reason that has no name");
+    else if (rowOf(error.reason).kind === "caller")
+      log.debug({ event: "call-failed", method, err: error }, "a call failed");
+    else if (performance.now() >= (quietUntil.get(error.reason) ?? 0)) {
+      quietUntil.set(error.reason, performance.now() + 1000);
+      log.warn(
+        { event: "call-failed", method, err: error },
+        "a call failed; further ones of this second are counted only",
+      );
+    }
+  };
+
+  /** Milliseconds that a call may take. */
+  const timeoutOf = (call: ServerUnaryCall<Buffer, Buffer>): number => {
     const given = call.getDeadline();
     const until = given instanceof Date ? given.getTime() : given;
-    return (
-      Math.min(Number.isFinite(until) ? until : Date.now() + defaultCallMs, Date.now() + longestCallMs) - answerEarlyMs
-    );
+    const left = Math.min(Number.isFinite(until) ? until - Date.now() : defaultCallMs, longestCallMs);
+    return left - Math.min(answerEarlyMs, left * answerEarlyShare);
   };
 
   const answer = async (
@@ -127,34 +145,29 @@ export function createKmsSocketServer({
     call: ServerUnaryCall<Buffer, Buffer>,
     callback: sendUnaryData<Buffer>,
   ): Promise<void> => {
-    const began = performance.now();
+    const scope = new RequestScope(timeoutOf(call));
+    scope.zeroizeLater(call.request);
     let result = "ok";
-    const gone = new AbortController();
-    call.once("cancelled", () => gone.abort());
+    call.once("cancelled", () => scope.cancel());
     inFlight += 1;
     metrics.started();
     try {
       if (inFlight > maxCalls) throw new KmsError("overloaded");
       const [parent] = call.metadata.get(headers.traceparent);
       const options = { kind: "server", parent: parent?.toString() } as const;
-      const bytes = await tracing.span(`kms ${name}`, options, () =>
-        method(call.request, deadlineOf(call), gone.signal),
-      );
-      const response = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      callback(null, response);
+      const deadline = Date.now() + scope.leftMs;
+      const bytes = await tracing.span(`kms ${name}`, options, () => method(call.request, deadline, scope.signal));
+      callback(null, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     } catch (thrown) {
       const error = toKmsError(thrown);
-      const { connect, kind } = rowOf(error.reason);
+      const { connect } = rowOf(error.reason);
       result = error.reason;
-      if (error.reason === "internal")
-        log.error({ event: "internal-error", method: name, err: error }, "a call failed in a way that nobody foresaw");
-      else
-        log[kind === "caller" ? "debug" : "warn"]({ event: "call-failed", method: name, err: error }, "a call failed");
+      logFailure(name, error);
       callback({ code: connectCodes[connect].grpc as status, details: error.message });
     } finally {
       inFlight -= 1;
-      zeroize(call.request);
-      metrics.finished(name, result, performance.now() - began);
+      scope.dispose();
+      metrics.finished(name, result, scope.elapsedMs);
     }
   };
 

@@ -1,7 +1,7 @@
 // The unix socket: who may take the path, with which permissions, and how it is given back.
 // (docs/architecture.md #shim; docs/kms-contract.md checks 1 to 8.)
 import { randomBytes } from "node:crypto";
-import { chownSync, lstatSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
+import { chownSync, lstatSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import { basename, dirname, join } from "node:path";
@@ -96,17 +96,24 @@ export async function claimSocket(
     );
 
   // Bound under a name of its own and then moved onto the path: Node removes the name it bound when
-  // it closes, whoever owns that by then.
+  // it closes, whoever owns that by then. All that can fail comes before the move.
   const own = join(dirname(path), instanceName());
   const tooLong = Buffer.byteLength(own) - limits.socketPath;
   if (tooLong > 0) throw new SocketError(`the directory of ${path} is too long by ${tooLong} bytes`);
   await listen(server, own, mode, setUmask);
-  if (group !== undefined) chownSync(own, -1, group);
   const link = `${own}.link`;
-  symlinkSync(basename(own), link);
-  const earlier = found === "our-link" ? readlinkSync(path) : undefined;
-  renameSync(link, path);
-  if (earlier !== undefined && !takeover) rmSync(join(dirname(path), earlier), { force: true });
+  try {
+    // A socket has its maker's group: only another one needs the system call, which a filter may forbid.
+    if (group !== undefined && lstatSync(own).gid !== group) chownSync(own, -1, group);
+    symlinkSync(basename(own), link);
+    renameSync(link, path);
+  } catch (error) {
+    rmSync(link, { force: true });
+    await new Promise((resolve) => server.close(resolve));
+    rmSync(own, { force: true });
+    throw error;
+  }
+  await removeDead(dirname(path), basename(own));
   return {
     release() {
       // Somebody who took over has put a link of its own there.
@@ -115,4 +122,16 @@ export async function claimSocket(
       rmSync(own, { force: true });
     },
   };
+}
+
+/** Removes sockets and links of shims that have ended, and no other file. */
+async function removeDead(dir: string, own: string): Promise<void> {
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    const [instance, suffix] = [entry.name.slice(0, own.length), entry.name.slice(own.length)];
+    if (!isInstance(instance) || instance === own) continue;
+    const file = join(dir, entry.name);
+    const isDead = entry.isSocket() && suffix === "" && !(await isLive(file));
+    const isLink = entry.isSymbolicLink() && suffix === ".link" && readlinkSync(file) === instance;
+    if (isDead || isLink) rmSync(file, { force: true });
+  }
 }

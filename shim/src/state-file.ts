@@ -3,8 +3,9 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { z, zInteger } from "@claviger/proto/runtime/config.ts";
 import { parseEpoch } from "@claviger/proto/wire/epoch.ts";
-import { isReason, type Reason } from "@claviger/proto/wire/errors.ts";
+import { parseReason, type Reason } from "@claviger/proto/wire/errors.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
+import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 
 const stored = z.strictObject({
@@ -19,7 +20,11 @@ const stored = z.strictObject({
     z.string().check(z.refine((text) => parseEpoch(text) !== undefined, { error: "must be an epoch" })),
   ),
   goodAt: zInteger(0, Number.MAX_SAFE_INTEGER),
-  refused: z.optional(z.string().check(z.refine(isReason, { error: "must be a row of the error table" }))),
+  refused: z.optional(
+    z
+      .string()
+      .check(z.refine((text) => parseReason(text) !== undefined, { error: "must be a row of the error table" })),
+  ),
 });
 
 /** The last good Status. */
@@ -39,7 +44,13 @@ export interface StateFile {
   save(last: LastGood): void;
 }
 
-export function createStateFile(file: string, identity: string, log: Log): StateFile {
+/** @param now Unix milliseconds of the clock that `goodAt` is measured by */
+export function createStateFile(
+  file: string,
+  identity: string,
+  log: Log,
+  now: () => number = createSteadyClock(),
+): StateFile {
   let isFailing = false;
   return {
     load() {
@@ -55,12 +66,17 @@ export function createStateFile(file: string, identity: string, log: Log): State
         const result = z.safeParse(stored, JSON.parse(text));
         if (!result.success) throw new Error("of another form");
         const { identity: owner, keyId, epoch, goodAt, refused } = result.data;
-        if (owner === identity && goodAt <= Date.now() + 60_000)
-          return { keyId, epoch, goodAt, refused: refused !== undefined && isReason(refused) ? refused : undefined };
-        log.warn(
-          { event: "state-ignored", file },
-          "the state file is another cluster's or from the future; starting without it",
-        );
+        if (owner === identity) {
+          // The clock was set back since: how old the state is cannot be known, and it must not
+          // become younger as time goes on.
+          if (goodAt > now() + 60_000)
+            log.warn(
+              { event: "state-from-future", file },
+              "the state file is from the future; its age counts from now",
+            );
+          return { keyId, epoch, goodAt: Math.min(goodAt, now()), refused: parseReason(refused) };
+        }
+        log.warn({ event: "state-ignored", file }, "the state file is another cluster's; starting without it");
       } catch {
         log.error({ event: "state-damaged", file }, "the state file is damaged; starting without it");
       }

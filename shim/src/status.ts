@@ -1,18 +1,25 @@
-// Status, and the ride-out: with no gateway to ask, the last good key_id in three phases. It opens
-// nothing: no DEK is unwrapped without a gateway. (docs/architecture.md #shim.)
+// Status, and the grace period of an outage: with no gateway to ask, the last good key_id in three
+// phases. It opens nothing: no DEK is unwrapped without a gateway. (docs/architecture.md #shim.)
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { compareEpochs, parseEpoch } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { kmsVersion, limits } from "@claviger/proto/wire/protocol.ts";
+import { raceAbort } from "@claviger/proto/runtime/abort.ts";
+import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { OutagePhase } from "./metrics.ts";
 import type { LastGood, StateFile } from "./state-file.ts";
 import type { Upstream } from "./upstream.ts";
 
 export interface StatusKeeper {
-  /** What kube-apiserver is told now. @throws KmsError on a refusal, and in the third phase */
-  status(): Promise<StatusResponse>;
+  /**
+   * What kube-apiserver is told now. A caller with less time than a gateway may take is told what
+   * was good last, and the question goes on without it.
+   * @param signal ends when the caller's time is over
+   * @throws KmsError on a refusal, and in the third phase
+   */
+  status(signal?: AbortSignal): Promise<StatusResponse>;
   /** The highest epoch seen, to send along; undefined before the first. */
   epoch(): string | undefined;
   /**
@@ -31,16 +38,16 @@ const saveEveryMs = 10_000;
 export function createStatusKeeper({
   upstream,
   stateFile,
-  healthyForMs,
-  degradedForMs,
+  grace,
   log,
-  now = Date.now,
+  now = createSteadyClock(),
 }: {
   readonly upstream: Upstream;
   readonly stateFile: StateFile;
-  readonly healthyForMs: number;
-  readonly degradedForMs: number;
+  /** How long an outage is ridden out; asked anew each time, since the setting may change. */
+  readonly grace: () => { readonly healthyForMs: number; readonly degradedForMs: number };
   readonly log: Log;
+  /** Unix milliseconds of a clock that is never set: ages must not change with the wall clock. */
   readonly now?: () => number;
 }): StatusKeeper {
   let last: LastGood | undefined = stateFile.load();
@@ -70,7 +77,7 @@ export function createStatusKeeper({
     else
       log.warn(
         { event: "outage-phase", phase: next, since, why },
-        "no fresh word about the key: riding out on the last key_id",
+        "no gateway confirms the key: Status goes on with the last key_id",
       );
     phase = next;
   };
@@ -78,6 +85,7 @@ export function createStatusKeeper({
   // T is the last moment of which we know that the key was good.
   const duringOutage = (keyId: string, since: number, error: KmsError): StatusResponse => {
     const age = now() - since;
+    const { healthyForMs, degradedForMs } = grace();
     if (age < healthyForMs) {
       enter(1, error.reason);
       return create(StatusResponseSchema, { version: kmsVersion, healthz: "ok", keyId });
@@ -98,7 +106,7 @@ export function createStatusKeeper({
   // outage.
   const ask = async (): Promise<StatusResponse> => {
     try {
-      const { body, epoch, staleSince } = await upstream.call({
+      const { body, epoch, staleForMs } = await upstream.call({
         method: "status",
         body: Buffer.alloc(0),
         deadline: Date.now() + askMs,
@@ -107,13 +115,10 @@ export function createStatusKeeper({
       });
       if (isBehind(epoch)) throw new KmsError("gateway_behind");
       const response = readStatus(body);
-      const since = Number(staleSince);
-      if (staleSince !== undefined && Number.isSafeInteger(since)) {
+      if (staleForMs !== undefined) {
         // Another gateway, with a way to its backend, may have had fresher word of the same key.
-        const goodAt = Math.min(
-          now(),
-          Math.max(since, last?.keyId === response.keyId && last.epoch === epoch ? last.goodAt : 0),
-        );
+        const known = last?.keyId === response.keyId && last.epoch === epoch ? last.goodAt : 0;
+        const goodAt = Math.max(now() - staleForMs, known);
         remember({ keyId: response.keyId, epoch, goodAt });
         return duringOutage(response.keyId, goodAt, new KmsError("backend_unavailable"));
       }
@@ -134,11 +139,20 @@ export function createStatusKeeper({
   };
 
   return {
-    status() {
+    async status(signal) {
       flight ??= ask().finally(() => {
         flight = undefined;
       });
-      return flight;
+      if (signal === undefined) return await flight;
+      try {
+        return await raceAbort(flight, signal);
+      } catch (error) {
+        // Not a word of an outage: this caller was in a hurry, and the answer is still to come.
+        if (!signal.aborted || last === undefined || last.refused !== undefined) throw error;
+        if (phase > 1 || now() - last.goodAt >= grace().healthyForMs) throw error;
+        flight.catch(() => {});
+        return create(StatusResponseSchema, { version: kmsVersion, healthz: "ok", keyId: last.keyId });
+      }
     },
     epoch: () => last?.epoch,
     learn(keyId, epoch) {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { loadShimConfig } from "@claviger/shim/src/config.ts";
+import { changedSettings, loadShimConfig } from "@claviger/shim/src/config.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "shim-config-"));
 after(() => rmSync(dir, { recursive: true }));
@@ -45,4 +45,15 @@ test("the names of now warn of nothing; both names at once are a mistake", () =>
     () => loadShimConfig(fileWith("{ healthyFor: 1m, readyFor: 2m }"), {}, {}, warn),
     /outage\.readyFor: no such setting/,
   );
+});
+
+test("what differs between two configurations is named by its setting", () => {
+  const load = (outage: string, flags = {}): ReturnType<typeof loadShimConfig> =>
+    loadShimConfig(fileWith(outage), flags, {});
+  assert.deepEqual(changedSettings(load("{}"), load("{}")), []);
+  assert.deepEqual(changedSettings(load("{}"), load("{ healthyFor: 1m }")), ["outage"]);
+  assert.deepEqual(changedSettings(load("{}"), load("{}", { "socket-mode": "0660", "state-file": "/s" })), [
+    "socket",
+    "stateFile",
+  ]);
 });

@@ -73,7 +73,7 @@ export function reply(body: Uint8Array, extra: Partial<UpstreamReply> = {}): Ups
   return {
     body: Buffer.from(body),
     epoch: undefined,
-    staleSince: undefined,
+    staleForMs: undefined,
     ...extra,
   };
 }

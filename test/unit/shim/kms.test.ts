@@ -31,8 +31,7 @@ function methodsOver(answer: (call: UpstreamCall) => Uint8Array) {
   const status = createStatusKeeper({
     upstream,
     stateFile: memoryState(),
-    healthyForMs: 1000,
-    degradedForMs: 1000,
+    grace: () => ({ healthyForMs: 1000, degradedForMs: 1000 }),
     log: silent,
   });
   const kms = createKmsMethods({ upstream, decrypts: createDecrypts(upstream, noMetrics), status, version: "1.2.3" });

@@ -148,7 +148,7 @@ test("a caller that cancels is heard of", async (t) => {
       new Promise((_, reject) => {
         signal.addEventListener("abort", () => {
           gone.resolve();
-          reject(new KmsError("canceled"));
+          reject(signal.reason as KmsError);
         });
       }),
   });

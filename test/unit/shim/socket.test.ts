@@ -23,13 +23,22 @@ function dirOf(t: TestContext): string {
   return dir;
 }
 
-type Change = { readonly mode?: number; readonly takeover?: boolean; readonly greeting?: string };
+type Change = {
+  readonly mode?: number;
+  readonly takeover?: boolean;
+  readonly greeting?: string;
+  readonly group?: number;
+};
 
-async function claim(t: TestContext, path: string, { mode = 0o600, takeover = false, greeting = "" }: Change = {}) {
+async function claim(
+  t: TestContext,
+  path: string,
+  { mode = 0o600, takeover = false, greeting = "", group }: Change = {},
+) {
   const server: Server = createServer((socket) => socket.on("error", () => {}).end(greeting));
   t.after(() => server.close());
   const setUmask = (mask: number): number => process.umask(mask);
-  const socket: Socket = await claimSocket(server, { path, mode, group: undefined, takeover, setUmask });
+  const socket: Socket = await claimSocket(server, { path, mode, group, takeover, setUmask });
   return { server, socket };
 }
 
@@ -115,4 +124,37 @@ test("a released socket leaves nothing behind", async (t) => {
   const { socket } = await claim(t, join(dir, "kms.sock"));
   socket.release();
   assert.deepEqual(readdirSync(dir), []);
+});
+
+test("what fails after the bind leaves the earlier link, the earlier shim and nothing else", async (t) => {
+  const dir = dirOf(t);
+  const path = join(dir, "kms.sock");
+  await claim(t, path, { greeting: "old" });
+  const before = readdirSync(dir).toSorted();
+  // There is no group of this number: chown fails for root, too.
+  await assert.rejects(claim(t, path, { greeting: "new", takeover: true, group: 2 ** 32 }), {
+    code: "ERR_OUT_OF_RANGE",
+  });
+  assert.equal(await greetingAt(path), "old");
+  assert.deepEqual(readdirSync(dir).toSorted(), before);
+});
+
+test("sockets and links of shims that were killed are removed, and nothing else", async (t) => {
+  const dir = dirOf(t);
+  const dead = createServer();
+  await new Promise<void>((resolve) => {
+    dead.listen(join(dir, "bound"), resolve);
+  });
+  linkSync(join(dir, "bound"), join(dir, ".0badcafe"));
+  await new Promise<void>((resolve) => {
+    dead.close(() => resolve());
+  });
+  symlinkSync(".0badcafe", join(dir, ".0badcafe.link"));
+  writeFileSync(join(dir, ".abcdef01"), "a file of somebody's");
+  await claim(t, join(dir, "other.sock"), { greeting: "other" });
+  await claim(t, join(dir, "kms.sock"), { greeting: "mine" });
+  assert.equal(await greetingAt(join(dir, "other.sock")), "other", "a live one is left alone");
+  const names = readdirSync(dir);
+  assert.ok(!names.some((name) => name.startsWith(".0badcafe")), names.join());
+  assert.ok(names.includes(".abcdef01"));
 });

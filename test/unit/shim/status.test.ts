@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import type { LastGood } from "@claviger/shim/src/state-file.ts";
+import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
+import { createStateFile } from "@claviger/shim/src/state-file.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
 import { fakeUpstream, memoryState, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
@@ -17,8 +22,7 @@ function keeperAt(start: number, first?: LastGood) {
   const keeper = createStatusKeeper({
     upstream,
     stateFile,
-    healthyForMs: 10 * minute,
-    degradedForMs: 60 * minute,
+    grace: () => ({ healthyForMs: 10 * minute, degradedForMs: 60 * minute }),
     log: silent,
     now,
   });
@@ -101,7 +105,7 @@ test("an outage takes no refusal back, not even after a restart; a gateway's goo
 
 test("a Status that a gateway marks stale runs the same phases from its T", async () => {
   const { keeper, world } = keeperAt(T);
-  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleSince: String(T) });
+  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleForMs: world.now - T });
   world.now = T + 9 * minute;
   assert.equal((await keeper.status()).healthz, "ok");
   world.now = T + 11 * minute;
@@ -113,7 +117,7 @@ test("a Status that a gateway marks stale runs the same phases from its T", asyn
 test("a gateway's stale word does not undo another's fresh one", async () => {
   const { keeper, world } = keeperAt(T);
   await keeper.status();
-  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleSince: String(T - 30 * minute) });
+  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleForMs: world.now - (T - 30 * minute) });
   world.now = T + minute;
   assert.equal((await keeper.status()).healthz, "ok");
 });
@@ -169,4 +173,47 @@ test("a gateway's healthz text is one line of at most 256 printable bytes", asyn
   world.next = () => reply(statusBytes("key-1", `a\nb\u0000ü${"c".repeat(500)}`), { epoch: "0.1.1" });
   const { healthz } = await keeper.status();
   assert.match(healthz, /^[\x20-\x7e]{1,256}$/);
+});
+
+test("a caller in a hurry is told what was good last, and makes no outage of it", async () => {
+  const { keeper, upstream, world } = keeperAt(T);
+  const late = Promise.withResolvers<UpstreamReply>();
+  await keeper.status();
+  const asked = upstream.calls.length;
+  world.next = () => late.promise as never;
+  world.now = T + minute;
+  const hurried = await keeper.status(AbortSignal.timeout(20));
+  assert.deepEqual([hurried.healthz, hurried.keyId], ["ok", "key-1"]);
+  assert.equal(keeper.outage().phase, 0);
+  late.resolve(reply(statusBytes("key-2"), { epoch: "0.2.2" }));
+  assert.equal((await keeper.status()).keyId, "key-2", "the answer was waited for all the same");
+  assert.equal(upstream.calls.length, asked + 1);
+  // Nothing was good yet, or it is too old: the truth is that nobody knows.
+  world.next = () => new Promise(() => {}) as never;
+  world.now = T + 30 * minute;
+  assert.equal(await reasonOf(keeper.status(AbortSignal.timeout(20))), "deadline_exceeded");
+});
+
+test("ages do not change with the wall clock", () => {
+  let [wall, monotonic] = [T, 5000];
+  const now = createSteadyClock(
+    () => wall,
+    () => monotonic,
+  );
+  assert.equal(now(), T);
+  wall -= 48 * 60 * minute;
+  monotonic += 1000;
+  assert.equal(now(), T + 1000);
+});
+
+test("a state from the future counts from now, one of another cluster does not count", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "state-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, "state");
+  const clock = { now: T };
+  const state = createStateFile(file, "prod", silent, () => clock.now);
+  state.save({ keyId: "key-1", epoch: "0.1.1", goodAt: T });
+  clock.now = T - 48 * 60 * minute;
+  assert.equal(state.load()?.goodAt, clock.now);
+  assert.equal(createStateFile(file, "other", silent, () => clock.now).load(), undefined);
 });

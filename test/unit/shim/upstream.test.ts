@@ -31,10 +31,10 @@ async function goneUrl(t: TestContext): Promise<string> {
 test("a call is a Connect request with the caller's time left and the highest epoch", async (t) => {
   const { url, asked } = await startGateway(t, fleet, () => ({
     ...ok,
-    headers: { [headers.epoch]: "0.2.2", [headers.staleSince]: "7" },
+    headers: { [headers.epoch]: "0.2.2", [headers.staleSince]: "7", [headers.staleFor]: "9" },
   }));
   const reply = await upstreamTo(t, url).call(call({ epoch: "0.1.1" }));
-  assert.deepEqual([reply.body.toString(), reply.epoch, reply.staleSince], ["ok", "0.2.2", "7"]);
+  assert.deepEqual([reply.body.toString(), reply.epoch, reply.staleForMs], ["ok", "0.2.2", 9]);
   assert.equal(asked[0]?.path, methods.decrypt);
   assert.equal(asked[0].body.toString(), "body");
   assert.equal(asked[0].headers["content-type"], "application/proto");

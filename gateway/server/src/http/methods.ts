@@ -121,7 +121,9 @@ export function createMethods(service: KmsService, version: string): Readonly<Re
         const { healthz, keyId, staleSince } = await service.status(newCall());
         const message = create(v2.StatusResponseSchema, { version: kmsVersion, healthz, keyId });
         const reply = plainMessage(v2.StatusResponseSchema, encoding, message, scope);
-        return staleSince === undefined ? reply : { ...reply, headers: { [headers.staleSince]: String(staleSince) } };
+        if (staleSince === undefined) return reply;
+        const age = Math.max(0, Date.now() - staleSince);
+        return { ...reply, headers: { [headers.staleSince]: String(staleSince), [headers.staleFor]: String(age) } };
       },
     },
 
