@@ -1,5 +1,5 @@
-// One HTTP request with one client certificate on a connection of its own: a stranger at the
-// gateway's door, or a few calls to Vault.
+// One HTTP request with one client certificate on a connection of its own: a caller that the gateway
+// must refuse, or a few calls to Vault.
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 

@@ -1,11 +1,11 @@
-// How the demo speaks: numbered steps, what happened under them, one thing a line. Colour only
-// where a person looks on.
+// What the demo prints: numbered steps and, under each, one line for each thing that happened.
+// Colour only on a terminal.
 import { styleText } from "node:util";
 
-export type Story = {
+export type Output = {
   /** Opens a step: what is done now. */
   step(title: string): void;
-  /** Something seen, with its name before it. */
+  /** A value that was observed, after its name. */
   fact(name: string, value: string): void;
   /** A sentence. */
   say(text: string): void;
@@ -30,7 +30,7 @@ function wrap(text: string, width: number): readonly string[] {
   return lines;
 }
 
-export function createStory(out: NodeJS.WritableStream & { readonly isTTY?: boolean }): Story {
+export function createOutput(out: NodeJS.WritableStream & { readonly isTTY?: boolean }): Output {
   let count = 0;
   const write = (line: string): void => void out.write(`${line}\n`);
   const style = (format: "bold" | "cyan" | "dim", text: string): string =>

@@ -24,7 +24,7 @@ export type KeyPlace =
       readonly key: string;
     };
 
-export type Site = {
+export type Fleet = {
   readonly gatewayConfig: string;
   readonly shimConfig: (gatewayUrl: string) => Promise<string>;
   readonly registry: string;
@@ -62,7 +62,7 @@ function recordYaml(name: string, mount: string, key: string): string {
 }
 
 /** Writes everything below `dir` (0700). */
-export async function createSite({
+export async function createFleet({
   dir,
   socket,
   place,
@@ -70,7 +70,7 @@ export async function createSite({
   readonly dir: string;
   readonly socket: string;
   readonly place: KeyPlace;
-}): Promise<Site> {
+}): Promise<Fleet> {
   await chmod(dir, 0o700);
   const [gatewayDir, shimDir] = [join(dir, "gateway"), join(dir, "shim")];
   await Promise.all([mkdir(gatewayDir), mkdir(shimDir)]);

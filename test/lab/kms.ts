@@ -1,5 +1,5 @@
 // A KMS v2 client on a shim's socket, as kube-apiserver is one: gRPC with `localhost` as authority.
-// The tests' door to grpc-js.
+// The tests' only import of grpc-js.
 import {
   create,
   type DescMessage,

@@ -10,9 +10,9 @@ import { Secret } from "@claviger/proto/runtime/secret.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import { createKmsClient } from "@claviger/cli/src/kms-client.ts";
 import { runCli } from "@claviger/cli/src/run.ts";
-import { play as playScenes } from "../demo/steps.ts";
-import { createSite, type KeyPlace, node, ours, other } from "../demo/setup.ts";
-import { createStory } from "../demo/output.ts";
+import { runSteps } from "../demo/steps.ts";
+import { createFleet, type KeyPlace, node, ours, other } from "../demo/setup.ts";
+import { createOutput } from "../demo/output.ts";
 import { key, mount, prepareVault } from "../demo/vault.ts";
 import { createProcessGroup, type LabProcess, readyLine, tailOf } from "../lab/process-group.ts";
 
@@ -28,7 +28,7 @@ The key is in an embedded key file, or in Vault or OpenBao when VAULT_ADDR is se
 VAULT_CACERT are honoured): the demo then uses a Transit mount '${mount}' of its own.
 `;
 
-const story = createStory(process.stdout);
+const output = createOutput(process.stdout);
 function repository(path: string): string {
   return fileURLToPath(new URL(`../../${path}`, import.meta.url));
 }
@@ -85,8 +85,8 @@ async function openKey(): Promise<{
 
 function claviger(config: string) {
   return async (...args: readonly string[]): Promise<void> => {
-    story.command(`npx claviger ${args.join(" ")} --config ${config}`);
-    const say = (text: string): void => text.split("\n").forEach((line) => story.say(line));
+    output.command(`npx claviger ${args.join(" ")} --config ${config}`);
+    const say = (text: string): void => text.split("\n").forEach((line) => output.say(line));
     const status = await runCli([...args, "--config", config], {
       out: say,
       err: say,
@@ -108,10 +108,10 @@ async function run(
   if (Buffer.byteLength(socket) > limits.socketPath)
     throw new Error(`--socket: the path has more than ${limits.socketPath} bytes`);
 
-  story.heading("Claviger: the keys of a fleet of Kubernetes clusters, and no Vault credential on any of them");
-  story.step("A fleet is set up: one gateway, two clusters, one control-plane node");
+  output.heading("Claviger: the keys of a fleet of Kubernetes clusters, and no Vault credential on any of them");
+  output.step("A fleet is set up: one gateway, two clusters, one control-plane node");
   const { place, say, remove, where } = await openKey();
-  const site = await createSite({ dir, socket, place });
+  const fleet = await createFleet({ dir, socket, place });
   const processes = createProcessGroup(dir);
   undo.push(() => processes.stopAll());
   const start = async (
@@ -129,28 +129,36 @@ async function run(
     void proc.ended.then(() => onDeath(`${name} has ended; its last words:\n${tailOf(proc)}`));
     return { proc, ready };
   };
-  const gateway = await start("gateway", "gateway/server/src/main.ts", site.gatewayConfig);
+  const gateway = await start("gateway", "gateway/server/src/main.ts", fleet.gatewayConfig);
   const gatewayUrl = String(gateway.ready["listen"]);
-  const shim = await start("shim", "shim/src/main.ts", await site.shimConfig(gatewayUrl));
-  story.fact("directory", `${dir} (removed at the end)`);
-  story.fact("certificates", `from an authority made for this run; the shim's says cluster ${ours}, node ${node}`);
-  story.fact("gateway", `${gatewayUrl} (pid ${gateway.proc.pid}), for the clusters ${ours} and ${other}`);
-  story.fact("shim", `unix://${socket} (pid ${shim.proc.pid})`);
-  story.fact("the key", say[0] ?? "");
-  for (const line of say.slice(1)) story.fact("in Vault", line);
+  const shim = await start("shim", "shim/src/main.ts", await fleet.shimConfig(gatewayUrl));
+  output.fact("directory", `${dir} (removed at the end)`);
+  output.fact("certificates", `from an authority made for this run; the shim's says cluster ${ours}, node ${node}`);
+  output.fact("gateway", `${gatewayUrl} (pid ${gateway.proc.pid}), for the clusters ${ours} and ${other}`);
+  output.fact("shim", `unix://${socket} (pid ${shim.proc.pid})`);
+  output.fact("the key", say[0] ?? "");
+  for (const line of say.slice(1)) output.fact("in Vault", line);
 
   const kms = createKmsClient({ socket });
   try {
-    await playScenes({ story, site, kms, gatewayUrl, keyPlace: where, claviger: claviger(site.gatewayConfig), signal });
+    await runSteps({
+      output,
+      fleet,
+      kms,
+      gatewayUrl,
+      keyPlace: where,
+      claviger: claviger(fleet.gatewayConfig),
+      signal,
+    });
   } finally {
     kms.close();
   }
-  story.step("What next");
-  if (remove.length > 0) story.fact("to remove", remove.join("; "));
-  story.fact("with this demo", `npx claviger check --socket ${socket}`);
-  story.fact("", `npx claviger key status ${ours} --config ${site.gatewayConfig}`);
-  story.fact("the real thing", "npm run lab -- --dir DIR --kubernetes (OpenBao, Redis and a real kube-apiserver)");
-  story.fact("to read", "README.md, SECURITY.md");
+  output.step("What next");
+  if (remove.length > 0) output.fact("to remove", remove.join("; "));
+  output.fact("with this demo", `npx claviger check --socket ${socket}`);
+  output.fact("", `npx claviger key status ${ours} --config ${fleet.gatewayConfig}`);
+  output.fact("the real thing", "npm run lab -- --dir DIR --kubernetes (OpenBao, Redis and a real kube-apiserver)");
+  output.fact("to read", "README.md, SECURITY.md");
   return socket;
 }
 
@@ -158,7 +166,7 @@ const patienceMs = 5000;
 
 async function stop(): Promise<void> {
   for (const step of undo.toReversed())
-    await step().catch((error: unknown) => story.say(`while stopping: ${String(error)}`));
+    await step().catch((error: unknown) => output.say(`while stopping: ${String(error)}`));
 }
 
 async function main(): Promise<number> {
@@ -184,7 +192,7 @@ async function main(): Promise<number> {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => end(0));
   // Nobody reads on (`npm run demo | head`): as good as a signal.
   process.stdout.on("error", () => end(1));
-  const play = async (): Promise<void> => {
+  const perform = async (): Promise<void> => {
     try {
       const socket = await run(values.socket, stopping.signal, die);
       process.stdout.write(`\nready unix://${socket}\n`);
@@ -194,13 +202,13 @@ async function main(): Promise<number> {
       die(error instanceof Error ? error.message : String(error));
     }
   };
-  const played = play();
+  const done = perform();
   const status = await ended.promise;
-  // A play that a signal cuts short comes to its end first, so that nothing is started behind our
+  // Steps that a signal aborts come to their end first, so that nothing is started behind our
   // back; if it hangs, it ends with its servers.
-  await Promise.race([played, sleep(patienceMs, undefined, { ref: false })]);
+  await Promise.race([done, sleep(patienceMs, undefined, { ref: false })]);
   await stop();
-  await played;
+  await done;
   await stop();
   return status;
 }

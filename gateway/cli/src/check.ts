@@ -1,6 +1,5 @@
-// `claviger check`: does for once what kube-apiserver does at each start (Status, Encrypt,
-// Decrypt), holds the answers against Kubernetes' own rules, and says precisely what is wrong and
-// what to do.
+// `claviger check`: does once what kube-apiserver does at each start (Status, Encrypt,
+// Decrypt), checks the answers against Kubernetes' own rules, and says what is wrong and what to do.
 import { randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
 import type { EncryptResponse } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { GrpcError, type KmsClient } from "./kms-client.ts";
@@ -22,8 +21,7 @@ export type CheckStep = {
 export type CheckReport = { readonly socket: string; readonly ok: boolean; readonly steps: readonly CheckStep[] };
 
 /**
- * Where the message is a row of our own error table it already says what to do; for others the code
- * must do.
+ * A message of the error table already says what to do; for any other the code decides.
  */
 function adviceFor({ code, text }: GrpcError, timeoutMs: number): string {
   if (text.startsWith("claviger: ")) return "see the shim's and the gateway's log for the cause";
@@ -52,8 +50,8 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /**
- * Encrypts under the key that Status names. A rotation may come in between: kube-apiserver asks
- * Status again, so do we, once.
+ * Encrypts under the key that Status names. A rotation may come in between: as kube-apiserver does,
+ * this asks Status again, once.
  */
 async function encryptAsStatusSays(client: KmsClient, plaintext: Uint8Array, keyId: string): Promise<EncryptResponse> {
   const encrypted = await client.encrypt({ plaintext, uid: randomUUID() });
@@ -106,7 +104,7 @@ export async function runCheck({
 
   const listening = await step("socket", async () => {
     await probe();
-    return { detail: "somebody listens, and we may connect", value: true };
+    return { detail: "a process listens, and this user may connect", value: true };
   });
   if (listening === undefined) return report();
   const client = open();

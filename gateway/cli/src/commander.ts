@@ -1,5 +1,4 @@
-// The only file that imports commander, and how every command of ours behaves: errors are one clear
-// line, never a stack trace.
+// The only file that imports commander. Errors of a command are one line, never a stack trace.
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
 export { Command, InvalidArgumentError, Option };
@@ -18,7 +17,7 @@ export class CliError extends Error {
   override readonly name = "CliError";
 }
 
-/** Ends the command with a status and no further word: it has said everything already. */
+/** Ends the command with a status; what went wrong is printed already. */
 export class Exit extends Error {
   override readonly name = "Exit";
   readonly status: number;

@@ -53,7 +53,7 @@ export function fleetOptions(command: Command): Command {
     .option("--lab <file>", "lab.json of a running lab, instead of --config");
 }
 
-// What this command reads of a lab.json; the rest of it is not our business.
+// What this command reads of a lab.json; other fields are ignored.
 const labFile = z.object({
   gateways: z.array(z.object({ config: z.string() })).check(z.minLength(1, { error: "must list a gateway" })),
   vault: z.optional(z.nullable(z.object({ addr: z.string(), tokenFile: z.string() }))),
@@ -118,7 +118,7 @@ async function withTokenFile<T>(token: Secret, use: (file: string) => Promise<T>
   }
 }
 
-/** What goes wrong is thrown and printed once; the log lines are for a gateway's operators. */
+/** Errors are thrown and printed once; log lines are for a gateway's operators. */
 export function silentLog(): Log {
   const log = createLog("claviger", "error");
   log.level = "silent";

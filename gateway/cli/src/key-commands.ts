@@ -86,7 +86,7 @@ async function promoteLatest(
   await call((signal) => backend.promote(key, before.latest, signal));
   const after = await call((signal) => backend.describe(key, signal));
   if (after.minEncryption < before.latest)
-    throw new CliError("somebody else set an older version at the same moment; run this again");
+    throw new CliError("an older version was set at the same time; run this again");
   return { version: after.minEncryption, changed: true };
 }
 
@@ -98,7 +98,7 @@ async function waitForPromotion(backend: OpenBackend, key: KeyRef, version: numb
     if (minEncryption >= version) return;
     if (performance.now() > end)
       throw new CliError(
-        `version ${version} is not promoted after ${timeoutMs / 1000} s; is a gateway running? Its log says what its canary met`,
+        `version ${version} is not promoted after ${timeoutMs / 1000} s; is a gateway running? Its log has the result of its canary`,
       );
     await sleep(250);
   }

@@ -27,7 +27,7 @@ function leafCommand(pki: Command, name: string, description: string): Command {
     .option("--days <days>", "lifetime", days, lifetimes.leaf);
 }
 
-/** What the user may have done wrong, said clearly; anything else goes on. */
+/** Turns a mistake of the user into a CliError; passes on anything else. */
 function explain(error: unknown, dir: string): never {
   if (error instanceof FileExistsError || error instanceof TypeError) throw new CliError(error.message);
   const { code, path } = error as NodeJS.ErrnoException;

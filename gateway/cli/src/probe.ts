@@ -1,5 +1,5 @@
-// Looks at a provider's socket before any gRPC: gRPC clients say "deadline exceeded" for most of
-// what is wrong here.
+// Checks a provider's socket before any gRPC: gRPC clients say "deadline exceeded" for most of what
+// can be wrong with it.
 import { stat } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname } from "node:path";
@@ -55,7 +55,7 @@ async function looking(path: string): Promise<Awaited<ReturnType<typeof stat>>> 
 }
 
 /**
- * Makes sure that somebody listens on the socket and that we may talk to them.
+ * Verifies that a process listens on the socket and that this user may connect to it.
  * @throws Finding
  */
 export async function probeSocket(path: string, timeoutMs: number): Promise<void> {
@@ -89,7 +89,7 @@ export async function probeSocket(path: string, timeoutMs: number): Promise<void
     );
   if (code === "ECONNREFUSED")
     throw new Finding(
-      "nobody listens on the socket; it was left behind",
+      "no process listens on the socket; it was left behind",
       "start claviger-shim: it replaces a dead socket by itself",
     );
   if (code === "ETIMEDOUT" || code === "EAGAIN")

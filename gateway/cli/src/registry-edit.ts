@@ -1,5 +1,5 @@
-// Changes the registry's YAML text as a careful person would: only what was asked for, comments and
-// order kept, checked before it is written. The only file that imports yaml in this package.
+// Changes the registry's YAML text: only what was asked for, with comments and order kept, checked
+// before it is written. The only file that imports yaml in this package.
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
 import { isMap, isNode, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";

@@ -1,5 +1,5 @@
-// Where the registry lies that a command reads and edits: the YAML file, or the document in Vault
-// with the operator's own credentials. (docs/architecture.md #registry.)
+// The registry that a command reads and edits: the YAML file, or the document in Vault with the
+// operator's own credentials. (docs/architecture.md #registry.)
 import { readFile, realpath, stat } from "node:fs/promises";
 import { parseYaml } from "@claviger/proto/runtime/config.ts";
 import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
@@ -7,10 +7,10 @@ import { writeFileAtomically } from "@claviger/gateway-core/src/pki/atomic-file.
 import { documentOf, sourceOf, type VaultRegistryConfig } from "@claviger/gateway-core/src/registry/vault.ts";
 import { CliError } from "./commander.ts";
 
-/** The text as it was read, and a way to replace it that loses nobody else's edit. */
+/** The text as it was read, and a way to replace it that loses no other edit. */
 export type RegistryText = {
   readonly text: string;
-  /** @throws CliError when somebody else was faster; nothing is written then */
+  /** @throws CliError when it was changed meanwhile; nothing is written then */
   readonly write: (changed: string) => Promise<void>;
 };
 
@@ -24,7 +24,7 @@ export type RegistrySource = {
 };
 
 function tooLate(name: string): CliError {
-  return new CliError(`${name} was changed by somebody else at the same time; look at it and run this again`);
+  return new CliError(`${name} was changed at the same time; look at it and run this again`);
 }
 
 /** @throws CliError */

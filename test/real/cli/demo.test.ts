@@ -25,7 +25,7 @@ describe("the demo", () => {
       env: { PATH: process.env["PATH"], HOME: dir, TMPDIR: dir, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
-  const play = async (
+  const run = async (
     env: NodeJS.ProcessEnv = {},
   ): Promise<{ readonly status: unknown; readonly out: string; readonly err: string }> => {
     const child = start(["--exit"], env);
@@ -47,7 +47,7 @@ describe("the demo", () => {
     return promise;
   };
 
-  const scenes = [
+  const steps = [
     /Status +healthz ok, key_id clv1\./,
     /etcd value +k8s:enc:kms:v2:/,
     /read database +1 Decrypt/,
@@ -60,10 +60,10 @@ describe("the demo", () => {
     /ready unix:\/\/.*kms\.sock/,
   ] as const;
 
-  test("tells the whole story on the embedded backend, ends with 0 and leaves nothing behind", async () => {
-    const { status, out, err } = await play();
+  test("shows every step on the embedded backend, ends with 0 and leaves nothing behind", async () => {
+    const { status, out, err } = await run();
     assert.equal(status, 0, out + err);
-    for (const scene of scenes) assert.match(out, scene);
+    for (const step of steps) assert.match(out, step);
     assert.equal(out.includes("\u001b["), false, "colour without a terminal");
     assert.deepEqual(readdirSync(dir), []);
   });
@@ -84,7 +84,7 @@ describe("the demo", () => {
     assert.deepEqual([gone.status, /no socket at/.test(gone.out)], [1, true]);
   });
 
-  test("a signal in the middle of the play ends everything too", async () => {
+  test("a signal in the middle of the steps ends everything too", async () => {
     const child = start([]);
     const closed = once(child, "close");
     await reading(child, "gateway");
@@ -103,9 +103,9 @@ describe("the demo", () => {
   });
 
   test("says what is missing when VAULT_ADDR is set without a token, or nobody is there", async () => {
-    const lacking = await play({ VAULT_ADDR: "http://127.0.0.1:9" });
+    const lacking = await run({ VAULT_ADDR: "http://127.0.0.1:9" });
     assert.deepEqual([lacking.status, /VAULT_TOKEN is not/.test(lacking.err)], [1, true]);
-    const away = await play({ VAULT_ADDR: "http://127.0.0.1:9", VAULT_TOKEN: "x" });
+    const away = await run({ VAULT_ADDR: "http://127.0.0.1:9", VAULT_TOKEN: "x" });
     assert.deepEqual([away.status, /ECONNREFUSED/.test(away.err)], [1, true]);
   });
 
@@ -123,15 +123,15 @@ describe("the demo", () => {
       rmSync(baoDir, { recursive: true, force: true });
     });
 
-    test("tells the whole story twice, says what it made there, and takes its token back", async () => {
+    test("shows every step twice, says what it made there, and takes its token back", async () => {
       const token = readFileSync(bao.tokenFile, "utf8");
-      const first = await play({ VAULT_ADDR: bao.addr, VAULT_TOKEN: token });
+      const first = await run({ VAULT_ADDR: bao.addr, VAULT_TOKEN: token });
       assert.equal(first.status, 0, first.out + first.err);
-      for (const scene of scenes) assert.match(first.out, scene);
+      for (const step of steps) assert.match(first.out, step);
       assert.match(first.out, /made the Transit mount claviger-demo/);
       assert.match(first.out, /to remove +vault secrets disable claviger-demo/);
       assert.ok(!`${first.out}${first.err}`.includes(token));
-      const second = await play({ VAULT_ADDR: bao.addr, VAULT_TOKEN: token });
+      const second = await run({ VAULT_ADDR: bao.addr, VAULT_TOKEN: token });
       assert.equal(second.status, 0, second.out + second.err);
       assert.match(second.out, /found the key claviger-demo\/keys\/fleet/);
       const { data } = await bao.call<{ data: { keys: string[] } }>("LIST", "auth/token/accessors");

@@ -1,5 +1,5 @@
-// How many objects in etcd depend on which version of which key. Nothing is skipped in silence:
-// what is not ours is counted too. (docs/architecture.md #rotation.)
+// How many objects in etcd depend on which version of which key. Nothing is skipped: what Claviger
+// did not encrypt is counted, too. (docs/architecture.md #rotation.)
 import type { ClusterUid } from "@claviger/proto/wire/names.ts";
 import { decodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
 import type { Entry } from "./etcd.ts";
@@ -23,7 +23,7 @@ export type Usage = {
   readonly plain: number;
   /** By name: other transformers, other KMS plugins. */
   readonly others: ReadonlyMap<string, number>;
-  /** Begin like a value of KMS and cannot be read: their keys. */
+  /** The keys of values that begin like one of KMS and cannot be parsed. */
   readonly damaged: readonly string[];
 };
 

@@ -14,7 +14,7 @@ export type Stored =
    * none.
    */
   | { readonly kind: "kms"; readonly provider: string; readonly keyId?: string; readonly ciphertext: Uint8Array }
-  /** Begins like a value of KMS and goes on like none. */
+  /** Begins like a value of KMS and does not parse as one. */
   | { readonly kind: "damaged" };
 
 const fields = { keyId: 2, encryptedDekSource: 3 } as const;

@@ -1,7 +1,7 @@
 // Which keys of the registry are one key. Backends' names are logical (docs/architecture.md
 // #registry): a key may be reached under two of them, and its namespace may stand in the cluster's
-// record or in the backend's configuration. Knows what the configuration says; two addresses that
-// lead to one Vault it cannot tell.
+// record or in the backend's configuration. It knows what the configuration says, and cannot tell that
+// two addresses lead to one Vault.
 import type { BackendConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";

@@ -1,5 +1,5 @@
-// What the gateways' ledger in Redis says of some clusters, read with the operator's own right to
-// derive the key that authenticates it. (docs/architecture.md #keys and #rotation.)
+// The key_id observations of some clusters in Redis, read with the operator's own right to derive
+// the key that authenticates them. (docs/architecture.md #keys and #rotation.)
 import { integrityKey } from "@claviger/gateway-core/src/redis/integrity.ts";
 import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import { integrityRef } from "@claviger/gateway-core/src/redis/integrity.ts";
@@ -11,7 +11,7 @@ import { type Fleet, silentLog } from "../fleet.ts";
 const callMs = 10_000;
 
 /**
- * The ledger's entries of some clusters; undefined where there is no Redis.
+ * The observations of some clusters; undefined where there is no Redis.
  * @throws CliError or KmsError when it cannot be asked
  */
 export async function readClusterObservations(

@@ -160,7 +160,7 @@ async function retire(
   const before = options.before ?? state.minEncryption;
   const look = async (): Promise<Retirement> => {
     const entries = await readClusterObservations(fleet, users).catch((error: unknown) => {
-      // Silence proves nothing and hinders nothing, where the operator has looked.
+      // Where the operator has looked, missing observations neither prove nor hinder anything.
       if (!options.nodesChecked) throw error;
       return undefined;
     });
@@ -245,7 +245,7 @@ export function addRetireCommands(group: Command, terminal: Terminal): void {
     .option("--nodes-checked", "you have seen that every node shows the new key_id and has for five minutes", false)
     .option(
       "--quiet <duration>",
-      "for so long every node must have had the new key_id, and nobody have decrypted under an earlier one",
+      "for so long every node must have had the new key_id, and no node have decrypted under an earlier one",
       (text: string) => {
         const ms = parseDuration(text);
         if (ms === undefined) throw new InvalidArgumentError("Must be a duration such as 5m.");

@@ -20,7 +20,7 @@ export type Counted = {
 
 /**
  * What is known of a cluster's nodes: that the operator has looked, or how many there are, as far
- * as anybody said; and the ledger's entries, which can veto either way.
+ * as was said; and the observations, which can veto either way.
  */
 export type Nodes =
   | { readonly kind: "checked"; readonly entries: readonly Observation[] }
@@ -76,7 +76,7 @@ function usageProblems({ record, usage }: Counted, { names, before }: Retirement
     ),
     ...(usage.damaged.length > 0
       ? [
-          `${usage.damaged.length} values of cluster ${record.name} cannot be read, e.g. ${usage.damaged[0]}: nobody can tell which key they need`,
+          `${usage.damaged.length} values of cluster ${record.name} cannot be read, e.g. ${usage.damaged[0]}: which key they need cannot be told`,
         ]
       : []),
   ];
@@ -116,7 +116,7 @@ function nodeProblems({ record, keyId, nodes }: Counted, { quietMs, now }: Retir
   ];
 }
 
-/** Whatever the operator has looked at: who decrypts now needs it now. */
+/** Counts whatever the operator has looked at: a node that decrypts now needs the version now. */
 function decryptProblems({ record, retiring, nodes }: Counted, { quietMs, now }: Retirement): readonly string[] {
   return nodes.kind === "unknown"
     ? []
@@ -128,7 +128,7 @@ function decryptProblems({ record, retiring, nodes }: Counted, { quietMs, now }:
         );
 }
 
-/** Why not; empty when nothing is known that speaks against it. */
+/** Every reason against it; empty when none is known. */
 export function reasonsAgainst(wanted: Retirement): readonly string[] {
   return [
     ...keyProblems(wanted),

@@ -23,7 +23,7 @@ export function openVaultAccess(config: VaultConfig): VaultAccess {
       return await call(AbortSignal.timeout(callMs));
     } catch (error) {
       if (!(error instanceof KmsError)) throw error;
-      // The cause holds Vault's own words, and no token.
+      // The cause holds Vault's own message, and no token.
       const why = error.cause instanceof Error ? error.cause.message : "";
       if (error.reason === "backend_denied") throw new VaultRefusal(403, path, why);
       if (error.reason === "request_malformed") throw new VaultRefusal(400, path, why);

@@ -4,8 +4,8 @@
 export type VaultData = Readonly<Record<string, unknown>>;
 
 /**
- * The operator's access. Rejects with VaultRefusal when Vault says no, with KmsError when it cannot
- * be reached.
+ * The operator's access. Rejects with VaultRefusal when Vault refuses, with KmsError when it cannot be
+ * reached.
  */
 export interface VaultControl {
   /** What stands at a path (the reply's `data`); undefined when nothing does. */
@@ -14,7 +14,7 @@ export interface VaultControl {
   write(path: string, body: VaultData): Promise<VaultData>;
 }
 
-/** Vault's answer was no. */
+/** Vault refused the request. */
 export class VaultRefusal extends Error {
   override readonly name = "VaultRefusal";
   readonly status: number;

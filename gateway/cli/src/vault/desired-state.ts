@@ -20,7 +20,7 @@ export type WantedKey = {
    * (docs/architecture.md #keys.)
    */
   readonly use: "data" | "integrity";
-  /** Some cluster encrypts with it; false: it stands under `former` only and may just decrypt. */
+  /** Some cluster encrypts with it; false: it stands under `previousKeys` only and may just decrypt. */
   readonly encrypts: boolean;
   /**
    * Some cluster rotates by itself: the gateway promotes, and rotates once more after a restore

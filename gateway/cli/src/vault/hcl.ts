@@ -98,7 +98,7 @@ export function terraformText({
         },
         [
           `backend = vault_mount.${id(key.prefix + key.mount)}.path`,
-          // Who promotes is the gateway (or the operator): an apply must not take that back.
+          // The gateway (or the operator) promotes; an apply must not revert that.
           "lifecycle { ignore_changes = [min_encryption_version] }",
         ],
       ),

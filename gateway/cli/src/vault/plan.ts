@@ -114,15 +114,15 @@ async function policyStep({ vault, policy, update }: PlanInput): Promise<PlanSte
   if (typeof found !== "string") return { what, status: "create", apply };
   if (found.trim() === policy.text.trim()) return { what, status: "present" };
   if (found.startsWith(policyMark)) return { what, status: "change", detail: "it follows the registry", apply };
-  if (update) return { what, status: "change", detail: "it was written by somebody else", apply };
+  if (update) return { what, status: "change", detail: "it was not written by this command", apply };
   return {
     what,
     status: "conflict",
-    detail: "a policy of this name was written by somebody else; choose --policy NAME, or replace it with --update",
+    detail: "a policy of this name was not written by this command; choose --policy NAME, or replace it with --update",
   };
 }
 
-/** Vault gives lists back in an order of its own, and numbers for durations. */
+/** Vault returns lists in an order of its own, and durations as numbers. */
 function alike(wanted: unknown, found: unknown): boolean {
   if (Array.isArray(wanted) && Array.isArray(found)) return isDeepStrictEqual(new Set(wanted), new Set(found));
   if (typeof wanted === "string" && typeof found === "string") return wanted.trim() === found.trim();

@@ -1,5 +1,5 @@
-// Stands where the gateway stands: with a token under its policy alone, tries what the gateway must
-// be able to do, and looks for anything more that it could do. Nothing is changed by it.
+// Tests the gateway's policy with a token under that policy alone: tries what the gateway must be
+// able to do, and looks for anything more that it could do. Changes nothing.
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
@@ -87,7 +87,7 @@ async function neededOf(gateway: VaultControl, key: WantedKey): Promise<readonly
   return findings;
 }
 
-/** Paths that no gateway needs, though an attacker on one would like them. */
+/** Paths that no gateway needs and that would help an attacker who holds its token. */
 function forbidden(keys: readonly WantedKey[], policy: string): readonly string[] {
   return [
     ...keys.flatMap((key) => {

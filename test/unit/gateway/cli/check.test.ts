@@ -225,7 +225,7 @@ describe("a socket", () => {
     assert.match((await finding(`/${"x".repeat(107)}`)).message, /108 bytes/);
   });
 
-  test("that somebody listens on is good; left behind, it is called that", async () => {
+  test("with a listener behind it is good; one that was left behind is named as that", async () => {
     const path = join(dir, "live.sock");
     const server = createServer().listen(path);
     await once(server, "listening");
@@ -236,7 +236,7 @@ describe("a socket", () => {
     const { rename } = await import("node:fs/promises");
     await rename(path, join(dir, "dead.sock"));
     server.close();
-    assert.match((await finding(join(dir, "dead.sock"))).message, /nobody listens/);
+    assert.match((await finding(join(dir, "dead.sock"))).message, /no process listens/);
   });
 
   test("behind which something else than gRPC speaks gives a clear error, not a wait for ever", async () => {
