@@ -1,7 +1,9 @@
-// The programs' own log: JSON lines on standard error, written at once. The only file that imports
-// pino. Requests are in the audit log, not here.
+// The programs' own log: JSON lines on standard error, written at once where somebody takes them; a
+// log that nobody reads costs lines and never time. The only file that imports pino. Requests are in
+// the audit log, not here.
 import { type Logger, pino } from "pino";
 import { KmsError } from "../wire/errors.ts";
+import { openLineOutput } from "./output.ts";
 
 export type Log = Logger;
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -21,6 +23,17 @@ export function describeError(error: unknown): string {
 export function createLog(component: string, level: LogLevel): Log {
   return pino(
     { level, base: { component }, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describeError } },
-    pino.destination({ fd: 2, sync: true }),
+    openLineOutput(2, (count) => {
+      const time = new Date().toISOString();
+      const line = {
+        level: 40,
+        time,
+        component,
+        event: "log-lines-dropped",
+        count,
+        msg: "nobody read the log for a while",
+      };
+      return `${JSON.stringify(line)}\n`;
+    }),
   );
 }

@@ -9,7 +9,7 @@ import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
-import { createFileSink, createStreamSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import { checkSinks, createFileSink, createOutputSink } from "@claviger/gateway-core/src/audit/sinks.ts";
 import { createDispatcher } from "./backend/dispatch.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
@@ -48,6 +48,8 @@ Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embed
 async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const config = loadGatewayConfig(configFile);
   const tls = readTlsFiles(config.tls);
+  const unusable = checkSinks(config.audit.sinks);
+  if (unusable.length > 0) throw new ConfigError(configFile, unusable);
   if (checkOnly) return;
 
   const log = createLog("gateway", config.log.level);
@@ -55,7 +57,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing);
   const names = new Set(Object.keys(config.backends));
   const sinks = config.audit.sinks.map((sink) =>
-    sink.kind === "file" ? createFileSink(sink) : createStreamSink("stdout", process.stdout),
+    sink.kind === "file" ? createFileSink(sink) : createOutputSink("stdout", 1),
   );
   const audit = createAuditLog({ sinks, required: config.audit.required, log });
 

@@ -1,6 +1,6 @@
 // Where audit records go: a file, standard output. (docs/architecture.md #audit.)
 import { type FileHandle, open, stat } from "node:fs/promises";
-import type { Writable } from "node:stream";
+import { assertAppendable, openOutput } from "@claviger/proto/runtime/output.ts";
 
 /** Takes whole lines. */
 export interface AuditSink {
@@ -51,14 +51,32 @@ export function createFileSink({ path, fsync }: { readonly path: string; readonl
   };
 }
 
-/** Writes to a stream that belongs to the process, e.g. its standard output. */
-export function createStreamSink(name: string, stream: Writable): AuditSink {
-  return {
-    name,
-    write: (lines) =>
-      new Promise((resolve, reject) => {
-        stream.write(lines, (error) => (error instanceof Error ? reject(error) : resolve()));
-      }),
-    close: () => Promise.resolve(),
-  };
+/**
+ * Writes to a descriptor that belongs to the process, e.g. its standard output. A reader that has
+ * gone is an error of the sink, not the end of the process.
+ * @throws the system's error when the descriptor is not open
+ */
+export function createOutputSink(name: string, fd: number): AuditSink {
+  const output = openOutput(fd);
+  return { name, write: (lines) => output.write(lines), close: () => Promise.resolve() };
+}
+
+/**
+ * Can the configured sinks be written to? What a start would find, without a start.
+ * @returns one line for each that cannot
+ */
+export function checkSinks(
+  sinks: readonly ({ readonly kind: "file"; readonly path: string } | { readonly kind: "stdout" })[],
+): readonly string[] {
+  return sinks.flatMap((sink, i) => {
+    if (sink.kind === "stdout") return [];
+    try {
+      assertAppendable(sink.path);
+      return [];
+    } catch (error) {
+      return [
+        `audit.sinks.${i}: ${sink.path} cannot be written (${(error as NodeJS.ErrnoException).code ?? "unknown error"}); make its directory, owned by the gateway's user`,
+      ];
+    }
+  });
 }

@@ -60,6 +60,14 @@ export function createHealth({
             : "the newest one is not usable or cannot be read; the last good one is in force",
         ...(redis !== undefined && { redis: redis() }),
         audit: audit.isHealthy() ? "ok" : "no sink takes records",
+        ...Object.fromEntries(
+          audit
+            .sinks()
+            .map(({ name, problem, since }) => [
+              `audit/${name}`,
+              problem === undefined ? "ok" : `${problem} (since ${new Date(since ?? 0).toISOString()})`,
+            ]),
+        ),
         ...Object.fromEntries(all.map(({ name }) => [`backend/${name}`, seen.get(name) ?? "not asked yet"])),
       };
       return { ready: !isDraining && audit.isHealthy(), checks };

@@ -1,0 +1,120 @@
+// One sink's queue: written one batch at a time, bounded in bytes, with a deadline for each batch.
+import { setTimeout as sleep } from "node:timers/promises";
+import { describeError, type Log } from "@claviger/proto/runtime/log.ts";
+import type { AuditSink } from "./sinks.ts";
+
+export type SinkState = {
+  readonly name: string;
+  /** What is wrong, in words; undefined while the sink takes records. */
+  readonly problem: string | undefined;
+  /** Unix milliseconds of the first failure in a row. */
+  readonly since: number | undefined;
+  /** Records that this sink does not have. */
+  readonly missed: number;
+};
+
+export interface SinkQueue {
+  /**
+   * Resolves when the sink has taken the lines.
+   * @param records how many records the lines are
+   * @throws the sink's error; Error `TimeoutError` when it takes longer than the deadline: it may
+   * still take them; Error when the queue is full
+   */
+  add(lines: Buffer, records: number): Promise<void>;
+  state(): SinkState;
+  /** Waits for what is queued, at most so many milliseconds, and closes the sink. */
+  close(milliseconds: number): Promise<void>;
+}
+
+/** Lines that wait for a slow sink, in bytes. */
+const maxBytes = 8 * 2 ** 20;
+
+type Queued = {
+  readonly lines: Buffer;
+  readonly records: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+};
+
+export function createSinkQueue({
+  sink,
+  log,
+  deadlineMs,
+}: {
+  readonly sink: AuditSink;
+  readonly log: Log;
+  readonly deadlineMs: number;
+}): SinkQueue {
+  const queue: Queued[] = [];
+  let bytes = 0;
+  let pump: Promise<void> | undefined;
+  let problem: string | undefined;
+  let since: number | undefined;
+  let missed = 0;
+
+  const fail = (error: Error, records: number): void => {
+    missed += records;
+    if (problem === undefined) {
+      since = Date.now();
+      log.error({ event: "audit-sink-failed", sink: sink.name, err: error }, "an audit sink takes no records");
+    }
+    problem = describeError(error);
+  };
+  const succeed = (): void => {
+    if (problem !== undefined)
+      log.info({ event: "audit-sink-recovered", sink: sink.name, missed }, "an audit sink takes records again");
+    problem = undefined;
+    since = undefined;
+  };
+
+  const run = async (): Promise<void> => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      try {
+        await sink.write(next.lines);
+        succeed();
+        next.resolve();
+      } catch (error) {
+        const wrapped = error instanceof Error ? error : new Error(String(error));
+        fail(wrapped, next.records);
+        next.reject(wrapped);
+      }
+      bytes -= next.lines.length;
+    }
+    pump = undefined;
+  };
+
+  return {
+    async add(lines, records) {
+      if (bytes + lines.length > maxBytes) {
+        const error = new Error(`the queue of ${sink.name} is full`);
+        fail(error, records);
+        throw error;
+      }
+      bytes += lines.length;
+      const taken = new Promise<void>((resolve, reject) => queue.push({ lines, records, resolve, reject }));
+      pump ??= run();
+      const late = new AbortController();
+      try {
+        await Promise.race([
+          taken,
+          sleep(deadlineMs, undefined, { signal: late.signal }).then(() => {
+            const error = new Error(`${sink.name} has taken no record for ${deadlineMs} ms`);
+            error.name = "TimeoutError";
+            // Not missed yet: it may still be written.
+            fail(error, 0);
+            throw error;
+          }),
+        ]);
+      } finally {
+        late.abort();
+        taken.catch(() => {});
+      }
+    },
+    state: () => ({ name: sink.name, problem, since, missed }),
+    async close(milliseconds) {
+      if (pump !== undefined) await Promise.race([pump, sleep(milliseconds, undefined, { ref: false })]);
+      // A sink that hangs in a write would hang in its close as well.
+      if (pump === undefined) await sink.close();
+    },
+  };
+}
