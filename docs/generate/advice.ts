@@ -27,8 +27,11 @@ export const advice: Readonly<Record<string, string>> = {
   "promotion-failed": "Look at the reason in `err`. The earlier version goes on encrypting.",
   "redis-away": "Bring Redis back. Gateways are slower without it, and serve.",
   "registry-rejected": "Correct the registry as `problem` says. The last good one stays in force.",
+  "restart-needed": "Restart the shim (`--takeover` does it without a gap) to use the `settings`.",
+  "setting-renamed": "Use the name that `problem` gives; the earlier one is not read after this release.",
   "state-damaged": "Nothing: the shim starts without it. Look at the node's disk if it happens again.",
-  "state-ignored": "Nothing, if the node was given another cluster's certificate. Otherwise check the node's clock.",
+  "state-from-future": "Check the node's clock: it was ahead when the file was written, or is behind now.",
+  "state-ignored": "Nothing, if the node was given another cluster's certificate.",
   "state-unreadable": "Check owner and mode of the state file.",
   "state-unwritable":
     "Check the disk and the directory of the state file. A shim that is restarted in an outage would not know its last key_id.",

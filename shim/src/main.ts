@@ -54,7 +54,8 @@ async function run(
   const credentials = readCredentials(config.tls);
   let currentPems = JSON.stringify(credentials.tls);
   const log = createLog("shim", config.log.level);
-  for (const warning of warnings) log.warn({ event: "setting-renamed" }, warning);
+  for (const warning of warnings)
+    log.warn({ event: "setting-renamed", problem: warning }, "a setting has another name now");
   // One clock for the ages of both, which nobody can set.
   const now = createSteadyClock();
   const metrics = createMetrics();
