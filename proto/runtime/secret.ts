@@ -36,7 +36,7 @@ export function zeroize(bytes: Uint8Array): void {
 /**
  * Room for key material where the garbage collector leaves no copies of it: V8 keeps arrays of up
  * to 64 bytes among its objects, and moves those about.
- * @returns zeroes; the caller's to wipe
+ * @returns zeroes; the caller's to zeroize
  */
 export function newSecretBytes(length: number): Buffer {
   return Buffer.from(new ArrayBuffer(length));

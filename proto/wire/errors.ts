@@ -11,7 +11,7 @@ export type Row = {
   /** May the same request succeed if it is sent again, here or to another gateway? */
   readonly retryable: boolean;
   /**
-   * What the shim makes of it: `outage` is ridden out with the last good key_id, `refusal` is
+   * What the shim makes of it: in an `outage` Status goes on with the last good key_id, `refusal` is
    * passed on at once, `caller` is a bad request and says nothing about the service.
    * (docs/architecture.md #shim.)
    */

@@ -13,7 +13,7 @@ export type ClientTls = {
 };
 
 export type UpstreamReply = {
-  /** Message bytes, the receiver's to wipe. */
+  /** Message bytes, the receiver's to zeroize. */
   readonly body: Buffer;
   readonly epoch: string | undefined;
   /** Milliseconds for which the gateway has had no fresh word from its key backend; undefined while it has. */

@@ -10,7 +10,7 @@ import type { StatusKeeper } from "./status.ts";
 import type { Upstream } from "./upstream.ts";
 
 /**
- * Serialized request in, serialized response out, both the caller's to wipe.
+ * Serialized request in, serialized response out, both the caller's to zeroize.
  * @param deadline Unix milliseconds
  * @param signal the caller went away
  * @throws KmsError

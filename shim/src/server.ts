@@ -51,7 +51,7 @@ const idleMs = 600_000;
  */
 const silentMs = 1000;
 /** What was sent before the caller could know that we stop is read for this long, and served. */
-const lingerMs = 100;
+const drainReadMs = 100;
 /**
  * The HTTP/2 frame GOAWAY that names no last stream: make further calls elsewhere, what is on its
  * way is still taken. node:http2 writes whole frames, so ours stands between two of them; its own
@@ -66,7 +66,7 @@ function same(bytes: Buffer): Buffer {
 }
 
 /**
- * Wipes a response and the frame that grpc-js has copied it into, once they are written. A version
+ * Zeroizes a response and the frame that grpc-js has copied it into, once they are written. A version
  * that frames otherwise is not found out and merely leaves its copy.
  */
 const zeroizeWritten: ServerInterceptor = (_, call) => {
@@ -245,7 +245,7 @@ export function createKmsSocketServer({
       // session without an open call closed. The second wait is a turn in which sockets are read,
       // for a process that got no time in the first.
       for (const socket of sockets.keys()) if (!unproven.has(socket)) socket.write(goAwaySoon);
-      await wait(lingerMs);
+      await wait(drainReadMs);
       await nextTurn();
       for (const socket of unproven) socket.destroy();
       // Tells each connection to make no more calls. It calls back before calls under way are done

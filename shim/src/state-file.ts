@@ -1,4 +1,4 @@
-// What a shim must know after a restart to go on riding out an outage: the last key_id, its epoch,
+// What a shim must know after a restart in an outage: the last key_id, its epoch,
 // and since when. Nothing in it is secret. (docs/architecture.md #shim.)
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { z, zInteger } from "@claviger/proto/runtime/config.ts";

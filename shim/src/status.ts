@@ -44,7 +44,7 @@ export function createStatusKeeper({
 }: {
   readonly upstream: Upstream;
   readonly stateFile: StateFile;
-  /** How long an outage is ridden out; asked anew each time, since the setting may change. */
+  /** How long the grace period lasts; asked anew each time, since the setting may change. */
   readonly grace: () => { readonly healthyForMs: number; readonly degradedForMs: number };
   readonly log: Log;
   /** Unix milliseconds of a clock that is never set: ages must not change with the wall clock. */
@@ -186,7 +186,7 @@ function readStatus(body: Buffer): StatusResponse {
 }
 
 /**
- * Ready: Status would say ok, as kube-apiserver sees it: a ride-out in its first phase is ready.
+ * Ready: Status would say ok, as kube-apiserver sees it: an outage in its first phase is ready.
  * Looks at the last Status, asks for none.
  */
 export function readinessOf(status: StatusKeeper): {

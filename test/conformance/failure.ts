@@ -7,7 +7,7 @@ import { decrypt, encrypt } from "./rpc.ts";
 const secretish = /hvs\.|\bs\.[A-Za-z0-9]{20}|-----BEGIN|https?:\/\//;
 
 /** So many Encrypts in a row, a tenth of a second apart, and a fault is over. */
-const settled = 8;
+const okInARow = 8;
 
 export const failureChecks: readonly Check[] = [
   {
@@ -50,7 +50,7 @@ export const failureChecks: readonly Check[] = [
           // Several in a row: a plugin may have more than one replica behind it, each of which
           // notices by itself.
           const end = Date.now() + 15_000;
-          for (let inOrder = 0; inOrder < settled; await sleep(100)) {
+          for (let inOrder = 0; inOrder < okInARow; await sleep(100)) {
             const { code } = await encrypt(connection, { plaintext: randomBytes(32), uid: "conformance" });
             inOrder = code === 0 ? inOrder + 1 : 0;
             expect(Date.now() < end, `${fault}: Encrypt does not go on within 15 s after it was over`);

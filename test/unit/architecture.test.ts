@@ -216,10 +216,10 @@ suite("The architecture", () => {
       shipped.map(({ path, imports }) => [path, imports.flatMap((name) => targetOf(path, name) ?? [])]),
     );
     const done = new Set<string>();
-    const visit = (path: string, trail: readonly string[]): void => {
-      assert.ok(!trail.includes(path), [...trail, path].join(" → "));
+    const visit = (path: string, chain: readonly string[]): void => {
+      assert.ok(!chain.includes(path), [...chain, path].join(" → "));
       if (done.has(path)) return;
-      for (const next of edges.get(path) ?? []) visit(next, [...trail, path]);
+      for (const next of edges.get(path) ?? []) visit(next, [...chain, path]);
       done.add(path);
     };
     for (const path of edges.keys()) visit(path, []);

@@ -171,7 +171,7 @@ suite("the gateways, or the Vault behind them, are away", () => {
     outage(...vault, "SIGTERM");
   }
 
-  test("a gateway that has lost its Vault credential is an outage like any other: Status rides out, and nobody is refused", async () => {
+  test("a gateway that has lost its Vault credential is an outage like any other: Status goes on, and no call is refused", async () => {
     const secretIdFile = join(dir, "gateway-1.secret-id");
     const good = await readFile(secretIdFile, "utf8");
     assert.equal((await kms.status()).healthz, "ok");

@@ -1,4 +1,4 @@
-// What befalls Redis, and what callers of two shims on two gateways see of it while the key is
+// Faults of Redis, and what callers of two shims on two gateways see of it while the key is
 // rotated: slower, never wrong, never refused. (docs/architecture.md #keys.)
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -170,7 +170,7 @@ suite("the registry in Vault", () => {
     await vault.call("DELETE", key);
     await vault.call("POST", key, { type: "aes256-gcm96" });
     await until("the alarm", undefined, async () => ((await broken()) > 0 ? true : undefined), 20_000);
-    assert.match(logOf(gateway?.proc ?? assert.fail("a gateway")), /"event":"older-version-broken"/);
+    assert.match(logOf(gateway?.proc ?? assert.fail("a gateway")), /"event":"previous-version-broken"/);
     await untilCode(0);
     assert.equal((await kms.status()).healthz, "ok");
   });

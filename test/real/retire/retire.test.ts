@@ -36,7 +36,7 @@ suite("retiring a version of a key", () => {
     (await lab.vault?.call<{ data: { min_decryption_version: number } }>("GET", "transit/keys/cluster-1"))?.data
       .min_decryption_version;
   /** The node asks for Status for as long as the quiet time. */
-  const settle = async (): Promise<void> => {
+  const waitUntilQuiet = async (): Promise<void> => {
     for (const end = Date.now() + quietMs + 500; Date.now() < end; await sleep(200)) await kms.status();
   };
   const storedUnder = async (name: string): Promise<string> =>
@@ -114,12 +114,12 @@ suite("retiring a version of a key", () => {
     /objects? of cluster cluster-1 still needs? version 1, e\.g\. \/registry\/secrets\/default\/|objects? of cluster cluster-1 still need version 1/;
 
   test("a version that objects still need cannot be retired", async () => {
-    await settle();
+    await waitUntilQuiet();
     await refused(needed);
   });
 
-  test("nor with the ledger flushed and the apiserver's cache warm, so that nobody has been seen to need it", async () => {
-    // The apiserver has the seed: it reads the old objects without a Decrypt, and a ledger could
+  test("nor with the observations flushed and the apiserver's cache warm, so that nobody has been seen to need it", async () => {
+    // The apiserver has the seed: it reads the old objects without a Decrypt, and observations could
     // not know.
     assert.deepEqual(await api.readSecret("one"), value);
     const redis = lab.redis?.connect();
@@ -136,7 +136,7 @@ suite("retiring a version of a key", () => {
     for (const { version, example } of (JSON.parse(out) as { uses: { version: number; example: string }[] }).uses)
       if (version === 1) await api.touchSecret(example.split("/").at(-1) ?? "");
     for (let n = 0; (await storedUnder(`new-${n}`)) !== ""; n++) await api.touchSecret(`new-${n}`);
-    await settle();
+    await waitUntilQuiet();
     await refused(/1 of 2 nodes of cluster-1 have asked for Status/, ["--nodes", "2"]);
     await refused(/has had the new key_id for \d+ s only/, ["--quiet", "1h"]);
     await refused(/holds no object that Claviger encrypted for it/, ["--prefix", "/elsewhere/"]);

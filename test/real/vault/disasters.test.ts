@@ -1,4 +1,4 @@
-// What befalls a Vault, on a raft cluster of three real nodes under load: what callers see of it,
+// Faults of a Vault, on a raft cluster of three real nodes under load: what callers see of it,
 // and that all comes back without a restart of ours.
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -32,7 +32,7 @@ type Expected = {
   readonly backMs: number;
 };
 
-suite("what befalls a Vault of three nodes, and what callers see of it", () => {
+suite("faults of a Vault of three nodes, and what callers see of them", () => {
   let dir: string;
   let processes: ProcessGroup;
   let raft: Raft;

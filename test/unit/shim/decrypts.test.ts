@@ -61,7 +61,7 @@ test("200 identical Decrypts at once are one request, and each caller has a copy
   for (const response of responses.slice(1)) assert.equal(plaintextOf(response), "dees");
 });
 
-test("an answer stays a moment for who is just asking the same; then it is wiped and the next Decrypt asks again", async (t) => {
+test("an answer stays a moment for who is just asking the same; then it is zeroized and the next Decrypt asks again", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const upstreams: Buffer[] = [];
   const upstream = fakeUpstream((call) => {
@@ -126,7 +126,7 @@ test("a gateway that knows no batches is asked one by one", async () => {
   assert.deepEqual((await Promise.all(all)).map(plaintextOf), ["aa", "ba", "ca"]);
 });
 
-test("a caller's deadline ends that caller alone, and its wiped request harms nobody", async () => {
+test("a caller's deadline ends that caller alone, and its zeroized request harms no other", async () => {
   const { upstream, decrypt, open } = gated();
   const blocker = decrypt("blocker");
   await sent();

@@ -95,7 +95,7 @@ test("a message of 5 MiB is RESOURCE_EXHAUSTED, and the next one is served", asy
   await call(methods.status, Buffer.alloc(0));
 });
 
-test("an error is its row's code and constant message; what nobody foresaw shows nothing of itself", async (t) => {
+test("an error is its row's code and constant message; an unexpected one shows nothing of itself", async (t) => {
   const fail =
     (error: Error): KmsMethod =>
     () =>
@@ -156,7 +156,7 @@ test("a caller that cancels is heard of", async (t) => {
   await gone.promise;
 });
 
-test("the request and the response are wiped once they are done with", async (t) => {
+test("the request and the response are zeroized once they are done with", async (t) => {
   const seen: Uint8Array[] = [];
   const { call } = await start(t, {
     encrypt: (request) => {

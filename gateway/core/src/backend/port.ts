@@ -17,7 +17,7 @@ export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly o
 
 export type WrapItem = {
   /**
-   * 1..128 bytes. Owned by the caller, who wipes it after the outcome; the adapter wipes every copy
+   * 1..128 bytes. Owned by the caller, who zeroizes it after the outcome; the adapter zeroizes every copy
    * it makes.
    */
   readonly plaintext: Uint8Array;
@@ -43,7 +43,7 @@ export type UnwrapItem = {
 };
 
 export type Unwrapped = {
-  /** Owned by the receiver, who wipes it. */
+  /** Owned by the receiver, who zeroizes it. */
   readonly plaintext: Uint8Array;
   readonly requestId?: string;
 };
@@ -61,7 +61,7 @@ export type KeyState = {
 /**
  * The data path and the look at a key. All methods may be called at any time and in parallel;
  * `signal` ends a call early. Errors (KmsError): backend_unavailable, backend_sealed,
- * backend_rate_limited, backend_login_refused, backend_denied, backend_misbehaved,
+ * backend_rate_limited, backend_login_refused, backend_denied, backend_protocol_error,
  * deadline_exceeded, key_missing; per item also ciphertext_invalid (any reason why a ciphertext
  * does not open: they all look alike). An adapter fails over between its own addresses within the
  * signal's time and retries nothing else.

@@ -54,7 +54,7 @@ export type Peers = {
 
 /**
  * Never fails because Vault is away, now or later: what was read last stays in force, and before
- * the first read nobody is served, which shims ride out.
+ * the first read no cluster is served, which is an outage to shims.
  * @param peers with them one replica polls for all; without them each for itself
  */
 export function openVaultRegistry(options: {

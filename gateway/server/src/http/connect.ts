@@ -28,7 +28,7 @@ export function encodingOf(contentType: string | undefined): Encoding {
 }
 
 /**
- * Reads a message. Byte fields of a proto body are views into it: wipe the body and they are gone.
+ * Reads a message. Byte fields of a proto body are views into it: zeroize the body and they are gone.
  * A JSON body passes through JavaScript strings; the shim never sends one. What a message may cost is
  * bounded before it is decoded: by its number of fields, and by its size where it is JSON.
  * @throws KmsError request_malformed, request_too_large
@@ -69,7 +69,7 @@ function varint(value: number): readonly number[] {
 }
 
 /**
- * Writes a message of such fields, with no copy but the result, which is the caller's to wipe: a
+ * Writes a message of such fields, with no copy but the result, which is the caller's to zeroize: a
  * library's writer would leave one in its own buffer.
  */
 export function encodeFields(fields: readonly Field[]): Buffer {

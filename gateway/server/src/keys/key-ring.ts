@@ -1,5 +1,5 @@
 // The key ring: for each cluster its promoted keys, its key_id and its epoch. Answers from memory;
-// trackers keep it fresh. (docs/architecture.md #keys.)
+// key pollers keep it fresh. (docs/architecture.md #keys.)
 import type { Epoch } from "@claviger/proto/wire/epoch.ts";
 import type { BackendName, KeyId } from "@claviger/proto/wire/names.ts";
 import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";

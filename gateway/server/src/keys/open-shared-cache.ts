@@ -1,4 +1,4 @@
-// A key board and a ledger on Redis, with the key that authenticates what stands there.
+// The shared key cache and the key_id observations on Redis, with the key that authenticates both.
 import type { BackendName } from "@claviger/proto/wire/names.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";

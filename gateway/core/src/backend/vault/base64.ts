@@ -1,5 +1,5 @@
 // Base64 between buffers: key material on its way to and from Vault must not become a JavaScript
-// string, which nobody can wipe. (Node's own conversions go through strings; its decoder also
+// string, which cannot be zeroized. (Node's own conversions go through strings; its decoder also
 // accepts what no encoder writes.)
 import { newSecretBytes } from "@claviger/proto/runtime/secret.ts";
 
@@ -31,7 +31,7 @@ export function encodeBase64(source: Uint8Array, target: Uint8Array, at: number)
 
 /**
  * The bytes that `text` encodes; undefined for anything that an encoder would not have written. The
- * result is the caller's to wipe.
+ * result is the caller's to zeroize.
  */
 export function decodeBase64(text: Uint8Array): Buffer | undefined {
   if (text.length % 4 !== 0) return undefined;

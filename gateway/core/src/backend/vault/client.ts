@@ -11,7 +11,7 @@ import type { VaultTransport } from "./transport.ts";
 export interface VaultClient {
   /**
    * @throws KmsError as the transport, and backend_denied (403), key_missing (404),
-   * backend_misbehaved (anything else that is not 2xx)
+   * backend_protocol_error (anything else that is not 2xx)
    */
   read(path: string, signal: AbortSignal): Promise<unknown>;
   /** Same errors. `isOnce`: see VaultRequest. */

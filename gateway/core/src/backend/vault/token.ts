@@ -41,7 +41,7 @@ const refusals: ReadonlySet<Reason> = new Set(["backend_denied", "request_malfor
 /**
  * Vault answers a login with 400 (a secret-id that is gone), 403 or 404 (a mount that is gone):
  * never the fault of a caller's request, and no decision about any cluster. The gateway's own lost
- * credential is an outage, which shims ride out, or it would stop the writes of a whole fleet.
+ * credential is an outage, in which shims have a grace period, or it would stop the writes of a whole fleet.
  * (docs/architecture.md #shim.)
  */
 function asLoginFailure(error: KmsError): KmsError {

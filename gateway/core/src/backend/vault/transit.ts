@@ -1,5 +1,5 @@
 // Transit encrypt and decrypt as bytes: request bodies are built and replies are read in buffers
-// that are wiped, never as strings that hold key material. One batch_input call for all items; each
+// that are zeroized, never as strings that hold key material. One batch_input call for all items; each
 // has an outcome of its own. (docs/architecture.md #envelope and #vault.)
 import { z } from "@claviger/proto/runtime/config.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
@@ -15,7 +15,7 @@ function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("base64");
 }
 
-/** The body of an encrypt call. The caller wipes it. */
+/** The body of an encrypt call. The caller zeroizes it. */
 export function buildEncrypt(items: readonly WrapItem[]): Buffer {
   const heads = items.map((_, i) => `${i === 0 ? opening : ","}{"plaintext":"`);
   const tails = items.map(
@@ -160,7 +160,7 @@ export function readEncrypt(reply: VaultReply, items: readonly WrapItem[]): read
 }
 
 /**
- * What became of each item of a decrypt call. The plaintexts are the receiver's to wipe.
+ * What became of each item of a decrypt call. The plaintexts are the receiver's to zeroize.
  * @throws KmsError when the call as a whole failed
  */
 export function readDecrypt(reply: VaultReply, count: number): readonly Outcome<Unwrapped>[] {

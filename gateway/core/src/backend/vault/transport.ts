@@ -25,7 +25,7 @@ export type VaultRequest = {
 
 export type VaultReply = {
   readonly status: number;
-  /** The receiver's to wipe. */
+  /** The receiver's to zeroize. */
   readonly body: Buffer;
 };
 
@@ -33,7 +33,7 @@ export interface VaultTransport {
   /**
    * Sends to the first address that is well; goes on to the next one after a failure that another
    * node may not share. Resolves with any reply below 500 but redirects, 429, 472 and 473.
-   * @throws KmsError backend_unavailable, backend_sealed, backend_rate_limited, backend_misbehaved;
+   * @throws KmsError backend_unavailable, backend_sealed, backend_rate_limited, backend_protocol_error;
    * what the signal was aborted with
    */
   send(request: VaultRequest): Promise<VaultReply>;

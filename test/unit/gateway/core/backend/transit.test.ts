@@ -115,7 +115,7 @@ suite("Transit by bytes", () => {
     throwsReason(() => readDecrypt(reply(200, list), 4), "backend_protocol_error");
   });
 
-  test("a reply that is cut short, of another count or no JSON is no result, and is wiped", () => {
+  test("a reply that is cut short, of another count or no JSON is no result, and is zeroized", () => {
     const text = JSON.stringify(results({ plaintext: randomBytes(32).toString("base64") }));
     for (const [body, count] of [
       [text.slice(0, 70), 1],

@@ -10,7 +10,7 @@ const node = nodeName.parse("node-1");
 const id = keyId.parse(`clv1.${"a".repeat(43)}`);
 const secret = Buffer.alloc(32, 7);
 
-/** As much of Redis as the ledger needs. */
+/** As much of Redis as the observations need. */
 function fakeRedis() {
   const hashes = new Map<string, Record<string, string>>();
   const state = { writes: 0, isDown: false };

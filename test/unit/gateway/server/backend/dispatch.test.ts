@@ -156,7 +156,7 @@ suite("the dispatcher", () => {
     assert.deepEqual(await Promise.all(asked), ["ciphertext_invalid", "item 2"]);
   });
 
-  test("a call ends when all its callers have left, and not before; what comes late is wiped", async () => {
+  test("a call ends when all its callers have left, and not before; what comes late is zeroized", async () => {
     const { held, ask } = setUp();
     const gone = [new AbortController(), new AbortController()];
     const first = ask(0);

@@ -169,7 +169,7 @@ test("a key_id that is not the ciphertext's is refused", async (t) => {
   );
 });
 
-test("after a change of keys the former ones still decrypt, and the key_id is new", async (t) => {
+test("after a change of keys the previous ones still decrypt, and the key_id is new", async (t) => {
   const { registry, service } = start(t, cluster());
   const { ciphertext, keyId } = await service.encrypt(callOf(), randomBytes(32));
   const moved = { ...ref, key: keyName.parse("prod-2") };
@@ -218,7 +218,7 @@ test("a cluster beyond its rate is refused, its neighbour is not", async (t) => 
   await service.status(callOf("other"));
 });
 
-test("a lost version stops Encrypt while Status rides out on the last key_id", async (t) => {
+test("a lost version stops Encrypt while Status goes on with the last key_id", async (t) => {
   const manual = cluster({ rotation: "manual" });
   const { backend, service } = start(t, manual);
   const { keyId } = await service.status(callOf());
