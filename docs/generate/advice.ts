@@ -3,7 +3,7 @@
 
 export const advice: Readonly<Record<string, string>> = {
   "audit-sink-failed":
-    "Look at the sink's disk or reader. Calls fail with `audit_unavailable` while no sink takes records.",
+    "Look at the sink's disk or reader; `/readyz` names the cause. Calls fail with `audit_unavailable` while no sink takes records.",
   "call-failed": "Look at the reason in `err`; the gateway's log and audit record of the same time say more.",
   "canary-failed": "Check the gateway's policy for the key; `claviger vault init --print-policy` prints what it needs.",
   "connection-refused":
@@ -20,6 +20,7 @@ export const advice: Readonly<Record<string, string>> = {
   "key-rolled-back":
     "Vault was probably restored from a backup. With `rotation: manual` run `claviger key rotate CLUSTER`.",
   "key-unreadable": "Look at the reason in `err`: the backend, its policy or the key.",
+  "log-lines-dropped": "Look at what reads standard error. `count` lines before this one are lost.",
   "outage-phase": "Bring a gateway back, or its Vault; `why` names the reason, `since` the last good Status.",
   "previous-version-broken":
     "Bring the version back before somebody needs it: `claviger key unretire`, or a backup of Vault.",

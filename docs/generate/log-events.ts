@@ -73,6 +73,23 @@ function eventsOf(path: string, component: string): readonly LogEvent[] {
   });
 }
 
+const levelOfNumber: Readonly<Record<string, string>> = { "20": "debug", "30": "info", "40": "warn", "50": "error" };
+/** What every line has. */
+const common = new Set(["event", "msg", "level", "time", "component"]);
+
+/** Lines that are written without the log: objects with an `event` and a `msg`. */
+function writtenLinesOf(path: string, component: string): readonly LogEvent[] {
+  return objectsOf(readFileSync(join(root, path), "utf8")).flatMap((members) => {
+    const [event, message, level] = ["event", "msg", "level"].map(
+      (key) => members.find(({ name }) => name === key)?.value[0]?.text ?? "",
+    );
+    if (event?.startsWith('"') !== true || message?.startsWith('"') !== true) return [];
+    const fields = members.map(({ name }) => name).filter((name) => !common.has(name));
+    const found = [levelOfNumber[level ?? ""] ?? ""];
+    return [{ event: event.slice(1, -1), component, levels: found, fields, message: message.slice(1, -1) }];
+  });
+}
+
 function unique(values: readonly string[]): readonly string[] {
   return [...new Set(values)];
 }
@@ -102,7 +119,7 @@ export function logEventsPage(): string {
     readdirSync(join(root, place), { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".ts"))
       .toSorted()
-      .flatMap((name) => eventsOf(join(place, name), component)),
+      .flatMap((name) => [...eventsOf(join(place, name), component), ...writtenLinesOf(join(place, name), component)]),
   );
   if (calls.length < 30) throw new Gap(`only ${calls.length} calls of a log were found`);
   const events = unique(calls.map(({ event }) => event)).toSorted();

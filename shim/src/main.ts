@@ -26,7 +26,7 @@ const usage = `claviger-shim --config FILE
 
 The KMS plugin of a kube-apiserver: serves KMS v2 and v1beta1 on a unix socket from remote gateways.
 
-  --config FILE        configuration (YAML); see infra/shim/shim.yaml for every setting
+  --config FILE        configuration (YAML); docs/reference/settings.md has every setting
   --takeover           replace a shim that is serving the socket, without a gap; stop that one afterwards
   --check              read and check the configuration, then exit
   --version, --help

@@ -5,6 +5,8 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { suite, test } from "node:test";
+import { limits } from "@claviger/proto/wire/protocol.ts";
+import { defaultListenLimits } from "../../gateway/server/src/http/server.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
@@ -171,14 +173,33 @@ suite("The documents", () => {
     assert.deepEqual(wrong, [], "docs/architecture.md #hops names what is not in the tree");
   });
 
-  test("settings files under infra/ and the help texts point at documents that exist", () => {
-    const help = execFileSync(process.execPath, [join(root, "gateway/server/src/main.ts"), "--help"], {
-      encoding: "utf8",
-    });
-    const named = [...help.matchAll(/\b(?:infra|docs)\/[\w./-]+\w/g)].map(([file]) => file);
-    assert.ok(named.length > 0);
+  test("the help texts point at documents that exist", () => {
+    for (const main of ["gateway/server/src/main.ts", "shim/src/main.ts"]) {
+      const help = execFileSync(process.execPath, [join(root, main), "--help"], { encoding: "utf8" });
+      const named = [...help.matchAll(/\b(?:infra|docs)\/[\w./-]+\w/g)].map(([file]) => file);
+      assert.ok(named.length > 0 && named.every((file) => existsSync(join(root, file))), `${main}: ${named.join()}`);
+    }
+  });
+
+  test("the figures of the architecture are those of the code", () => {
+    const text = read("docs/architecture.md").replaceAll("\n", " ");
+    const grouped = (count: number): string => count.toLocaleString("en-US");
+    const { connections, connectionsPerIdentity, bodyBytes, bodyBytesPerIdentity } = defaultListenLimits;
+    const { handshakeMs, headersMs, bodyMs } = defaultListenLimits;
+    const figures = [
+      `a plaintext is 1 to ${limits.plaintext} bytes`,
+      `a ciphertext at most ${grouped(limits.ciphertext)} bytes`,
+      `a message at most ${limits.message / 1024} KiB, a batch at most ${limits.batchMessage / 2 ** 20} MiB`,
+      `messages of up to ${limits.jsonMessage / 1024} KiB`,
+      `carries 1 to ${limits.batchItems} Decrypts`,
+      `| items of a batch | ${limits.batchItems},`,
+      `of all, of one certificate | ${grouped(connections)}; ${connectionsPerIdentity}.`,
+      `of all, of one node | ${bodyBytes / 2 ** 20} MiB; ${bodyBytesPerIdentity / 2 ** 20} MiB |`,
+      `| TLS handshake, headers, body | ${handshakeMs / 1000} s each |`,
+    ];
+    assert.deepEqual([headersMs, bodyMs], [handshakeMs, handshakeMs]);
     assert.deepEqual(
-      named.filter((file) => !existsSync(join(root, file))),
+      figures.filter((figure) => !text.includes(figure)),
       [],
     );
   });

@@ -39,7 +39,7 @@ const usage = `claviger-gateway --config FILE
 
 Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embedded key file.
 
-  --config FILE   configuration (YAML); see infra/gateway/gateway.yaml for every setting
+  --config FILE   configuration (YAML); docs/reference/settings.md has every setting
   --check         read and check the configuration, then exit
   --version       print the version
   --help          print this
