@@ -131,17 +131,16 @@ export function createKmsHttpServer({
     void handle(method, request.raw, reply.raw, failure);
   };
 
-  // What a parser of HTTP refuses is the caller's fault. There may be no request to answer, and no
-  // identity yet: the connection's is known by its certificate, and counted.
+  // What a parser of HTTP refuses is the caller's fault. There is no request to answer, and so no
+  // identity; failed handshakes come here as well, and have nobody who could read an answer.
   function onClientError(error: Error, socket: Socket): void {
-    metrics.clientError((error as NodeJS.ErrnoException).code ?? error.name);
-    log.debug({ event: "request-refused", err: error }, "a request that is no HTTP was refused");
+    const code = (error as NodeJS.ErrnoException).code ?? error.name;
+    metrics.clientError(code);
+    log.debug({ event: "request-refused", err: error }, "a connection without an HTTP request was closed");
+    if (!code.startsWith("HPE_") || !socket.writable) return void socket.destroy();
     const { status, body } = encodeError(new KmsError("request_malformed"));
-    if (socket.writable)
-      socket.end(
-        `HTTP/1.1 ${status} Bad Request\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-      );
-    else socket.destroy();
+    socket.end(`HTTP/1.1 ${status} Bad Request\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+    return undefined;
   }
 
   // Bodies stay in their socket until the handler wants them.

@@ -1,5 +1,6 @@
 // Connections: who gets one, who loses one, and what is recorded of handshakes.
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { test } from "node:test";
 import { defaultListenLimits } from "@claviger/gateway-server/src/http/server.ts";
@@ -115,5 +116,20 @@ test("TLS below 1.3 is refused", async (t) => {
       );
       socket.once("error", reject);
     }),
+  );
+});
+
+test("a connection that never says hello is closed after the time for a handshake, and that is one record; a port check is none", async (t) => {
+  const { port, lines, server } = await start(t, { limits: { ...defaultListenLimits, handshakeMs: 100 } });
+  const socket = connect({ port, host: "127.0.0.1" });
+  socket.resume();
+  await new Promise((resolve) => socket.on("error", () => {}).once("close", resolve));
+  // What a load balancer does to see whether the port is open.
+  const check = connect({ port, host: "127.0.0.1" }, () => check.destroy());
+  await new Promise((resolve) => check.once("close", resolve));
+  await server.close();
+  assert.deepEqual(
+    lines.map(({ cause }) => cause),
+    ["ERR_TLS_HANDSHAKE_TIMEOUT ×1"],
   );
 });
