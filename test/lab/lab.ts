@@ -96,7 +96,7 @@ function writeLabJson(file: string, lab: Omit<Lab, "stop" | "file">): void {
 
 /**
  * Starts the lab. When it cannot, everything that was started is stopped again.
- * @throws Error with the last words of the part that failed
+ * @throws Error with the last lines of the log of the part that failed
  */
 export async function startLab(options: LabOptions): Promise<Lab> {
   const { dir, backend = "vault", kms = "v2", onProgress = () => {} } = options;

@@ -58,8 +58,7 @@ export function searchMemory(
           continue;
         }
         searched += Math.min(size, chunkSize);
-        // What lies in the overlap is found in the next chunk again; nobody counts copies that
-        // exactly.
+        // A pattern in the overlap is found again in the next chunk; the count need not be exact.
         find(chunk.subarray(0, size), ({ name }) => void found.set(name, (found.get(name) ?? 0) + 1));
       }
     }

@@ -1,5 +1,5 @@
-// Child processes of the lab: started in a group of their own, their output in a file, stopped for
-// certain. A watchdog outlives us and ends them when we cannot.
+// Child processes of the lab: started in a group of their own, their output in a file, and always
+// stopped: a watchdog outlives this process and ends them when it cannot.
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -43,7 +43,7 @@ export function tailOf(proc: LabProcess, lines = 15): string {
 
 /**
  * Waits until `probe` gives something, asking often.
- * @throws Error with the part's last words when it ends first or time is over
+ * @throws Error with the last lines of the part's log when it ends first or time is over
  */
 export async function until<T>(
   what: string,

@@ -1,5 +1,5 @@
-// A real OpenBao of three nodes with raft storage, to take apart: a node killed, all of them
-// sealed, one or all paused.
+// A real OpenBao of three nodes with raft storage, for faults: a node killed, all of them sealed, one
+// or all paused.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";

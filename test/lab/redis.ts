@@ -1,5 +1,5 @@
-// A real redis-server of the lab's own, with a password, on loopback; nothing of it outlives the
-// lab.
+// A real redis-server of the lab's own, with a password, on loopback; it ends with
+// the lab.
 import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";

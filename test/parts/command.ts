@@ -1,5 +1,5 @@
 // Runs one command of an installation, says every few seconds that it goes on, and shows its last
-// words when it fails.
+// lines when it fails.
 import { spawn } from "node:child_process";
 
 /** Cannot go on; the message says what the reader has to do. */

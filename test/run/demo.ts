@@ -1,4 +1,4 @@
-// `npm run demo -- [--socket PATH] [--exit]`: the main job, told step by step. The composition
+// `npm run demo -- [--socket PATH] [--exit]`: the main job, step by step. The composition
 // root: starts everything, and stops it on any way out.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
@@ -184,13 +184,13 @@ async function main(): Promise<number> {
     ended.resolve(status);
   };
   const die = (why: string): void => {
-    // Once everything is being stopped, everything ends; that is no news.
+    // While everything is being stopped, the end of a process is expected.
     if (!stopping.signal.aborted) process.stderr.write(`demo: ${why}\n`);
     end(1);
   };
   // The second signal finds the first one's stop under way and changes nothing.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => end(0));
-  // Nobody reads on (`npm run demo | head`): as good as a signal.
+  // A closed reader (`npm run demo | head`) ends the demo as a signal does.
   process.stdout.on("error", () => end(1));
   const perform = async (): Promise<void> => {
     try {

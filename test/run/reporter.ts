@@ -60,7 +60,7 @@ export async function runFiles(
       event.details.type === "suite" ||
       files.some((one) => one === event.name || relative(root, one) === event.name || one.endsWith(event.name));
     if (isGroup && (isPass || /subtests? failed/.test(String(causeOf(event.details.error))))) return;
-    // Nothing may be skipped in silence: a test that did not run has not passed.
+    // A test that was skipped has not passed: it is counted as failed.
     const isSkipped = event.skip !== undefined || event.todo !== undefined;
     const ok = isPass && !isSkipped;
     lastLine = Date.now();
