@@ -40,9 +40,8 @@ function fieldsOf(members: readonly Member[], source: string, path: string): rea
   });
 }
 
-/** The calls of a log in one file. */
-function eventsOf(path: string, component: string): readonly LogEvent[] {
-  const source = readFileSync(join(root, path), "utf8");
+/** The calls of a log in one file. @throws Gap for one without an event or a message written out */
+export function eventsOf(path: string, source: string, component: string): readonly LogEvent[] {
   const tokens = tokensOf(source);
   return tokens.flatMap(({ kind, text }, at) => {
     if (kind !== "word" || !/^(?:log|ownLog)$/.test(text)) return [];
@@ -78,8 +77,8 @@ const levelOfNumber: Readonly<Record<string, string>> = { "20": "debug", "30": "
 const common = new Set(["event", "msg", "level", "time", "component"]);
 
 /** Lines that are written without the log: objects with an `event` and a `msg`. */
-function writtenLinesOf(path: string, component: string): readonly LogEvent[] {
-  return objectsOf(readFileSync(join(root, path), "utf8")).flatMap((members) => {
+function writtenLinesOf(source: string, component: string): readonly LogEvent[] {
+  return objectsOf(source).flatMap((members) => {
     const [event, message, level] = ["event", "msg", "level"].map(
       (key) => members.find(({ name }) => name === key)?.value[0]?.text ?? "",
     );
@@ -119,7 +118,11 @@ export function logEventsPage(): string {
     readdirSync(join(root, place), { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".ts"))
       .toSorted()
-      .flatMap((name) => [...eventsOf(join(place, name), component), ...writtenLinesOf(join(place, name), component)]),
+      .flatMap((name) => {
+        const path = join(place, name);
+        const source = readFileSync(join(root, path), "utf8");
+        return [...eventsOf(path, source, component), ...writtenLinesOf(source, component)];
+      }),
   );
   if (calls.length < 30) throw new Gap(`only ${calls.length} calls of a log were found`);
   const events = unique(calls.map(({ event }) => event)).toSorted();

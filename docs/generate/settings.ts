@@ -13,6 +13,8 @@ import { type Member, objectsOf } from "./source.ts";
 const root = join(import.meta.dirname, "..", "..");
 
 type Schema = z.core.$ZodType;
+/** Source texts by file. */
+type Sources = Readonly<Record<string, string>>;
 type Definition = z.core.$ZodTypes["_zod"]["def"];
 type Row = {
   readonly path: string;
@@ -104,9 +106,9 @@ function fallbackOf(schema: Schema, outer: unknown, type: string): string {
 
 /** The comment of a key: of the largest literal in the sources whose keys are all in the shape. */
 function documentation(
-  files: readonly string[],
+  sources: Sources,
 ): (shape: Readonly<Record<string, Schema>>, key: string, path: string) => string {
-  const literals = files.flatMap((file) => objectsOf(readFileSync(join(root, file), "utf8")));
+  const literals = Object.values(sources).flatMap(objectsOf);
   return (shape, key, path) => {
     const kind = definitionOf(shape["kind"] ?? z.never());
     const fits = (member: Member): boolean =>
@@ -120,15 +122,16 @@ function documentation(
           members.some(({ name }) => name === key) &&
           members.filter(({ name, value }) => value.length > 0 || name === key).every(fits),
       )
-      .toSorted((a, b) => b.length - a.length)
-      .flatMap((members) =>
-        members
-          .filter(({ name, doc }) => name === key && doc !== undefined)
-          .map(({ doc }) => ({ doc, size: members.length })),
-      );
-    const docs = new Set(found.filter(({ size }) => size === found[0]?.size).map(({ doc }) => doc));
+      .toSorted((a, b) => b.length - a.length);
+    const docs = new Set(
+      found
+        .filter(({ length }) => length === found[0]?.length)
+        .flatMap((members) => members.filter(({ name, doc }) => name === key && doc !== undefined))
+        .map(({ doc }) => doc),
+    );
     const [doc] = docs;
-    if (doc === undefined) throw new Gap(`${path}: the key has no /** comment */ in ${files.join(", ")}`);
+    if (doc === undefined)
+      throw new Gap(`${path}: the key has no /** comment */ in ${Object.keys(sources).join(", ")}`);
     if (docs.size > 1) throw new Gap(`${path}: two comments compete: ${[...docs].join(" / ")}`);
     return doc;
   };
@@ -202,8 +205,17 @@ function merged(options: readonly (readonly Row[])[], all: number, outerKind: st
   }));
 }
 
-function settingsTable(schema: Schema, files: readonly string[]): string {
-  const rows = walk(schema, "", "", undefined, documentation(files));
+function sourcesOf(...files: readonly string[]): Sources {
+  return Object.fromEntries(files.map((file) => [file, readFileSync(join(root, file), "utf8")]));
+}
+
+/**
+ * The settings of a schema.
+ * @param sources where its keys have their comments
+ * @throws Gap when a key has none
+ */
+export function settingsTable(schema: Schema, sources: Sources): string {
+  const rows = walk(schema, "", "", undefined, documentation(sources));
   return table(
     ["setting", "value", "default", "what"],
     rows.map(({ path, kind, type, fallback, doc }) => [
@@ -239,21 +251,24 @@ export function settingsPage(): string {
   ]);
   return page("Settings", intro, [
     "## gateway.yaml",
-    settingsTable(gatewayConfig, [
-      `${core}/config.ts`,
-      `${core}/backend/config.ts`,
-      `${core}/redis/client.ts`,
-      `${core}/registry/vault.ts`,
-      shared,
-    ]),
+    settingsTable(
+      gatewayConfig,
+      sourcesOf(
+        `${core}/config.ts`,
+        `${core}/backend/config.ts`,
+        `${core}/redis/client.ts`,
+        `${core}/registry/vault.ts`,
+        shared,
+      ),
+    ),
     "## shim.yaml",
-    settingsTable(shimConfig, ["shim/src/config.ts", shared]),
+    settingsTable(shimConfig, sourcesOf("shim/src/config.ts", shared)),
     "### Flags and environment variables of the shim",
     "A flag counts before its environment variable, and that before the file.",
     table(["flag", "environment variable", "setting", "what"], environment),
     "## Registry records",
     "The registry is a mapping with the one key `clusters`, a list of records. [Architecture](../architecture.md#registry) has the rules between one edit and the next.",
-    settingsTable(clusterRecord, [`${core}/registry/record.ts`]),
+    settingsTable(clusterRecord, sourcesOf(`${core}/registry/record.ts`)),
     "## Programs",
     "### claviger-gateway",
     helpOf("gateway/server/src/main.ts"),
