@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import { z, zDuration, zInteger } from "@claviger/proto/runtime/config.ts";
 import { eventsOf } from "../../../docs/generate/log-events.ts";
 import { Gap } from "../../../docs/generate/markdown.ts";
-import { settingsTable } from "../../../docs/generate/settings.ts";
+import { settingsTable } from "../../../docs/generate/schema.ts";
 
 function rowsOf(table: string): readonly string[] {
   return table.split("\n").slice(2);
