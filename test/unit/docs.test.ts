@@ -150,6 +150,19 @@ suite("The documents", () => {
     assert.deepEqual(missing, []);
   });
 
+  test("each row of a table has as many cells as its head", () => {
+    const uneven = documents.flatMap((path) =>
+      [...read(path).matchAll(/(?:^\|.*\n?)+/gm)].flatMap(([table]) => {
+        const counts = table
+          .trim()
+          .split("\n")
+          .map((row) => row.match(/(?<!\\)\|/g)?.length);
+        return counts.every((count) => count === counts[0]) ? [] : [`${path}: ${table.slice(0, 80)}`];
+      }),
+    );
+    assert.deepEqual(uneven, []);
+  });
+
   test("each diagram of the architecture is told in words or in a table, too", () => {
     const after = read("docs/architecture.md")
       .split(/^```mermaid[\s\S]*?^```$/m)
