@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { fromBinary } from "@bufbuild/protobuf";
@@ -9,9 +9,10 @@ import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
-import type { UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import { createUpstream, type Upstream, type UpstreamCall } from "@claviger/shim/src/upstream.ts";
 import {
   batchAnswer,
+  createFleet,
   decryptAnswer,
   decryptRequest,
   fakeUpstream,
@@ -19,6 +20,7 @@ import {
   plaintextOf,
   reasonOf,
   reply,
+  startGateway,
 } from "./fakes.ts";
 
 function answer({ method, body }: UpstreamCall): UpstreamReply {
@@ -210,21 +212,57 @@ test("what was given up before it was sent holds no memory, though every request
   assert.ok(growth <= 5_000_000, `${growth} of 20,000,000 bytes are still held`);
 });
 
-test("who joined a request that ran out of its first caller's time goes again", async () => {
-  let tries = 0;
-  const upstream = fakeUpstream(async (call) => {
-    tries += 1;
-    if (tries > 1) return answer(call);
-    await wait(30);
-    throw new KmsError("deadline_exceeded");
+/** The end of a first caller's time, at an upstream that answers its first call never. */
+const upstreams: Readonly<Record<string, (t: TestContext) => Promise<{ upstream: Upstream; calls: () => number }>>> = {
+  "the fake upstream": () => {
+    const upstream = fakeUpstream((call) =>
+      upstream.calls.length === 1 ? endOf(call.signal ?? stay) : Promise.resolve(answer(call)),
+    );
+    return Promise.resolve({ upstream, calls: () => upstream.calls.length });
+  },
+  "an upstream of one gateway": async (t) => {
+    const fleet = await createFleet();
+    const gateway = await startGateway(t, fleet, async ({ body }) => {
+      if (gateway.asked.length === 1) await endOf(stay);
+      return { body: decryptAnswer(body) };
+    });
+    const upstream = createUpstream([gateway.url], fleet.tls, noMetrics);
+    t.after(() => upstream.close());
+    return { upstream, calls: () => gateway.asked.length };
+  },
+};
+
+/** Rejects as the shim's upstream does when its call is aborted. */
+function endOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(new KmsError("gateway_unavailable")), { once: true });
   });
+}
+
+for (const [name, make] of Object.entries(upstreams))
+  test(`with ${name}, who joined a request that ran out of its first caller's time goes again`, async (t) => {
+    const { upstream, calls } = await make(t);
+    const decrypts = createDecrypts(upstream, noMetrics);
+    const decrypt = (deadline: number) =>
+      decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], deadline, stay);
+    const hurried = reasonOf(decrypt(Date.now() + 500));
+    while (calls() === 0) await wait(1);
+    const patient = decrypt(Date.now() + 30_000);
+    assert.notEqual(await hurried, undefined);
+    assert.equal(plaintextOf(await patient), "dees");
+    assert.equal(calls(), 2);
+  });
+
+test("a request ends at the gateway when its last caller has left", async () => {
+  const ended = Promise.withResolvers<void>();
+  const upstream = fakeUpstream(({ signal }) => endOf(signal ?? stay).finally(() => ended.resolve()));
   const decrypts = createDecrypts(upstream, noMetrics);
-  const decrypt = (deadline: number) => decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], deadline, stay);
-  const hurried = reasonOf(decrypt(Date.now() + 20));
+  const leaver = new AbortController();
+  const left = reasonOf(decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], soon(), leaver.signal));
   await sent();
-  const patient = decrypt(soon());
-  assert.equal(await hurried, "deadline_exceeded");
-  assert.equal(plaintextOf(await patient), "dees");
+  leaver.abort();
+  await ended.promise;
+  assert.equal(await left, "canceled");
 });
 
 test("a batch holds at most 64 items and never more bytes than a gateway takes", async () => {

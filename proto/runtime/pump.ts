@@ -1,0 +1,82 @@
+// When the next call starts: at once when none is under way, beside others only when that is worth
+// it. It decides the moment, not what a call carries. (docs/architecture.md #vault.)
+
+export type PumpOptions = {
+  /** How many items wait. */
+  readonly waiting: () => number;
+  /** Starts a call. Undefined when nothing that waits is worth one. */
+  readonly start: () => { readonly items: number; readonly ended: Promise<void> } | undefined;
+  /** Nothing waits, nothing is under way. */
+  readonly onIdle: () => void;
+  readonly maxInFlight: number;
+  /** Another call starts beside one only when so many wait. */
+  readonly minParallelBatch: number;
+  /** A call that takes longer lets another one start beside it. */
+  readonly slowCallMs: number;
+  /** A call with so many items is a storm. */
+  readonly stormBatch: number;
+  /** In a storm so many turns of the event loop may bring more items before the next call starts. */
+  readonly maxReadTurns: number;
+};
+
+export interface Pump {
+  /** An item arrived. */
+  arrive(): void;
+}
+
+export function createPump(options: PumpOptions): Pump {
+  const { waiting, maxInFlight } = options;
+  let inFlight = 0;
+  let slowTimer: NodeJS.Timeout | undefined;
+  let isDue = false;
+  let arrived = 0;
+  let lastItems = 0;
+
+  const start = (): void => {
+    const call = options.start();
+    if (call === undefined) return;
+    lastItems = call.items;
+    inFlight += 1;
+    void call.ended.finally(() => {
+      inFlight -= 1;
+      pumpSoon();
+    });
+  };
+
+  // After what has arrived by now has been read: in a storm the next hundred requests are in the
+  // sockets already, and would each find a call just gone. While it lasts, turn after turn of the
+  // event loop brings more of them: they are read first.
+  const pumpSoon = (): void => {
+    if (isDue) return;
+    isDue = true;
+    const readOn = (turns: number): void => {
+      const before = arrived;
+      setImmediate(() => {
+        if (lastItems >= options.stormBatch && arrived > before && turns > 0) return readOn(turns - 1);
+        isDue = false;
+        return pump();
+      });
+    };
+    readOn(options.maxReadTurns);
+  };
+
+  const pump = (): void => {
+    const mayStart = (): boolean =>
+      waiting() > 0 && (inFlight === 0 || (waiting() >= options.minParallelBatch && inFlight < maxInFlight));
+    while (mayStart()) start();
+    if (waiting() === 0 && inFlight === 0) return options.onIdle();
+    if (waiting() === 0 || inFlight >= maxInFlight) return;
+    slowTimer ??= setTimeout(() => {
+      slowTimer = undefined;
+      if (waiting() > 0 && inFlight < maxInFlight) start();
+      pump();
+    }, options.slowCallMs).unref();
+  };
+
+  return {
+    arrive() {
+      arrived += 1;
+      pumpSoon();
+    },
+  };
+}

@@ -1,0 +1,293 @@
+import assert from "node:assert/strict";
+import { suite, test, type TestContext } from "node:test";
+import {
+  type BatcherOptions,
+  type BatchOutcome,
+  type BatchRequest,
+  createBatcher,
+} from "@claviger/proto/runtime/batcher.ts";
+import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+
+type Result = { readonly text: string; isDiscarded: boolean };
+type Outcome = BatchOutcome<Result>;
+type Held = {
+  readonly key: string;
+  readonly items: readonly string[];
+  readonly signal: AbortSignal;
+  readonly deadline: number;
+  readonly resolve: (outcomes: readonly Outcome[]) => void;
+  readonly reject: (error: unknown) => void;
+  answer(): readonly Result[];
+};
+
+const never = new AbortController().signal;
+
+/** Two turns of the event loop: what waits is sent, what ended is known. */
+async function turn(): Promise<void> {
+  for (let i = 0; i < 2; i += 1)
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+}
+
+function resultOf(text: string): Result {
+  return { text, isDiscarded: false };
+}
+
+/** A batcher whose calls wait for the test, under a clock that the test moves. */
+function setUp(t: TestContext, options: Partial<BatcherOptions<string, string, Result>> = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const calls: Held[] = [];
+  const copies: Result[] = [];
+  const batcher = createBatcher<string, string, Result>({
+    keyId: (key) => key,
+    send: (key, items, { signal, deadline }) =>
+      new Promise((resolve, reject) => {
+        const answer = (): readonly Result[] => {
+          const results = items.map(resultOf);
+          resolve(results.map((value) => ({ ok: true, value })));
+          return results;
+        };
+        calls.push({ key, items, signal, deadline, resolve, reject, answer });
+      }),
+    discard: (result) => {
+      result.isDiscarded = true;
+    },
+    copy: ({ text }) => {
+      const copy = resultOf(text);
+      copies.push(copy);
+      return copy;
+    },
+    ...options,
+  });
+  const ask = (item: string, change: Partial<BatchRequest<string>> = {}, key = "k"): Promise<string> =>
+    batcher.run(key, { item, group: "g", signal: never, ...change }).then(
+      ({ text }) => text,
+      (error: unknown) => toKmsError(error).reason,
+    );
+  const at = (n: number): Held => {
+    const call = calls[n];
+    assert.ok(call !== undefined, `call ${n} has not been made`);
+    return call;
+  };
+  return { calls, at, ask, batcher, pass: (ms: number) => t.mock.timers.tick(ms) };
+}
+
+suite("The batcher", () => {
+  test("keeps keys apart: a call under way for one delays no other", async (t) => {
+    const { calls, at, ask } = setUp(t);
+    const asked = [ask("a"), ask("b", {}, "other")];
+    await turn();
+    assert.deepEqual(calls.map(({ key, items }) => `${key}: ${items.join()}`).toSorted(), ["k: a", "other: b"]);
+    at(0).answer();
+    at(1).answer();
+    assert.deepEqual(await Promise.all(asked), ["a", "b"]);
+  });
+
+  test("starts a call beside a slow one after the slow-call timer, and not before", async (t) => {
+    const { calls, at, ask, pass } = setUp(t, { slowCallMs: 50 });
+    const asked = [ask("slow")];
+    await turn();
+    asked.push(ask("next"));
+    await turn();
+    pass(49);
+    await turn();
+    assert.equal(calls.length, 1);
+    pass(1);
+    await turn();
+    assert.equal(calls.length, 2);
+    at(1).answer();
+    at(0).answer();
+    assert.deepEqual(await Promise.all(asked), ["slow", "next"]);
+  });
+
+  test("bounds a group's queue by bytes as by items, and not another group's", async (t) => {
+    const { at, ask } = setUp(t, { maxQueuedBytes: 10, maxQueued: 3 });
+    const first = ask("first");
+    await turn();
+    const gone = new AbortController();
+    const asked = [first, ask("six", { bytes: 6, signal: gone.signal }), ask("four", { bytes: 4 })];
+    assert.equal(await ask("one", { bytes: 1 }), "overloaded");
+    asked.push(ask("elsewhere", { bytes: 9, group: "h" }));
+    gone.abort();
+    asked.push(ask("five", { bytes: 5 }), ask("none", { bytes: 0 }));
+    assert.equal(await ask("fourth"), "overloaded");
+    at(0).answer();
+    await turn();
+    at(1).answer();
+    assert.deepEqual(await Promise.all(asked), ["first", "canceled", "four", "elsewhere", "five", "none"]);
+  });
+
+  test("fills a batch to its bytes, and sends an item alone that is larger than that", async (t) => {
+    const { calls, at, ask } = setUp(t, { maxBatchBytes: 10, minParallelBatch: 99 });
+    const asked = [
+      ["a", 6],
+      ["b", 4],
+      ["c", 11],
+      ["d", 1],
+    ].map(([item, bytes]) => ask(String(item), { bytes: Number(bytes) }));
+    for (let i = 0; i < 3; i += 1) {
+      await turn();
+      at(i).answer();
+    }
+    await Promise.all(asked);
+    assert.deepEqual(
+      calls.map(({ items }) => items),
+      [["a", "b"], ["c"], ["d"]],
+    );
+  });
+
+  test("does not send an item whose time is over, and ends its caller on time", async (t) => {
+    const { calls, at, ask, pass } = setUp(t, { slowCallMs: 1000 });
+    const asked = [ask("first")];
+    await turn();
+    asked.push(ask("late", { deadline: Date.now() + 20 }), ask("patient", { deadline: Date.now() + 500 }));
+    pass(20);
+    assert.equal(await asked[1], "deadline_exceeded");
+    at(0).answer();
+    await turn();
+    assert.deepEqual(at(1).items, ["patient"]);
+    assert.equal(at(1).deadline, Date.now() + 480);
+    at(1).answer();
+    assert.equal(await asked[2], "patient");
+    assert.equal(await ask("over", { deadline: Date.now() }), "deadline_exceeded");
+    assert.equal(calls.length, 2);
+  });
+
+  test("aborts a call when its last caller has left, discards what comes then, and goes on", async (t) => {
+    const { at, ask } = setUp(t);
+    const gone = [new AbortController(), new AbortController()];
+    const asked = gone.map(({ signal }, n) => ask(`item ${n}`, { signal }));
+    await turn();
+    gone[0]?.abort();
+    assert.equal(await asked[0], "canceled");
+    assert.equal(at(0).signal.aborted, false);
+    gone[1]?.abort();
+    assert.equal(at(0).signal.aborted, true);
+    const late = at(0).answer();
+    await turn();
+    assert.ok(late.every(({ isDiscarded }) => isDiscarded));
+    const next = ask("next");
+    await turn();
+    at(1).answer();
+    assert.equal(await next, "next");
+  });
+
+  test("ends a call that never ends at its own limit, and what it brings later is discarded", async (t) => {
+    const { at, ask, pass } = setUp(t, { maxCallMs: 100 });
+    const asked = ask("a");
+    await turn();
+    pass(100);
+    assert.equal(await asked, "deadline_exceeded");
+    assert.equal(at(0).signal.aborted, true);
+    const late = at(0).answer();
+    await turn();
+    assert.ok(late[0]?.isDiscarded);
+  });
+
+  test("fewer outcomes fail the items without one, more are discarded", async (t) => {
+    const { at, ask } = setUp(t);
+    const asked = [ask("a"), ask("b")];
+    await turn();
+    at(0).resolve([{ ok: true, value: resultOf("a") }]);
+    assert.deepEqual(await Promise.all(asked), ["a", "backend_protocol_error"]);
+    const alone = ask("c");
+    await turn();
+    const extra = resultOf("extra");
+    at(1).resolve([
+      { ok: true, value: resultOf("c") },
+      { ok: true, value: extra },
+    ]);
+    assert.equal(await alone, "c");
+    assert.ok(extra.isDiscarded);
+  });
+
+  test("a send that throws fails its items and nothing else", async (t) => {
+    let isBroken = true;
+    const { ask } = setUp(t, {
+      send: (_key, items) => {
+        if (isBroken) throw new KmsError("backend_sealed");
+        return Promise.resolve(items.map((text) => ({ ok: true, value: resultOf(text) })));
+      },
+    });
+    assert.equal(await ask("a"), "backend_sealed");
+    isBroken = false;
+    assert.equal(await ask("b"), "b");
+  });
+
+  test("a call that fails for one of its items fails that one alone", async (t) => {
+    const sent: (readonly string[])[] = [];
+    const { ask } = setUp(t, {
+      isItemFault: ({ reason }) => reason === "request_too_large",
+      send: (_key, items) => {
+        sent.push(items);
+        if (items.includes("large")) return Promise.reject(new KmsError("request_too_large"));
+        return Promise.resolve(items.map((text) => ({ ok: true, value: resultOf(text) })));
+      },
+    });
+    const asked = ["a", "b", "large", "c", "d"].map((item) => ask(item));
+    assert.deepEqual(await Promise.all(asked), ["a", "b", "request_too_large", "c", "d"]);
+    assert.equal(sent[0]?.length, 5);
+    assert.ok(sent.length <= 7, `${sent.length} calls`);
+  });
+
+  test("identical items are one, each caller gets a copy, and a result is discarded after its TTL", async (t) => {
+    const { calls, at, ask, batcher, pass } = setUp(t, { resultTtlMs: 50 });
+    const request = { item: "same", group: "g", identity: "i", signal: never };
+    const asked = [batcher.run("k", request), batcher.run("k", request)];
+    await turn();
+    const [result] = at(0).answer();
+    const [one, two] = await Promise.all(asked);
+    assert.ok(one !== two && one !== result && two !== result);
+    assert.equal(await ask("same", { identity: "i" }), "same");
+    assert.equal(calls.length, 1);
+    assert.equal(result?.isDiscarded, false);
+    pass(50);
+    assert.equal(result.isDiscarded, true);
+    assert.deepEqual([one?.isDiscarded, two?.isDiscarded], [false, false]);
+    const next = ask("same", { identity: "i" });
+    await turn();
+    assert.equal(calls.length, 2);
+    at(1).answer();
+    await next;
+  });
+
+  for (const reason of ["canceled", "gateway_unavailable", "deadline_exceeded"] as const)
+    test(`who joined a call that ends as ${reason} with its first caller's time goes again`, async (t) => {
+      const { calls, at, ask, pass } = setUp(t);
+      const hurried = ask("same", { identity: "i", deadline: Date.now() + 200 });
+      await turn();
+      const patient = ask("same", { identity: "i", deadline: Date.now() + 2000 });
+      const tight = ask("same", { identity: "i", deadline: Date.now() + 210 });
+      pass(190);
+      at(0).reject(new KmsError(reason));
+      await turn();
+      assert.deepEqual([await hurried, await tight], [reason, reason]);
+      assert.deepEqual(at(1).items, ["same"]);
+      at(1).answer();
+      assert.equal(await patient, "same");
+      assert.equal(calls.length, 2);
+    });
+
+  test("who joined a call that has not ended when its first caller's time ends goes again", async (t) => {
+    const { at, ask, pass } = setUp(t);
+    const hurried = ask("same", { identity: "i", deadline: Date.now() + 200 });
+    await turn();
+    const patient = ask("same", { identity: "i", deadline: Date.now() + 2000 });
+    pass(200);
+    assert.equal(await hurried, "deadline_exceeded");
+    await turn();
+    at(1).answer();
+    assert.equal(await patient, "same");
+  });
+
+  test("a call that fails while its first caller has time left fails all who joined", async (t) => {
+    const { calls, at, ask } = setUp(t);
+    const asked = [ask("same", { identity: "i", deadline: Date.now() + 200 })];
+    await turn();
+    asked.push(ask("same", { identity: "i", deadline: Date.now() + 2000 }));
+    at(0).reject(new KmsError("gateway_unavailable"));
+    assert.deepEqual(await Promise.all(asked), ["gateway_unavailable", "gateway_unavailable"]);
+    assert.equal(calls.length, 1);
+  });
+});
