@@ -19,7 +19,13 @@ export type Lease = {
 const authReply = z.object({
   auth: z.object({ client_token: z.string(), lease_duration: z.number(), renewable: z.boolean() }),
 });
-const lookupReply = z.object({ data: z.object({ ttl: z.number(), renewable: z.optional(z.boolean()) }) });
+const lookupReply = z.object({
+  data: z.object({
+    ttl: z.number(),
+    renewable: z.optional(z.boolean()),
+    expire_time: z.optional(z.nullable(z.string())),
+  }),
+});
 const unwrapReply = z.object({ data: z.object({ secret_id: z.string() }) });
 
 function checked<S extends z.core.$ZodType>(schema: S, reply: unknown, what: string): z.core.output<S> {
@@ -79,7 +85,9 @@ export function createLogin(auth: AuthConfig, clientOf: (token?: Secret) => Vaul
         // Whoever writes a token file renews what is in it, often without writing it again: its
         // life is not ours to reckon.
         if (auth.kind === "token-file") return { token, ttlMs: 0, isRenewable: false };
-        return { token, ttlMs: data.ttl * 1000, isRenewable: data.renewable === true };
+        // Whole seconds: 0 is also the last second of a token that ends.
+        const ttlMs = data.ttl === 0 && typeof data.expire_time === "string" ? 500 : data.ttl * 1000;
+        return { token, ttlMs, isRenewable: data.renewable === true };
       }
       case "approle": {
         const roleId = await readCredential(auth.roleIdFile);

@@ -1,6 +1,7 @@
 // Keeps one Vault token good for ever: renews it at two thirds of its life, logs in again before it
-// ends and after a 403, never gives up. One flight at a time; while a token is being replaced,
-// requests go on with the one that still works. (docs/architecture.md #vault.)
+// ends and after a 403, never gives up. token-state.ts says what follows what; this file has the one
+// timer, makes the requests, and answers callers. (docs/architecture.md #vault.)
+import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { KmsError, type Reason, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -8,7 +9,8 @@ import type { AuthConfig } from "../config.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import type { VaultClient } from "./client.ts";
 import { createLockoutGuard, fingerprint } from "./lockout.ts";
-import { createLogin, isKnownToken, type Lease, renew } from "./login.ts";
+import { createLogin, isKnownToken, renew } from "./login.ts";
+import { initialState, lastPauseMs, next, requestMs, type TokenEvent, usable } from "./token-state.ts";
 
 export interface TokenKeeper {
   /** The token to use now; waits only while there is none. @throws KmsError why there is none */
@@ -23,9 +25,6 @@ export interface TokenKeeper {
   close(): void;
 }
 
-const loginMs = 5000;
-const firstPauseMs = 100;
-const lastPauseMs = 3000;
 /**
  * Callers that find no token share the last failure for this long before one of them asks Vault
  * again.
@@ -59,7 +58,7 @@ export function keepToken({
   auth,
   clientOf,
   log,
-  now = Date.now,
+  now = createSteadyClock(),
 }: {
   readonly auth: AuthConfig;
   readonly clientOf: (token?: Secret) => VaultClient;
@@ -67,93 +66,116 @@ export function keepToken({
   readonly now?: () => number;
 }): TokenKeeper {
   const logIn = createLogin(auth, clientOf);
+  const isStatic = auth.kind === "token";
   const tokenFile = auth.kind === "token-file" || auth.kind === "token" ? auth.file : undefined;
   const guard = createLockoutGuard({ files: lockable(auth), now });
-  let lease: (Lease & { readonly endsAt: number }) | undefined;
-  let flight: Promise<Secret> | undefined;
-  let failure: { readonly error: KmsError; readonly at: number } | undefined;
+  let state = initialState;
   let timer: NodeJS.Timeout | undefined;
-  let pauseMs = firstPauseMs;
+  let request: AbortController | undefined;
+  /** Of the last login, until one succeeds. */
+  let failure: { readonly error: KmsError; readonly at: number } | undefined;
+  let loggedAt = Number.NEGATIVE_INFINITY;
+  /** What callers wait for: the next login that ends. */
+  let outcome: PromiseWithResolvers<Secret> | undefined;
+  let fileMark = "";
   let replaceMs = firstReplaceMs;
   let replacedAt = Number.NEGATIVE_INFINITY;
   let lookup: Promise<boolean> | undefined;
-  let isClosed = false;
-  let fileMark = "";
 
-  const schedule = (ms: number, work: () => void): void => {
+  const arm = (): void => {
     clearTimeout(timer);
-    if (!isClosed) timer = setTimeout(work, Math.min(ms, 2 ** 31 - 1)).unref();
+    if (!Number.isFinite(state.wakeAt)) return;
+    const wake = (): void => (now() < state.wakeAt ? arm() : move({ kind: "wake" }));
+    timer = setTimeout(wake, Math.min(Math.max(state.wakeAt - now(), 1), 2 ** 31 - 1)).unref();
   };
 
-  const take = (next: Lease): Secret => {
-    lease = { ...next, endsAt: next.ttlMs > 0 ? now() + next.ttlMs : Number.POSITIVE_INFINITY };
-    failure = undefined;
-    pauseMs = firstPauseMs;
-    // Two thirds, and not all replicas in the same second.
-    const wait = next.ttlMs * (2 / 3) * (0.9 + Math.random() * 0.1);
-    if (next.ttlMs > 0) schedule(wait, () => void (next.isRenewable ? renewNow(next.ttlMs) : again()));
-    else clearTimeout(timer);
-    return next.token;
+  const answer = (how: (waiting: PromiseWithResolvers<Secret>) => void): void => {
+    if (outcome !== undefined) how(outcome);
+    outcome = undefined;
   };
 
-  const logInNow = (): Promise<Secret> => {
-    flight ??= (async () => {
-      if (tokenFile !== undefined) fileMark = await fingerprint(tokenFile);
-      if (!(await guard.mayTry()) && failure !== undefined) throw failure.error;
-      try {
-        const next = await logIn(AbortSignal.timeout(loginMs));
-        guard.tried(false);
-        log.info({ event: "vault-login", kind: auth.kind, ttlSeconds: next.ttlMs / 1000 }, "logged in to Vault");
-        return take(next);
-      } catch (error) {
-        failure = { error: asLoginFailure(toKmsError(error)), at: now() };
-        if (failure.error.reason === "backend_login_refused") guard.tried(true);
-        throw failure.error;
-      }
-    })().finally(() => {
-      flight = undefined;
-    });
-    return flight;
+  const noteFailure = (error: unknown): void => {
+    const told = asLoginFailure(toKmsError(error));
+    failure = { error: told, at: now() };
+    if (now() - loggedAt >= lastPauseMs) {
+      loggedAt = now();
+      log.error({ event: "vault-login-failed", kind: auth.kind, err: told }, "no login to Vault; trying again");
+    }
+    answer(({ reject }) => reject(told));
   };
+
+  const login = async (signal: AbortSignal): Promise<TokenEvent> => {
+    if (tokenFile !== undefined) fileMark = await fingerprint(tokenFile);
+    const mayTry = await guard.mayTry();
+    try {
+      if (!mayTry && failure !== undefined) throw failure.error;
+      const lease = await logIn(signal);
+      guard.tried(false);
+      return { kind: "logged-in", lease };
+    } catch (error) {
+      if (mayTry && asLoginFailure(toKmsError(error)).reason === "backend_login_refused") guard.tried(true);
+      if (!signal.aborted) noteFailure(error);
+      return { kind: "login-failed" };
+    }
+  };
+
+  const renewal = async (token: Secret, signal: AbortSignal): Promise<TokenEvent> => {
+    try {
+      return { kind: "renewed", lease: await renew(clientOf(token), signal) };
+    } catch (error) {
+      if (state.kind !== "closed")
+        log.warn({ event: "vault-renew-failed", err: error }, "the token could not be renewed; logging in again");
+      return { kind: "renewal-failed" };
+    }
+  };
+
+  // The answer to a request that a later state ended says nothing any more.
+  const ask = (work: (signal: AbortSignal) => Promise<TokenEvent>): void => {
+    const own = new AbortController();
+    request = own;
+    void work(own.signal).then((event) => (request === own ? move(event) : undefined));
+  };
+
+  // The only place where the state, the timer and the request under way change.
+  const move = (event: TokenEvent): void => {
+    const before = state;
+    if (before.kind === "logging-in" && event.kind === "wake")
+      noteFailure(new KmsError("backend_unavailable", { cause: new Error("no answer to a login in time") }));
+    state = next(before, event, { now: now(), spread: Math.random(), isStatic });
+    arm();
+    if (state.kind === before.kind) return;
+    const ended = request;
+    request = undefined;
+    ended?.abort(new KmsError("canceled"));
+    const { kind, held } = state;
+    if (event.kind === "logged-in" && held !== undefined) {
+      failure = undefined;
+      const ttlSeconds = Number.isFinite(held.grantedMs) ? held.grantedMs / 1000 : 0;
+      log.info({ event: "vault-login", kind: auth.kind, ttlSeconds }, "logged in to Vault");
+      answer(({ resolve }) => resolve(held.token));
+    }
+    if (kind === "logging-in") ask(login);
+    if (kind === "renewing" && held !== undefined) ask((signal) => renewal(held.token, signal));
+    if (kind === "closed") answer(({ reject }) => reject(new KmsError("canceled")));
+  };
+
+  const isLoggingIn = (): boolean => state.kind === "logging-in" || (state.kind === "renewing" && state.thenLogIn);
+  const heldToken = (): Secret | undefined => usable(state, now())?.token;
 
   // For callers: no more logins than Vault can bear, however many ask.
   const logInForCaller = async (): Promise<Secret> => {
-    if (flight === undefined && failure !== undefined && now() - failure.at < failureMs) throw failure.error;
-    return await logInNow();
-  };
-
-  // Logs in until it works; the old token stays in use meanwhile.
-  const again = async (): Promise<void> => {
-    try {
-      await logInNow();
-    } catch (error) {
-      log.error({ event: "vault-login-failed", kind: auth.kind, err: error }, "no login to Vault; trying again");
-      schedule(pauseMs * (0.75 + Math.random() / 2), () => void again());
-      pauseMs = Math.min(pauseMs * 2, lastPauseMs);
-    }
-  };
-
-  const renewNow = async (granted: number): Promise<void> => {
-    const old = lease;
-    if (old === undefined || flight !== undefined) return;
-    try {
-      const next = await renew(clientOf(old.token), AbortSignal.timeout(loginMs));
-      // A login that came in between made a better one.
-      if (lease !== old) return;
-      // Close to its max TTL Vault grants less and less: time for a new token, while this one still
-      // works. A static one has no successor.
-      if (next.ttlMs < granted * 0.6 && auth.kind !== "token") await again();
-      else take({ ...next, token: old.token });
-    } catch (error) {
-      log.warn({ event: "vault-renew-failed", err: error }, "the token could not be renewed; logging in again");
-      if (lease === old) await again();
-    }
+    if (state.kind === "closed") throw new KmsError("canceled");
+    if (!isLoggingIn() && failure !== undefined && now() - failure.at < failureMs) throw failure.error;
+    outcome ??= Promise.withResolvers<Secret>();
+    const { promise } = outcome;
+    move({ kind: "login-wanted" });
+    return await promise;
   };
 
   // A token that Vault still knows lacks a right; one that it does not know was revoked, and is
   // replaced at once.
   const isKnown = (token: Secret): Promise<boolean> => {
-    lookup ??= isKnownToken(clientOf(token), AbortSignal.timeout(loginMs)).finally(() => {
+    lookup ??= isKnownToken(clientOf(token), AbortSignal.timeout(requestMs)).finally(() => {
       lookup = undefined;
     });
     return lookup;
@@ -161,40 +183,42 @@ export function keepToken({
 
   const replaceNow = async (refused: Secret): Promise<Secret> => {
     const age = now() - replacedAt;
-    if (flight === undefined && age < replaceMs) {
+    if (!isLoggingIn() && age < replaceMs) {
       if (age < firstReplaceMs && failure !== undefined) throw failure.error;
       if (age < firstReplaceMs || (await isKnown(refused)))
         throw new KmsError("backend_denied", { cause: new Error("a new token did not help lately") });
-      if (lease !== undefined && lease.token !== refused) return lease.token;
+      const current = heldToken();
+      if (current !== undefined && current !== refused) return current;
     }
-    if (flight === undefined) {
+    if (!isLoggingIn()) {
       replaceMs = age > 2 * lastReplaceMs ? firstReplaceMs : Math.min(replaceMs * 2, lastReplaceMs);
       replacedAt = now();
     }
     return await logInForCaller();
   };
 
-  const look = async (): Promise<void> => {
-    const mark = tokenFile === undefined || flight !== undefined ? "" : await fingerprint(tokenFile);
-    if (mark !== "" && mark !== fileMark && flight === undefined) await again();
+  // A login under way reads the file itself, and a change after that is seen at the next look.
+  const look = async (file: string): Promise<void> => {
+    const mark = state.kind === "logging-in" ? "" : await fingerprint(file);
+    if (mark !== "" && mark !== fileMark) move({ kind: "login-wanted" });
   };
-  const looking = tokenFile === undefined ? undefined : setInterval(() => void look(), tokenFileLookMs).unref();
+  const looking =
+    tokenFile === undefined ? undefined : setInterval(() => void look(tokenFile), tokenFileLookMs).unref();
 
-  void again();
+  move({ kind: "login-wanted" });
 
   return {
     async current(signal) {
-      if (lease !== undefined && now() < lease.endsAt) return lease.token;
-      return await raceAbort(logInForCaller(), signal);
+      return heldToken() ?? (await raceAbort(logInForCaller(), signal));
     },
     async replace(refused, signal) {
-      if (lease !== undefined && lease.token !== refused) return lease.token;
+      const current = heldToken();
+      if (current !== undefined && current !== refused) return current;
       return await raceAbort(replaceNow(refused), signal);
     },
     close() {
-      isClosed = true;
-      clearTimeout(timer);
       clearInterval(looking);
+      move({ kind: "close" });
     },
   };
 }

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { VaultClient } from "@claviger/gateway-core/src/backend/vault/client.ts";
 import { keepToken } from "@claviger/gateway-core/src/backend/vault/token.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
@@ -107,6 +108,39 @@ suite("the token keeper", () => {
     vault.isDown = false;
     clock += 600;
     await keeper.current(soon());
+    keeper.close();
+  });
+
+  test("a periodic token whose caller is refused while its renewal is due is renewed all the same", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+    let isRefusing = false;
+    let renewals = 0;
+    const answer = <T>(reply: T): Promise<T> =>
+      isRefusing ? Promise.reject(new KmsError("backend_denied")) : Promise.resolve(reply);
+    const client: VaultClient = {
+      read: () => answer({ data: { ttl: 3600, renewable: true, expire_time: "2030-01-01T00:00:00Z" } }),
+      write() {
+        if (!isRefusing) renewals++;
+        return answer({ auth: { client_token: "periodic", lease_duration: 3600, renewable: true } });
+      },
+    };
+    const auth = { kind: "token", file: passwordFile } as const;
+    const keeper = keepToken({ auth, clientOf: () => client, log: silent, now: () => clock });
+    const token = await keeper.current(soon());
+    isRefusing = true;
+    const replaced = keeper.replace(token, soon());
+    // The renewal is due while the login is under way that the refused caller asked for.
+    clock += 2_400_001;
+    t.mock.timers.tick(2_400_001);
+    await assert.rejects(replaced);
+    isRefusing = false;
+    for (let second = 0; renewals === 0 && second < 1000; second++) {
+      clock += 1000;
+      t.mock.timers.tick(1000);
+      await nextTurn();
+    }
+    assert.equal(renewals, 1);
+    assert.equal(textOf(await keeper.current(soon())), textOf(token));
     keeper.close();
   });
 
