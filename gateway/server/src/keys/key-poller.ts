@@ -34,9 +34,10 @@ export interface KeyPoller {
   /** What encrypts, as far as is known; asks nobody. */
   known(): PromotedVersion | undefined;
   /**
-   * Looks at the key again, unless that was done within the cool-down; joins a look that is under
-   * way. Never rejects.
-   * @param atBackend ask the backend itself, whatever other replicas say
+   * Polls the key once more, in a poll that begins after this call and not within the cool-down.
+   * Never rejects.
+   * @param atBackend ask the backend itself, whatever other replicas say; else only where the shared
+   * cache has nothing new
    */
   refresh(atBackend: boolean): Promise<void>;
   /** How many earlier versions failed when they were last tried by this replica. */
@@ -61,8 +62,21 @@ export type KeyPollerOptions = {
 const callMs = 5000;
 /** A key that no cluster has asked for this long is not read until one asks again. */
 const idleMs = 10 * 60_000;
-const maxSteps = 4;
+const maxSteps = 8;
 const coolDownMs = 250;
+/** A promotion takes some 20 ms. A lease saves work and is never a lock. */
+const leaseMs = 400;
+/** Whatever Redis says of a lease, nobody waits longer for its holder. */
+const leaseWaitMs = 900;
+/** Times that a write is repeated at once, and the pause before, milliseconds: another one's write was under way. */
+const maxRepeats = 4;
+const repeatMs = 20;
+const repeatJitterMs = 60;
+/** The first pause before a promotion that failed is tried anew; it doubles up to the interval. */
+const retryMs = 400;
+
+/** `shared`: what another replica read counts. `news`: only if it is new. `backend`: it does not. */
+type PollSource = "shared" | "news" | "backend";
 
 export function createKeyPoller({
   backend,
@@ -87,14 +101,19 @@ export function createKeyPoller({
   let failing: CanaryFailure["operation"] | undefined;
   let usedAt = now();
   let flight: Promise<void> | undefined;
-  let asking: Promise<void> | undefined;
+  let waiting: Promise<void> | undefined;
+  let waitingFor: PollSource = "news";
+  let announced = 0;
+  let denied: { readonly version: number; readonly at: number; isLogged: boolean } | undefined;
+  let retryInMs: number | undefined;
+  let retries = 0;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
 
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
   const describe = (): Promise<KeyState> => backend.describe(ref, signal());
 
-  const adopt = (next: PromotedVersion): void => {
+  const setCurrent = (next: PromotedVersion): void => {
     if (promoted?.version === next.version && promoted.createdAt === next.createdAt) return;
     log.info(
       { event: "key-promoted", ...name, version: next.version, from: promoted?.version },
@@ -125,22 +144,42 @@ export function createKeyPoller({
     }
   };
 
+  // The others hear of a new version before anybody claims it: if the claimant dies, they know that
+  // there is something to do.
+  const mayPromote = async (version: number): Promise<boolean> => {
+    if (announced !== version) {
+      announced = version;
+      await sharedCache.announce(id);
+    }
+    if (await sharedCache.tryAcquire(`promote:${id}:${version}`, leaseMs)) return true;
+    if (denied?.version !== version) denied = { version, at: now(), isLogged: false };
+    if (now() - denied.at >= leaseWaitMs) {
+      if (!denied.isLogged) log.warn({ event: "lease-ignored", ...name, version }, "a lease in Redis does not end");
+      denied.isLogged = true;
+      return true;
+    }
+    retryInMs = leaseMs;
+    return false;
+  };
+
   // A promotion is a read, a write and a read again: Transit has no check-and-set, so whoever sees
   // a value too low writes it once more. One replica does it for the fleet; the others hear of it.
-  const settle = async (): Promise<KeyState> => {
+  const reconcile = async (): Promise<KeyState> => {
+    let isClaimed = false;
+    let repeats = 0;
     for (let step = 0; step < maxSteps; step++) {
       const state = await describe();
       const decision = decidePromotion(state, promoted, isAuto());
       switch (decision.kind) {
         case "keep":
-          adopt(decision.promoted);
+          setCurrent(decision.promoted);
           return state;
         case "replace":
           log.error(
             { event: "key-replaced", ...name },
             "this key was made anew: what the earlier one encrypted cannot be decrypted",
           );
-          adopt(decision.promoted);
+          setCurrent(decision.promoted);
           return state;
         case "promote":
           if (decision.lost)
@@ -148,16 +187,18 @@ export function createKeyPoller({
               { event: "key-lost", ...name },
               "the promoted version is gone from the backend; a newer one takes over",
             );
-          if (
-            step === 0 &&
-            promoted !== undefined &&
-            !decision.lost &&
-            !(await sharedCache.tryAcquire(`promote:${id}:${decision.version}`, callMs))
-          )
-            return state;
+          isClaimed ||= promoted === undefined || decision.lost || (await mayPromote(decision.version));
+          if (!isClaimed) return state;
           try {
             await promote(decision.version);
+            retries = 0;
           } catch (error) {
+            const isDenied = toKmsError(error).reason === "backend_denied";
+            // Another writer of the key makes Vault refuse this write: what it wrote is read first.
+            if (!isDenied && repeats++ < maxRepeats) {
+              await sleep(repeatMs + Math.random() * repeatJitterMs);
+              break;
+            }
             // What encrypted until now still does: a promotion that fails is an alarm, not an
             // outage.
             if (promoted === undefined || decision.lost) throw error;
@@ -165,6 +206,7 @@ export function createKeyPoller({
               { event: "promotion-failed", ...name, version: decision.version, err: error },
               "a newer version could not be promoted",
             );
+            if (!isDenied) retryInMs = Math.min(refreshMs, retryMs * 2 ** retries++);
             return state;
           }
           break;
@@ -202,13 +244,16 @@ export function createKeyPoller({
   };
 
   // What another replica read counts for an interval, but only to learn what is promoted: whoever
-  // acts asks the backend first.
-  const hear = async (): Promise<boolean> => {
-    if (promoted === undefined || (await sharedCache.tryAcquire(`read:${id}`, refreshMs * 0.9))) return false;
-    const report = await sharedCache.read(id, refreshMs * 1.5);
+  // acts asks the backend first. A report older than the lease means that its holder is gone.
+  const loadShared = async (source: PollSource): Promise<boolean> => {
+    if (source === "backend" || promoted === undefined) return false;
+    if (source === "shared" && (await sharedCache.tryAcquire(`read:${id}`, refreshMs * 0.9))) return false;
+    const report = await sharedCache.read(id, refreshMs * 0.9);
     const decision = report === undefined ? undefined : decidePromotion(report.state, promoted, isAuto());
     if (decision?.kind !== "keep") return false;
-    adopt(decision.promoted);
+    if (source === "news" && decision.promoted.version === promoted.version && failing === report?.failing)
+      return false;
+    setCurrent(decision.promoted);
     failing = report?.failing;
     return true;
   };
@@ -229,12 +274,12 @@ export function createKeyPoller({
     if (failed === undefined) void previousVersions?.look(current, state);
   };
 
-  const look = async (atBackend: boolean): Promise<void> => {
+  const poll = async (source: PollSource): Promise<void> => {
     triedAt = now();
     const before = { promoted, failing };
     try {
-      if (atBackend || !(await hear())) {
-        const state = await settle();
+      if (!(await loadShared(source))) {
+        const state = await reconcile();
         if (promoted !== undefined) await tryCanary(promoted, state);
         const hasChanged = promoted !== before.promoted || failing !== before.failing;
         await sharedCache.post(id, { state, ...(failing !== undefined && { failing }) }, hasChanged);
@@ -249,21 +294,26 @@ export function createKeyPoller({
     }
   };
 
-  const fly = (atBackend = false): Promise<void> => {
-    flight ??= look(atBackend).finally(() => {
-      flight = undefined;
-    });
-    return flight;
-  };
-
+  // The only timer. Each poll sets it anew, however that ended.
   const schedule = (): void => {
+    clearTimeout(timer);
     if (isClosed) return;
     // Jitter keeps replicas that started together from reading together.
-    const isIdle = now() - usedAt > idleMs;
-    timer = setTimeout(
-      () => void (isIdle ? Promise.resolve() : fly()).finally(schedule),
-      refreshMs * (0.9 + Math.random() * 0.2),
-    ).unref();
+    const delayMs = retryInMs ?? refreshMs * (0.92 + Math.random() * 0.08);
+    const isRetry = retryInMs !== undefined;
+    retryInMs = undefined;
+    timer = setTimeout(() => {
+      if (isRetry || now() - usedAt <= idleMs) void startPoll(isRetry ? "backend" : "shared");
+      else schedule();
+    }, delayMs).unref();
+  };
+
+  const startPoll = (source: PollSource): Promise<void> => {
+    flight ??= poll(source).finally(() => {
+      flight = undefined;
+      schedule();
+    });
+    return flight;
   };
   schedule();
 
@@ -271,8 +321,9 @@ export function createKeyPoller({
     async view() {
       const wasIdle = now() - usedAt > idleMs;
       usedAt = now();
-      if (wasIdle) void fly();
-      if (promoted === undefined && (flight !== undefined || now() - triedAt > Math.min(refreshMs, 1000))) await fly();
+      if (wasIdle) void startPoll("shared");
+      if (promoted === undefined && (flight !== undefined || now() - triedAt > Math.min(refreshMs, 1000)))
+        await startPoll("shared");
       if (failure !== undefined && (promoted === undefined || rowOf(failure.reason).kind === "refusal")) throw failure;
       if (promoted === undefined) throw new KmsError("backend_unavailable");
       return {
@@ -284,19 +335,20 @@ export function createKeyPoller({
     },
     known: () => promoted,
     broken: () => previousVersions?.broken() ?? 0,
-    async refresh(atBackend) {
-      if (atBackend) {
-        // Not joined to a look that began before the reason to ask, and spaced: no caller can make
-        // us flood the backend.
-        asking ??= (async () => {
-          await flight;
-          await sleep(Math.max(0, triedAt + coolDownMs - now()));
-          await fly(true);
-        })().finally(() => {
-          asking = undefined;
-        });
-        await asking;
-      } else if (flight !== undefined || now() - triedAt >= coolDownMs) await fly(false);
+    // Not joined to a poll that began before the reason to ask, and spaced: nobody who asks, and
+    // nobody who writes to Redis, can make us flood the backend.
+    refresh(atBackend) {
+      if (atBackend) waitingFor = "backend";
+      waiting ??= (async () => {
+        await flight;
+        await sleep(Math.max(0, triedAt + coolDownMs - now()), undefined, { ref: false });
+        while (flight !== undefined) await flight;
+        const source = waitingFor;
+        waiting = undefined;
+        waitingFor = "news";
+        await startPoll(source);
+      })();
+      return waiting;
     },
     close() {
       isClosed = true;

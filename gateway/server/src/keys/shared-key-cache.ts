@@ -21,6 +21,8 @@ export interface SharedKeyCache {
   read(key: string, maxAgeMs: number): Promise<SharedKeyState | undefined>;
   /** Leaves a report for the others, and tells them when something changed. Never rejects. */
   post(key: string, report: SharedKeyState, hasChanged: boolean): Promise<void>;
+  /** Tells the others that there is something to read about a key. A hint: never rejects. */
+  announce(key: string): Promise<void>;
   /** Calls back when another replica says that a key changed. A hint: read before believing. */
   onInvalidate(listener: (key: string) => void): void;
 }
@@ -106,6 +108,9 @@ export function createSharedKeyCache({
         // The others will read for themselves.
       }
     },
+    async announce(key) {
+      await redis.publish("news", key).catch(() => {});
+    },
     onInvalidate(listener) {
       redis.subscribe("news", listener);
     },
@@ -118,6 +123,7 @@ export function createNoOpKeyCache(): SharedKeyCache {
     tryAcquire: () => Promise.resolve(true),
     read: () => Promise.resolve(undefined),
     post: () => Promise.resolve(),
+    announce: () => Promise.resolve(),
     onInvalidate: () => {},
   };
 }

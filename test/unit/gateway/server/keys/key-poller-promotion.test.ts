@@ -1,0 +1,123 @@
+// A promotion that somebody else disturbs: a claimant that died, another writer, news at a bad moment.
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import { createKeyPoller, type KeyPoller } from "@claviger/gateway-server/src/keys/key-poller.ts";
+import { createNoOpKeyCache, type SharedKeyCache } from "@claviger/gateway-server/src/keys/shared-key-cache.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { createFakeBackend, type FakeBackend, ref, silent } from "../../fakes.ts";
+
+function start(t: TestContext, backend: FakeBackend, sharedCache: SharedKeyCache): KeyPoller {
+  const poller = createKeyPoller({
+    backend,
+    ref,
+    isAuto: () => true,
+    sharedCache,
+    refreshMs: 3_600_000,
+    canaryMs: 3_600_000,
+    log: silent,
+  });
+  t.after(() => poller.close());
+  return poller;
+}
+
+/** Resolves when the backend has been written to so often. */
+function promotions(backend: FakeBackend, count: number): Promise<void> {
+  return new Promise((resolve) => {
+    const promote = backend.promote.bind(backend);
+    backend.promote = async (...given) => {
+      await promote(...given);
+      if (backend.state.minEncryption === count) resolve();
+    };
+  });
+}
+
+test("others hear of a new version before it is claimed", async (t) => {
+  const events: string[] = [];
+  const backend = createFakeBackend();
+  const poller = start(t, backend, {
+    ...createNoOpKeyCache(),
+    announce: () => Promise.resolve(void events.push("announce")),
+    tryAcquire: (name) => Promise.resolve(void events.push(name.split(":")[0] ?? "")).then(() => true),
+  });
+  await poller.view();
+  backend.addVersion(2000);
+  await poller.refresh(true);
+  assert.deepEqual(
+    events.filter((event) => event === "announce" || event === "promote"),
+    ["announce", "promote"],
+  );
+});
+
+test("a replica that was denied promotes when the lease of the one that died has ended", async (t) => {
+  const backend = createFakeBackend();
+  let claims = 0;
+  let leaseMs = 0;
+  const poller = start(t, backend, {
+    ...createNoOpKeyCache(),
+    tryAcquire(name, milliseconds) {
+      if (!name.startsWith("promote:")) return Promise.resolve(true);
+      leaseMs = milliseconds;
+      claims += 1;
+      return Promise.resolve(claims > 1);
+    },
+  });
+  await poller.view();
+  backend.addVersion(2000);
+  const done = promotions(backend, 2);
+  const began = performance.now();
+  await poller.refresh(true);
+  assert.equal(backend.state.minEncryption, 1);
+  await done;
+  assert.ok(leaseMs <= 500, `a lease of ${leaseMs} ms`);
+  assert.equal(claims, 2);
+  assert.ok(performance.now() - began >= leaseMs - 50);
+});
+
+test("a lease that never ends delays a promotion by about a second, whatever Redis says", async (t) => {
+  const backend = createFakeBackend();
+  let claims = 0;
+  const poller = start(t, backend, {
+    ...createNoOpKeyCache(),
+    tryAcquire: (name) => Promise.resolve(!name.startsWith("promote:") || (claims++, false)),
+  });
+  await poller.view();
+  backend.addVersion(2000);
+  const done = promotions(backend, 2);
+  await poller.refresh(true);
+  await done;
+  assert.ok(claims >= 2 && claims <= 4, `${claims} claims`);
+});
+
+test("a write that another one's write made fail is repeated at once", async (t) => {
+  const backend = createFakeBackend();
+  const poller = start(t, backend, createNoOpKeyCache());
+  await poller.view();
+  backend.addVersion(2000);
+  let conflicts = 3;
+  backend.before = (operation) => {
+    if (operation === "promote" && conflicts-- > 0) throw new KmsError("backend_protocol_error");
+  };
+  await poller.refresh(true);
+  assert.equal((await poller.view()).promoted.version, 2);
+});
+
+test("news that arrive during a poll wait for it, and the key is polled once more", async (t) => {
+  const backend = createFakeBackend();
+  const poller = start(t, backend, createNoOpKeyCache());
+  await poller.view();
+  const reached = Promise.withResolvers<void>();
+  const resume = Promise.withResolvers<void>();
+  backend.before = async (operation) => {
+    if (operation !== "describe") return;
+    reached.resolve();
+    await resume.promise;
+  };
+  const first = poller.refresh(true);
+  await reached.promise;
+  // The poll under way has read the key already: it cannot see this.
+  backend.addVersion(2000);
+  const news = poller.refresh(false);
+  resume.resolve();
+  await Promise.all([first, news]);
+  assert.equal((await poller.view()).promoted.version, 2);
+});
