@@ -20,7 +20,7 @@ export interface Decrypts {
    * @param identity what makes two requests the same: everything but the uid
    * @param deadline Unix milliseconds; one caller's end does not end the others'
    * @param signal the caller went away; what nobody waits for any more is not sent, or ended
-   * @returns a serialized v2.DecryptResponse, a copy of the caller's own to wipe
+   * @returns a serialized v2.DecryptResponse, a copy of the caller's own to zeroize
    */
   decrypt(request: Buffer, identity: readonly Uint8Array[], deadline: number, signal: AbortSignal): Promise<Buffer>;
 }
@@ -109,7 +109,7 @@ export function createDecrypts(upstream: Upstream, metrics: Metrics): Decrypts {
       const hash = createHash("sha256");
       for (const part of identity) hash.update(`${part.length}:`).update(part);
       return await batcher.run(undefined, {
-        // A copy: the first caller's own buffer is wiped when that caller is answered, which may be
+        // A copy: the first caller's own buffer is zeroized when that caller is answered, which may be
         // before the others are.
         item: Buffer.from(request),
         group: "",

@@ -13,7 +13,6 @@ import { checkSinks, createFileSink, createOutputSink } from "@claviger/gateway-
 import { createDispatcher } from "./backend/dispatch.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { traceDispatcher } from "./backend/traced.ts";
 import { loadGatewayConfig, readTlsFiles } from "@claviger/gateway-core/src/config.ts";
 import { createHealth } from "./http/health.ts";
 import { createMethods } from "./http/methods.ts";
@@ -69,9 +68,10 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     opened.map((backend) => {
       const dispatcher = createDispatcher({
         backend,
+        tracing,
         observe: ({ operation, items }) => metrics.backendCalled(backend.name, operation, items),
       });
-      return [backend.name, traceDispatcher(dispatcher, backend.name, tracing)] as const;
+      return [backend.name, dispatcher] as const;
     }),
   );
 

@@ -2,11 +2,12 @@
 // turn. (docs/architecture.md #vault.)
 import { type Batcher, createBatcher } from "@claviger/proto/runtime/batcher.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
+import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
 import type { ClusterName } from "@claviger/proto/wire/names.ts";
 import { refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import type {
-  Backend,
   KeyRef,
+  OpenBackend,
   UnwrapItem,
   Unwrapped,
   WrapItem,
@@ -23,7 +24,9 @@ export interface Dispatcher {
 }
 
 export type DispatcherOptions = {
-  readonly backend: Backend;
+  readonly backend: Pick<OpenBackend, "name" | "wrap" | "unwrap">;
+  /** Shows what the backend took for each item, queueing included. */
+  readonly tracing?: Tracing;
   readonly maxInFlightPerKey?: number;
   readonly maxBatch?: number;
   readonly maxQueuedPerCluster?: number;
@@ -36,6 +39,7 @@ const maxQueuedBytes = 8 * 1024 * 1024;
 
 export function createDispatcher({
   backend,
+  tracing = noTracing,
   maxInFlightPerKey = 4,
   maxBatch = 128,
   maxQueuedPerCluster = 4096,
@@ -60,8 +64,15 @@ export function createDispatcher({
       return backend.unwrap(key, items, signal);
     },
   });
+  const span = { kind: "client", attributes: { "claviger.backend": backend.name } } as const;
   return {
-    wrap: (group, key, item, signal) => wraps.run(key, { item, group, bytes: item.plaintext.length, signal }),
-    unwrap: (group, key, item, signal) => unwraps.run(key, { item, group, bytes: item.ciphertext.length, signal }),
+    wrap: (group, key, item, signal) =>
+      tracing.span("backend encrypt", span, () =>
+        wraps.run(key, { item, group, bytes: item.plaintext.length, signal }),
+      ),
+    unwrap: (group, key, item, signal) =>
+      tracing.span("backend decrypt", span, () =>
+        unwraps.run(key, { item, group, bytes: item.ciphertext.length, signal }),
+      ),
   };
 }
