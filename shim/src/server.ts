@@ -155,7 +155,8 @@ export function createKmsSocketServer({
       if (inFlight > maxCalls) throw new KmsError("overloaded");
       const [parent] = call.metadata.get(headers.traceparent);
       const options = { kind: "server", parent: parent?.toString() } as const;
-      const deadline = Date.now() + scope.leftMs;
+      // Whole milliseconds: what a header carries and a timer takes.
+      const deadline = Math.floor(Date.now() + scope.leftMs);
       const bytes = await tracing.span(`kms ${name}`, options, () => method(call.request, deadline, scope.signal));
       callback(null, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     } catch (thrown) {
