@@ -39,4 +39,5 @@ export const advice: Readonly<Record<string, string>> = {
   "vault-address-down": "Look at that Vault node. The others are asked.",
   "vault-login-failed": "Check the credential that `kind` names. A new one is tried as soon as its file changes.",
   "vault-renew-failed": "Nothing: the gateway logs in again. `vault-login-failed` follows if that fails.",
+  "gateway-down": "Look at that gateway. The shim asks the others, and takes it back when a probe succeeds.",
 };

@@ -6,6 +6,7 @@ import { code, Gap, page, table } from "./markdown.ts";
 
 /** What the values of a label are; `METRIC.LABEL` where a label means something else elsewhere. */
 const labels: Readonly<Record<string, string>> = {
+  gateway: "the URLs of the `gateways` setting",
   method: "`status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, or `unknown`",
   result: "`ok` or a [reason](errors.md)",
   backend: "name of the backend",
@@ -22,6 +23,7 @@ async function shimPage(): Promise<string> {
   metrics.upstreamAsked("encrypt", "ok");
   metrics.coalesced();
   metrics.retried();
+  metrics.observeGateways(() => [{ gateway: "https://gateway.example:8443", isUp: true }]);
   metrics.observeOutage(() => ({ phase: 1, secondsSinceGood: 1 }));
   return await metrics.render();
 }

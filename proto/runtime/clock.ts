@@ -9,3 +9,17 @@ export function createSteadyClock(
   const offset = wall() - monotonic();
   return () => Math.round(offset + monotonic());
 }
+
+/** Time and timers, as an argument: tests have their own. */
+export type Clock = {
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  readonly setTimeout: (run: () => void, milliseconds: number) => NodeJS.Timeout;
+  readonly clearTimeout: (timer: NodeJS.Timeout) => void;
+};
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (run, milliseconds) => setTimeout(run, milliseconds),
+  clearTimeout: (timer) => clearTimeout(timer),
+};

@@ -2,36 +2,24 @@
 // the buffers that held key material. Made when a call comes in, disposed in a `finally`. Knows
 // neither gRPC nor HTTP. (docs/architecture.md #scope.)
 import { KmsError } from "../wire/errors.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import { zeroize } from "./secret.ts";
 
 /** setTimeout's own bound; longer ones would fire at once. */
 const longestTimerMs = 2 ** 31 - 1;
 
-export type ScopeClock = {
-  /** Monotonic milliseconds: a deadline must not move with the wall clock. */
-  readonly now: () => number;
-  readonly setTimeout: (run: () => void, milliseconds: number) => NodeJS.Timeout;
-  readonly clearTimeout: (timer: NodeJS.Timeout) => void;
-};
-
-const systemClock: ScopeClock = {
-  now: () => performance.now(),
-  setTimeout: (run, milliseconds) => setTimeout(run, milliseconds),
-  clearTimeout: (timer) => clearTimeout(timer),
-};
-
 /** The life of one call. `dispose` ends it; everything may be called after that and does no harm. */
 export class RequestScope {
   readonly #controller = new AbortController();
   readonly #buffers: Uint8Array[] = [];
-  readonly #clock: ScopeClock;
+  readonly #clock: Clock;
   readonly #began: number;
   #deadline: number;
   #timer: NodeJS.Timeout | undefined;
   #isDisposed = false;
 
   /** @param timeoutMs from now; the signal then aborts with `deadline_exceeded` */
-  constructor(timeoutMs: number, clock: ScopeClock = systemClock) {
+  constructor(timeoutMs: number, clock: Clock = systemClock) {
     this.#clock = clock;
     this.#began = clock.now();
     this.#deadline = this.#began + timeoutMs;

@@ -1,7 +1,7 @@
 // One gateway: a pool of mTLS connections, and how it has done lately. The only file that imports
 // undici. (docs/architecture.md #wire and #shim.)
 import { KmsError, parseReason } from "@claviger/proto/wire/errors.ts";
-import { contentTypes, headers, limits, type Method, methods } from "@claviger/proto/wire/protocol.ts";
+import { contentTypes, headers, limits, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
 import { Pool } from "undici";
 
 /** PEM texts of the shim's certificate and key, and the CA of the gateways. */
@@ -31,18 +31,21 @@ export type UpstreamRequest = {
 
 export type Gateway = {
   readonly url: string;
-  /** Smoothed time of a good answer, milliseconds. */
-  latency: number;
-  failures: number;
-  /** Unix milliseconds until which it is asked last. */
-  badUntil: number;
-  /**
-   * @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us
-   */
+  /** @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us */
   ask(request: UpstreamRequest): Promise<UpstreamReply>;
+  /** Resolves when the gateway would serve; makes a connection where there is none. @throws KmsError */
+  probe(signal: AbortSignal): Promise<void>;
   /** Lets requests under way finish. */
   close(): Promise<void>;
 };
+
+/**
+ * Connecting goes on in the background when the call that wanted it has given up: a name server that
+ * does not answer for five seconds is slow, and then the connection is there.
+ */
+const connectMs = 15_000;
+/** A gateway keeps idle connections for hours, and so does a shim: handshakes are dear. */
+const idleMs = 4 * 3600_000;
 
 function text(value: string | string[] | undefined): string | undefined {
   return typeof value === "string" ? value : undefined;
@@ -53,6 +56,12 @@ function staleForMs(given: Readonly<Record<string, string | string[] | undefined
   const [age, since] = [text(given[headers.staleFor]), text(given[headers.staleSince])];
   const milliseconds = age !== undefined ? Number(age) : since !== undefined ? Date.now() - Number(since) : undefined;
   return milliseconds === undefined || !Number.isFinite(milliseconds) ? undefined : Math.max(0, milliseconds);
+}
+
+/** Only what kind of fault it was: undici's errors may hold on to the request. */
+function unreachable(error: unknown): KmsError {
+  const { code, name } = error as NodeJS.ErrnoException;
+  return new KmsError("gateway_unavailable", { cause: new Error(code ?? name) });
 }
 
 async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
@@ -79,7 +88,8 @@ export function createGateway(
     connections: 16,
     pipelining: 1,
     allowH2: false,
-    keepAliveTimeout: 60_000,
+    keepAliveTimeout: idleMs,
+    keepAliveMaxTimeout: idleMs,
     headersTimeout: 30_000,
     bodyTimeout: 30_000,
     connect: {
@@ -87,15 +97,12 @@ export function createGateway(
       key: tls.key,
       ca: tls.ca,
       minVersion: "TLSv1.3",
-      timeout: 2000,
+      timeout: connectMs,
       ...(tls.serverName !== undefined && { servername: tls.serverName }),
     },
   });
   return {
     url,
-    latency: 5,
-    failures: 0,
-    badUntil: 0,
     async ask({ method, body, deadline, epoch, signal }) {
       const trace = traceparent();
       const reply = await pool
@@ -113,9 +120,7 @@ export function createGateway(
           signal,
         })
         .catch((error: unknown) => {
-          // Only what kind of fault it was: undici's errors may hold on to the request.
-          const { code, name } = error as NodeJS.ErrnoException;
-          throw new KmsError("gateway_unavailable", { cause: new Error(code ?? name) });
+          throw unreachable(error);
         });
       const bytes = await collect(reply.body).catch((error: unknown) => {
         throw error instanceof KmsError
@@ -133,6 +138,18 @@ export function createGateway(
       throw reason !== undefined
         ? new KmsError(reason)
         : new KmsError("gateway_unavailable", { cause: new Error(`status ${reply.statusCode}`) });
+    },
+    async probe(signal) {
+      const reply = await pool.request({ method: "GET", path: livezPath, signal }).catch((error: unknown) => {
+        throw unreachable(error);
+      });
+      await reply.body.dump();
+      const reason = parseReason(text(reply.headers[headers.reason]));
+      // A gateway of 0.1.0 does not know the path, and says so in words of its own.
+      if (reply.statusCode === 200 || reason === "method_unknown") return;
+      throw reason === undefined
+        ? new KmsError("gateway_unavailable", { cause: new Error(`status ${reply.statusCode}`) })
+        : new KmsError(reason);
     },
     close: () => pool.close(),
   };

@@ -60,7 +60,7 @@ async function run(
   const now = createSteadyClock();
   const metrics = createMetrics();
   const tracing = await openTracing("claviger-shim", packageJson.version, config.tracing);
-  const upstream = createUpstream(config.gateways, credentials.tls, metrics, tracing.traceparent);
+  const upstream = createUpstream(config.gateways, credentials.tls, metrics, tracing.traceparent, log);
   const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log, now);
   const grace = () => ({ healthyForMs: config.outage.healthyFor, degradedForMs: config.outage.degradedFor });
   const status = createStatusKeeper({ upstream, stateFile, grace, log, now });

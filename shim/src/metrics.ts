@@ -10,6 +10,7 @@ export const names = {
   upstream: "claviger_shim_upstream_requests",
   coalesced: "claviger_shim_decrypts_coalesced",
   retries: "claviger_shim_retries",
+  gatewayUp: "claviger_shim_gateway_up",
   phase: "claviger_shim_outage_phase",
   sinceGood: "claviger_shim_seconds_since_good_status",
 } as const;
@@ -26,6 +27,8 @@ export interface Metrics {
   upstreamAsked(method: string, result: string): void;
   coalesced(): void;
   retried(): void;
+  /** Asked for at each scrape. */
+  observeGateways(read: () => readonly { readonly gateway: string; readonly isUp: boolean }[]): void;
   /** Asked for at each scrape. */
   observeOutage(read: () => { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined }): void;
   readonly render: () => Promise<string>;
@@ -52,6 +55,9 @@ export function createMetrics(): Metrics {
   const upstream = meter.createCounter(names.upstream, { description: "Requests to gateways by method and result" });
   const coalesced = meter.createCounter(names.coalesced, { description: "Decrypts that shared another one's request" });
   const retries = meter.createCounter(names.retries, { description: "Second and further tries, hedges included" });
+  const gatewayUp = meter.createObservableGauge(names.gatewayUp, {
+    description: "1 while calls go to this gateway, 0 while it is asked last because it failed",
+  });
   const phase = meter.createObservableGauge(names.phase, {
     description: "0 none, 1 ready on the last key_id, 2 healthz names the cause, 3 error",
   });
@@ -66,6 +72,11 @@ export function createMetrics(): Metrics {
     upstreamAsked: (method, result) => upstream.add(1, { method, result }),
     coalesced: () => coalesced.add(1),
     retried: () => retries.add(1),
+    observeGateways(read) {
+      gatewayUp.addCallback((result) => {
+        for (const { gateway, isUp } of read()) result.observe(isUp ? 1 : 0, { gateway });
+      });
+    },
     observeOutage(read) {
       phase.addCallback((result) => result.observe(read().phase));
       sinceGood.addCallback((result) => {

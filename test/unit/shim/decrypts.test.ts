@@ -6,7 +6,7 @@ import { runInNewContext } from "node:vm";
 import { fromBinary } from "@bufbuild/protobuf";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
-import { limits } from "@claviger/proto/wire/protocol.ts";
+import { limits, livezPath } from "@claviger/proto/wire/protocol.ts";
 import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
 import { createUpstream, type Upstream, type UpstreamCall } from "@claviger/shim/src/upstream.ts";
@@ -228,7 +228,8 @@ const upstreams: Readonly<Record<string, (t: TestContext) => Promise<{ upstream:
     });
     const upstream = createUpstream([gateway.url], fleet.tls, noMetrics);
     t.after(() => upstream.close());
-    return { upstream, calls: () => gateway.asked.length };
+    // Probes are no calls.
+    return { upstream, calls: () => gateway.asked.filter(({ path }) => path !== livezPath).length };
   },
 };
 

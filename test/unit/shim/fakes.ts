@@ -32,6 +32,7 @@ export const noMetrics: Metrics = {
   upstreamAsked() {},
   coalesced() {},
   retried() {},
+  observeGateways() {},
   observeOutage() {},
   render: () => Promise.resolve(""),
 };

@@ -1,14 +1,15 @@
 // A call's life: its deadline, its caller's patience, its buffers. Under a clock of its own.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RequestScope, type ScopeClock } from "@claviger/proto/runtime/request-scope.ts";
+import type { Clock } from "@claviger/proto/runtime/clock.ts";
+import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import * as fc from "fast-check";
 
 function fakeClock() {
   let now = 1000;
   const timers = new Map<object, { readonly at: number; readonly run: () => void }>();
-  const clock: ScopeClock = {
+  const clock: Clock = {
     now: () => now,
     setTimeout: (run, milliseconds) => {
       const key = {};

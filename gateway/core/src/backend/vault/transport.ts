@@ -6,9 +6,9 @@ import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import { buildConnector, Client, Pool } from "undici";
+import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { VaultConfig } from "../config.ts";
-import { createFailover } from "./failover.ts";
 
 export type VaultRequest = {
   readonly method: string;
@@ -42,7 +42,12 @@ export interface VaultTransport {
 
 type Node = { readonly origin: string; readonly pool: Pool };
 
-const connectMs = 1000;
+/** Of the failures of several addresses the first one here is passed on: it says the most. */
+const specific: readonly Reason[] = ["backend_sealed", "backend_rate_limited", "backend_unavailable"];
+/** A call without a deadline of its own ends after this long. */
+const longestMs = 30_000;
+/** A far Vault is slow, and not down: the next address is asked meanwhile, where there is one. */
+const connectMs = 5000;
 const maxReplyBytes = 8 * 1024 * 1024;
 
 function retryAfterMs(text: string | undefined): number | undefined {
@@ -152,43 +157,49 @@ export function createVaultTransport(
     origin,
     pool: new Pool(origin, { connections: 16, pipelining: 1, keepAliveTimeout: 30_000, connect }),
   }));
-  const failover = createFailover({
-    nodes,
-    probe: async ({ pool }, signal) => {
+  const pool = createEndpointPool<Node>({
+    endpoints: nodes,
+    choice: "ordered",
+    probe: async (node, signal) => {
       const path = "/v1/sys/health?standbyok=true&perfstandbyok=true";
-      const { status } = await exchange(pool, { method: "GET", path, headers: {}, signal });
+      const { status } = await exchange(node.pool, { method: "GET", path, headers: {}, signal });
       if (status !== 200) throw new KmsError("backend_unavailable", { cause: new Error(`status ${status}`) });
     },
+    // What the transport lets pass is Vault's own word, and no error.
+    isFault: () => true,
+    moreSpecific: (a, b) => (specific.indexOf(b.reason) < specific.indexOf(a.reason) ? b : a),
     onChange: ({ origin }, failure) => {
       if (failure === undefined)
         log?.info({ event: "vault-address-up", address: origin }, "this address answers again");
       else
         log?.warn(
           { event: "vault-address-down", address: origin, err: failure },
-          "this address does not serve; asking the others first",
+          "this address does not serve; the others are asked first",
         );
     },
   });
 
   return {
     send: (request) =>
-      failover.run({
-        run: async ({ origin, pool }, signal) => {
-          if (request.isFresh !== true) return await exchange(pool, { ...request, signal });
-          const own = new Client(origin, { connect });
+      pool.run({
+        attempt: async ({ origin, pool: own }, signal) => {
+          if (request.isFresh !== true) return await exchange(own, { ...request, signal });
+          const fresh = new Client(origin, { connect });
           try {
-            return await exchange(own, { ...request, signal });
+            return await exchange(fresh, { ...request, signal });
           } finally {
-            await own.destroy();
+            await fresh.destroy();
           }
         },
-        isRepeatable: request.isOnce !== true,
-        isUntouched,
-        discard: ({ body }) => body.fill(0),
+        leftMs: longestMs,
         signal: request.signal,
+        hedge: false,
+        ...(request.isOnce === true && { isUntouched }),
+        repeat: false,
+        discard: ({ body }) => body.fill(0),
       }),
     async close() {
-      failover.close();
+      pool.close();
       await Promise.all(nodes.map(({ pool }) => pool.destroy()));
     },
   };

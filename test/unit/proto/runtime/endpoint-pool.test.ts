@@ -1,0 +1,230 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
+import type { Clock } from "@claviger/proto/runtime/clock.ts";
+import { KmsError, type Reason, toKmsError } from "@claviger/proto/wire/errors.ts";
+import * as fc from "fast-check";
+
+type State = Reason | "well" | "silent";
+
+function setUp(states: Record<string, State>) {
+  const asked: string[] = [];
+  const changes: string[] = [];
+  const late: string[] = [];
+  const act = async (node: string, signal: AbortSignal): Promise<string> => {
+    const state = states[node] ?? "well";
+    if (state === "silent")
+      await new Promise((_, reject) =>
+        signal.addEventListener("abort", () => reject(new Error("aborted")), { once: true }),
+      );
+    else if (state !== "well") throw new KmsError(state);
+    return node;
+  };
+  const order: readonly string[] = ["backend_sealed", "backend_rate_limited", "backend_unavailable"];
+  const failover = createEndpointPool<string>({
+    endpoints: Object.keys(states),
+    choice: "ordered",
+    probe: async (node, signal) => void (await act(node, signal)),
+    isFault: ({ reason }) => reason !== "cluster_suspended",
+    moreSpecific: (x, y) => (order.indexOf(y.reason) < order.indexOf(x.reason) ? y : x),
+    onChange: (node, failure) => void changes.push(`${node} ${failure === undefined ? "up" : "down"}`),
+  });
+  const run = (
+    signal: AbortSignal = new AbortController().signal,
+    isRepeatable = true,
+    { leftMs = 10_000, hedge = false }: { leftMs?: number; hedge?: boolean } = {},
+  ): Promise<string> =>
+    failover
+      .run({
+        attempt: (node, own) => {
+          asked.push(node);
+          return act(node, own);
+        },
+        ...(!isRepeatable && { isUntouched: ({ reason }: KmsError) => reason === "backend_sealed" }),
+        repeat: false,
+        hedge,
+        leftMs,
+        discard: (node) => void late.push(node),
+        signal,
+      })
+      .catch((error: unknown) => toKmsError(error).reason);
+  return { states, asked, changes, run, failover };
+}
+
+suite("an endpoint pool", () => {
+  test("goes on to the next address, and asks the failed one last until it is well again", async () => {
+    const { states, asked, changes, run, failover } = setUp({ a: "backend_unavailable", b: "well" });
+    assert.equal(await run(), "b");
+    assert.equal(await run(), "b");
+    assert.deepEqual(asked, ["a", "b", "b"]);
+    states["a"] = "well";
+    while (changes.length < 2) await sleep(10);
+    assert.equal(await run(), "a");
+    assert.deepEqual(changes, ["a down", "a up"]);
+    failover.close();
+  });
+
+  test("with none left gives the most telling failure", async () => {
+    const { run, failover } = setUp({ a: "backend_unavailable", b: "backend_sealed", c: "backend_rate_limited" });
+    assert.equal(await run(), "backend_sealed");
+    assert.equal(await run(), "backend_sealed");
+    failover.close();
+  });
+
+  test("does not wait for a silent address alone", async () => {
+    const { run, failover } = setUp({ a: "silent", b: "well" });
+    const started = performance.now();
+    assert.equal(await run(), "b");
+    assert.ok(performance.now() - started < 900);
+    assert.equal(await run(), "b");
+    assert.ok(performance.now() - started < 950);
+    failover.close();
+  });
+
+  test("sends what must not happen twice on only when the first surely did nothing", async () => {
+    const { asked, run, failover } = setUp({ a: "backend_unavailable", b: "well" });
+    assert.equal(await run(undefined, false), "backend_unavailable");
+    assert.deepEqual(asked, ["a"]);
+    failover.close();
+    const sealed = setUp({ a: "backend_sealed", b: "well" });
+    assert.equal(await sealed.run(undefined, false), "b");
+    sealed.failover.close();
+  });
+
+  test("ends with the caller's signal, and does not start after it", async () => {
+    const { asked, run, failover } = setUp({ a: "silent" });
+    assert.equal(await run(AbortSignal.timeout(20)), "deadline_exceeded");
+    assert.equal(await run(AbortSignal.abort(new KmsError("canceled"))), "canceled");
+    assert.deepEqual(asked, ["a"]);
+    failover.close();
+  });
+
+  test("an endpoint's decision is final", async () => {
+    const { asked, run, failover } = setUp({ a: "cluster_suspended", b: "well" });
+    assert.equal(await run(), "cluster_suspended");
+    assert.deepEqual(asked, ["a"]);
+    failover.close();
+  });
+
+  test("one that is well among five is enough, within 800 ms, whatever the others do", async () => {
+    for (const bad of ["silent", "backend_unavailable", "internal"] as const)
+      for (const hedge of [true, false]) {
+        const { run, failover } = setUp({ a: bad, b: bad, c: bad, d: bad, e: "well" });
+        for (let i = 0; i < 3; i++) assert.equal(await run(undefined, true, { leftMs: 800, hedge }), "e");
+        failover.close();
+      }
+  });
+
+  test("a caller's time ends its call, whatever the endpoints do", async () => {
+    const { run, failover } = setUp({ a: "silent", b: "silent" });
+    const began = performance.now();
+    assert.equal(await run(undefined, true, { leftMs: 100 }), "deadline_exceeded");
+    assert.ok(performance.now() - began < 400);
+    failover.close();
+  });
+});
+
+suite("an endpoint pool under a clock of its own", () => {
+  /** Endpoints that answer after so many milliseconds; Infinity never does. */
+  function slowPool(times: Record<string, number>) {
+    let now = 0;
+    const timers = new Map<object, { readonly at: number; readonly run: () => void }>();
+    const clock: Clock = {
+      now: () => now,
+      setTimeout: (run, milliseconds) => {
+        const key = { unref: () => {} };
+        timers.set(key, { at: now + milliseconds, run });
+        return key as unknown as NodeJS.Timeout;
+      },
+      clearTimeout: (timer) => void timers.delete(timer),
+    };
+    const changes: string[] = [];
+    const asked: string[] = [];
+    const answer = (node: string, signal: AbortSignal): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const ms = times[node] ?? 0;
+        if (Number.isFinite(ms)) clock.setTimeout(() => resolve(node), ms);
+        signal.addEventListener("abort", () => reject(new Error("aborted")));
+      });
+    const pool = createEndpointPool<string>({
+      endpoints: Object.keys(times),
+      choice: "ordered",
+      probe: async (node, signal) => void (await answer(node, signal)),
+      isFault: () => true,
+      onChange: (node, failure) => void changes.push(`${node} ${failure === undefined ? "up" : "down"}`),
+      clock,
+    });
+    const flush = async (): Promise<void> => {
+      for (let i = 0; i < 20; i++) await Promise.resolve();
+    };
+    /** Lets time pass until the promise is done. */
+    const drive = async <T>(promise: Promise<T>): Promise<T> => {
+      let isDone = false;
+      promise.then(
+        () => (isDone = true),
+        () => (isDone = true),
+      );
+      for (await flush(); !isDone; await flush()) {
+        const next = [...timers].toSorted(([, a], [, b]) => a.at - b.at)[0];
+        if (next === undefined) throw new Error("nothing will ever happen");
+        timers.delete(next[0]);
+        now = Math.max(now, next[1].at);
+        next[1].run();
+      }
+      return await promise;
+    };
+    const run = (leftMs: number, hedge = false): Promise<string> =>
+      drive(
+        pool.run({
+          attempt: (node, signal) => {
+            asked.push(node);
+            return answer(node, signal);
+          },
+          leftMs,
+          signal: new AbortController().signal,
+          hedge,
+          repeat: false,
+          discard: () => {},
+        }),
+      );
+    return { times, changes, asked, run, now: () => now };
+  }
+
+  test("slow is not down: two that take 700 and 1,200 ms change no state, and every call is served", async () => {
+    const { changes, asked, run } = slowPool({ a: 700, b: 1200 });
+    for (let i = 0; i < 50; i++) assert.equal(await run(3000), "a");
+    assert.deepEqual(changes, []);
+    // The first call knew nothing of them yet.
+    assert.ok(asked.length <= 52, `${asked.length} requests for 50 calls`);
+  });
+
+  test("one of 150 ms is not hedged at every call", async () => {
+    const { asked, run } = slowPool({ a: 150, b: 150, c: 150 });
+    for (let i = 0; i < 50; i++) await run(800, true);
+    assert.ok(asked.length <= 55, `${asked.length} requests for 50 calls`);
+  });
+
+  test("however many are silent, the call is served in its time while one answers", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.constantFrom(Infinity, 0, 5, 40), { minLength: 0, maxLength: 4 }),
+        fc.constantFrom(0, 5, 40, 150),
+        fc.nat(4),
+        fc.constantFrom(800, 2800),
+        fc.boolean(),
+        async (others, good, at, leftMs, hedge) => {
+          const all = [...others];
+          all.splice(Math.min(at, all.length), 0, good);
+          const { run, now } = slowPool(Object.fromEntries(all.map((ms, i) => [`e${i}`, ms])));
+          for (let i = 0; i < 5; i++) {
+            const began = now();
+            await run(leftMs, hedge);
+            assert.ok(now() - began <= leftMs);
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
