@@ -15,8 +15,18 @@ export function abortReason(signal: AbortSignal): KmsError {
 export function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const end = (): void => reject(abortReason(signal));
+    const stop = (): void => signal.removeEventListener("abort", end);
     if (signal.aborted) end();
-    signal.addEventListener("abort", end, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", end));
+    signal.addEventListener("abort", end);
+    promise.then(
+      (value) => {
+        stop();
+        resolve(value);
+      },
+      (error: unknown) => {
+        stop();
+        reject(error);
+      },
+    );
   });
 }

@@ -4,7 +4,7 @@
 import { KmsError, toKmsError } from "../wire/errors.ts";
 import { abortReason, raceAbort } from "./abort.ts";
 import { createFairQueue } from "./fair-queue.ts";
-import { createPump } from "./pump.ts";
+import { createPump, type PumpSource } from "./pump.ts";
 
 /** One for each item of a batch, in order: one bad item fails alone. */
 export type BatchOutcome<R> =
@@ -123,8 +123,7 @@ function deadlineOf<I, R>({ callers }: Flight<I, R>): number {
 }
 
 /** All that is asked of one key. `onIdle` says that nothing is waiting, under way or kept. */
-function createKeyQueue<K, I, R>(key: K, given: BatcherOptions<K, I, R>, onIdle: () => void) {
-  const options = { ...defaults, copy: (result: R) => result, ...given };
+function createKeyQueue<K, I, R>(key: K, options: Required<BatcherOptions<K, I, R>>, onIdle: () => void) {
   const { now, maxBatch, maxBatchBytes, minRetryMs, discard } = options;
   const queue = createFairQueue<Flight<I, R>>({ maxItems: options.maxQueued, maxBytes: options.maxQueuedBytes });
   const flights = new Map<string, Flight<I, R>>();
@@ -223,9 +222,9 @@ function createKeyQueue<K, I, R>(key: K, given: BatcherOptions<K, I, R>, onIdle:
     const time = now();
     const batch: Flight<I, R>[] = [];
     let bytes = 0;
-    for (let next = queue.peek(); next !== undefined && batch.length < maxBatch; next = queue.peek()) {
-      if (batch.length > 0 && bytes + next.bytes > maxBatchBytes) break;
-      queue.take();
+    while (batch.length < maxBatch) {
+      const next = queue.take(batch.length === 0 ? Number.POSITIVE_INFINITY : maxBatchBytes - bytes);
+      if (next === undefined) break;
       for (const caller of next.callers)
         if (caller.deadline <= time) leave(next, caller, new KmsError("deadline_exceeded"));
       if (next.callers.size === 0) continue;
@@ -235,16 +234,15 @@ function createKeyQueue<K, I, R>(key: K, given: BatcherOptions<K, I, R>, onIdle:
     return batch;
   };
 
-  const pump = createPump({
-    ...options,
-    minParallelBatch: options.minParallelBatch ?? maxBatch,
+  const source: PumpSource = {
     waiting: () => queue.size,
     start: () => {
       const batch = gather();
       return batch.length === 0 ? undefined : { items: batch.length, ended: send(batch) };
     },
     onIdle: noticeIdle,
-  });
+  };
+  const pump = createPump(source, options);
 
   const fly = ({ item, group, bytes = 0, identity }: BatchRequest<I>): Flight<I, R> | undefined => {
     const flight = { item, group, bytes, identity, callers: new Set<Caller<R>>(), call: undefined, result: undefined };
@@ -290,13 +288,15 @@ function createKeyQueue<K, I, R>(key: K, given: BatcherOptions<K, I, R>, onIdle:
   };
 }
 
-export function createBatcher<K, I, R>(options: BatcherOptions<K, I, R>): Batcher<K, I, R> {
+export function createBatcher<K, I, R>(given: BatcherOptions<K, I, R>): Batcher<K, I, R> {
   const keyQueues = new Map<string, (request: BatchRequest<I>) => Promise<R>>();
-  const now = options.now ?? defaults.now;
+  const minParallelBatch = given.maxBatch ?? defaults.maxBatch;
+  const options = { ...defaults, minParallelBatch, copy: (result: R) => result, ...given };
   return {
-    async run(key, request) {
-      if (request.signal.aborted) throw abortReason(request.signal);
-      if (request.deadline !== undefined && request.deadline <= now()) throw new KmsError("deadline_exceeded");
+    run(key, request) {
+      if (request.signal.aborted) return Promise.reject(abortReason(request.signal));
+      if (request.deadline !== undefined && request.deadline <= options.now())
+        return Promise.reject(new KmsError("deadline_exceeded"));
       const id = options.keyId(key);
       let ask = keyQueues.get(id);
       if (ask === undefined) {
@@ -306,7 +306,7 @@ export function createBatcher<K, I, R>(options: BatcherOptions<K, I, R>): Batche
         ask = created;
         keyQueues.set(id, ask);
       }
-      return await ask(request);
+      return ask(request);
     },
   };
 }

@@ -14,10 +14,11 @@ export interface FairQueue<E extends Queued> {
   add(entry: E): boolean;
   /** Adds an entry that was in the queue before, whatever the bounds say. */
   putBack(entry: E): void;
-  /** What `take` returns next. */
-  peek(): E | undefined;
-  /** Removes the first entry of the group whose turn it is; the group goes to the end of the order. */
-  take(): E | undefined;
+  /**
+   * Removes the first entry of the group whose turn it is; the group goes to the end of the order.
+   * Undefined, and nothing is removed, when the entry has more bytes than that.
+   */
+  take(room: number): E | undefined;
   /** Makes room at once; does nothing when the entry is not there. */
   remove(entry: E): void;
 }
@@ -30,10 +31,6 @@ export function createFairQueue<E extends Queued>({ maxItems, maxBytes }: QueueB
   const groups = new Map<string, Group>();
   let size = 0;
 
-  const firstOf = (): readonly [Group, E] | undefined => {
-    for (const group of groups.values()) for (const entry of group.entries) return [group, entry];
-    return undefined;
-  };
   const insert = (entry: E, isBounded: boolean): boolean => {
     const group = groups.get(entry.group) ?? { entries: new Set<E>(), bytes: 0 };
     if (isBounded && (group.entries.size >= maxItems || group.bytes + entry.bytes > maxBytes)) return false;
@@ -57,15 +54,18 @@ export function createFairQueue<E extends Queued>({ maxItems, maxBytes }: QueueB
     },
     add: (entry) => insert(entry, true),
     putBack: (entry) => void insert(entry, false),
-    peek: () => firstOf()?.[1],
-    take() {
-      const first = firstOf();
-      if (first === undefined) return undefined;
-      const [group, entry] = first;
-      remove(entry);
-      groups.delete(entry.group);
-      if (group.entries.size > 0) groups.set(entry.group, group);
-      return entry;
+    take(room) {
+      for (const group of groups.values())
+        for (const entry of group.entries) {
+          if (entry.bytes > room) return undefined;
+          group.entries.delete(entry);
+          group.bytes -= entry.bytes;
+          size -= 1;
+          groups.delete(entry.group);
+          if (group.entries.size > 0) groups.set(entry.group, group);
+          return entry;
+        }
+      return undefined;
     },
     remove,
   };

@@ -1,13 +1,17 @@
 // When the next call starts: at once when none is under way, beside others only when that is worth
 // it. It decides the moment, not what a call carries. (docs/architecture.md #vault.)
 
-export type PumpOptions = {
+/** What a pump moves. */
+export type PumpSource = {
   /** How many items wait. */
   readonly waiting: () => number;
   /** Starts a call. Undefined when nothing that waits is worth one. */
   readonly start: () => { readonly items: number; readonly ended: Promise<void> } | undefined;
   /** Nothing waits, nothing is under way. */
   readonly onIdle: () => void;
+};
+
+export type PumpOptions = {
   readonly maxInFlight: number;
   /** Another call starts beside one only when so many wait. */
   readonly minParallelBatch: number;
@@ -24,8 +28,9 @@ export interface Pump {
   arrive(): void;
 }
 
-export function createPump(options: PumpOptions): Pump {
-  const { waiting, maxInFlight } = options;
+export function createPump(source: PumpSource, options: PumpOptions): Pump {
+  const { waiting } = source;
+  const { maxInFlight } = options;
   let inFlight = 0;
   let slowTimer: NodeJS.Timeout | undefined;
   let isDue = false;
@@ -33,7 +38,7 @@ export function createPump(options: PumpOptions): Pump {
   let lastItems = 0;
 
   const start = (): void => {
-    const call = options.start();
+    const call = source.start();
     if (call === undefined) return;
     lastItems = call.items;
     inFlight += 1;
@@ -64,7 +69,7 @@ export function createPump(options: PumpOptions): Pump {
     const mayStart = (): boolean =>
       waiting() > 0 && (inFlight === 0 || (waiting() >= options.minParallelBatch && inFlight < maxInFlight));
     while (mayStart()) start();
-    if (waiting() === 0 && inFlight === 0) return options.onIdle();
+    if (waiting() === 0 && inFlight === 0) return source.onIdle();
     if (waiting() === 0 || inFlight >= maxInFlight) return;
     slowTimer ??= setTimeout(() => {
       slowTimer = undefined;
