@@ -18,12 +18,19 @@ import { fetchedGoDir, findGo, goPackage } from "./go.ts";
 
 type Options = { readonly signal?: AbortSignal | undefined };
 
-/** What Debian has: a program on PATH, the package it comes in, and why it is wanted. */
+/** What Debian has: a program on PATH or a module of Debian's Python, the package it comes in, and why it is wanted. */
 const packages = [
   { program: "redis-server", name: "redis-server", why: "the gateways share what they know through Redis" },
   { program: "gcore", name: "gdb", why: "tests look for secrets in the memory of shim and gateway" },
   { program: "h2load", name: "nghttp2-client", why: "benchmarks load the socket with it" },
+  { program: "systemd-analyze", name: "systemd", why: "says which system calls the shim's unit lets through" },
+  { python: "seccomp", name: "python3-seccomp", why: "tests run the shim under the filter of its unit" },
 ] as const;
+
+function isThere(part: (typeof packages)[number]): boolean {
+  if ("program" in part) return onPath(part.program) !== undefined;
+  return spawnSync("/usr/bin/python3", ["-c", `import ${part.python}`], { stdio: "ignore" }).status === 0;
+}
 
 async function aptInstall(names: readonly string[], why: string, { signal }: Options): Promise<void> {
   const command = `apt-get install ${names.join(" ")}`;
@@ -103,7 +110,7 @@ async function buildGoBinaries(options: Options): Promise<void> {
 /** Makes every part available. @throws MissingError with what to do */
 export async function installBinaries(options: Options = {}): Promise<void> {
   say(`Real parts (OpenBao, Redis, etcd, kube-apiserver), kept in ${cacheDir()}`);
-  const missing = packages.filter(({ program }) => onPath(program) === undefined);
+  const missing = packages.filter((part) => !isThere(part));
   if (missing.length > 0) {
     const names = missing.map(({ name }) => name);
     await aptInstall(names, missing.map(({ why }) => why).join("; "), options);
