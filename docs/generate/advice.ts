@@ -20,6 +20,7 @@ export const advice: Readonly<Record<string, string>> = {
   "key-rolled-back":
     "Vault was probably restored from a backup. With `rotation: manual` run `claviger key rotate CLUSTER`.",
   "key-unreadable": "Look at the reason in `err`: the backend, its policy or the key.",
+  "lease-ignored": "Find out who writes to Redis. The gateway has gone on without the lease.",
   "log-lines-dropped": "Look at what reads standard error. `count` lines before this one are lost.",
   "outage-phase": "Bring a gateway back, or its Vault; `why` names the reason, `since` the last good Status.",
   "previous-version-broken":
