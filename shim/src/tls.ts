@@ -3,7 +3,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { ShimConfig } from "./config.ts";
-import type { ClientTls } from "./gateway.ts";
+import type { ClientTls } from "./upstream.ts";
 
 /** PEM texts, and the SAN URI without its node: the same for all nodes of a cluster. */
 export type Credentials = { readonly tls: ClientTls; readonly cluster: string };

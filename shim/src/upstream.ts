@@ -1,11 +1,28 @@
-// Several gateways as one: what the endpoint pool needs to know of a gateway, and what a call is to
-// it. (docs/architecture.md #shim.)
+// The gateways as one: a pool of mTLS connections to each, and what the endpoint pool, which chooses
+// among them, needs to know. The only file that imports undici. (docs/architecture.md #wire, #shim
+// and #endpoints.)
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
-import type { Method } from "@claviger/proto/wire/protocol.ts";
-import { type ClientTls, createGateway, type Gateway, type UpstreamReply } from "./gateway.ts";
+import { KmsError, parseReason, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { contentTypes, headers, limits, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
+import { Pool } from "undici";
 import type { Metrics } from "./metrics.ts";
+
+/** PEM texts of the shim's certificate and key, and the CA of the gateways. */
+export type ClientTls = {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly serverName: string | undefined;
+};
+
+export type UpstreamReply = {
+  /** Message bytes, the receiver's to zeroize. */
+  readonly body: Buffer;
+  readonly epoch: string | undefined;
+  /** Milliseconds for which the gateway has had no fresh word from its key backend; undefined while it has. */
+  readonly staleForMs: number | undefined;
+};
 
 export type UpstreamCall = {
   readonly method: Method;
@@ -29,8 +46,131 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
+type Gateway = {
+  readonly url: string;
+  /** @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us */
+  ask(call: UpstreamCall, signal: AbortSignal): Promise<UpstreamReply>;
+  /** Resolves when the gateway would serve; makes a connection where there is none. @throws KmsError */
+  probe(signal: AbortSignal): Promise<void>;
+  /** Lets requests under way finish. */
+  close(): Promise<void>;
+};
+
+/**
+ * Connecting goes on in the background when the call that wanted it has given up: a name server that
+ * does not answer for five seconds is slow, and then the connection is there.
+ */
+const connectMs = 15_000;
+/** A gateway keeps idle connections for hours, and so does a shim: handshakes are dear. */
+const idleMs = 4 * 3600_000;
+
+function text(value: string | string[] | undefined): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+// A gateway of 0.1.0 names a time of its own clock.
+function staleForMs(given: Readonly<Record<string, string | string[] | undefined>>): number | undefined {
+  const [age, since] = [text(given[headers.staleFor]), text(given[headers.staleSince])];
+  const milliseconds = age !== undefined ? Number(age) : since !== undefined ? Date.now() - Number(since) : undefined;
+  return milliseconds === undefined || !Number.isFinite(milliseconds) ? undefined : Math.max(0, milliseconds);
+}
+
+/** Only what kind of fault it was: undici's errors may hold on to the request. */
+function unreachable(error: unknown): KmsError {
+  const { code, name } = error as NodeJS.ErrnoException;
+  return new KmsError("gateway_unavailable", { cause: new Error(code ?? name) });
+}
+
+async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > limits.batchMessage)
+      throw new KmsError("gateway_unavailable", { cause: new Error("a reply that is too large") });
+    chunks.push(chunk);
+  }
+  const all = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
+  return all;
+}
+
+/** One gateway. */
+function createGateway(url: string, tls: ClientTls, traceparent: () => string | undefined): Gateway {
+  const pool = new Pool(url, {
+    connections: 16,
+    pipelining: 1,
+    allowH2: false,
+    keepAliveTimeout: idleMs,
+    keepAliveMaxTimeout: idleMs,
+    headersTimeout: 30_000,
+    bodyTimeout: 30_000,
+    connect: {
+      cert: tls.cert,
+      key: tls.key,
+      ca: tls.ca,
+      minVersion: "TLSv1.3",
+      timeout: connectMs,
+      ...(tls.serverName !== undefined && { servername: tls.serverName }),
+    },
+  });
+  return {
+    url,
+    async ask({ method, body, deadline, epoch }, signal) {
+      const trace = traceparent();
+      const reply = await pool
+        .request({
+          method: "POST",
+          path: methods[method],
+          headers: {
+            "content-type": contentTypes.proto,
+            [headers.protocolVersion]: "1",
+            [headers.timeout]: String(Math.max(1, deadline - Date.now())),
+            ...(trace !== undefined && { [headers.traceparent]: trace }),
+            ...(epoch !== undefined && { [headers.epoch]: epoch }),
+          },
+          body,
+          signal,
+        })
+        .catch((error: unknown) => {
+          throw unreachable(error);
+        });
+      const bytes = await collect(reply.body).catch((error: unknown) => {
+        throw error instanceof KmsError
+          ? error
+          : new KmsError("gateway_unavailable", { cause: new Error("the reply broke off") });
+      });
+      if (reply.statusCode === 200)
+        return {
+          body: bytes,
+          epoch: text(reply.headers[headers.epoch]),
+          staleForMs: staleForMs(reply.headers),
+        };
+      const reason = parseReason(text(reply.headers[headers.reason]));
+      // No reason of ours: some proxy's 502, a foreign server.
+      throw reason !== undefined
+        ? new KmsError(reason)
+        : new KmsError("gateway_unavailable", { cause: new Error(`status ${reply.statusCode}`) });
+    },
+    async probe(signal) {
+      const reply = await pool.request({ method: "GET", path: livezPath, signal }).catch((error: unknown) => {
+        throw unreachable(error);
+      });
+      await reply.body.dump();
+      const reason = parseReason(text(reply.headers[headers.reason]));
+      // A gateway of 0.1.0 does not know the path, and says so in words of its own.
+      if (reply.statusCode === 200 || reason === "method_unknown") return;
+      throw reason === undefined
+        ? new KmsError("gateway_unavailable", { cause: new Error(`status ${reply.statusCode}`) })
+        : new KmsError(reason);
+    },
+    close: () => pool.close(),
+  };
+}
+
 const never = new AbortController().signal;
 
+/** @param traceparent of the trace that the call is in, to pass on */
 export function createUpstream(
   urls: readonly string[],
   tls: ClientTls,
@@ -61,12 +201,13 @@ export function createUpstream(
   metrics.observeGateways(() => pool.states().map(({ endpoint, isUp }) => ({ gateway: endpoint.url, isUp })));
 
   return {
-    async call({ method, body, deadline, epoch, hedge, signal = never }) {
+    async call(call) {
+      const { method, deadline, hedge, signal = never } = call;
       try {
         return await pool.run({
           attempt: async (gateway, own) => {
             try {
-              const reply = await gateway.ask({ method, body, deadline, epoch, signal: own });
+              const reply = await gateway.ask(call, own);
               metrics.upstreamAsked(method, "ok");
               return reply;
             } catch (thrown) {

@@ -72,9 +72,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
  */
 const shimOrder = [
   ["config.ts", "metrics.ts", "socket.ts", "state-file.ts"],
-  ["gateway.ts"],
-  ["tls.ts"],
   ["upstream.ts"],
+  ["tls.ts"],
   ["status.ts", "decrypts.ts"],
   ["kms.ts"],
   ["server.ts"],

@@ -18,7 +18,7 @@ import {
 } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { headers } from "@claviger/proto/wire/protocol.ts";
-import type { ClientTls, UpstreamReply } from "@claviger/shim/src/gateway.ts";
+import type { ClientTls, UpstreamReply } from "@claviger/shim/src/upstream.ts";
 import type { Metrics } from "@claviger/shim/src/metrics.ts";
 import type { LastGood, StateFile } from "@claviger/shim/src/state-file.ts";
 import type { Upstream, UpstreamCall } from "@claviger/shim/src/upstream.ts";
