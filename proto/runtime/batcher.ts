@@ -166,7 +166,7 @@ function createKeyQueue<K, I, R>(key: K, options: Required<BatcherOptions<K, I, 
   const fail = (flight: Flight<I, R>, error: KmsError, until = Number.POSITIVE_INFINITY): void => {
     const time = now();
     for (const caller of flight.callers) {
-      if (time >= until - minRetryMs && caller.deadline > until && caller.deadline - time >= minRetryMs) continue;
+      if (time >= until - minRetryMs && caller.deadline - time >= minRetryMs) continue;
       flight.callers.delete(caller);
       caller.reject(error);
     }

@@ -154,6 +154,33 @@ suite("The batcher", () => {
     assert.equal(calls.length, 2);
   });
 
+  test("does not send an item whose time is over though its timer is late, as on a busy machine", async (t) => {
+    let time = 0;
+    const { calls, at, ask } = setUp(t, { now: () => time });
+    const asked = [ask("late", { deadline: 20 }), ask("patient", { deadline: 500 })];
+    time = 30;
+    await turn();
+    assert.equal(await asked[0], "deadline_exceeded");
+    assert.deepEqual(at(0).items, ["patient"]);
+    at(0).answer();
+    assert.equal(await asked[1], "patient");
+    assert.equal(calls.length, 1);
+  });
+
+  test("discards the result of a caller who left a call that goes on for others", async (t) => {
+    const { at, ask } = setUp(t);
+    const gone = new AbortController();
+    const asked = [ask("left", { signal: gone.signal }), ask("stays")];
+    await turn();
+    gone.abort();
+    const results = at(0).answer();
+    assert.deepEqual(await Promise.all(asked), ["canceled", "stays"]);
+    assert.deepEqual(
+      results.map(({ isDiscarded }) => isDiscarded),
+      [true, false],
+    );
+  });
+
   test("aborts a call when its last caller has left, discards what comes then, and goes on", async (t) => {
     const { at, ask } = setUp(t);
     const gone = [new AbortController(), new AbortController()];
