@@ -5,6 +5,7 @@ import type { KeyRef, KeyState, OpenBackend, Outcome } from "@claviger/gateway-c
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { abortReason } from "@claviger/proto/runtime/abort.ts";
 import { type Log } from "@claviger/proto/runtime/log.ts";
 import { pino } from "pino";
 
@@ -70,7 +71,8 @@ export function createFakeBackend(): FakeBackend {
       fake.state = { ...fake.state, latest, versions: new Map([...fake.state.versions, [latest, createdAt]]) };
       return latest;
     },
-    async wrap(_key, items) {
+    async wrap(_key, items, signal) {
+      if (signal.aborted) throw abortReason(signal);
       fake.calls.wrap += 1;
       await fake.before("wrap");
       return items.map(({ plaintext, associatedData, version }) =>
@@ -82,7 +84,8 @@ export function createFakeBackend(): FakeBackend {
         }),
       );
     },
-    async unwrap(_key, items) {
+    async unwrap(_key, items, signal) {
+      if (signal.aborted) throw abortReason(signal);
       fake.calls.unwrap += 1;
       await fake.before("unwrap");
       return items.map(({ ciphertext, associatedData, version }) =>

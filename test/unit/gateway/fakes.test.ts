@@ -1,0 +1,16 @@
+// The fakes that stand for a port keep the contract of what they stand for.
+import { backendContract } from "../../contracts/backend.ts";
+import { createFakeBackend } from "./fakes.ts";
+
+backendContract(
+  "the fake backend",
+  () => {
+    const backend = createFakeBackend();
+    const madeAt = Math.floor(Date.now() / 1000);
+    backend.state = { ...backend.state, versions: new Map([[1, madeAt]]) };
+    // The fake's own rotation sets the clock forward, so that tests can tell versions by their time.
+    const rotate = () => Promise.resolve(backend.addVersion(madeAt));
+    return Promise.resolve({ backend: { ...backend, rotate }, stop: () => backend.close() });
+  },
+  { endsEarly: true },
+);
