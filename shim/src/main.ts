@@ -131,7 +131,8 @@ async function run(
     watch.close();
     socket.release();
     await server.drain(drainMs);
-    await upstream.close();
+    // A gateway that never answers a connection would be waited for as well.
+    await Promise.race([upstream.close(), sleep(closeMs, undefined, { ref: false })]);
     await health.close();
     // A collector that is away holds up no stop.
     await Promise.race([tracing.close().catch(() => {}), sleep(closeMs, undefined, { ref: false })]);
