@@ -8,6 +8,8 @@ export const advice: Readonly<Record<string, string>> = {
   "canary-failed": "Check the gateway's policy for the key; `claviger vault init --print-policy` prints what it needs.",
   "connection-refused":
     "Find out what opens connections to the socket or the listener; raise the bound if they are needed.",
+  "connections-full":
+    "`who` is the newcomer of the first one. For `all` give the gateway more memory or open files; for `identity` and `handshakes` find out who opens so many.",
   "embedded-backend": "Nothing, if this is a trial or one small site. Otherwise configure a Vault.",
   "embedded-file-open": "Give the key file the mode 0600.",
   "files-rejected": "Correct the files; the earlier ones stay in use until then.",
@@ -22,6 +24,8 @@ export const advice: Readonly<Record<string, string>> = {
   "key-unreadable": "Look at the reason in `err`: the backend, its policy or the key.",
   "lease-ignored": "Find out who writes to Redis. The gateway has gone on without the lease.",
   "log-lines-dropped": "Look at what reads standard error. `count` lines before this one are lost.",
+  "open-files-short":
+    "Raise the limit of open files of the process (`LimitNOFILE`), or lower `listen.limits.connections`.",
   "outage-phase": "Bring a gateway back, or its Vault; `why` names the reason, `since` the last good Status.",
   "previous-version-broken":
     "Bring the version back before somebody needs it: `claviger key unretire`, or a backup of Vault.",

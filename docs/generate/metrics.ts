@@ -11,7 +11,8 @@ const labels: Readonly<Record<string, string>> = {
   result: "`ok` or a [reason](errors.md)",
   backend: "name of the backend",
   operation: "`wrap` or `unwrap`",
-  bound: "`all` or `identity`: which bound was reached",
+  bound: "`all`, `identity` or `handshakes`: which bound was reached",
+  sink: "`stdout`, or `file` and its path",
   "claviger_gateway_handshake_failures_total.kind": "`closed`, `timeout`, `certificate` or `protocol`",
   "claviger_gateway_client_errors_total.kind": "`parser` or `connection`",
 };
@@ -38,6 +39,7 @@ async function gatewayPage(): Promise<string> {
   metrics.backendCalled("main", "wrap", 1);
   metrics.observeConnections(() => 1);
   metrics.observeBrokenVersions(() => 0);
+  metrics.observeAuditSinks(() => [{ name: "stdout", missed: 0 }]);
   return await metrics.render();
 }
 

@@ -3,6 +3,10 @@
 import { createServer, type ServerResponse } from "node:http";
 
 const retryMs = 100;
+/** The kubelet, Prometheus, a person. */
+const maxConnections = 64;
+/** For a request, and for the next one on the same connection. */
+const requestMs = 5000;
 
 export type OperationsServer = { readonly port: number; close(): Promise<void> };
 
@@ -34,7 +38,8 @@ export async function openOperationsServer({
   /** Called when a port that was waited for is there. */
   readonly onListening?: () => void;
 }): Promise<OperationsServer> {
-  const server = createServer((request, response) => {
+  const timeouts = { headersTimeout: requestMs, requestTimeout: requestMs, connectionsCheckingInterval: 1000 };
+  const server = createServer(timeouts, (request, response) => {
     switch (request.url?.split("?")[0]) {
       case "/livez":
         return answer(response, 200, "text/plain; charset=utf-8", "ok\n");
@@ -52,6 +57,8 @@ export async function openOperationsServer({
         return answer(response, 404, "text/plain; charset=utf-8", "here are /livez, /readyz and /metrics\n");
     }
   });
+  server.maxConnections = maxConnections;
+  server.on("drop", () => server.closeIdleConnections());
   const listen = (): Promise<void> =>
     new Promise<void>((resolve, reject) => {
       server.once("error", reject);

@@ -1,8 +1,9 @@
 // Writes to a file descriptor that the process was given, such as standard error: never waits for
 // whoever reads it. A pipe that nobody reads would stop the whole process otherwise, /livez and
 // SIGTERM included. (docs/architecture.md #audit.)
-import { closeSync, fstatSync, openSync, write, writeSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, fstatSync, openSync, statSync, write, writeSync } from "node:fs";
 import { Socket } from "node:net";
+import { dirname } from "node:path";
 
 export interface Output {
   /**
@@ -20,16 +21,19 @@ function hasReader(fd: number): boolean {
   return stats.isFIFO() || stats.isSocket();
 }
 
+/** All of the bytes; a full disk may take a part of them first. */
+async function writeAll(fd: number, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    at += await new Promise<number>((resolve, reject) => {
+      write(fd, bytes, at, (error, written) => (error === null ? resolve(written) : reject(error)));
+    });
+  }
+}
+
 /** @throws the system's error when the descriptor is not open */
 export function openOutput(fd: number): Output {
   if (!hasReader(fd)) {
-    return {
-      write: (bytes) =>
-        new Promise((resolve, reject) => {
-          write(fd, bytes, (error) => (error === null ? resolve() : reject(error)));
-        }),
-      waitingBytes: () => 0,
-    };
+    return { write: (bytes) => writeAll(fd, bytes), waitingBytes: () => 0 };
   }
   // A handle of its own: written without waiting, and its errors are ours and not the process's.
   const pipe = new Socket({ fd, readable: false, writable: true });
@@ -59,31 +63,63 @@ export type LineOutput = { write(line: string): void };
  * @param dropped the line that says how many are missing
  */
 export function openLineOutput(fd: number, dropped: (count: number) => string): LineOutput {
-  // Files and terminals are written at once, so that a process that ends has written its last line.
-  if (!hasReader(fd)) return { write: (line) => void writeSync(fd, line) };
-  const output = openOutput(fd);
+  const lines = hasReader(fd) ? pipeOf(fd) : fileOf(fd);
   let missing = 0;
-  const send = (line: string): void => {
-    output.write(Buffer.from(line)).catch(() => {
-      // Nobody is there to be told.
-    });
-  };
   return {
     write(line) {
-      if (output.waitingBytes() > maxWaitingBytes) {
-        missing += 1;
-        return;
-      }
-      if (missing > 0) {
-        send(dropped(missing));
-        missing = 0;
-      }
-      send(line);
+      if (missing > 0 && lines.take(dropped(missing))) missing = 0;
+      if (!lines.take(line)) missing += 1;
     },
   };
 }
 
-/** Can lines be appended to this file? @throws the system's error */
+type Lines = {
+  /** Is the line written, or on its way? */
+  take(line: string): boolean;
+};
+
+/** Files and terminals are written at once, so that a process that ends has written its last line. */
+function fileOf(fd: number): Lines {
+  return {
+    take(line) {
+      try {
+        return writeSync(fd, line) > 0;
+      } catch {
+        // A full disk.
+        return false;
+      }
+    },
+  };
+}
+
+function pipeOf(fd: number): Lines {
+  const output = openOutput(fd);
+  let isFull = false;
+  return {
+    take(line) {
+      // Half empty before it is used again, or every other line would say what was dropped.
+      isFull = output.waitingBytes() > (isFull ? maxWaitingBytes / 2 : maxWaitingBytes);
+      if (isFull) return false;
+      output.write(Buffer.from(line)).catch(() => {
+        // The reader has gone: nobody is there to be told.
+      });
+      return true;
+    },
+  };
+}
+
+/** Does what is written there vanish? Node opens /dev/null for a standard descriptor that is closed. */
+export function isDiscarded(fd: number): boolean {
+  const stats = fstatSync(fd);
+  return stats.isCharacterDevice() && stats.rdev === statSync("/dev/null").rdev;
+}
+
+/**
+ * Can lines be appended to this file, or can it be made? Makes none, and does not wait for the
+ * reader of a named pipe.
+ * @throws the system's error
+ */
 export function assertAppendable(path: string): void {
-  closeSync(openSync(path, "a", 0o600));
+  if (existsSync(path)) closeSync(openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK));
+  else accessSync(dirname(path), constants.W_OK | constants.X_OK);
 }

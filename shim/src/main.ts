@@ -141,6 +141,8 @@ async function run(
   };
   process.on("SIGTERM", (signal) => void stop(signal));
   process.on("SIGINT", (signal) => void stop(signal));
+  // Files are read again when they change; without a listener this signal would end the process.
+  process.on("SIGHUP", () => {});
   log.info(
     {
       event: "ready",

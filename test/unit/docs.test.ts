@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { suite, test } from "node:test";
 import { limits } from "@claviger/proto/wire/protocol.ts";
-import { defaultListenLimits } from "../../gateway/server/src/http/server.ts";
+import { defaultListenLimits } from "../../gateway/server/src/http/limits.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 

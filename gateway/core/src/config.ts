@@ -23,6 +23,34 @@ const listener = z.strictObject({
   port: zInteger(0, 65_535),
 });
 
+const mebibyte = 2 ** 20;
+
+const listenLimits = z.strictObject({
+  /**
+   * Connections of all. Without it as many as the memory limit of the process leaves room for, 20000
+   * at most; never more than its limit of open files allows. The one that has been idle for longest
+   * is closed first.
+   */
+  connections: z.optional(zInteger(8, 1_000_000)),
+  /** Connections of one client certificate's names. Those of `trustedProxies` are not bounded by it. */
+  connectionsPerIdentity: z._default(zInteger(1, 100_000), 64),
+  /** The time for a TLS handshake. */
+  handshake: z._default(zDuration("100ms", "1m"), 5000),
+  /** The time for the headers of a request. */
+  headers: z._default(zDuration("100ms", "1m"), 5000),
+  /** The time for the body of a request. */
+  body: z._default(zDuration("100ms", "1m"), 5000),
+  /** How long a connection is kept without a request. Shims keep theirs warm. */
+  idle: z._default(zDuration("1m", "24h"), 7_200_000),
+  /** Bytes of the request bodies that are being read. */
+  bodyBytes: z._default(zInteger(mebibyte, 1024 * mebibyte), 64 * mebibyte),
+  /** Bytes of the request bodies of one node that are being read. */
+  bodyBytesPerIdentity: z._default(zInteger(mebibyte, 1024 * mebibyte), 8 * mebibyte),
+});
+
+export type ListenSettings = z.infer<typeof listenLimits>;
+export const defaultListenSettings: ListenSettings = z.parse(listenLimits, {});
+
 const auditSink = z.discriminatedUnion("kind", [
   z.strictObject({
     /** Records are appended to a file. */
@@ -56,6 +84,8 @@ export const gatewayConfig = z.strictObject({
       ),
       [],
     ),
+    /** What callers may use up of this gateway. Durations, bytes and counts. */
+    limits: z._default(listenLimits, defaultListenSettings),
   }),
   /** /livez, /readyz and /metrics: plain HTTP, for the kubelet and Prometheus. */
   admin: listener,

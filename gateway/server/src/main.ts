@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 // claviger-gateway: holds the Vault credential so that no cluster has to. The composition root:
 // constructs everything, reads from top to bottom.
+import { readFileSync } from "node:fs";
+import { totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
@@ -15,6 +17,7 @@ import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { loadGatewayConfig, readTlsFiles } from "@claviger/gateway-core/src/config.ts";
 import { createHealth } from "./http/health.ts";
+import { parseOpenFiles, resolveListenLimits, type Resources } from "./http/limits.ts";
 import { createMethods } from "./http/methods.ts";
 import { createKmsHttpServer } from "./http/server.ts";
 import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
@@ -32,6 +35,18 @@ function documentsOf(backends: ReadonlyMap<string, OpenBackend>, name: string): 
   const documents = backends.get(name)?.documents;
   if (documents === undefined) throw new TypeError("the configuration let a backend pass that keeps no documents");
   return documents;
+}
+
+/** The bounds of this process, which a container or a unit may have set. */
+function resources(): Resources {
+  let openFiles: number | undefined;
+  try {
+    openFiles = parseOpenFiles(readFileSync("/proc/self/limits", "utf8"));
+  } catch {
+    // Not Linux.
+  }
+  // 0 and more than there is both mean that no bound is set.
+  return { memoryBytes: Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem()), openFiles };
 }
 
 const usage = `claviger-gateway --config FILE
@@ -59,6 +74,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     sink.kind === "file" ? createFileSink(sink) : createOutputSink("stdout", 1),
   );
   const audit = createAuditLog({ sinks, required: config.audit.required, log });
+  metrics.observeAuditSinks(() => audit.sinks());
 
   const opened = await Promise.all(
     Object.entries(config.backends).map(async ([name, backend]) => await openBackend({ name, config: backend, log })),
@@ -113,11 +129,19 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     observations: sharedCache?.observations ?? noObservations,
   });
 
+  const bounds = resources();
+  const limits = resolveListenLimits(config.listen.limits, bounds);
+  if (limits.connections < (config.listen.limits.connections ?? 0))
+    log.warn(
+      { event: "open-files-short", openFiles: bounds.openFiles, connections: limits.connections },
+      "the limit of open files allows fewer connections than are configured",
+    );
   const methods = createMethods(service, packageJson.version);
   const server = createKmsHttpServer({
     tls,
     trustDomain: config.trustDomain,
     trustedProxies: config.listen.trustedProxies,
+    limits,
     tracing,
     admission: createAdmission({ registry }),
     methods,
@@ -155,9 +179,16 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   };
   process.on("SIGTERM", (signal) => void stop(signal));
   process.on("SIGINT", (signal) => void stop(signal));
-  const listen = urlOf("https", config.listen.address, port);
+  // Files are read again when they change; without a listener this signal would end the process.
+  process.on("SIGHUP", () => {});
   log.info(
-    { event: "ready", listen, admin: urlOf("http", config.admin.address, admin.port), version: packageJson.version },
+    {
+      event: "ready",
+      listen: urlOf("https", config.listen.address, port),
+      admin: urlOf("http", config.admin.address, admin.port),
+      connections: limits.connections,
+      version: packageJson.version,
+    },
     "ready",
   );
 }

@@ -15,23 +15,31 @@ export const names = {
   backendCalls: "claviger_gateway_backend_calls",
   backendItems: "claviger_gateway_backend_items",
   brokenVersions: "claviger_gateway_broken_key_versions",
+  auditMissed: "claviger_gateway_audit_records_missed",
 } as const;
+
+/** How a handshake failed; `closed` is a port check as well. */
+export type HandshakeFailure = "closed" | "timeout" | "certificate" | "protocol";
+/** The bounds of connections. */
+export type ConnectionBound = "all" | "identity" | "handshakes";
 
 export interface Metrics {
   started(): void;
   /** @param result `ok` or a reason of the error table */
   finished(method: string, result: string, milliseconds: number): void;
-  handshakeFailed(kind: string): void;
+  handshakeFailed(kind: HandshakeFailure): void;
   /** A request that Node's HTTP parser refused. */
   clientError(code: string): void;
-  /** An idle connection that made room. @param bound `all` or `identity` */
-  connectionClosed(bound: string): void;
+  /** A connection that was closed, or not taken, because a bound was reached. */
+  connectionClosed(bound: ConnectionBound): void;
   /** Open connections: asked at each scrape. */
   observeConnections(read: () => number): void;
   /** One batch call to a backend. */
   backendCalled(backend: string, operation: "wrap" | "unwrap", items: number): void;
   /** Earlier key versions that decrypt no longer: asked at each scrape. */
   observeBrokenVersions(read: () => number): void;
+  /** Audit records that each sink does not have: asked at each scrape. */
+  observeAuditSinks(read: () => readonly { readonly name: string; readonly missed: number }[]): void;
   /** The page for a scraper. */
   readonly render: () => Promise<string>;
 }
@@ -57,7 +65,7 @@ export function createMetrics(): Metrics {
   const handshakeFailures = meter.createCounter(names.handshakeFailures, { description: "TLS handshakes that failed" });
   const clientErrors = meter.createCounter(names.clientErrors, { description: "Requests that are no HTTP" });
   const connectionsClosed = meter.createCounter(names.connectionsClosed, {
-    description: "Idle connections that were closed because a bound was reached",
+    description: "Connections that were closed because a bound was reached",
   });
   const backendCalls = meter.createCounter(names.backendCalls, { description: "Calls to a key backend" });
   const backendItems = meter.createCounter(names.backendItems, { description: "Items in those calls" });
@@ -87,6 +95,13 @@ export function createMetrics(): Metrics {
           description: "Earlier key versions that decrypted no longer when they were last tried",
         })
         .addCallback((result) => result.observe(read()));
+    },
+    observeAuditSinks(read) {
+      meter
+        .createObservableCounter(names.auditMissed, { description: "Audit records that a sink does not have" })
+        .addCallback((result) => {
+          for (const { name, missed } of read()) result.observe(missed, { sink: name });
+        });
     },
     async render() {
       const { resourceMetrics } = await exporter.collect();

@@ -1,7 +1,10 @@
 // The audit log: a result leaves when at least one sink has taken its record; when none can, it does
-// not. Each sink has a queue and a deadline of its own, so one that hangs delays nobody. A sink that
-// could not keep up or failed misses records, which shows as a gap in the numbers of its chain; the
-// log says so. (docs/architecture.md #audit.)
+// not. Each sink has a queue and a deadline of its own, so one that hangs delays nobody.
+//
+// All sinks hold one chain. A number is used once, whether or not its record was written: after a
+// failed write nobody knows how much of it is on the disk. A sink that misses records has a gap in
+// its numbers, and the first record after it says how many are missing and in which sink.
+// (docs/architecture.md #audit.)
 import { randomUUID } from "node:crypto";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -27,6 +30,8 @@ type Waiting = { readonly entry: AuditEntry; readonly resolve: () => void; reado
 
 /** How long a sink may take for a write, in milliseconds. */
 const sinkMs = 1000;
+/** Between two tries while no sink takes records. */
+const tryMs = 1000;
 /** How long the end of a process waits for its sinks. */
 const closeMs = 2000;
 
@@ -42,57 +47,63 @@ export function createAuditLog({
   readonly log: Log;
   readonly deadlineMs?: number;
 }): AuditLog {
-  const queues = sinks.map((sink) => createSinkQueue({ sink, log, deadlineMs }));
+  const queues = sinks.map((sink) =>
+    createSinkQueue({ sink, log, deadlineMs, onGap: (missed) => note(`${sink.name} misses records`, missed) }),
+  );
   let head: ChainHead = { chain: randomUUID(), sequence: 0, previous: "" };
   let waiting: Waiting[] = [];
   let pump: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
 
   // What arrives while a write is under way is written together by the next one.
   const run = async (): Promise<void> => {
     while (waiting.length > 0) {
       const batch = waiting;
       waiting = [];
-      let next = head;
       const lines = batch.map(({ entry }) => {
-        const chained = chainLine(next, entry);
-        next = chained.head;
+        const chained = chainLine(head, entry);
+        head = chained.head;
         return chained.line;
       });
       const bytes = Buffer.from(lines.join(""));
-      const writes = queues.map((queue) => queue.add(bytes, batch.length));
-      const isTaken = await Promise.any(writes).then(
+      const isTaken = await Promise.any(queues.map((queue) => queue.add(bytes, batch.length))).then(
         () => true,
         () => false,
       );
-      // A batch that was certainly written nowhere never was: the chain goes on from before it. One
-      // that may yet be written keeps its numbers.
-      const outcomes = isTaken ? [] : await Promise.allSettled(writes.map((write) => write.catch(isTimeout)));
-      const mayExist = isTaken || outcomes.some((outcome) => outcome.status === "fulfilled" && outcome.value === true);
-      if (mayExist) head = next;
       for (const { resolve, reject } of batch) {
         if (isTaken || !required) resolve();
         else reject(new KmsError("audit_unavailable"));
       }
+      // A replica that is not ready is asked nothing, and would never find out that a sink is well again.
+      if (!isTaken) timer ??= setTimeout(tryAgain, tryMs).unref();
     }
     pump = undefined;
+  };
+  const add = (one: Waiting): void => {
+    waiting.push(one);
+    pump ??= run();
+  };
+  /** A record of the log's own, which nobody waits for. */
+  const note = (cause: string, count: number): void => {
+    const own = { method: "audit", outcome: "failed", reason: "audit_unavailable" } as const;
+    add({ entry: { at: Date.now(), milliseconds: 0, ...own, count, cause }, resolve: () => {}, reject: () => {} });
+  };
+  const tryAgain = (): void => {
+    timer = undefined;
+    if (queues.every((queue) => queue.state().problem !== undefined)) note("no sink took records", 0);
   };
 
   return {
     record: (entry) =>
       new Promise((resolve, reject) => {
-        waiting.push({ entry, resolve, reject });
-        pump ??= run();
+        add({ entry, resolve, reject });
       }),
     isHealthy: () => !required || queues.some((queue) => queue.state().problem === undefined),
     sinks: () => queues.map((queue) => queue.state()),
     async close() {
+      clearTimeout(timer);
       await pump;
       await Promise.all(queues.map((queue) => queue.close(closeMs)));
     },
   };
-}
-
-/** The write is late, and may still be made. */
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && error.name === "TimeoutError";
 }

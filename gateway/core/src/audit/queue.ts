@@ -40,10 +40,13 @@ export function createSinkQueue({
   sink,
   log,
   deadlineMs,
+  onGap,
 }: {
   readonly sink: AuditSink;
   readonly log: Log;
   readonly deadlineMs: number;
+  /** The sink takes records again and misses so many since it last did. */
+  readonly onGap: (missed: number) => void;
 }): SinkQueue {
   const queue: Queued[] = [];
   let bytes = 0;
@@ -51,9 +54,11 @@ export function createSinkQueue({
   let problem: string | undefined;
   let since: number | undefined;
   let missed = 0;
+  let gap = 0;
 
   const fail = (error: Error, records: number): void => {
     missed += records;
+    gap += records;
     if (problem === undefined) {
       since = Date.now();
       log.error({ event: "audit-sink-failed", sink: sink.name, err: error }, "an audit sink takes no records");
@@ -62,9 +67,11 @@ export function createSinkQueue({
   };
   const succeed = (): void => {
     if (problem !== undefined)
-      log.info({ event: "audit-sink-recovered", sink: sink.name, missed }, "an audit sink takes records again");
+      log.info({ event: "audit-sink-recovered", sink: sink.name, missed: gap }, "an audit sink takes records again");
     problem = undefined;
     since = undefined;
+    if (gap > 0) onGap(gap);
+    gap = 0;
   };
 
   const run = async (): Promise<void> => {

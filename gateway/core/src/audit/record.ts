@@ -32,9 +32,12 @@ export type Outcome = "ok" | "denied" | "invalid" | "failed";
 export type AuditEntry = Omit<CallEntry, "uid"> & {
   /** Unix milliseconds of the request's arrival */
   readonly at: number;
-  /** `status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, `handshake` or `unknown` */
+  /**
+   * `status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch` or `unknown`; `handshake` (failed
+   * ones of a peer), `audit` (a sink misses `count` records)
+   */
   readonly method: string;
-  /** From the request's headers to this record */
+  /** From the request's headers to this record; of handshakes from the first to the last */
   readonly milliseconds: number;
   /** The cluster of the client certificate, whether or not it is in the registry */
   readonly cluster?: string;
@@ -52,7 +55,7 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly calls?: readonly CallEntry[];
   /** The address that the connection came from */
   readonly peer?: string;
-  /** Of failed handshakes: what the TLS library says of them, with how often */
+  /** Of failed handshakes: what the TLS library says of them, with how often. Of `audit`: which sink misses records */
   readonly cause?: string;
   /** Of failed handshakes: the names in the certificate that was refused last, at most 256 characters */
   readonly names?: string;

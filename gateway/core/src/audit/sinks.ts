@@ -1,6 +1,6 @@
 // Where audit records go: a file, standard output. (docs/architecture.md #audit.)
 import { type FileHandle, open, stat } from "node:fs/promises";
-import { assertAppendable, openOutput } from "@claviger/proto/runtime/output.ts";
+import { assertAppendable, isDiscarded, openOutput } from "@claviger/proto/runtime/output.ts";
 
 /** Takes whole lines. */
 export interface AuditSink {
@@ -62,20 +62,25 @@ export function createOutputSink(name: string, fd: number): AuditSink {
 }
 
 /**
- * Can the configured sinks be written to? What a start would find, without a start.
+ * Can the configured sinks be written to? What a start would find, without a start. Makes no file:
+ * it might be the wrong user's.
  * @returns one line for each that cannot
  */
 export function checkSinks(
   sinks: readonly ({ readonly kind: "file"; readonly path: string } | { readonly kind: "stdout" })[],
 ): readonly string[] {
   return sinks.flatMap((sink, i) => {
-    if (sink.kind === "stdout") return [];
+    if (sink.kind === "stdout")
+      return isDiscarded(1)
+        ? [`audit.sinks.${i}: standard output is closed or /dev/null: no record would be kept`]
+        : [];
     try {
       assertAppendable(sink.path);
       return [];
     } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? "unknown error";
       return [
-        `audit.sinks.${i}: ${sink.path} cannot be written (${(error as NodeJS.ErrnoException).code ?? "unknown error"}); make its directory, owned by the gateway's user`,
+        `audit.sinks.${i}: ${sink.path} cannot be written (${code}): its directory must be there, and it or the file be the gateway user's`,
       ];
     }
   });

@@ -1,193 +1,179 @@
-// Who may hold a connection: bounded over all and for each identity, the oldest idle one makes room;
-// handshakes that fail are counted and summed up by peer. (docs/architecture.md #limits and #audit.)
+// Who may hold a connection. Those in their handshake have a bound of their own, so that a stranger
+// costs nobody a connection that is served; of the others there is one for all and one for each
+// identity, and the one that has been idle for longest makes room. (docs/architecture.md #limits.)
 import type { X509Certificate } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Server } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import type { Metrics } from "../metrics.ts";
+import type { ConnectionBound, Metrics } from "../metrics.ts";
+import { type HandshakeFailures, namesOf } from "./handshakes.ts";
+import type { ListenLimits } from "./limits.ts";
 import { isIssuedBy, splitPem } from "./trust.ts";
-
-export type ConnectionLimits = {
-  /** Connections of all, those in their handshake included. */
-  readonly connections: number;
-  readonly connectionsPerIdentity: number;
-  /** Milliseconds for a TLS handshake. */
-  readonly handshakeMs: number;
-};
 
 export type Connections = {
   /** Closes every connection whose certificate does not verify under this PEM bundle, at once. */
   trust(clientCa: string): void;
-  /** Closes connections without a request under way, those that never had one included. */
+  /** Closes connections without a request under way, those in their handshake included. */
   closeIdle(): void;
-  /** Writes what is left to record. */
-  close(): void;
 };
 
-type Failures = {
-  count: number;
-  readonly firstAt: number;
-  readonly causes: Map<string, number>;
-  /** Of the certificate that was refused last. */
-  serial?: string;
-  names?: string;
-};
+/** A handshake that takes longer may make room for a new one. */
+const slowHandshakeMs = 2000;
+/** Between two lines that say that a bound was reached. */
+const quietMs = 60_000;
 
-/** One audit record for each peer and interval. */
-const intervalMs = 10_000;
-const maxPeers = 1000;
-const otherPeers = "others";
+/** A connection in its handshake; `bundle` counts the client CAs that there have been. */
+type Pending = { readonly socket: Socket; readonly since: number; readonly bundle: number };
+type Open = { readonly identity: string; requests: number };
 
-function namesOf(certificate: X509Certificate): string {
-  return (certificate.subjectAltName ?? certificate.subject ?? "").slice(0, 256);
+/** The TCP socket and the TLS socket above it have these in common. */
+function addressOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress ?? ""} ${remotePort ?? ""}`;
 }
 
-/** The kinds of failures that a metric tells apart. */
-export type HandshakeFailure = "closed" | "timeout" | "certificate" | "protocol";
-
-function kindOf(code: string, bytesRead: number): HandshakeFailure {
-  if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") return "timeout";
-  return code === "ECONNRESET" || bytesRead === 0 ? "closed" : "protocol";
-}
-
-export function createConnections(
-  server: Server,
-  {
-    limits,
-    audit,
-    metrics,
-    log,
-  }: {
-    readonly limits: ConnectionLimits;
-    readonly audit: AuditLog;
-    readonly metrics: Metrics;
-    readonly log: Log;
-  },
-): Connections {
-  const all = new Set<Socket>();
-  /** Connections without a request under way; the one that has been idle for longest comes first. */
-  const idle = new Set<TLSSocket>();
+export function createConnections({
+  server,
+  limits,
+  handshakes,
+  isProxy,
+  metrics,
+  log,
+  now = () => performance.now(),
+}: {
+  readonly server: Server;
+  readonly limits: Pick<ListenLimits, "connections" | "connectionsPerIdentity" | "handshakes">;
+  readonly handshakes: HandshakeFailures;
+  /** A proxy speaks for many: only the bound of all counts for it. */
+  readonly isProxy: (certificate: X509Certificate) => boolean;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** Monotonic milliseconds */
+  readonly now?: () => number;
+}): Connections {
+  /** By address; the oldest comes first. */
+  const pending = new Map<string, Pending>();
+  const open = new Map<TLSSocket, Open>();
   const byIdentity = new Map<string, Set<TLSSocket>>();
-  const certificates = new Map<TLSSocket, X509Certificate>();
-  let failures = new Map<string, Failures>();
-  let timer: NodeJS.Timeout | undefined;
+  /** Those of `open` without a request under way; the one that has been idle for longest comes first. */
+  const idle = new Set<TLSSocket>();
+  let authorities: readonly X509Certificate[] = [];
+  let bundle = 0;
+  let quietUntil = Number.NEGATIVE_INFINITY;
 
-  const flush = (): void => {
-    timer = undefined;
-    for (const [peer, { count, firstAt, causes, serial, names }] of failures) {
-      const cause = [...causes].map(([code, times]) => `${code} ×${times}`).join(", ");
-      log.info({ event: "handshakes-failed", peer, count, cause, serial, names }, "TLS handshakes of a peer failed");
-      audit
-        .record({
-          at: firstAt,
-          method: "handshake",
-          outcome: "denied",
-          reason: "identity_invalid",
-          milliseconds: Math.max(0, Date.now() - firstAt),
-          count,
-          cause,
-          peer,
-          ...(serial !== undefined && { serial }),
-          ...(names !== undefined && { names }),
-        })
-        .catch(() => {});
-    }
-    failures = new Map();
+  const reached = (bound: ConnectionBound, who: string): void => {
+    metrics.connectionClosed(bound);
+    if (now() < quietUntil) return;
+    quietUntil = now() + quietMs;
+    log.warn(
+      { event: "connections-full", bound, who, open: open.size, handshakes: pending.size },
+      "a bound of connections is reached; some are closed",
+    );
   };
 
-  const fail = (socket: TLSSocket, kind: HandshakeFailure, code: string, certificate?: X509Certificate): void => {
-    metrics.handshakeFailed(kind);
-    // A load balancer looks whether the port is open; that is no security event.
-    if (kind === "closed") return;
-    const address = socket.remoteAddress ?? "unknown";
-    const peer = failures.has(address) || failures.size < maxPeers ? address : otherPeers;
-    const known = failures.get(peer) ?? { count: 0, firstAt: Date.now(), causes: new Map<string, number>() };
-    known.count += 1;
-    known.causes.set(code, (known.causes.get(code) ?? 0) + 1);
-    if (certificate !== undefined) {
-      known.serial = certificate.serialNumber;
-      known.names = namesOf(certificate);
-    }
-    failures.set(peer, known);
-    timer ??= setTimeout(flush, intervalMs).unref();
+  const forget = (socket: TLSSocket): void => {
+    const identity = open.get(socket)?.identity ?? "";
+    open.delete(socket);
+    idle.delete(socket);
+    const own = byIdentity.get(identity);
+    own?.delete(socket);
+    if (own?.size === 0) byIdentity.delete(identity);
   };
 
-  const evict = (candidates: Iterable<TLSSocket>, why: string): boolean => {
-    for (const socket of candidates) {
-      if (!idle.has(socket)) continue;
-      metrics.connectionClosed(why);
-      // No longer to be chosen again before its close event comes.
-      idle.delete(socket);
-      socket.destroy();
-      return true;
-    }
-    return false;
+  const close = (socket: TLSSocket): void => {
+    // Forgotten at once: its close event comes later.
+    forget(socket);
+    socket.destroy();
+  };
+
+  /** The handshake to give up for a new one: of a peer that says nothing, or that takes too long. */
+  const pendingToClose = (): Pending | undefined => {
+    const [oldest] = pending.values();
+    if (oldest !== undefined && now() - oldest.since > slowHandshakeMs) return oldest;
+    return pending.values().find(({ socket }) => socket.bytesRead === 0);
   };
 
   server.prependListener("connection", (socket: Socket) => {
-    all.add(socket);
-    socket.once("close", () => all.delete(socket));
-    if (all.size <= limits.connections) return;
-    if (!evict(idle, "all")) socket.destroy();
-    log.debug({ event: "connection-refused", connections: all.size }, "too many connections: the oldest idle one goes");
+    const address = addressOf(socket);
+    if (pending.size >= limits.handshakes) {
+      reached("handshakes", address);
+      const given = pendingToClose();
+      if (given === undefined) return void socket.destroy();
+      pending.delete(addressOf(given.socket));
+      given.socket.destroy();
+    }
+    const own: Pending = { socket, since: now(), bundle };
+    pending.set(address, own);
+    socket.once("close", () => {
+      if (pending.get(address) === own) pending.delete(address);
+    });
+    return undefined;
   });
 
   server.prependListener("secureConnection", (socket: TLSSocket) => {
+    const began = pending.get(addressOf(socket));
+    pending.delete(addressOf(socket));
     const certificate = socket.getPeerX509Certificate();
-    if (!socket.authorized || certificate === undefined) {
-      const error: unknown = socket.authorizationError;
-      fail(socket, "certificate", certificate === undefined ? "no certificate" : String(error), certificate);
-      socket.destroy();
-      return;
-    }
+    if (certificate === undefined) return handshakes.refuse(socket, "no certificate");
+    if (!socket.authorized) return handshakes.refuse(socket, String(socket.authorizationError), certificate);
+    // The client CA may have changed in the middle of the handshake.
+    if (began?.bundle !== bundle && !isIssuedBy(certificate, authorities))
+      return handshakes.refuse(socket, "CA removed", certificate);
+
     const identity = certificate.subjectAltName ?? certificate.fingerprint256;
     const own = byIdentity.get(identity) ?? new Set();
+    if (own.size >= limits.connectionsPerIdentity && !isProxy(certificate)) {
+      reached("identity", namesOf(certificate));
+      const oldest = own.values().find((other) => idle.has(other));
+      if (oldest === undefined) return void socket.destroy();
+      close(oldest);
+    } else if (open.size >= limits.connections) {
+      reached("all", namesOf(certificate));
+      const [oldest] = idle;
+      if (oldest === undefined) return void socket.destroy();
+      close(oldest);
+    }
     byIdentity.set(identity, own);
     own.add(socket);
+    open.set(socket, { identity, requests: 0 });
     idle.add(socket);
-    certificates.set(socket, certificate);
-    socket.once("close", () => {
-      own.delete(socket);
-      idle.delete(socket);
-      certificates.delete(socket);
-      if (own.size === 0 && byIdentity.get(identity) === own) byIdentity.delete(identity);
-    });
-    if (own.size > limits.connectionsPerIdentity && !evict(own, "identity")) socket.destroy();
+    socket.once("close", () => forget(socket));
+    return undefined;
   });
 
-  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    const socket = request.socket as TLSSocket;
+  server.on("request", ({ socket: under }: IncomingMessage, response: ServerResponse) => {
+    const socket = under as TLSSocket;
+    const state = open.get(socket);
+    if (state === undefined) return;
+    // More than one where the caller does not wait for the answers.
+    state.requests += 1;
     idle.delete(socket);
     response.once("close", () => {
-      if (!socket.destroyed) idle.add(socket);
+      state.requests -= 1;
+      if (state.requests === 0 && open.has(socket)) idle.add(socket);
     });
   });
 
-  server.on("tlsClientError", (error: Error, socket: TLSSocket) => {
-    const code = (error as NodeJS.ErrnoException).code ?? error.name;
-    fail(socket, kindOf(code, socket.bytesRead), code);
-  });
-
-  metrics.observeConnections(() => all.size);
+  metrics.observeConnections(() => open.size + pending.size);
 
   return {
     trust(clientCa) {
-      const authorities = splitPem(clientCa);
-      for (const [socket, certificate] of certificates) {
-        if (isIssuedBy(certificate, authorities)) continue;
-        log.info({ event: "connection-distrusted", names: namesOf(certificate) }, "a certificate's CA is gone: closed");
-        socket.destroy();
+      authorities = splitPem(clientCa);
+      bundle += 1;
+      for (const socket of open.keys()) {
+        const certificate = socket.getPeerX509Certificate();
+        if (certificate !== undefined && isIssuedBy(certificate, authorities)) continue;
+        log.info(
+          { event: "connection-distrusted", names: certificate && namesOf(certificate) },
+          "a connection is closed: the CA of its certificate was removed",
+        );
+        close(socket);
       }
     },
     closeIdle() {
-      for (const socket of idle) socket.destroy();
-    },
-    close() {
-      clearTimeout(timer);
-      flush();
+      for (const socket of idle) close(socket);
+      for (const { socket } of pending.values()) socket.destroy();
     },
   };
 }

@@ -1,6 +1,6 @@
 // The mTLS listener: TLS, routes, drain. What a request means is the handler's. The only file that
 // imports fastify. (docs/architecture.md #wire.)
-import { constants } from "node:crypto";
+import { constants, type X509Certificate } from "node:crypto";
 import type { Server } from "node:https";
 import type { Socket } from "node:net";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
@@ -14,34 +14,13 @@ import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Admission } from "../kms/admission.ts";
 import type { Metrics } from "../metrics.ts";
 import { createBodies } from "./bodies.ts";
-import { createConnections, type ConnectionLimits } from "./connections.ts";
+import { createConnections } from "./connections.ts";
 import { encodeError } from "./connect.ts";
 import { createHandler, type MethodName } from "./handler.ts";
+import { createHandshakeFailures } from "./handshakes.ts";
 import { createIdentifier } from "./identifier.ts";
+import { defaultListenLimits, type ListenLimits } from "./limits.ts";
 import type { KmsMethod } from "./methods.ts";
-
-export type ListenLimits = ConnectionLimits & {
-  /** Milliseconds for a request's headers, and again for its body. */
-  readonly headersMs: number;
-  readonly bodyMs: number;
-  /** Bytes of the bodies that are being read: of all, and of one identity. */
-  readonly bodyBytes: number;
-  readonly bodyBytesPerIdentity: number;
-  /** Milliseconds that an idle connection is kept. */
-  readonly idleMs: number;
-};
-
-/** The defaults of the `listen.limits` settings. */
-export const defaultListenLimits: ListenLimits = {
-  connections: 20_000,
-  connectionsPerIdentity: 64,
-  handshakeMs: 5000,
-  headersMs: 5000,
-  bodyMs: 5000,
-  bodyBytes: 64 * 2 ** 20,
-  bodyBytesPerIdentity: 8 * 2 ** 20,
-  idleMs: 2 * 3600_000,
-};
 
 export type KmsHttpServer = {
   /** Resolves with the port. @throws the system's error, e.g. EADDRINUSE */
@@ -123,7 +102,13 @@ export function createKmsHttpServer({
     log,
     isDraining: () => isDraining,
   });
-  const connections = createConnections(app.server, { limits, audit, metrics, log });
+  const handshakes = createHandshakeFailures({ audit, metrics, log });
+  app.server.on("tlsClientError", (error, socket) => handshakes.failed(error, socket));
+  const isProxy = (certificate: X509Certificate): boolean => {
+    const names = certificate.subjectAltName?.split(", ") ?? [];
+    return trustedProxies.some((uri) => names.includes(`URI:${uri}`));
+  };
+  const connections = createConnections({ server: app.server, limits, handshakes, isProxy, metrics, log });
 
   // The answer is the handler's, down to the bytes: Fastify's own way of sending is left out.
   const answer = (request: FastifyRequest, reply: FastifyReply, method: MethodName, failure?: KmsError): void => {
@@ -180,7 +165,7 @@ export function createKmsHttpServer({
       isDraining = true;
       connections.closeIdle();
       await app.close();
-      connections.close();
+      handshakes.close();
     },
   };
 }

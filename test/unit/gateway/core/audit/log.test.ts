@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import type { AuditSink } from "@claviger/gateway-core/src/audit/sinks.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { silent } from "../../fakes.ts";
 
-type Line = { readonly sequence: number; readonly previous: string; readonly method: string };
+type Line = AuditEntry & { readonly sequence: number; readonly previous: string };
 
 function memorySink(name = "memory") {
   const lines: Line[] = [];
@@ -63,7 +64,37 @@ test("when every sink hangs, a record is refused in time and the next one as wel
   await audit.close();
 });
 
-test("a batch that was written nowhere leaves no gap; one that may have been keeps its number", async () => {
+test("a number is used once: records that a sink misses are a gap, and the sink says of how many", async () => {
+  const good = memorySink("good");
+  const { lines, sink } = memorySink("flaky");
+  let isFailing = true;
+  const flaky: AuditSink = {
+    ...sink,
+    // A disk that fills up takes a part.
+    write: (bytes) => (isFailing ? Promise.reject(new Error("ENOSPC")) : sink.write(bytes)),
+  };
+  const audit = createAuditLog({ sinks: [flaky, good.sink], required: true, log: silent });
+  for (let i = 0; i < 3; i++) await audit.record(entry);
+  isFailing = false;
+  await audit.record(entry);
+  await audit.close();
+  assert.deepEqual(
+    lines.map(({ sequence, method, count }) => [sequence, method, count]),
+    [
+      [3, "status", undefined],
+      [4, "audit", 3],
+    ],
+  );
+  assert.equal(lines[1]?.cause, "flaky misses records");
+  assert.deepEqual(
+    good.lines.map(({ sequence }) => sequence),
+    [0, 1, 2, 3, 4],
+  );
+  assert.equal(audit.sinks()[0]?.missed, 3);
+});
+
+test("a replica that is asked nothing finds out by itself that its sink is well again", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const { lines, sink } = memorySink();
   let isFailing = true;
   const flaky: AuditSink = {
@@ -72,15 +103,33 @@ test("a batch that was written nowhere leaves no gap; one that may have been kee
   };
   const audit = createAuditLog({ sinks: [flaky], required: true, log: silent });
   await assert.rejects(audit.record(entry), isUnavailable);
+  assert.ok(!audit.isHealthy());
   isFailing = false;
-  await audit.record(entry);
-  await audit.record(entry);
+  t.mock.timers.tick(1000);
+  await audit.close();
+  assert.ok(audit.isHealthy());
   assert.deepEqual(
-    lines.map(({ sequence }) => sequence),
-    [0, 1],
+    lines.map(({ sequence, method, count }) => [sequence, method, count]),
+    [
+      [1, "audit", 0],
+      [2, "audit", 1],
+    ],
   );
-  assert.equal(lines[0]?.previous, "");
-  assert.equal(audit.sinks()[0]?.missed, 1);
+});
+
+test("a sink that is behind by more than its queue holds misses records, and memory does not grow", async () => {
+  const { lines, sink } = memorySink("good");
+  const hanging = hangingSink();
+  const audit = createAuditLog({ sinks: [hanging, sink], required: true, log: silent, deadlineMs: 5 });
+  const long = { ...entry, names: "n".repeat(1024 * 1024) };
+  for (let i = 0; i < 20; i++) await audit.record(long);
+  assert.equal(lines.length, 20);
+  const [first] = audit.sinks();
+  // The queue holds 8 MiB: 7 records of a little more than a mebibyte.
+  assert.equal(first?.missed, 13);
+  hanging.release();
+  await audit.close();
+  assert.match(lines.at(-1)?.cause ?? "", /hanging misses records/);
 });
 
 test("where records are not required a failing sink withholds nothing", async () => {

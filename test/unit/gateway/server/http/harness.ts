@@ -3,11 +3,8 @@ import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import type { AuditSink } from "@claviger/gateway-core/src/audit/sinks.ts";
 import { createMethods } from "@claviger/gateway-server/src/http/methods.ts";
-import {
-  createKmsHttpServer,
-  defaultListenLimits,
-  type ListenLimits,
-} from "@claviger/gateway-server/src/http/server.ts";
+import { defaultListenLimits, type ListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
+import { createKmsHttpServer } from "@claviger/gateway-server/src/http/server.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
 import { createAdmission } from "@claviger/gateway-server/src/kms/admission.ts";

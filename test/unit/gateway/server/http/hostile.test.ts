@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { connect as tlsConnect } from "node:tls";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { defaultListenLimits } from "@claviger/gateway-server/src/http/server.ts";
+import { defaultListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
