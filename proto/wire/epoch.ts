@@ -1,8 +1,10 @@
 // How far a cluster's keys have advanced: what lets a shim tell a gateway that is behind from one
-// that is ahead. A key_id is a hash and has no order; this has. (docs/architecture.md #rotation.)
+// that is ahead. A key_id is a hash and has no order; this has. The order needs no clock: registry
+// generation, then versions. The creation time is there for 0.1.0, whose order it was in.
+// (docs/architecture.md #rotation.)
 
 /**
- * Registry generation, then creation time of the newest promoted version (Unix seconds), then the
+ * Registry generation, creation time of the newest promoted version (Unix seconds; not compared),
  * sum of promoted versions.
  */
 export type Epoch = readonly [generation: number, createdAt: number, versions: number];
@@ -26,5 +28,17 @@ export function parseEpoch(text: unknown): Epoch | undefined {
 
 /** Below zero when a is older than b, zero when they are the same, above zero when a is newer. */
 export function compareEpochs(a: Epoch, b: Epoch): number {
-  return a[0] - b[0] || a[1] - b[1] || a[2] - b[2];
+  return a[0] - b[0] || a[2] - b[2];
+}
+
+/** How far an epoch may be ahead of the one seen before, in generations or in versions. */
+const maxStep = 100;
+
+/**
+ * Can `next` have come after `seen`? A sender gone bad could otherwise name an epoch that no honest
+ * one ever reaches. With a raised generation the versions may be any: that is how one is healed.
+ */
+export function isPlausibleAfter(next: Epoch, seen: Epoch): boolean {
+  const generations = next[0] - seen[0];
+  return generations === 0 ? next[2] - seen[2] <= maxStep : generations <= maxStep;
 }

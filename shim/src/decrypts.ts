@@ -11,6 +11,7 @@ import {
 } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
+import type { StatusKeeper } from "./status.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -52,10 +53,18 @@ function outcomeOf({ outcome }: DecryptResult): Outcome {
   return { ok: false, error };
 }
 
-export function createDecrypts(upstream: Upstream, metrics: Metrics): Decrypts {
+/** @param epoch the highest that was seen: a gateway that is behind it reads its registry again */
+export function createDecrypts(
+  upstream: Upstream,
+  metrics: Metrics,
+  epoch: StatusKeeper["epoch"] = () => undefined,
+): Decrypts {
   const sendOne = async (body: Buffer, call: Call): Promise<Outcome> => {
     try {
-      return { ok: true, value: (await upstream.call({ method: "decrypt", body, hedge: true, ...call })).body };
+      return {
+        ok: true,
+        value: (await upstream.call({ method: "decrypt", body, epoch: epoch(), hedge: true, ...call })).body,
+      };
     } catch (thrown) {
       const error = toKmsError(thrown);
       // What the gateway decided is this item's own; all else is the call's.
@@ -67,7 +76,7 @@ export function createDecrypts(upstream: Upstream, metrics: Metrics): Decrypts {
   const sendMany = async (requests: readonly Buffer[], call: Call): Promise<readonly Outcome[]> => {
     const body = toBinary(DecryptBatchRequestSchema, create(DecryptBatchRequestSchema, { requests: [...requests] }));
     const reply = await upstream
-      .call({ method: "decryptBatch", body, hedge: true, ...call })
+      .call({ method: "decryptBatch", body, epoch: epoch(), hedge: true, ...call })
       .catch((thrown: unknown) => {
         // A gateway of an earlier release knows no batches.
         if (toKmsError(thrown).reason === "method_unknown") return undefined;

@@ -137,7 +137,14 @@ export function createKmsMethods({
       assertV1(asked);
       if (!isSize(cipher, limits.v1Cipher)) throw malformed("a cipher of a size that Encrypt never returns");
       assertMessageSize(request);
-      const { body } = await upstream.call({ method: "v1Decrypt", body: request, deadline, hedge: true, signal });
+      const { body } = await upstream.call({
+        method: "v1Decrypt",
+        body: request,
+        deadline,
+        epoch: status.epoch(),
+        hedge: true,
+        signal,
+      });
       if (readReply(v1.DecryptResponseSchema, body).plain.length === 0) throw unusable("an empty plaintext");
       return body;
     },

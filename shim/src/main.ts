@@ -29,6 +29,7 @@ The KMS plugin of a kube-apiserver: serves KMS v2 and v1beta1 on a unix socket f
   --config FILE        configuration (YAML); docs/reference/settings.md has every setting
   --takeover           replace a shim that is serving the socket, without a gap; stop that one afterwards
   --check              read and check the configuration, then exit
+  --forget             remove the epoch from the state file and exit, with the shim stopped: after a gateway gone bad
   --version, --help
 
 Each of these overrides the file, and so does its environment variable (--socket is CLAVIGER_SHIM_SOCKET):
@@ -67,7 +68,7 @@ async function run(
   metrics.observeOutage(status.outage);
   const kms = createKmsMethods({
     upstream,
-    decrypts: createDecrypts(upstream, metrics),
+    decrypts: createDecrypts(upstream, metrics, () => status.epoch()),
     status,
     version: packageJson.version,
   });
@@ -156,11 +157,19 @@ async function run(
   status.status().catch(() => {});
 }
 
+function forget(config: ShimConfig): void {
+  const { cluster } = readCredentials(config.tls);
+  const file = config.stateFile ?? `${config.socket.path}.state`;
+  const hasForgotten = createStateFile(file, cluster, createLog("shim", config.log.level)).forget();
+  process.stdout.write(hasForgotten ? `${file}: the epoch is removed\n` : `${file}: there is no epoch to remove\n`);
+}
+
 function readFlags() {
   const options = {
     config: { type: "string" },
     takeover: { type: "boolean" },
     check: { type: "boolean" },
+    forget: { type: "boolean" },
     version: { type: "boolean" },
     help: { type: "boolean" },
     ...Object.fromEntries(flagNames.map((name) => [name, { type: "string" as const }])),
@@ -180,6 +189,7 @@ try {
   const load = (warn?: (line: string) => void): ShimConfig => loadShimConfig(values.config, flags, process.env, warn);
   if (values.help === true) process.stdout.write(usage);
   else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
+  else if (values.forget === true) forget(load());
   else if (values.check === true) readCredentials(load().tls);
   else await run(load, values.config, values.takeover === true);
 } catch (error) {

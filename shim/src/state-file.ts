@@ -42,6 +42,8 @@ export interface StateFile {
   load(): LastGood | undefined;
   /** Writes whole, mode 0600. A file that cannot be written is logged and does no other harm. */
   save(last: LastGood): void;
+  /** Removes the epoch: the next gateway is believed, whatever it names. False when there is none. */
+  forget(): boolean;
 }
 
 /** @param now Unix milliseconds of the clock that `goodAt` is measured by */
@@ -52,7 +54,7 @@ export function createStateFile(
   now: () => number = createSteadyClock(),
 ): StateFile {
   let isFailing = false;
-  return {
+  const stateFile: StateFile = {
     load() {
       let text: string;
       try {
@@ -97,5 +99,12 @@ export function createStateFile(
         isFailing = true;
       }
     },
+    forget() {
+      const last = stateFile.load();
+      if (last?.epoch === undefined) return false;
+      stateFile.save({ ...last, epoch: undefined });
+      return true;
+    },
   };
+  return stateFile;
 }

@@ -1,7 +1,7 @@
 // Status, and the grace period of an outage: with no gateway to ask, the last good key_id in three
 // phases. It opens nothing: no DEK is unwrapped without a gateway. (docs/architecture.md #shim.)
 import { create, fromBinary } from "@bufbuild/protobuf";
-import { compareEpochs, parseEpoch } from "@claviger/proto/wire/epoch.ts";
+import { compareEpochs, isPlausibleAfter, parseEpoch } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { kmsVersion, limits } from "@claviger/proto/wire/protocol.ts";
@@ -55,9 +55,17 @@ export function createStatusKeeper({
   let phase: OutagePhase = 0;
   let flight: Promise<StatusResponse> | undefined;
 
-  const isBehind = (text: string | undefined): boolean => {
+  /** @throws KmsError gateway_behind when the epoch is below the one seen, or further above than can be */
+  const assertEpoch = (text: string | undefined): void => {
     const [seen, given] = [parseEpoch(last?.epoch), parseEpoch(text)];
-    return seen !== undefined && (given === undefined || compareEpochs(given, seen) < 0);
+    if (seen === undefined) return;
+    if (given === undefined || compareEpochs(given, seen) < 0) throw new KmsError("gateway_behind");
+    if (isPlausibleAfter(given, seen)) return;
+    log.error(
+      { event: "epoch-refused", epoch: text, seen: last?.epoch },
+      "a gateway names an epoch that cannot be; where it is right after all, stop this shim and run it with --forget",
+    );
+    throw new KmsError("gateway_behind");
   };
 
   const remember = (next: LastGood): void => {
@@ -113,7 +121,7 @@ export function createStatusKeeper({
         epoch: last?.epoch,
         hedge: true,
       });
-      if (isBehind(epoch)) throw new KmsError("gateway_behind");
+      assertEpoch(epoch);
       const response = readStatus(body);
       if (staleForMs !== undefined) {
         // Another gateway, with a way to its backend, may have had fresher word of the same key.
@@ -156,7 +164,7 @@ export function createStatusKeeper({
     },
     epoch: () => last?.epoch,
     learn(keyId, epoch) {
-      if (isBehind(epoch)) throw new KmsError("gateway_behind");
+      assertEpoch(epoch);
       if (last === undefined || keyId !== last.keyId || epoch !== last.epoch) remember({ keyId, epoch, goodAt: now() });
     },
     outage: () => ({ phase, secondsSinceGood: last === undefined ? undefined : (now() - last.goodAt) / 1000 }),

@@ -103,6 +103,7 @@ export function memoryState(first?: LastGood): StateFile & { saved: LastGood | u
     save(last: LastGood) {
       state.saved = last;
     },
+    forget: () => false,
   };
   return state;
 }

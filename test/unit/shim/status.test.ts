@@ -148,6 +148,28 @@ test("what Encrypt learns is shown by Status and an older Encrypt is refused", a
   assert.equal((await keeper.status()).keyId, "key-2");
 });
 
+test("an epoch that cannot be is not believed, not sent and not remembered", async () => {
+  const { keeper, world, stateFile } = keeperAt(T);
+  await keeper.status();
+  for (const epoch of ["999999999999999.0.0", "101.1.1", "0.1.102"]) {
+    world.next = () => reply(statusBytes("key-9"), { epoch });
+    assert.equal((await keeper.status()).keyId, "key-1");
+    assert.throws(() => keeper.learn("key-9", epoch), { reason: "gateway_behind" });
+  }
+  assert.deepEqual([keeper.epoch(), stateFile.saved?.epoch], ["0.1.1", "0.1.1"]);
+  // What heals: a raised generation, whatever its versions.
+  world.next = () => reply(statusBytes("key-2"), { epoch: "1.1.500" });
+  assert.equal((await keeper.status()).keyId, "key-2");
+});
+
+test("a newer version is newer, even if the clock of the Vault node that made it is behind", async () => {
+  const { keeper, world } = keeperAt(T);
+  world.next = () => reply(statusBytes("key-1"), { epoch: "0.5000.3" });
+  await keeper.status();
+  world.next = () => reply(statusBytes("key-2"), { epoch: "0.4700.4" });
+  assert.equal((await keeper.status()).keyId, "key-2");
+});
+
 test("Status calls at once are one request", async () => {
   const { keeper, upstream } = keeperAt(T);
   await Promise.all(Array.from({ length: 50 }, () => keeper.status()));
@@ -216,4 +238,14 @@ test("a state from the future counts from now, one of another cluster does not c
   clock.now = T - 48 * 60 * minute;
   assert.equal(state.load()?.goodAt, clock.now);
   assert.equal(createStateFile(file, "other", silent, () => clock.now).load(), undefined);
+});
+
+test("--forget removes the epoch and nothing else, so that the next gateway is believed", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "state-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const state = createStateFile(join(dir, "state"), "prod", silent, () => T);
+  assert.equal(state.forget(), false);
+  state.save({ keyId: "key-1", epoch: "90.1.1", goodAt: T });
+  assert.equal(state.forget(), true);
+  assert.deepEqual(state.load(), { keyId: "key-1", epoch: undefined, goodAt: T, refused: undefined });
 });

@@ -17,15 +17,15 @@ export type Decision =
    * Somebody promoted another incarnation of the key: take it, and say that what we knew is gone.
    */
   | { readonly kind: "replace"; readonly promoted: PromotedVersion }
-  /** What we knew is gone and nothing newer exists: the backend came out of a backup. */
-  | { readonly kind: "rolled-back" };
-
-function isNewer(a: PromotedVersion, b: PromotedVersion): boolean {
-  return a.createdAt > b.createdAt || (a.createdAt === b.createdAt && a.version > b.version);
-}
+  /**
+   * What we knew is gone and no version above it exists: the backend came out of a backup, or the
+   * key was made anew. `rotations` is how many new versions make one that was never shown.
+   */
+  | { readonly kind: "rolled-back"; readonly rotations: number };
 
 /**
- * Decides. Versions only go up, and a version that was recreated is another key.
+ * Decides. Versions only go up: an epoch has no other order, and no clock. A creation time only
+ * tells that a version was recreated, which makes it another key.
  * @param known what this replica last knew to be promoted; undefined at first sight
  * @param isAuto whether newer versions are promoted without an operator
  */
@@ -37,15 +37,16 @@ export function decidePromotion(state: KeyState, known: PromotedVersion | undefi
   const pinned = at(state.minEncryption);
   const latest = at(state.latest);
   if (known !== undefined && at(known.version)?.createdAt !== known.createdAt) {
-    if (pinned !== undefined && isNewer(pinned, known) && (!isAuto || state.minEncryption === state.latest))
+    const isAbove = (next: PromotedVersion): boolean => next.version > known.version;
+    if (pinned !== undefined && isAbove(pinned) && (!isAuto || state.minEncryption === state.latest))
       return { kind: "replace", promoted: pinned };
-    return isAuto && latest !== undefined && isNewer(latest, known)
+    return isAuto && latest !== undefined && isAbove(latest)
       ? { kind: "promote", version: latest.version, lost: true }
-      : { kind: "rolled-back" };
+      : { kind: "rolled-back", rotations: Math.max(1, known.version + 1 - state.latest) };
   }
   const mayMove = isAuto || (pinned === undefined && known === undefined);
   if (mayMove && latest !== undefined && latest.version > Math.max(state.minEncryption, known?.version ?? 0))
     return { kind: "promote", version: latest.version, lost: false };
   if (known !== undefined && state.minEncryption < known.version) return { kind: "raise", promoted: known };
-  return pinned === undefined ? { kind: "rolled-back" } : { kind: "keep", promoted: pinned };
+  return pinned === undefined ? { kind: "rolled-back", rotations: 1 } : { kind: "keep", promoted: pinned };
 }

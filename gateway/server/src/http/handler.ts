@@ -107,6 +107,8 @@ export function createHandler(options: HandlerOptions): Handler {
         identity = identify(request.socket as TLSSocket, request.headers["x-forwarded-client-cert"]);
         // One path for each method: what a router would decode or normalise into it is another one.
         const known = method === "unknown" || request.url !== paths[method] ? undefined : methods[method];
+        const seen = parseEpoch(request.headers[headers.epoch]);
+        await admission.catchUp(identity, seen);
         const admitted: Admitted = admission.admit(identity, known?.operation ?? "none");
         if (failure !== undefined) throw failure;
         if (known === undefined) throw new KmsError("method_unknown");
@@ -118,7 +120,6 @@ export function createHandler(options: HandlerOptions): Handler {
         const body = scope.zeroizeLater(
           await bodies.read(request, { identity: `${cluster.uid}/${node}`, limit, signal: scope.signal }),
         );
-        const seen = parseEpoch(request.headers[headers.epoch]);
         const context: MethodContext = {
           scope,
           newCall: () => {

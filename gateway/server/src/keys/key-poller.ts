@@ -50,6 +50,8 @@ export type KeyPollerOptions = {
   readonly ref: KeyRef;
   /** Does any cluster that uses this key have rotation `auto`? Asked anew at each read. */
   readonly isAuto: () => boolean;
+  /** The highest generation of the clusters that use this key; a raised one gives up what was lost. */
+  readonly generation?: () => number;
   readonly sharedCache: SharedKeyCache;
   /** Undefined: earlier versions are not tried. */
   readonly canaryCiphertexts?: CanaryCiphertexts;
@@ -60,6 +62,8 @@ export type KeyPollerOptions = {
 };
 
 const callMs = 5000;
+/** A lost version that is further away is an operator's matter, who raises the generation. */
+const maxRotations = 100;
 /** A key that no cluster has asked for this long is not read until one asks again. */
 const idleMs = 10 * 60_000;
 const maxSteps = 8;
@@ -82,6 +86,7 @@ export function createKeyPoller({
   backend,
   ref,
   isAuto,
+  generation = () => 0,
   sharedCache,
   canaryCiphertexts,
   refreshMs,
@@ -94,6 +99,7 @@ export function createKeyPoller({
   const previousVersions =
     canaryCiphertexts === undefined ? undefined : createPreviousVersionProbe({ backend, ref, canaryCiphertexts, log });
   let promoted: PromotedVersion | undefined;
+  let knownGeneration = 0;
   let readAt = 0;
   let triedAt = Number.NEGATIVE_INFINITY;
   let canaryAt = 0;
@@ -120,6 +126,7 @@ export function createKeyPoller({
       "a key version now encrypts",
     );
     promoted = next;
+    knownGeneration = generation();
   };
 
   const canary = async (version: number): Promise<void> => {
@@ -227,16 +234,17 @@ export function createKeyPoller({
           break;
         case "rolled-back":
           log.error(
-            { event: "key-rolled-back", ...name },
-            "the backend lost the promoted version (restored from a backup?)",
+            { event: "key-rolled-back", ...name, lost: promoted?.version, rotations: decision.rotations },
+            "the backend lost the promoted version (restored from a backup?); it needs one above it, or a raised generation",
           );
-          if (!isAuto() || !(await sharedCache.tryAcquire(`rotate:${id}`, callMs)))
+          // The operator says that the earlier key is given up: it is as at first sight.
+          if (promoted !== undefined && generation() > knownGeneration) {
+            promoted = undefined;
+            break;
+          }
+          if (!isAuto() || decision.rotations > maxRotations || !(await sharedCache.tryAcquire(`rotate:${id}`, callMs)))
             throw new KmsError("key_rolled_back");
-          // Creation times are in seconds, and the new version may get the lost one's number: in
-          // the same second it would get its key_id, too.
-          if (promoted !== undefined)
-            await sleep(Math.min(2000, Math.max(0, (promoted.createdAt + 1) * 1000 + 100 - now())));
-          await backend.rotate(ref, signal());
+          for (let made = 0; made < decision.rotations; made++) await backend.rotate(ref, signal());
           break;
       }
     }

@@ -75,10 +75,13 @@ export function createKeyRing({
       if (backend === undefined) throw new TypeError("the registry let a backend pass that is not configured");
       const isAuto = (): boolean =>
         clusters().some(({ rotation, keys }) => rotation === "auto" && keys.some((key) => refId(key) === id));
+      const generation = (): number =>
+        Math.max(0, ...clusters().flatMap((c) => (c.keys.some((key) => refId(key) === id) ? [c.generation] : [])));
       poller = createKeyPoller({
         backend,
         ref,
         isAuto,
+        generation,
         sharedCache,
         ...(canaryCiphertexts && { canaryCiphertexts }),
         refreshMs,

@@ -3,6 +3,8 @@
 import type { Identity } from "@claviger/gateway-core/src/identity.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+import { raceAbort } from "@claviger/proto/runtime/abort.ts";
+import type { Epoch } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import type { NodeName } from "@claviger/proto/wire/names.ts";
 
@@ -19,6 +21,11 @@ export interface Admission {
    * cluster_decrypt_only, method_unknown, overloaded (beyond the rate)
    */
   admit(identity: Identity, operation: Operation): Admitted;
+  /**
+   * Reads the registry again when the caller has seen a newer generation of its cluster than it
+   * names. Resolves within a second. Never rejects.
+   */
+  catchUp(identity: Identity, seen: Epoch | undefined): Promise<void>;
   /**
    * Counts the further calls of a batch.
    * @throws KmsError overloaded when they are beyond the rate
@@ -40,6 +47,8 @@ const allowed: Readonly<Record<State, Readonly<Record<Exclude<Operation, "none">
 const burstSeconds = 10;
 /** For whoever has no record that says another rate. */
 const strangerPerSecond = 50;
+/** The longest wait for a registry that is read again. */
+const catchUpMs = 1000;
 /** Buckets that are kept; the one that was not used for longest goes first. */
 const maxBuckets = 20_000;
 
@@ -87,6 +96,16 @@ export function createAdmission({
           if (answer !== "yes") throw new KmsError(answer);
           return { cluster, node: identity.node };
         }
+      }
+    },
+    async catchUp(identity, seen) {
+      if (seen === undefined || identity.kind !== "node") return;
+      try {
+        const known = registry.get(identity.cluster);
+        if (known === undefined || seen[0] <= known.generation) return;
+        await raceAbort(registry.refresh(), AbortSignal.timeout(catchUpMs));
+      } catch {
+        // Admission and the service say what that means.
       }
     },
     charge({ uid, limits }, calls) {

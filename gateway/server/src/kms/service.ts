@@ -1,6 +1,6 @@
 // KMS, the use case of an admitted call: resolve the key, call the backend, return. Knows neither
 // HTTP nor Vault. (docs/architecture.md #envelope and #rotation.)
-import { compareEpochs } from "@claviger/proto/wire/epoch.ts";
+import { compareEpochs, type Epoch, isPlausibleAfter } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type KeyId, keyId as keyIdName } from "@claviger/proto/wire/names.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
@@ -56,7 +56,7 @@ export function createKmsService({
   // help send it elsewhere.
   const resolve = async (call: Call): Promise<KeyRingEntry> => {
     const { cluster, seen } = call;
-    const isBehind = (entry: KeyRingEntry): boolean => seen !== undefined && compareEpochs(entry.epoch, seen) < 0;
+    const isBehind = ({ epoch }: KeyRingEntry): boolean => seen !== undefined && isBelow(epoch, seen);
     let entry = await ring.promoted(cluster);
     if (isBehind(entry)) entry = await ring.refreshed(cluster);
     call.onEpoch(entry.epoch);
@@ -120,6 +120,9 @@ export function createKmsService({
       const { cluster, fields, signal } = call;
       const epoch = ring.epoch(cluster);
       if (epoch !== undefined) call.onEpoch(epoch);
+      // What it would refuse for good, another gateway with the newer registry may know.
+      if (call.seen !== undefined && isBelow([cluster.generation, 0, 0], [call.seen[0], 0, 0]))
+        throw new KmsError("gateway_behind");
       if (keyId !== undefined) fields.keyId = keyIdName.is(keyId) ? keyId : "(malformed)";
       const envelope = decodeEnvelope(ciphertext);
       if (envelope.clusterUid === cluster.uid) fields.keyId = envelope.keyId;
@@ -149,6 +152,11 @@ export function createKmsService({
       throw invalid("no key of the ciphertext belongs to this cluster");
     },
   };
+}
+
+/** Is ours below the one that a shim has seen? One that cannot be is not believed. */
+function isBelow(own: Epoch, seen: Epoch): boolean {
+  return compareEpochs(own, seen) < 0 && isPlausibleAfter(seen, own);
 }
 
 function malformed(why: string): KmsError {

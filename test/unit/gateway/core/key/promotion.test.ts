@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { compareEpochs } from "@claviger/proto/wire/epoch.ts";
+import * as fc from "fast-check";
 import { decidePromotion } from "@claviger/gateway-core/src/key/promotion.ts";
 
 function state(versions: Readonly<Record<number, number>>, minEncryption: number) {
@@ -53,25 +55,68 @@ test("a value below one that was known is raised again, never followed", () => {
 test("a backend restored from a backup is a rollback until a newer version exists", () => {
   const known = { version: 3, createdAt: 30 };
   for (const isAuto of [true, false])
-    assert.deepEqual(decidePromotion(state({ 1: 10, 2: 20 }, 2), known, isAuto), { kind: "rolled-back" });
-  assert.deepEqual(decidePromotion(state({ 1: 10, 2: 20, 3: 40 }, 2), known, true), {
+    assert.deepEqual(decidePromotion(state({ 1: 10, 2: 20 }, 2), known, isAuto), {
+      kind: "rolled-back",
+      rotations: 2,
+    });
+  assert.deepEqual(decidePromotion(state({ 1: 10, 2: 20, 3: 40, 4: 41 }, 2), known, true), {
     kind: "promote",
-    version: 3,
+    version: 4,
     lost: true,
   });
-  assert.deepEqual(decidePromotion(state({ 1: 10, 2: 20, 3: 40 }, 2), known, false), { kind: "rolled-back" });
-  assert.deepEqual(decidePromotion(state({ 1: 10, 2: 20, 3: 40 }, 3), known, false), {
+  assert.deepEqual(decidePromotion(state({ 1: 10, 2: 20, 3: 40 }, 2), known, false), {
+    kind: "rolled-back",
+    rotations: 1,
+  });
+  assert.deepEqual(decidePromotion(state({ 1: 10, 2: 20, 3: 40, 4: 41 }, 4), known, false), {
     kind: "replace",
-    promoted: { version: 3, createdAt: 40 },
+    promoted: { version: 4, createdAt: 41 },
   });
 });
 
-test("a key that was deleted and made anew is another key", () => {
+test("a key that was deleted and made anew is another key, and is rotated above what was shown of the first", () => {
   const known = { version: 1, createdAt: 10 };
-  assert.deepEqual(decidePromotion(state({ 1: 50 }, 0), known, true), { kind: "promote", version: 1, lost: true });
-  assert.deepEqual(decidePromotion(state({ 1: 50 }, 0), known, false), { kind: "rolled-back" });
-  assert.deepEqual(decidePromotion(state({ 1: 50 }, 1), known, true), {
-    kind: "replace",
-    promoted: { version: 1, createdAt: 50 },
+  for (const value of [0, 1])
+    assert.deepEqual(decidePromotion(state({ 1: 50 }, value), known, true), { kind: "rolled-back", rotations: 1 });
+  assert.deepEqual(decidePromotion(state({ 1: 50, 2: 51 }, 0), known, true), {
+    kind: "promote",
+    version: 2,
+    lost: true,
   });
+});
+
+test("whatever the backend says, a decision never goes below what was known", () => {
+  const versions = fc.dictionary(fc.integer({ min: 1, max: 9 }).map(String), fc.integer({ min: 1, max: 99 }), {
+    minKeys: 1,
+  });
+  const known = fc.option(
+    fc.record({ version: fc.integer({ min: 1, max: 9 }), createdAt: fc.integer({ min: 1, max: 99 }) }),
+    {
+      nil: undefined,
+    },
+  );
+  fc.assert(
+    fc.property(versions, fc.integer({ min: 0, max: 9 }), known, fc.boolean(), (all, pinned, before, isAuto) => {
+      const now = state(all, pinned);
+      const decision = decidePromotion(now, before, isAuto);
+      switch (decision.kind) {
+        case "promote":
+          assert.equal(decision.version, now.latest);
+          return assert.ok(decision.version > (before?.version ?? 0));
+        case "keep":
+        case "replace":
+        case "raise":
+          return assert.ok(decision.promoted.version >= (before?.version ?? 0));
+        case "rolled-back":
+          return assert.ok(decision.rotations >= 1 && now.latest + decision.rotations > (before?.version ?? 0));
+      }
+    }),
+  );
+});
+
+test("clocks of two Vault nodes that differ by minutes do not matter: the newer version is the newer key", () => {
+  const known = { version: 3, createdAt: 5000 };
+  const now = state({ 2: 4000, 3: 5000, 4: 4700 }, 3);
+  assert.deepEqual(decidePromotion(now, known, true), { kind: "promote", version: 4, lost: false });
+  assert.ok(compareEpochs([0, 4700, 4], [0, 5000, 3]) > 0);
 });

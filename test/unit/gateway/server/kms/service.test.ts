@@ -211,6 +211,41 @@ test("a shim that has seen a newer epoch makes the gateway look again, or is sen
   await assert.rejects(service.status(callOf("prod", { seen: [0, 9000, 9] })), hasReason("gateway_behind"));
 });
 
+test("a Decrypt of a shim that has seen a newer registry is sent elsewhere, not refused for good", async (t) => {
+  const { backend, service } = start(t, cluster());
+  const { keyId } = await service.status(callOf());
+  const { ciphertext } = await service.encrypt(callOf(), randomBytes(32));
+  const { unwrap } = backend.calls;
+  const seen = [1, 1000, 1] as const;
+  await assert.rejects(service.decrypt(callOf("prod", { seen }), ciphertext, keyId), hasReason("gateway_behind"));
+  assert.equal(backend.calls.unwrap, unwrap);
+  // What cannot be is not believed.
+  await service.decrypt(callOf("prod", { seen: [999_999, 0, 0] }), ciphertext, keyId);
+});
+
+test("a registry is read again before a caller is admitted that has seen a newer one", async () => {
+  const records = [cluster()];
+  let reads = 0;
+  const admission = createAdmission({
+    registry: {
+      get: () => records[0],
+      list: () => records,
+      problem: () => undefined,
+      refresh: () => {
+        reads += 1;
+        records[0] = cluster({ generation: 1, state: "suspended" });
+        return Promise.resolve();
+      },
+      close: () => {},
+    },
+  });
+  const { identity } = callOf();
+  await admission.catchUp(identity, [0, 9000, 9]);
+  assert.equal(reads, 0);
+  await admission.catchUp(identity, [1, 1000, 1]);
+  assert.throws(() => admission.admit(identity, "decrypt"), hasReason("cluster_suspended"));
+});
+
 test("a cluster beyond its rate is refused, its neighbour is not", async (t) => {
   const { service } = start(t, cluster({ limits: { requestsPerSecond: 5 } }), other);
   const results = await Promise.allSettled(Array.from({ length: 60 }, () => service.status(callOf())));
