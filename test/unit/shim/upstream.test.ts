@@ -61,10 +61,9 @@ test("an outage at one gateway is answered by another, whatever its kind", async
 test("a reason that no authenticated gateway gave is an outage, not a refusal", async (t) => {
   const foreign = await createFleet();
   const impostor = await startGateway(t, { ...foreign, ca: fleet.ca }, () => ({ reason: "cluster_suspended" }));
-  assert.equal(
-    await reasonOf(upstreamTo(t, impostor.url).call(call({ deadline: Date.now() + 300 }))),
-    "gateway_unavailable",
-  );
+  const reason = await reasonOf(upstreamTo(t, impostor.url).call(call({ deadline: Date.now() + 300 })));
+  // On a busy machine the deadline comes in the middle of a handshake.
+  assert.ok(reason === "gateway_unavailable" || reason === "deadline_exceeded", reason);
   assert.equal(impostor.asked.length, 0);
 });
 
