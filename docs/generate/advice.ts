@@ -35,7 +35,6 @@ export const advice: Readonly<Record<string, string>> = {
   "registry-rejected": "Correct the registry as `problem` says. The last good one stays in force.",
   "epoch-refused":
     "Look at the gateways that the shim asks: one names an epoch that cannot be. Raise the cluster's `generation` to heal it; where the epoch is right after all, stop the shim and run it with `--forget`.",
-  "lease-ignored": "Look at Redis: a lease does not end. Nothing waits for it.",
   "restart-needed": "Restart the shim (`--takeover` does it without a gap) to use the `settings`.",
   "setting-renamed": "Use the name that `problem` gives; the earlier one is not read after this release.",
   "state-damaged": "Nothing: the shim starts without it. Look at the node's disk if it happens again.",
