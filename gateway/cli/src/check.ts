@@ -20,10 +20,15 @@ export type CheckStep = {
 
 export type CheckReport = { readonly socket: string; readonly ok: boolean; readonly steps: readonly CheckStep[] };
 
+/** With less the shim cannot ask a gateway and answer before the caller gives up. */
+const leastTimeoutMs = 50;
+
 /**
  * A message of the error table already says what to do; for any other the code decides.
  */
 function adviceFor({ code, text }: GrpcError, timeoutMs: number): string {
+  if (code === "DEADLINE_EXCEEDED" && timeoutMs < leastTimeoutMs)
+    return `${timeoutMs} ms are too few: give the provider a timeout of at least ${leastTimeoutMs} ms and the round trip to the gateway (3s by default)`;
   if (text.startsWith("claviger: ")) return "see the shim's and the gateway's log for the cause";
   switch (code) {
     case "DEADLINE_EXCEEDED":

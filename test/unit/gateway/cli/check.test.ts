@@ -48,6 +48,18 @@ function check(client: KmsClient, probe: () => Promise<void> = async () => undef
   return runCheck({ socket: "/run/kms.sock", timeoutMs: 3000, probe, open: () => client, clock: () => 0 });
 }
 
+test("a timeout that is too short for any shim is named with the least that is not", async () => {
+  const client = plugin({ status: () => Promise.reject(grpcError(4, "Deadline exceeded")) });
+  const { steps } = await runCheck({
+    socket: "/run/kms.sock",
+    timeoutMs: 20,
+    probe: async () => undefined,
+    open: () => client,
+    clock: () => 0,
+  });
+  assert.match(steps.at(-1)?.advice ?? "", /20 ms are too few.*at least 50 ms/);
+});
+
 function encryptWith(fields: {
   ciphertext?: Uint8Array;
   keyId?: string;
