@@ -20,6 +20,8 @@ type Decrypt = (sealed: Sealed) => Promise<Buffer | string>;
 
 const total = 5000;
 const atOnce = 500;
+/** Nodes that share the connections straight to the gateway. */
+const nodes = 10;
 const bad = 2345;
 const refusal = "this ciphertext cannot be decrypted for this cluster";
 
@@ -99,11 +101,20 @@ suite(`${total} Decrypts of distinct ciphertexts, ${atOnce} at once`, () => {
   });
 
   test("through 500 connections straight to the gateway, OpenBao counts at most 100 requests", async () => {
-    const pair = await lab.pki.node("cluster-1", "node-storm");
-    const [ca, cert, key] = [lab.pki.ca, pair.cert, pair.key].map((file) => readFileSync(file, "utf8"));
-    const connect = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), timeout: 20_000 };
-    const pool = new Pool(lab.gateways[0]?.url ?? "", { connections: atOnce, pipelining: 1, connect });
+    // Of ten nodes: a gateway takes 64 connections of one.
+    const url = lab.gateways[0]?.url ?? "";
+    const pools = await Promise.all(
+      Array.from({ length: nodes }, async (_, i) => {
+        const pair = await lab.pki.node("cluster-1", `node-storm-${i}`);
+        const [ca, cert, key] = [lab.pki.ca, pair.cert, pair.key].map((file) => readFileSync(file, "utf8"));
+        const connect = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), timeout: 20_000 };
+        return new Pool(url, { connections: atOnce / nodes, pipelining: 1, connect });
+      }),
+    );
+    let turn = 0;
     const post = async (path: string, body: Uint8Array) => {
+      const pool = pools[turn++ % nodes];
+      assert.ok(pool !== undefined);
       const reply = await pool.request({
         method: "POST",
         path,
@@ -121,6 +132,6 @@ suite(`${total} Decrypts of distinct ciphertexts, ${atOnce} at once`, () => {
       );
       return status === 200 ? Buffer.from(fromBinary(DecryptResponseSchema, bytes).plaintext) : bytes.toString();
     });
-    await pool.close();
+    await Promise.all(pools.map((pool) => pool.close()));
   });
 });
