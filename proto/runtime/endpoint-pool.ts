@@ -12,6 +12,11 @@ export type PoolOptions<E> = {
   readonly probe: (endpoint: E, signal: AbortSignal) => Promise<void>;
   /** Is this the endpoint's fault? Any other error is its decision, and final. */
   readonly isFault: (error: KmsError) => boolean;
+  /**
+   * Is it a fault of one that answers, but cannot serve now? It is not down, and asked after the
+   * others for a while.
+   */
+  readonly isBusy?: (error: KmsError) => boolean;
   /** The error to pass on when every endpoint failed; the first of two that say as much. */
   readonly moreSpecific?: (a: KmsError, b: KmsError) => KmsError;
   /** Called when an endpoint goes down or comes back, and not when it is merely slow. */
@@ -64,6 +69,8 @@ type Entry<E> = {
   since: number;
   latencyMs: number | undefined;
   pauseMs: number;
+  /** Until then it is asked after the others: it answers, and cannot serve. */
+  busyUntil: number;
   timer: NodeJS.Timeout | undefined;
   /** A probe is under way: of one that is up, because it did not answer in time. Asked after the others. */
   isProbed: boolean;
@@ -86,13 +93,14 @@ const startShare = 0.4;
 
 export function createEndpointPool<E>(options: PoolOptions<E>): EndpointPool<E> {
   const { choice, probe, isFault, moreSpecific = (a) => a, onChange = () => {}, onExtra = () => {} } = options;
-  const { clock = systemClock } = options;
+  const { isBusy = () => false, clock = systemClock } = options;
   const enter = (endpoint: E): Entry<E> => ({
     endpoint,
     failure: undefined,
     since: clock.now(),
     latencyMs: undefined,
     pauseMs: firstProbeMs,
+    busyUntil: 0,
     timer: undefined,
     isProbed: false,
   });
@@ -102,6 +110,7 @@ export function createEndpointPool<E>(options: PoolOptions<E>): EndpointPool<E> 
 
   const markUp = (entry: Entry<E>): void => {
     entry.pauseMs = firstProbeMs;
+    entry.busyUntil = 0;
     if (entry.failure === undefined) return;
     if (entry.timer !== undefined) clock.clearTimeout(entry.timer);
     entry.failure = undefined;
@@ -114,6 +123,10 @@ export function createEndpointPool<E>(options: PoolOptions<E>): EndpointPool<E> 
     entry.since = clock.now();
     onChange(entry.endpoint, failure);
     probeLater(entry, Math.max(entry.pauseMs, Math.min(failure.retryAfterMs ?? 0, 60_000)));
+  };
+  const markBusy = (entry: Entry<E>, { retryAfterMs = entry.pauseMs }: KmsError): void => {
+    entry.busyUntil = clock.now() + Math.min(retryAfterMs, 60_000);
+    entry.pauseMs = Math.min(entry.pauseMs * 2, lastProbeMs);
   };
   const probeLater = (entry: Entry<E>, milliseconds: number): void => {
     if (isClosed || !entries.includes(entry)) return;
@@ -148,7 +161,8 @@ export function createEndpointPool<E>(options: PoolOptions<E>): EndpointPool<E> 
       .map(({ entry }) => entry);
   };
 
-  const doubtOf = ({ failure, isProbed }: Entry<E>): number => (failure !== undefined ? 2 : isProbed ? 1 : 0);
+  const doubtOf = ({ failure, isProbed, busyUntil }: Entry<E>): number =>
+    failure !== undefined ? 2 : isProbed || clock.now() < busyUntil ? 1 : 0;
 
   const spend = (): boolean => {
     if (budget < 1) return false;
@@ -221,7 +235,8 @@ export function createEndpointPool<E>(options: PoolOptions<E>): EndpointPool<E> 
           const error = toKmsError(thrown);
           if (!isFault(error)) return end({ failure: error, isFinal: true });
           failure = failure === undefined ? error : moreSpecific(failure, error);
-          markDown(entry, error);
+          if (isBusy(error)) markBusy(entry, error);
+          else markDown(entry, error);
           if (isUntouched !== undefined && !isUntouched(error)) return end({ failure, isFinal: true });
           if (asked < candidates.length) return next();
           if (running === 0) end({ failure, isFinal: false });

@@ -43,6 +43,7 @@ export interface Upstream {
   call(call: UpstreamCall): Promise<UpstreamReply>;
   /** Takes a new list and new certificates; calls under way finish on the old connections. */
   configure(urls: readonly string[], tls: ClientTls): void;
+  /** Ends what is under way: a gateway that takes no connection must not hold up a stop. */
   close(): Promise<void>;
 }
 
@@ -54,6 +55,8 @@ type Gateway = {
   probe(signal: AbortSignal): Promise<void>;
   /** Lets requests under way finish. */
   close(): Promise<void>;
+  /** Ends what is under way, connections that are being made included. */
+  destroy(): Promise<void>;
 };
 
 /**
@@ -165,6 +168,7 @@ function createGateway(url: string, tls: ClientTls, traceparent: () => string | 
         : new KmsError(reason);
     },
     close: () => pool.close(),
+    destroy: () => pool.destroy(),
   };
 }
 
@@ -186,6 +190,8 @@ export function createUpstream(
     choice: "fastest",
     probe: (gateway, signal) => gateway.probe(signal),
     isFault: ({ reason }) => rowOf(reason).kind === "outage",
+    // A gateway whose key backend is away says so at every call, and is there.
+    isBusy: ({ reason }) => reason !== "gateway_unavailable" && reason !== "gateway_draining",
     // What a gateway says of itself tells more than that it could not be reached.
     moreSpecific: (a, b) => (a.reason === "gateway_unavailable" ? b : a),
     onChange: ({ url }, failure) => {
@@ -238,7 +244,7 @@ export function createUpstream(
     },
     async close() {
       pool.close();
-      await Promise.all(gateways.map((gateway) => gateway.close()));
+      await Promise.all(gateways.map((gateway) => gateway.destroy()));
     },
   };
 }

@@ -27,6 +27,7 @@ function setUp(states: Record<string, State>) {
     choice: "ordered",
     probe: async (node, signal) => void (await act(node, signal)),
     isFault: ({ reason }) => reason !== "cluster_suspended",
+    isBusy: ({ reason }) => reason === "overloaded",
     moreSpecific: (x, y) => (order.indexOf(y.reason) < order.indexOf(x.reason) ? y : x),
     onChange: (node, failure) => void changes.push(`${node} ${failure === undefined ? "up" : "down"}`),
   });
@@ -97,6 +98,18 @@ suite("an endpoint pool", () => {
     assert.equal(await run(AbortSignal.timeout(20)), "deadline_exceeded");
     assert.equal(await run(AbortSignal.abort(new KmsError("canceled"))), "canceled");
     assert.deepEqual(asked, ["a"]);
+    failover.close();
+  });
+
+  test("one that answers but cannot serve is asked after the others, and is not down", async () => {
+    const { asked, changes, run, failover } = setUp({ a: "overloaded", b: "well" });
+    for (let i = 0; i < 5; i += 1) assert.equal(await run(), "b");
+    assert.deepEqual(asked, ["a", "b", "b", "b", "b", "b"]);
+    assert.deepEqual(changes, []);
+    assert.deepEqual(
+      failover.states().map(({ isUp }) => isUp),
+      [true, true],
+    );
     failover.close();
   });
 
