@@ -134,7 +134,7 @@ suite("the registry in Vault", () => {
       names.map((name) => run("cluster", "add", name, "--backend", "main", "--mount", "transit")),
     );
     const added = names.filter((_, i) => results[i]?.status === 0);
-    for (const { status, err } of results) if (status !== 0) assert.match(err, /changed by somebody else/);
+    for (const { status, err } of results) if (status !== 0) assert.match(err, /changed at the same time/);
     assert.ok(added.length >= 1);
     const list = await done("cluster", "list");
     for (const name of names) assert.equal(list.includes(name), added.includes(name), name);

@@ -273,6 +273,11 @@ export function createKeyPoller({
     const failed = await runCanary(backend, ref, version, signal());
     canaryAt = now();
     const next = failed === undefined || rowOf(failed.error.reason).kind === "outage" ? undefined : failed.operation;
+    // Refused because another replica has promoted a newer version meanwhile: look again, and soon.
+    if (next === "encrypt" && (await describe()).minEncryption > version) {
+      retryInMs = 20;
+      return;
+    }
     if (next !== undefined && next !== failing)
       log.error(
         { event: "canary-failed", ...name, operation: next, err: failed?.error },

@@ -164,6 +164,23 @@ test("a promoted version that stops decrypting is named", async (t) => {
   assert.equal((await poller.view()).failing, undefined);
 });
 
+test("a version that is refused because another replica has just promoted a newer one is no failure", async (t) => {
+  const backend = createFakeBackend();
+  const poller = track(t, backend, { canaryMs: 0 });
+  await poller.view();
+  let isFirst = true;
+  backend.before = (operation) => {
+    if (operation !== "wrap" || !isFirst) return;
+    isFirst = false;
+    backend.state = { ...backend.state, minEncryption: backend.addVersion(2000) };
+  };
+  await poller.refresh(true);
+  assert.equal(isFirst, false, "the canary was tried");
+  assert.equal((await poller.view()).failing, undefined);
+  await poller.refresh(true);
+  assert.equal((await poller.view()).promoted.version, 2);
+});
+
 test("a version made in the same second as the lost one is above it, and so has another key_id", async (t) => {
   const backend = createFakeBackend();
   const seconds = (): number => Math.floor(Date.now() / 1000);
