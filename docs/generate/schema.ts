@@ -86,6 +86,8 @@ function duration(ms: number): string {
 
 function shown(value: unknown, type: string): string {
   if (typeof value === "number" && type.startsWith("a duration")) return code(duration(value));
+  if (typeof value === "number" && value >= 2 ** 20 && value % 2 ** 20 === 0)
+    return `${code(String(value))} (${value / 2 ** 20} Mi)`;
   return code(Array.isArray(value) ? `[${value.map(String).join(", ")}]` : String(value));
 }
 
