@@ -2,6 +2,7 @@
 // instrumentation doubles what a request costs. The only file that imports the trace SDK and its
 // exporter; imported dynamically, so that who does not trace does not load it.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   context as contextApi,
   type Context,
@@ -21,6 +22,9 @@ import {
 } from "@opentelemetry/sdk-trace";
 import { toKmsError } from "../wire/errors.ts";
 import type { Tracing, TracingConfig } from "./tracing.ts";
+
+/** How long the end of a process waits for spans to be sent. */
+const closeMs = 1000;
 
 const kinds = { server: SpanKind.SERVER, client: SpanKind.CLIENT } as const;
 
@@ -74,6 +78,9 @@ export function createOpenTelemetry(
       const span = trace.getSpanContext(here());
       return span === undefined ? undefined : format(span);
     },
-    close: () => provider.shutdown(),
+    async close() {
+      // A collector that is away holds up no stop.
+      await Promise.race([provider.shutdown().catch(() => {}), sleep(closeMs, undefined, { ref: false })]);
+    },
   };
 }

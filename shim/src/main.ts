@@ -135,8 +135,7 @@ async function run(
     // A gateway that never answers a connection would be waited for as well.
     await Promise.race([upstream.close(), sleep(closeMs, undefined, { ref: false })]);
     await health.close();
-    // A collector that is away holds up no stop.
-    await Promise.race([tracing.close().catch(() => {}), sleep(closeMs, undefined, { ref: false })]);
+    await tracing.close();
     log.info({ event: "stopped" }, "stopped");
     process.exit(0);
   };
