@@ -59,20 +59,26 @@ suite(`faults of Redis under ${perSecond} requests a second and a rotation`, () 
     await lab.vault?.call("POST", "transit/keys/cluster-1/rotate");
   };
 
-  /** @param begin what happens; resolves with how it is put right */
-  const fault = (name: string, begin: () => Promise<() => Promise<void>>): void => {
+  /**
+   * @param begin what happens; resolves with how it is put right. Is given a way to wait until both
+   * shims show a key_id that they have not agreed on before.
+   */
+  const fault = (name: string, begin: (agreed: () => Promise<void>) => Promise<() => Promise<void>>): void => {
     test(name, async () => {
       load.take();
       rotations = 0;
       const watch = watchKeyIds(clients);
-      const first = await watch.agreed();
-      const end = await begin();
+      let shown = await watch.agreed();
+      const agreed = async (): Promise<void> => {
+        shown = await watch.agreed(shown);
+      };
+      const end = await begin(agreed);
       await rotate();
-      const second = await watch.agreed(first);
+      await agreed();
       await sleep(faultMs);
       await end();
       await rotate();
-      await watch.agreed(second);
+      await agreed();
       await sleep(500);
       const history = await watch.stop();
       const tally = load.take();
@@ -120,10 +126,10 @@ suite(`faults of Redis under ${perSecond} requests a second and a rotation`, () 
     };
   });
 
-  fault("an older dump restored", async () => {
+  fault("an older dump restored", async (agreed) => {
     await withRedis((client) => client.save());
     await rotate();
-    await sleep(propagationMs);
+    await agreed();
     process.kill(redis.proc().pid, "SIGKILL");
     await redis.proc().ended;
     await redis.start();
