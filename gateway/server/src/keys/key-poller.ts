@@ -9,7 +9,8 @@ import type { SharedKeyCache } from "./shared-key-cache.ts";
 import { type CanaryFailure, runCanary } from "./canary.ts";
 import type { CanaryCiphertexts } from "./canary-ciphertexts.ts";
 import { createPreviousVersionProbe } from "./previous-versions.ts";
-import { decidePromotion, type PromotedVersion } from "@claviger/gateway-core/src/key/promotion.ts";
+import type { PromotedVersion } from "@claviger/gateway-core/src/key/promotion.ts";
+import { createPromoter } from "./promoter.ts";
 
 /** What is known of a key. */
 export type KeyView = {
@@ -62,23 +63,9 @@ export type KeyPollerOptions = {
 };
 
 const callMs = 5000;
-/** A lost version that is further away is an operator's matter, who raises the generation. */
-const maxRotations = 100;
 /** A key that no cluster has asked for this long is not read until one asks again. */
 const idleMs = 10 * 60_000;
-const maxSteps = 8;
 const coolDownMs = 250;
-/** A promotion takes some 20 ms. A lease saves work and is never a lock. */
-const leaseMs = 400;
-/** Whatever Redis says of a lease, nobody waits longer for its holder. */
-const leaseWaitMs = 900;
-/** Times that a write is repeated at once, and the pause before, milliseconds: another one's write was under way. */
-const maxRepeats = 4;
-const repeatMs = 20;
-const repeatJitterMs = 60;
-/** The first pause before a promotion that failed is tried anew; it doubles up to the interval. */
-const retryMs = 400;
-
 /** `shared`: what another replica read counts. `news`: only if it is new. `backend`: it does not. */
 type PollSource = "shared" | "news" | "backend";
 
@@ -98,8 +85,7 @@ export function createKeyPoller({
   const name = { backend: ref.backend, key: keyPath(ref) };
   const previousVersions =
     canaryCiphertexts === undefined ? undefined : createPreviousVersionProbe({ backend, ref, canaryCiphertexts, log });
-  let promoted: PromotedVersion | undefined;
-  let knownGeneration = 0;
+  const promoter = createPromoter({ backend, ref, isAuto, generation, sharedCache, refreshMs, log, now });
   let readAt = 0;
   let triedAt = Number.NEGATIVE_INFINITY;
   let canaryAt = 0;
@@ -109,159 +95,23 @@ export function createKeyPoller({
   let flight: Promise<void> | undefined;
   let waiting: Promise<void> | undefined;
   let waitingFor: PollSource = "news";
-  let announced = 0;
-  let denied: { readonly version: number; readonly at: number; isLogged: boolean } | undefined;
   let retryInMs: number | undefined;
-  let retries = 0;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
 
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
-  const describe = (): Promise<KeyState> => backend.describe(ref, signal());
-
-  const setCurrent = (next: PromotedVersion): void => {
-    if (promoted?.version === next.version && promoted.createdAt === next.createdAt) return;
-    log.info(
-      { event: "key-promoted", ...name, version: next.version, from: promoted?.version },
-      "a key version now encrypts",
-    );
-    promoted = next;
-    knownGeneration = generation();
-  };
-
-  const canary = async (version: number): Promise<void> => {
-    const failed = await runCanary(backend, ref, version, signal());
-    canaryAt = now();
-    if (failed === undefined) return;
-    log.error(
-      { event: "canary-failed", ...name, version, operation: failed.operation, err: failed.error },
-      "a new key version does not work",
-    );
-    throw failed.error;
-  };
-
-  const promote = async (version: number): Promise<void> => {
-    await canary(version);
-    try {
-      await backend.promote(ref, version, signal());
-    } catch (error) {
-      throw toKmsError(error).reason === "backend_denied" && promoted === undefined
-        ? new KmsError("key_unpinned", { cause: error })
-        : error;
-    }
-  };
-
-  // The others hear of a new version before anybody claims it: if the claimant dies, they know that
-  // there is something to do.
-  const mayPromote = async (version: number): Promise<boolean> => {
-    if (announced !== version) {
-      announced = version;
-      await sharedCache.announce(id);
-    }
-    if (await sharedCache.tryAcquire(`promote:${id}:${version}`, leaseMs)) return true;
-    if (denied?.version !== version) denied = { version, at: now(), isLogged: false };
-    if (now() - denied.at >= leaseWaitMs) {
-      if (!denied.isLogged) log.warn({ event: "lease-ignored", ...name, version }, "a lease in Redis does not end");
-      denied.isLogged = true;
-      return true;
-    }
-    retryInMs = leaseMs;
-    return false;
-  };
-
-  // A promotion is a read, a write and a read again: Transit has no check-and-set, so whoever sees
-  // a value too low writes it once more. One replica does it for the fleet; the others hear of it.
-  const reconcile = async (): Promise<KeyState> => {
-    let isClaimed = false;
-    let repeats = 0;
-    for (let step = 0; step < maxSteps; step++) {
-      const state = await describe();
-      const decision = decidePromotion(state, promoted, isAuto());
-      switch (decision.kind) {
-        case "keep":
-          setCurrent(decision.promoted);
-          return state;
-        case "replace":
-          log.error(
-            { event: "key-replaced", ...name },
-            "this key was made anew: what the earlier one encrypted cannot be decrypted",
-          );
-          setCurrent(decision.promoted);
-          return state;
-        case "promote":
-          if (decision.lost)
-            log.error(
-              { event: "key-lost", ...name },
-              "the promoted version is gone from the backend; a newer one takes over",
-            );
-          isClaimed ||= promoted === undefined || decision.lost || (await mayPromote(decision.version));
-          if (!isClaimed) return state;
-          try {
-            await promote(decision.version);
-            retries = 0;
-          } catch (error) {
-            const isDenied = toKmsError(error).reason === "backend_denied";
-            // Another writer of the key makes Vault refuse this write: what it wrote is read first.
-            if (!isDenied && repeats++ < maxRepeats) {
-              await sleep(repeatMs + Math.random() * repeatJitterMs);
-              break;
-            }
-            // What encrypted until now still does: a promotion that fails is an alarm, not an
-            // outage.
-            if (promoted === undefined || decision.lost) throw error;
-            log.error(
-              { event: "promotion-failed", ...name, version: decision.version, err: error },
-              "a newer version could not be promoted",
-            );
-            if (!isDenied) retryInMs = Math.min(refreshMs, retryMs * 2 ** retries++);
-            return state;
-          }
-          break;
-        case "raise":
-          log.warn(
-            { event: "key-fell-back", ...name, version: decision.promoted.version },
-            "the key's min_encryption_version was lowered; raising it",
-          );
-          try {
-            await backend.promote(ref, decision.promoted.version, signal());
-          } catch (error) {
-            log.error(
-              { event: "key-raise-failed", ...name, err: error },
-              "it could not be raised; this gateway keeps the version it knows",
-            );
-            return state;
-          }
-          break;
-        case "rolled-back":
-          log.error(
-            { event: "key-rolled-back", ...name, lost: promoted?.version, rotations: decision.rotations },
-            "the backend lost the promoted version (restored from a backup?); it needs one above it, or a raised generation",
-          );
-          // The operator says that the earlier key is given up: it is as at first sight.
-          if (promoted !== undefined && generation() > knownGeneration) {
-            promoted = undefined;
-            break;
-          }
-          if (!isAuto() || decision.rotations > maxRotations || !(await sharedCache.tryAcquire(`rotate:${id}`, callMs)))
-            throw new KmsError("key_rolled_back");
-          for (let made = 0; made < decision.rotations; made++) await backend.rotate(ref, signal());
-          break;
-      }
-    }
-    throw new KmsError("backend_protocol_error", { cause: new Error("the key changes faster than it can be read") });
-  };
-
   // What another replica read counts for an interval, but only to learn what is promoted: whoever
   // acts asks the backend first. A report older than the lease means that its holder is gone.
   const loadShared = async (source: PollSource): Promise<boolean> => {
+    const promoted = promoter.promoted();
     if (source === "backend" || promoted === undefined) return false;
     if (source === "shared" && (await sharedCache.tryAcquire(`read:${id}`, refreshMs * 0.9))) return false;
     const report = await sharedCache.read(id, refreshMs * 0.9);
-    const decision = report === undefined ? undefined : decidePromotion(report.state, promoted, isAuto());
+    const decision = report === undefined ? undefined : promoter.decide(report.state);
     if (decision?.kind !== "keep") return false;
     if (source === "news" && decision.promoted.version === promoted.version && failing === report?.failing)
       return false;
-    setCurrent(decision.promoted);
+    promoter.accept(decision.promoted);
     failing = report?.failing;
     return true;
   };
@@ -274,7 +124,7 @@ export function createKeyPoller({
     canaryAt = now();
     const next = failed === undefined || rowOf(failed.error.reason).kind === "outage" ? undefined : failed.operation;
     // Refused because another replica has promoted a newer version meanwhile: look again, and soon.
-    if (next === "encrypt" && (await describe()).minEncryption > version) {
+    if (next === "encrypt" && (await backend.describe(ref, signal())).minEncryption > version) {
       retryInMs = 20;
       return;
     }
@@ -289,10 +139,13 @@ export function createKeyPoller({
 
   const poll = async (source: PollSource): Promise<void> => {
     triedAt = now();
-    const before = { promoted, failing };
+    const before = { promoted: promoter.promoted(), failing };
     try {
       if (!(await loadShared(source))) {
-        const state = await reconcile();
+        const { state, retryInMs: pauseMs, hasTried } = await promoter.reconcile();
+        retryInMs = pauseMs;
+        if (hasTried) canaryAt = now();
+        const promoted = promoter.promoted();
         if (promoted !== undefined) await tryCanary(promoted, state);
         const hasChanged = promoted !== before.promoted || failing !== before.failing;
         await sharedCache.post(id, { state, ...(failing !== undefined && { failing }) }, hasChanged);
@@ -335,8 +188,9 @@ export function createKeyPoller({
       const wasIdle = now() - usedAt > idleMs;
       usedAt = now();
       if (wasIdle) void startPoll("shared");
-      if (promoted === undefined && (flight !== undefined || now() - triedAt > Math.min(refreshMs, 1000)))
+      if (promoter.promoted() === undefined && (flight !== undefined || now() - triedAt > Math.min(refreshMs, 1000)))
         await startPoll("shared");
+      const promoted = promoter.promoted();
       if (failure !== undefined && (promoted === undefined || rowOf(failure.reason).kind === "refusal")) throw failure;
       if (promoted === undefined) throw new KmsError("backend_unavailable");
       return {
@@ -346,7 +200,7 @@ export function createKeyPoller({
         ...(failing !== undefined && { failing }),
       };
     },
-    known: () => promoted,
+    known: promoter.promoted,
     broken: () => previousVersions?.broken() ?? 0,
     // Not joined to a poll that began before the reason to ask, and spaced: nobody who asks, and
     // nobody who writes to Redis, can make us flood the backend.

@@ -1,0 +1,221 @@
+// Brings one key to where it should be: reads it, asks decidePromotion, does what that says, and reads
+// again. Transit has no check-and-set, so whoever sees a value too low writes it once more; one replica
+// does it for the fleet, the others hear of it. (docs/architecture.md #keys and #rotation.)
+import { setTimeout as sleep } from "node:timers/promises";
+import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { type Decision, decidePromotion, type PromotedVersion } from "@claviger/gateway-core/src/key/promotion.ts";
+import { keyPath, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import { runCanary } from "./canary.ts";
+import type { SharedKeyCache } from "./shared-key-cache.ts";
+
+/** How a pass over the key ended. */
+export type Reconciled = {
+  /** What the backend said last. */
+  readonly state: KeyState;
+  /** Milliseconds until the next pass is due; absent when the interval will do. */
+  readonly retryInMs?: number;
+  /** A new version was tried both ways, and works. */
+  readonly hasTried: boolean;
+};
+
+export interface Promoter {
+  /** What encrypts, as far as is known. */
+  promoted(): PromotedVersion | undefined;
+  /** Takes what another replica is known to have promoted. */
+  accept(next: PromotedVersion): void;
+  /**
+   * What the key's state asks for, given what is known.
+   * @param state as read by this replica or another one
+   */
+  decide(state: KeyState): Decision;
+  /** @throws KmsError why the key cannot be used: what the backend says, key_rolled_back, key_unpinned */
+  reconcile(): Promise<Reconciled>;
+}
+
+const callMs = 5000;
+/** A lost version that is further away is an operator's matter, who raises the generation. */
+const maxRotations = 100;
+const maxSteps = 8;
+/** A promotion takes some 20 ms. A lease saves work and is never a lock. */
+const leaseMs = 400;
+/** Whatever Redis says of a lease, nobody waits longer for its holder. */
+const leaseWaitMs = 900;
+/** Times that a write is repeated at once, and the pause before, milliseconds: another one's write was under way. */
+const maxRepeats = 4;
+const repeatMs = 20;
+const repeatJitterMs = 60;
+/** The first pause before a promotion that failed is tried anew; it doubles up to the interval. */
+const retryMs = 400;
+
+export function createPromoter({
+  backend,
+  ref,
+  isAuto,
+  generation,
+  sharedCache,
+  refreshMs,
+  log,
+  now,
+}: {
+  readonly backend: OpenBackend;
+  readonly ref: KeyRef;
+  readonly isAuto: () => boolean;
+  /** A raised one gives up what was lost. */
+  readonly generation: () => number;
+  readonly sharedCache: SharedKeyCache;
+  /** The longest pause before a promotion that failed is tried anew. */
+  readonly refreshMs: number;
+  readonly log: Log;
+  /** Unix milliseconds */
+  readonly now: () => number;
+}): Promoter {
+  const id = refId(ref);
+  const name = { backend: ref.backend, key: keyPath(ref) };
+  let promoted: PromotedVersion | undefined;
+  let knownGeneration = 0;
+  let announced = 0;
+  let denied: { readonly version: number; readonly at: number; isLogged: boolean } | undefined;
+  let failures = 0;
+
+  const signal = (): AbortSignal => AbortSignal.timeout(callMs);
+
+  const accept = (next: PromotedVersion): void => {
+    if (promoted?.version === next.version && promoted.createdAt === next.createdAt) return;
+    log.info(
+      { event: "key-promoted", ...name, version: next.version, from: promoted?.version },
+      "a key version now encrypts",
+    );
+    promoted = next;
+    knownGeneration = generation();
+  };
+
+  // A new version is tried both ways before anything is encrypted under it.
+  const promote = async (version: number): Promise<void> => {
+    const failed = await runCanary(backend, ref, version, signal());
+    if (failed !== undefined) {
+      log.error(
+        { event: "canary-failed", ...name, version, operation: failed.operation, err: failed.error },
+        "a new key version does not work",
+      );
+      throw failed.error;
+    }
+    try {
+      await backend.promote(ref, version, signal());
+    } catch (error) {
+      throw toKmsError(error).reason === "backend_denied" && promoted === undefined
+        ? new KmsError("key_unpinned", { cause: error })
+        : error;
+    }
+  };
+
+  // The others hear of a new version before anybody claims it: if the claimant dies, they know that
+  // there is something to do.
+  const mayPromote = async (version: number): Promise<boolean> => {
+    if (announced !== version) {
+      announced = version;
+      await sharedCache.announce(id);
+    }
+    if (await sharedCache.tryAcquire(`promote:${id}:${version}`, leaseMs)) return true;
+    if (denied?.version !== version) denied = { version, at: now(), isLogged: false };
+    if (now() - denied.at < leaseWaitMs) return false;
+    if (!denied.isLogged) log.warn({ event: "lease-ignored", ...name, version }, "a lease in Redis does not end");
+    denied.isLogged = true;
+    return true;
+  };
+
+  const raise = async ({ version }: PromotedVersion): Promise<boolean> => {
+    log.warn({ event: "key-fell-back", ...name, version }, "the key's min_encryption_version was lowered; raising it");
+    try {
+      await backend.promote(ref, version, signal());
+      return true;
+    } catch (error) {
+      log.error(
+        { event: "key-raise-failed", ...name, err: error },
+        "it could not be raised; this gateway keeps the version it knows",
+      );
+      return false;
+    }
+  };
+
+  /** @throws KmsError key_rolled_back when an operator has to decide */
+  const replaceLost = async (rotations: number): Promise<void> => {
+    log.error(
+      { event: "key-rolled-back", ...name, lost: promoted?.version, rotations },
+      "the backend lost the promoted version (restored from a backup?); it needs one above it, or a raised generation",
+    );
+    // The operator says that the earlier key is given up: it is as at first sight.
+    if (promoted !== undefined && generation() > knownGeneration) {
+      promoted = undefined;
+      return;
+    }
+    if (!isAuto() || rotations > maxRotations || !(await sharedCache.tryAcquire(`rotate:${id}`, callMs)))
+      throw new KmsError("key_rolled_back");
+    for (let made = 0; made < rotations; made++) await backend.rotate(ref, signal());
+  };
+
+  return {
+    promoted: () => promoted,
+    accept,
+    decide: (state) => decidePromotion(state, promoted, isAuto()),
+    async reconcile() {
+      let isClaimed = false;
+      let hasTried = false;
+      let repeats = 0;
+      for (let step = 0; step < maxSteps; step++) {
+        const state = await backend.describe(ref, signal());
+        const decision = decidePromotion(state, promoted, isAuto());
+        switch (decision.kind) {
+          case "replace":
+            log.error(
+              { event: "key-replaced", ...name },
+              "this key was made anew: what the earlier one encrypted cannot be decrypted",
+            );
+            accept(decision.promoted);
+            return { state, hasTried };
+          case "keep":
+            accept(decision.promoted);
+            return { state, hasTried };
+          case "raise":
+            if (!(await raise(decision.promoted))) return { state, hasTried };
+            break;
+          case "rolled-back":
+            await replaceLost(decision.rotations);
+            break;
+          case "promote":
+            if (decision.lost)
+              log.error(
+                { event: "key-lost", ...name },
+                "the promoted version is gone from the backend; a newer one takes over",
+              );
+            isClaimed ||= promoted === undefined || decision.lost || (await mayPromote(decision.version));
+            if (!isClaimed) return { state, retryInMs: leaseMs, hasTried };
+            try {
+              await promote(decision.version);
+              hasTried = true;
+              failures = 0;
+            } catch (error) {
+              const isDenied = toKmsError(error).reason === "backend_denied";
+              // Another writer of the key makes Vault refuse this write: what it wrote is read first.
+              if (!isDenied && repeats++ < maxRepeats) {
+                await sleep(repeatMs + Math.random() * repeatJitterMs);
+                break;
+              }
+              // What encrypted until now still does: a promotion that fails is an alarm, not an outage.
+              if (promoted === undefined || decision.lost) throw error;
+              log.error(
+                { event: "promotion-failed", ...name, version: decision.version, err: error },
+                "a newer version could not be promoted",
+              );
+              return isDenied
+                ? { state, hasTried }
+                : { state, retryInMs: Math.min(refreshMs, retryMs * 2 ** failures++), hasTried };
+            }
+            break;
+        }
+      }
+      throw new KmsError("backend_protocol_error", { cause: new Error("the key changes faster than it can be read") });
+    },
+  };
+}
