@@ -14,6 +14,8 @@ export const advice: Readonly<Record<string, string>> = {
   "embedded-file-open": "Give the key file the mode 0600.",
   "files-rejected": "Correct the files; the earlier ones stay in use until then.",
   "integrity-key-missing": "Check the `integrity` setting and the policy; until then replicas work without Redis.",
+  "key-behind-nodes":
+    "Was the backend restored from a backup? `key-rolled-back` follows, and says what is done; where it does not, ask which Vault this gateway talks to.",
   "internal-error": "This is a fault in Claviger. Report it with the line.",
   "key-fell-back": "Find out who lowers `min_encryption_version`; Terraform may write its default.",
   "key-lost": "Find out why Vault lost the version. What was written under it cannot be decrypted.",

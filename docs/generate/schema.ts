@@ -113,7 +113,7 @@ function documentation(
     const found = literals
       .filter(
         (members) =>
-          members.some(({ name }) => name === key) &&
+          members.some(({ name, value, doc }) => name === key && (value.length > 0 || doc !== undefined)) &&
           members.filter(({ name, value }) => value.length > 0 || name === key).every(fits),
       )
       .toSorted((a, b) => b.length - a.length);

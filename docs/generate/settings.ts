@@ -44,6 +44,7 @@ export function settingsPage(): string {
       sourcesOf(
         `${core}/config.ts`,
         `${core}/backend/config.ts`,
+        `${core}/integrity.ts`,
         `${core}/redis/client.ts`,
         `${core}/registry/vault.ts`,
         shared,

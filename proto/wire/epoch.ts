@@ -2,6 +2,7 @@
 // that is ahead. A key_id is a hash and has no order; this has. The order needs no clock: registry
 // generation, then versions. The creation time is there for 0.1.0, whose order it was in.
 // (docs/architecture.md #rotation.)
+import { headers } from "./protocol.ts";
 
 /**
  * Registry generation, creation time of the newest promoted version (Unix seconds; not compared),
@@ -24,6 +25,27 @@ export function parseEpoch(text: unknown): Epoch | undefined {
   if (match === null) return undefined;
   const epoch = [Number(match[1]), Number(match[2]), Number(match[3])] as const;
   return formatEpoch(epoch) === text ? epoch : undefined;
+}
+
+/**
+ * An epoch as it travels: its text, and the HMAC of it that only gateways can make (base64url, 43
+ * characters). A shim passes both on as they came.
+ */
+export type EpochClaim = { readonly text: string; readonly mac?: string };
+
+const macForm = /^[A-Za-z0-9_-]{43}$/;
+
+/** What the headers of a request or a reply say; undefined when they name no epoch. */
+export function readEpochClaim(given: Readonly<Record<string, string | string[] | undefined>>): EpochClaim | undefined {
+  const [text, mac] = [given[headers.epoch], given[headers.epochMac]];
+  if (typeof text !== "string" || parseEpoch(text) === undefined) return undefined;
+  return typeof mac === "string" && macForm.test(mac) ? { text, mac } : { text };
+}
+
+/** The headers that say it. */
+export function epochHeaders(claim: EpochClaim | undefined): Readonly<Record<string, string>> {
+  if (claim === undefined) return {};
+  return { [headers.epoch]: claim.text, ...(claim.mac !== undefined && { [headers.epochMac]: claim.mac }) };
 }
 
 /** Below zero when a is older than b, zero when they are the same, above zero when a is newer. */

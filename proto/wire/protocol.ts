@@ -27,6 +27,8 @@ export const headers = {
   traceparent: "traceparent",
   /** How far the sender has seen the cluster's keys advance; see epoch.ts. Both ways. */
   epoch: "claviger-epoch",
+  /** The HMAC of the epoch under the gateways' integrity key: base64url. Both ways; a shim passes it on. */
+  epochMac: "claviger-epoch-mac",
   /**
    * On a Status: the gateway has had no fresh word from its key backend since then; Unix
    * milliseconds.

@@ -13,7 +13,7 @@ import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import type { StatusKeeper } from "./status.ts";
 import type { Metrics } from "./metrics.ts";
-import type { Upstream } from "./upstream.ts";
+import type { Upstream, UpstreamCall } from "./upstream.ts";
 
 export interface Decrypts {
   /**
@@ -53,17 +53,19 @@ function outcomeOf({ outcome }: DecryptResult): Outcome {
   return { ok: false, error };
 }
 
-/** @param epoch the highest that was seen: a gateway that is behind it reads its registry again */
+/** @param epochs the highest that was seen: a gateway that is behind it reads its registry again */
 export function createDecrypts(
   upstream: Upstream,
   metrics: Metrics,
-  epoch: StatusKeeper["epoch"] = () => undefined,
+  epochs?: Pick<StatusKeeper, "epoch" | "accept">,
 ): Decrypts {
+  const ofCluster = (): Pick<UpstreamCall, "epoch" | "accept"> =>
+    epochs === undefined ? {} : { epoch: epochs.epoch(), accept: epochs.accept };
   const sendOne = async (body: Buffer, call: Call): Promise<Outcome> => {
     try {
       return {
         ok: true,
-        value: (await upstream.call({ method: "decrypt", body, epoch: epoch(), hedge: true, ...call })).body,
+        value: (await upstream.call({ method: "decrypt", body, ...ofCluster(), hedge: true, ...call })).body,
       };
     } catch (thrown) {
       const error = toKmsError(thrown);
@@ -76,7 +78,7 @@ export function createDecrypts(
   const sendMany = async (requests: readonly Buffer[], call: Call): Promise<readonly Outcome[]> => {
     const body = toBinary(DecryptBatchRequestSchema, create(DecryptBatchRequestSchema, { requests: [...requests] }));
     const reply = await upstream
-      .call({ method: "decryptBatch", body, epoch: epoch(), hedge: true, ...call })
+      .call({ method: "decryptBatch", body, ...ofCluster(), hedge: true, ...call })
       .catch((thrown: unknown) => {
         // A gateway of an earlier release knows no batches.
         if (toKmsError(thrown).reason === "method_unknown") return undefined;

@@ -72,6 +72,7 @@ export function createKmsMethods({
         body: request,
         deadline,
         epoch: status.epoch(),
+        accept: status.accept,
         hedge: false,
         signal,
       });
@@ -124,6 +125,7 @@ export function createKmsMethods({
         body: request,
         deadline,
         epoch: status.epoch(),
+        accept: status.accept,
         hedge: false,
         signal,
       });
@@ -142,6 +144,7 @@ export function createKmsMethods({
         body: request,
         deadline,
         epoch: status.epoch(),
+        accept: status.accept,
         hedge: true,
         signal,
       });

@@ -68,7 +68,7 @@ async function run(
   metrics.observeOutage(status.outage);
   const kms = createKmsMethods({
     upstream,
-    decrypts: createDecrypts(upstream, metrics, () => status.epoch()),
+    decrypts: createDecrypts(upstream, metrics, status),
     status,
     version: packageJson.version,
   });

@@ -2,13 +2,14 @@
 // and since when. Nothing in it is secret. (docs/architecture.md #shim.)
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { z, zInteger } from "@claviger/proto/runtime/config.ts";
-import { parseEpoch } from "@claviger/proto/wire/epoch.ts";
+import { type EpochClaim, parseEpoch } from "@claviger/proto/wire/epoch.ts";
 import { parseReason, type Reason } from "@claviger/proto/wire/errors.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 
-const stored = z.strictObject({
+// What a later release adds is passed over, so that going back to this one loses nothing.
+const stored = z.looseObject({
   format: z.literal("claviger-shim-1"),
   /**
    * Whose key_id this is, as the shim's certificate names it: another cluster's is not ours to
@@ -19,6 +20,7 @@ const stored = z.strictObject({
   epoch: z.optional(
     z.string().check(z.refine((text) => parseEpoch(text) !== undefined, { error: "must be an epoch" })),
   ),
+  epochMac: z.optional(z.string()),
   goodAt: zInteger(0, Number.MAX_SAFE_INTEGER),
   refused: z.optional(
     z
@@ -30,7 +32,7 @@ const stored = z.strictObject({
 /** The last good Status. */
 export type LastGood = {
   readonly keyId: string;
-  readonly epoch: string | undefined;
+  readonly epoch: EpochClaim | undefined;
   /** Unix milliseconds: when a gateway with a fresh view of its key last said so. */
   readonly goodAt: number;
   /** A gateway has since refused this cluster, and none has taken that back. */
@@ -67,7 +69,7 @@ export function createStateFile(
       try {
         const result = z.safeParse(stored, JSON.parse(text));
         if (!result.success) throw new Error("of another form");
-        const { identity: owner, keyId, epoch, goodAt, refused } = result.data;
+        const { identity: owner, keyId, epoch: epochText, epochMac: mac, goodAt, refused } = result.data;
         if (owner === identity) {
           // The clock was set back since: how old the state is cannot be known, and it must not
           // become younger as time goes on.
@@ -76,6 +78,7 @@ export function createStateFile(
               { event: "state-from-future", file },
               "the state file is from the future; its age counts from now",
             );
+          const epoch = epochText === undefined ? undefined : { text: epochText, ...(mac !== undefined && { mac }) };
           return { keyId, epoch, goodAt: Math.min(goodAt, now()), refused: parseReason(refused) };
         }
         log.warn({ event: "state-ignored", file }, "the state file is another cluster's; starting without it");
@@ -86,7 +89,15 @@ export function createStateFile(
     },
     save({ keyId, epoch, goodAt, refused }) {
       try {
-        const text = JSON.stringify({ format: "claviger-shim-1", identity, keyId, epoch, goodAt, refused });
+        const text = JSON.stringify({
+          format: "claviger-shim-1",
+          identity,
+          keyId,
+          epoch: epoch?.text,
+          epochMac: epoch?.mac,
+          goodAt,
+          refused,
+        });
         writeFileSync(`${file}.tmp`, `${text}\n`, { mode: 0o600 });
         renameSync(`${file}.tmp`, file);
         isFailing = false;

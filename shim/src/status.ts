@@ -1,7 +1,14 @@
 // Status, and the grace period of an outage: with no gateway to ask, the last good key_id in three
 // phases. It opens nothing: no DEK is unwrapped without a gateway. (docs/architecture.md #shim.)
+import { isDeepStrictEqual } from "node:util";
 import { create, fromBinary } from "@bufbuild/protobuf";
-import { compareEpochs, isPlausibleAfter, parseEpoch } from "@claviger/proto/wire/epoch.ts";
+import {
+  compareEpochs,
+  type Epoch,
+  type EpochClaim,
+  isPlausibleAfter,
+  parseEpoch,
+} from "@claviger/proto/wire/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { kmsVersion, limits } from "@claviger/proto/wire/protocol.ts";
@@ -10,7 +17,7 @@ import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { OutagePhase } from "./metrics.ts";
 import type { LastGood, StateFile } from "./state-file.ts";
-import type { Upstream } from "./upstream.ts";
+import type { Answered, Upstream } from "./upstream.ts";
 
 export interface StatusKeeper {
   /**
@@ -21,12 +28,17 @@ export interface StatusKeeper {
    */
   status(signal?: AbortSignal): Promise<StatusResponse>;
   /** The highest epoch seen, to send along; undefined before the first. */
-  epoch(): string | undefined;
+  epoch(): EpochClaim | undefined;
+  /**
+   * Looks at an answer before it counts, and keeps the generation that a refusal names.
+   * @throws KmsError gateway_behind when its gateway knows less than was seen: another one is asked
+   */
+  readonly accept: (answered: Answered) => void;
   /**
    * Takes what an Encrypt's reply said.
    * @throws KmsError gateway_behind when that is older than what was seen
    */
-  learn(keyId: string, epoch: string | undefined): void;
+  learn(keyId: string, epoch: EpochClaim | undefined): void;
   readonly outage: () => { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined };
 }
 
@@ -56,20 +68,20 @@ export function createStatusKeeper({
   let flight: Promise<StatusResponse> | undefined;
 
   /** @throws KmsError gateway_behind when the epoch is below the one seen, or further above than can be */
-  const assertEpoch = (text: string | undefined): void => {
-    const [seen, given] = [parseEpoch(last?.epoch), parseEpoch(text)];
+  const assertNotBehind = (given: Epoch | undefined, seen: Epoch | undefined): void => {
     if (seen === undefined) return;
     if (given === undefined || compareEpochs(given, seen) < 0) throw new KmsError("gateway_behind");
     if (isPlausibleAfter(given, seen)) return;
     log.error(
-      { event: "epoch-refused", epoch: text, seen: last?.epoch },
+      { event: "epoch-refused", epoch: given.join("."), seen: seen.join(".") },
       "a gateway names an epoch that cannot be; where it is right after all, stop this shim and run it with --forget",
     );
     throw new KmsError("gateway_behind");
   };
 
   const remember = (next: LastGood): void => {
-    const hasChanged = last?.keyId !== next.keyId || last.epoch !== next.epoch || last.refused !== next.refused;
+    const hasChanged =
+      last?.keyId !== next.keyId || !isDeepStrictEqual(last.epoch, next.epoch) || last.refused !== next.refused;
     if (last !== undefined && last.keyId !== next.keyId)
       log.info({ event: "key-changed", keyId: next.keyId, from: last.keyId }, "the cluster has a new key_id");
     last = next;
@@ -77,6 +89,22 @@ export function createStatusKeeper({
     savedAt = now();
     stateFile.save(next);
   };
+
+  const assertEpoch = (claim: EpochClaim | undefined): void =>
+    assertNotBehind(parseEpoch(claim?.text), parseEpoch(last?.epoch?.text));
+
+  // A refusal names no versions. One that an older registry gave does not count; a newer generation
+  // is kept, and sent along, so that a gateway with an older registry does not serve either.
+  const acceptRefusal = (claim: EpochClaim | undefined): void => {
+    const [seen, given] = [parseEpoch(last?.epoch?.text), parseEpoch(claim?.text)];
+    if (last === undefined || seen === undefined || given === undefined || given[0] === seen[0]) return;
+    assertNotBehind([given[0], 0, 0], [seen[0], 0, 0]);
+    remember({ ...last, epoch: claim });
+  };
+
+  // A gateway of 0.1.0, or one that has no integrity key yet, says the same without the HMAC.
+  const withKnownMac = (claim: EpochClaim | undefined): EpochClaim | undefined =>
+    claim !== undefined && claim.mac === undefined && claim.text === last?.epoch?.text ? last.epoch : claim;
 
   const enter = (next: OutagePhase, why: string): void => {
     if (next === phase) return;
@@ -110,22 +138,36 @@ export function createStatusKeeper({
     throw error;
   };
 
+  const accept = ({ method, epoch, reason }: Answered): void => {
+    if (reason !== undefined) {
+      if (rowOf(reason).kind !== "outage") acceptRefusal(epoch);
+      // Whatever decrypts is right: an older gateway's answer too.
+    } else if (method === "status" || method === "encrypt" || method === "v1Encrypt") assertEpoch(epoch);
+  };
+
   // Has a time of its own: it is shared, and a caller in a hurry must not put the node into an
   // outage.
   const ask = async (): Promise<StatusResponse> => {
     try {
-      const { body, epoch, staleForMs } = await upstream.call({
+      const {
+        body,
+        epoch: said,
+        staleForMs,
+      } = await upstream.call({
         method: "status",
         body: Buffer.alloc(0),
         deadline: Date.now() + askMs,
         epoch: last?.epoch,
+        accept,
         hedge: true,
       });
-      assertEpoch(epoch);
+      // Once more: an Encrypt may have shown a newer one meanwhile.
+      assertEpoch(said);
+      const epoch = withKnownMac(said);
       const response = readStatus(body);
       if (staleForMs !== undefined) {
         // Another gateway, with a way to its backend, may have had fresher word of the same key.
-        const known = last?.keyId === response.keyId && last.epoch === epoch ? last.goodAt : 0;
+        const known = last?.keyId === response.keyId && last.epoch?.text === epoch?.text ? last.goodAt : 0;
         const goodAt = Math.max(now() - staleForMs, known);
         remember({ keyId: response.keyId, epoch, goodAt });
         return duringOutage(response.keyId, goodAt, new KmsError("backend_unavailable"));
@@ -163,9 +205,12 @@ export function createStatusKeeper({
       }
     },
     epoch: () => last?.epoch,
-    learn(keyId, epoch) {
-      assertEpoch(epoch);
-      if (last === undefined || keyId !== last.keyId || epoch !== last.epoch) remember({ keyId, epoch, goodAt: now() });
+    accept,
+    learn(keyId, said) {
+      assertEpoch(said);
+      const epoch = withKnownMac(said);
+      if (last === undefined || keyId !== last.keyId || !isDeepStrictEqual(epoch, last.epoch))
+        remember({ keyId, epoch, goodAt: now() });
     },
     outage: () => ({ phase, secondsSinceGood: last === undefined ? undefined : (now() - last.goodAt) / 1000 }),
   };

@@ -3,7 +3,8 @@
 // and #endpoints.)
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { KmsError, parseReason, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { type EpochClaim, epochHeaders, readEpochClaim } from "@claviger/proto/wire/epoch.ts";
+import { KmsError, parseReason, type Reason, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { contentTypes, headers, limits, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
 import { Pool } from "undici";
 import type { Metrics } from "./metrics.ts";
@@ -19,9 +20,17 @@ export type ClientTls = {
 export type UpstreamReply = {
   /** Message bytes, the receiver's to zeroize. */
   readonly body: Buffer;
-  readonly epoch: string | undefined;
+  readonly epoch: EpochClaim | undefined;
   /** Milliseconds for which the gateway has had no fresh word from its key backend; undefined while it has. */
   readonly staleForMs: number | undefined;
+};
+
+/** What an answer, a refusal included, says of the cluster's epoch. */
+export type Answered = {
+  readonly method: Method;
+  readonly epoch: EpochClaim | undefined;
+  /** Undefined on success. */
+  readonly reason?: Reason;
 };
 
 export type UpstreamCall = {
@@ -29,7 +38,12 @@ export type UpstreamCall = {
   readonly body: Uint8Array;
   /** Unix milliseconds */
   readonly deadline: number;
-  readonly epoch?: string | undefined;
+  readonly epoch?: EpochClaim | undefined;
+  /**
+   * Looks at what a gateway says of the epoch before its answer counts.
+   * @throws KmsError when another gateway has to be asked
+   */
+  readonly accept?: (answered: Answered) => void;
   /**
    * Ask a second gateway when the first takes longer than it usually does: for calls that may run
    * twice at no cost.
@@ -119,7 +133,7 @@ function createGateway(url: string, tls: ClientTls, traceparent: () => string | 
   });
   return {
     url,
-    async ask({ method, body, deadline, epoch }, signal) {
+    async ask({ method, body, deadline, epoch, accept }, signal) {
       const trace = traceparent();
       const reply = await pool
         .request({
@@ -130,7 +144,7 @@ function createGateway(url: string, tls: ClientTls, traceparent: () => string | 
             [headers.protocolVersion]: "1",
             [headers.timeout]: String(Math.max(1, deadline - Date.now())),
             ...(trace !== undefined && { [headers.traceparent]: trace }),
-            ...(epoch !== undefined && { [headers.epoch]: epoch }),
+            ...epochHeaders(epoch),
           },
           body,
           signal,
@@ -143,13 +157,13 @@ function createGateway(url: string, tls: ClientTls, traceparent: () => string | 
           ? error
           : new KmsError("gateway_unavailable", { cause: new Error("the reply broke off") });
       });
-      if (reply.statusCode === 200)
-        return {
-          body: bytes,
-          epoch: text(reply.headers[headers.epoch]),
-          staleForMs: staleForMs(reply.headers),
-        };
+      const said = readEpochClaim(reply.headers);
+      if (reply.statusCode === 200) {
+        accept?.({ method, epoch: said });
+        return { body: bytes, epoch: said, staleForMs: staleForMs(reply.headers) };
+      }
       const reason = parseReason(text(reply.headers[headers.reason]));
+      if (reason !== undefined) accept?.({ method, epoch: said, reason });
       // No reason of ours: some proxy's 502, a foreign server.
       throw reason !== undefined
         ? new KmsError(reason)

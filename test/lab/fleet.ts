@@ -117,12 +117,14 @@ export async function writeGatewayConfig(
     backends: { main: backend },
     keys: { refresh: "1s", canary: "2s" },
     audit: { sinks: [{ kind: "file", path: audit }] },
+    ...((vault !== undefined || redis !== undefined) && {
+      integrity: { backend: "main", mount: transitMount, key: integrityKey, version: 1 },
+    }),
     ...(redis !== undefined && {
       redis: {
         kind: "standalone",
         node: `127.0.0.1:${redis.port}`,
         passwordFile: redis.passwordFile,
-        integrity: { backend: "main", mount: transitMount, key: integrityKey, version: 1 },
       },
     }),
     ...extra,

@@ -24,7 +24,7 @@ export type LabOptions = {
   readonly kms?: "v1" | "v2";
   /** Settings added to every shim's, every gateway's configuration; flags to every apiserver's. */
   readonly shimExtra?: Readonly<Record<string, unknown>>;
-  readonly gatewayExtra?: Readonly<Record<string, unknown>>;
+  readonly gatewayExtra?: Readonly<Record<string, unknown>> | ((gateway: string) => Readonly<Record<string, unknown>>);
   readonly apiServerArgs?: readonly string[];
   /** Command lines of the programs, without `--config FILE`; the sources when absent. */
   readonly programs?: { readonly gateway: readonly string[]; readonly shim: readonly string[] };
@@ -135,6 +135,8 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     onProgress("gateways");
     const startOne = async (name: string): Promise<LabGateway> => {
       const approle = approles?.get(name);
+      const { gatewayExtra } = options;
+      const extra = typeof gatewayExtra === "function" ? gatewayExtra(name) : gatewayExtra;
       return await startGateway({
         processes,
         dir,
@@ -143,7 +145,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
         registry,
         ...(approle !== undefined && { vault: { addresses, approle } }),
         ...(redis !== undefined && { redis }),
-        ...(options.gatewayExtra !== undefined && { extra: options.gatewayExtra }),
+        ...(extra !== undefined && { extra }),
         ...(options.programs !== undefined && { program: options.programs.gateway }),
       });
     };

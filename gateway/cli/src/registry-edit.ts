@@ -1,7 +1,7 @@
 // Changes the registry's YAML text: only what was asked for, with comments and order kept, checked
 // before it is written. The only file that imports yaml in this package.
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
-import { isMap, isNode, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
+import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import { type ClusterRecord, parseRegistry, type Registry } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
@@ -57,7 +57,20 @@ function mapOf(list: YAMLSeq, name: ClusterName): YAMLMap {
   return found;
 }
 
-/** Sets a cluster's state, replacing that one word of the file. Resolves with the state it had. */
+function rangeOf(node: unknown): readonly [start: number, end: number] | undefined {
+  const range = isNode(node) ? node.range : undefined;
+  return range === undefined || range === null ? undefined : [range[0], range[1]];
+}
+
+/** The text with another value at a place. */
+function spliced(text: string, [start, end]: readonly [number, number], value: string): string {
+  return text.slice(0, start) + value + text.slice(end);
+}
+
+/**
+ * Sets a cluster's state and raises its generation, so that a gateway which has not read the edit
+ * hears of it from the shims; the rest of the text stays. Resolves with the state it had.
+ */
 export async function setState(
   registry: RegistrySource,
   name: string,
@@ -68,11 +81,23 @@ export async function setState(
     const record = recordOf(before, name);
     earlier = record.state;
     if (earlier === state) return text;
-    const node = mapOf(clustersOf(registry.name, text), record.name).get("state", true);
-    const range = isNode(node) ? node.range : undefined;
-    if (range === undefined || range === null)
+    const map = mapOf(clustersOf(registry.name, text), record.name);
+    const stateAt = rangeOf(map.get("state", true));
+    if (stateAt === undefined)
       throw new CliError(`cluster ${name} has no state of its own in the file; edit it by hand`);
-    return text.slice(0, range[0]) + state + text.slice(range[1]);
+    const generation = String(record.generation + 1);
+    const generationAt = rangeOf(map.get("generation", true));
+    if (generationAt === undefined) {
+      // Before the state: a comment after it stays where it is.
+      const keyAt = rangeOf(map.items.find(({ key }) => isScalar(key) && key.value === "state")?.key)?.[0] ?? 0;
+      const indent = " ".repeat(keyAt - text.lastIndexOf("\n", keyAt - 1) - 1);
+      const separator = map.flow === true ? ", " : `\n${indent}`;
+      return spliced(spliced(text, stateAt, state), [keyAt, keyAt], `generation: ${generation}${separator}`);
+    }
+    // The later one first: the places of the other stay.
+    return stateAt[0] > generationAt[0]
+      ? spliced(spliced(text, stateAt, state), generationAt, generation)
+      : spliced(spliced(text, generationAt, generation), stateAt, state);
   });
   return earlier;
 }

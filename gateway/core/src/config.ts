@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import {
   checkConfig,
   ConfigError,
+  isTree,
   readYamlFile,
   z,
   zDuration,
@@ -14,6 +15,7 @@ import { backendName, trustDomain } from "@claviger/proto/wire/names.ts";
 import { tracingSchema } from "@claviger/proto/runtime/tracing.ts";
 import { backendSchema } from "./backend/config.ts";
 import { vaultRegistrySchema } from "./registry/vault.ts";
+import { integritySchema } from "./integrity.ts";
 import { redisSchema } from "./redis/client.ts";
 
 const listener = z.strictObject({
@@ -125,6 +127,12 @@ export const gatewayConfig = z.strictObject({
     /** Where records go. A record counts as taken when one of them has it. */
     sinks: z.array(auditSink).check(z.minLength(1, { error: "must list at least one sink" })),
   }),
+  /**
+   * The key that gateways authenticate their word under, in Redis and to shims: one for the fleet, at
+   * a named version. Required with `redis`; without it a restored Vault is noticed only by a gateway
+   * that was running.
+   */
+  integrity: z.optional(integritySchema),
   /** Where replicas tell each other about keys; without it each works for itself. */
   redis: z.optional(redisSchema),
   /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
@@ -140,12 +148,27 @@ export const gatewayConfig = z.strictObject({
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;
 
-/** Reads a gateway configuration. @throws ConfigError with every problem */
-export function loadGatewayConfig(file: string): GatewayConfig {
-  const config = checkConfig(file, readYamlFile(file), gatewayConfig);
+/** In 0.1.0 `integrity` stood under `redis`. Where both stand, the schema refuses the earlier one. */
+function withIntegrityAtTop(tree: unknown, warn: (line: string) => void): unknown {
+  if (!isTree(tree) || !isTree(tree["redis"]) || tree["integrity"] !== undefined) return tree;
+  const { integrity, ...redis } = tree["redis"];
+  if (integrity === undefined) return tree;
+  warn("redis.integrity is now called integrity; the earlier name is read until the next release");
+  return { ...tree, integrity, redis };
+}
+
+/**
+ * Reads a gateway configuration.
+ * @param warn called with one line for each setting that stands under an earlier name
+ * @throws ConfigError with every problem
+ */
+export function loadGatewayConfig(file: string, warn: (line: string) => void = () => {}): GatewayConfig {
+  const config = checkConfig(file, withIntegrityAtTop(readYamlFile(file), warn), gatewayConfig);
   const problems: string[] = [];
-  if (config.redis !== undefined && !Object.hasOwn(config.backends, config.redis.integrity.backend))
-    problems.push(`redis.integrity.backend: ${config.redis.integrity.backend} is not one of the backends`);
+  if (config.redis !== undefined && config.integrity === undefined)
+    problems.push("integrity: is required with redis; name a Transit key of its own that gateways may use for hmac");
+  if (config.integrity !== undefined && !Object.hasOwn(config.backends, config.integrity.backend))
+    problems.push(`integrity.backend: ${config.integrity.backend} is not one of the backends`);
   if (config.registry.kind === "vault" && config.backends[config.registry.backend]?.kind !== "vault")
     problems.push(`registry.backend: ${config.registry.backend} is not one of the backends of kind vault`);
   if (problems.length > 0) throw new ConfigError(file, problems);

@@ -23,6 +23,8 @@ import { createKmsHttpServer } from "./http/server.ts";
 import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
 import { noObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import { openSharedCache } from "./keys/open-shared-cache.ts";
+import { deriveIntegrityKey } from "@claviger/gateway-core/src/integrity.ts";
+import { createEpochMac } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import { createCanaryCiphertexts } from "./keys/canary-ciphertexts.ts";
 import { createKeyRing } from "./keys/key-ring.ts";
 import { createAdmission } from "./kms/admission.ts";
@@ -60,13 +62,15 @@ Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embed
 `;
 
 async function run(configFile: string, checkOnly: boolean): Promise<void> {
-  const config = loadGatewayConfig(configFile);
+  const warnings: string[] = [];
+  const config = loadGatewayConfig(configFile, (line) => warnings.push(line));
   const tls = readTlsFiles(config.tls);
   const unusable = checkSinks(config.audit.sinks);
   if (unusable.length > 0) throw new ConfigError(configFile, unusable);
   if (checkOnly) return;
 
   const log = createLog("gateway", config.log.level);
+  for (const problem of warnings) log.warn({ event: "setting-renamed", problem }, "a setting has another name now");
   const metrics = createMetrics();
   const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing);
   const names = new Set(Object.keys(config.backends));
@@ -91,7 +95,10 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     }),
   );
 
-  const sharedCache = config.redis === undefined ? undefined : openSharedCache(config.redis, backends, log);
+  const signer = config.integrity && backends.get(config.integrity.backend);
+  const integrity = config.integrity && signer && deriveIntegrityKey(signer, config.integrity, log);
+  const secret = (): Uint8Array | undefined => integrity?.get();
+  const sharedCache = config.redis === undefined ? undefined : openSharedCache(config.redis, secret, log);
   const registry =
     config.registry.kind === "vault"
       ? await openVaultRegistry({
@@ -143,7 +150,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     trustedProxies: config.listen.trustedProxies,
     limits,
     tracing,
-    admission: createAdmission({ registry }),
+    admission: createAdmission({ registry, epochMac: createEpochMac(secret) }),
     methods,
     audit,
     metrics,
@@ -169,6 +176,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     await audit.close();
     ring.close();
     sharedCache?.close();
+    integrity?.close();
     registry.close();
     health.close();
     await Promise.all(opened.map((backend) => backend.close()));

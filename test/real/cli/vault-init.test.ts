@@ -60,8 +60,8 @@ describe("claviger vault init on a real OpenBao", () => {
         redis: {
           kind: "standalone",
           node: "127.0.0.1:1",
-          integrity: { backend: "main", mount, key: "integrity", version: 1 },
         },
+        integrity: { backend: "main", mount, key: "integrity", version: 1 },
         audit: { sinks: [{ kind: "stdout" }] },
       }),
     );

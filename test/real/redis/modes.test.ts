@@ -22,7 +22,6 @@ import { findBinary } from "../../parts/find.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
 
 const password = "a password of the test";
-const integrity = { backend: "main", mount: "transit", key: "integrity", version: 1 };
 
 suite("Redis in every form", () => {
   let dir: string;
@@ -60,7 +59,7 @@ suite("Redis in every form", () => {
   const admin = (port: number): Redis => new Redis(port, "127.0.0.1", { password, retryStrategy: () => null });
 
   const open = (settings: Readonly<Record<string, unknown>>): RedisStore =>
-    openRedis(checkConfig("the test", { passwordFile, integrity, ...settings }, redisSchema), silent);
+    openRedis(checkConfig("the test", { passwordFile, ...settings }, redisSchema), silent);
 
   const serves = async (store: RedisStore, other: RedisStore): Promise<void> => {
     await store.connected(AbortSignal.timeout(10_000));

@@ -88,7 +88,15 @@ export function fakeUpstream(answer: (call: UpstreamCall) => UpstreamReply | Pro
     calls,
     async call(call) {
       calls.push({ ...call, body: Buffer.from(call.body) });
-      return await answer(call);
+      const { method, accept } = call;
+      try {
+        const answered = await answer(call);
+        accept?.({ method, epoch: answered.epoch });
+        return answered;
+      } catch (thrown) {
+        if (thrown instanceof KmsError) accept?.({ method, epoch: undefined, reason: thrown.reason });
+        throw thrown;
+      }
     },
     configure() {},
     close: () => Promise.resolve(),

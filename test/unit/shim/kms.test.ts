@@ -27,7 +27,7 @@ function unused(): never {
 }
 
 function methodsOver(answer: (call: UpstreamCall) => Uint8Array) {
-  const upstream = fakeUpstream((call) => reply(answer(call), { epoch: "0.1.1" }));
+  const upstream = fakeUpstream((call) => reply(answer(call), { epoch: { text: "0.1.1" } }));
   const status = createStatusKeeper({
     upstream,
     stateFile: memoryState(),

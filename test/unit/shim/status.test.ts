@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -15,7 +15,7 @@ const minute = 60_000;
 
 /** A keeper with ten minutes of phase one and an hour of phase two, on a clock of its own. */
 function keeperAt(start: number, first?: LastGood) {
-  const world = { now: start, next: (): UpstreamReply => reply(statusBytes("key-1"), { epoch: "0.1.1" }) };
+  const world = { now: start, next: (): UpstreamReply => reply(statusBytes("key-1"), { epoch: { text: "0.1.1" } }) };
   const upstream = fakeUpstream(() => world.next());
   const stateFile = memoryState(first);
   const now = () => world.now;
@@ -39,7 +39,7 @@ test("a good Status passes through, and is remembered", async () => {
   const { keeper, stateFile } = keeperAt(T);
   const { healthz, keyId, version } = await keeper.status();
   assert.deepEqual({ healthz, keyId, version }, { healthz: "ok", keyId: "key-1", version: "v2" });
-  assert.deepEqual(stateFile.saved, { keyId: "key-1", epoch: "0.1.1", goodAt: T });
+  assert.deepEqual(stateFile.saved, { keyId: "key-1", epoch: { text: "0.1.1" }, goodAt: T });
 });
 
 test("with no gateway Status is ok, then names the cause, then is an error; then ok again", async () => {
@@ -65,7 +65,7 @@ test("with no gateway Status is ok, then names the cause, then is an error; then
 });
 
 test("a restarted shim goes on where it was", async () => {
-  const { keeper, world } = keeperAt(T + 11 * minute, { keyId: "key-1", epoch: "0.1.1", goodAt: T });
+  const { keeper, world } = keeperAt(T + 11 * minute, { keyId: "key-1", epoch: { text: "0.1.1" }, goodAt: T });
   world.next = failWith("gateway_unavailable");
   const { healthz, keyId } = await keeper.status();
   assert.notEqual(healthz, "ok");
@@ -105,7 +105,7 @@ test("an outage takes no refusal back, not even after a restart; a gateway's goo
 
 test("a Status that a gateway marks stale runs the same phases from its T", async () => {
   const { keeper, world } = keeperAt(T);
-  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleForMs: world.now - T });
+  world.next = () => reply(statusBytes("key-1"), { epoch: { text: "0.1.1" }, staleForMs: world.now - T });
   world.now = T + 9 * minute;
   assert.equal((await keeper.status()).healthz, "ok");
   world.now = T + 11 * minute;
@@ -117,23 +117,24 @@ test("a Status that a gateway marks stale runs the same phases from its T", asyn
 test("a gateway's stale word does not undo another's fresh one", async () => {
   const { keeper, world } = keeperAt(T);
   await keeper.status();
-  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1", staleForMs: world.now - (T - 30 * minute) });
+  world.next = () =>
+    reply(statusBytes("key-1"), { epoch: { text: "0.1.1" }, staleForMs: world.now - (T - 30 * minute) });
   world.now = T + minute;
   assert.equal((await keeper.status()).healthz, "ok");
 });
 
 test("an older epoch is never shown, a newer one is, and the highest is sent", async () => {
   const { keeper, world, upstream } = keeperAt(T);
-  world.next = () => reply(statusBytes("key-2"), { epoch: "0.2.2" });
+  world.next = () => reply(statusBytes("key-2"), { epoch: { text: "0.2.2" } });
   await keeper.status();
-  world.next = () => reply(statusBytes("key-1"), { epoch: "0.1.1" });
+  world.next = () => reply(statusBytes("key-1"), { epoch: { text: "0.1.1" } });
   assert.equal((await keeper.status()).keyId, "key-2");
   world.next = () => reply(statusBytes("key-1"));
   assert.equal((await keeper.status()).keyId, "key-2");
-  world.next = () => reply(statusBytes("key-3"), { epoch: "0.3.3" });
+  world.next = () => reply(statusBytes("key-3"), { epoch: { text: "0.3.3" } });
   assert.equal((await keeper.status()).keyId, "key-3");
   assert.deepEqual(
-    upstream.calls.map(({ epoch }) => epoch),
+    upstream.calls.map(({ epoch }) => epoch?.text),
     [undefined, "0.2.2", "0.2.2", "0.2.2"],
   );
 });
@@ -141,9 +142,9 @@ test("an older epoch is never shown, a newer one is, and the highest is sent", a
 test("what Encrypt learns is shown by Status and an older Encrypt is refused", async () => {
   const { keeper, world, stateFile } = keeperAt(T);
   await keeper.status();
-  keeper.learn("key-2", "0.2.2");
+  keeper.learn("key-2", { text: "0.2.2" });
   assert.equal(stateFile.saved?.keyId, "key-2");
-  assert.throws(() => keeper.learn("key-1", "0.1.1"), { reason: "gateway_behind" });
+  assert.throws(() => keeper.learn("key-1", { text: "0.1.1" }), { reason: "gateway_behind" });
   world.next = failWith("gateway_unavailable");
   assert.equal((await keeper.status()).keyId, "key-2");
 });
@@ -152,21 +153,50 @@ test("an epoch that cannot be is not believed, not sent and not remembered", asy
   const { keeper, world, stateFile } = keeperAt(T);
   await keeper.status();
   for (const epoch of ["999999999999999.0.0", "101.1.1", "0.1.102"]) {
-    world.next = () => reply(statusBytes("key-9"), { epoch });
+    world.next = () => reply(statusBytes("key-9"), { epoch: { text: epoch } });
     assert.equal((await keeper.status()).keyId, "key-1");
-    assert.throws(() => keeper.learn("key-9", epoch), { reason: "gateway_behind" });
+    assert.throws(() => keeper.learn("key-9", { text: epoch }), { reason: "gateway_behind" });
   }
-  assert.deepEqual([keeper.epoch(), stateFile.saved?.epoch], ["0.1.1", "0.1.1"]);
+  assert.deepEqual([keeper.epoch()?.text, stateFile.saved?.epoch?.text], ["0.1.1", "0.1.1"]);
   // What heals: a raised generation, whatever its versions.
-  world.next = () => reply(statusBytes("key-2"), { epoch: "1.1.500" });
+  world.next = () => reply(statusBytes("key-2"), { epoch: { text: "1.1.500" } });
   assert.equal((await keeper.status()).keyId, "key-2");
+});
+
+test("a refusal's newer generation is kept and sent, and an older registry's refusal is not taken", async () => {
+  const { keeper, world, stateFile, upstream } = keeperAt(T);
+  world.next = () => reply(statusBytes("key-1"), { epoch: { text: "3.1.7", mac: "m" } });
+  await keeper.status();
+  assert.throws(() => keeper.accept({ method: "decrypt", epoch: { text: "2.0.0" }, reason: "ciphertext_invalid" }), {
+    reason: "gateway_behind",
+  });
+  keeper.accept({ method: "decrypt", epoch: { text: "3.0.0" }, reason: "cluster_suspended" });
+  assert.equal(keeper.epoch()?.text, "3.1.7");
+  keeper.accept({ method: "decrypt", epoch: { text: "4.0.0", mac: "n" }, reason: "cluster_suspended" });
+  assert.deepEqual(stateFile.saved?.epoch, { text: "4.0.0", mac: "n" });
+  // A gateway that does not know of it is not believed.
+  await keeper.status();
+  assert.deepEqual(upstream.calls.at(-1)?.epoch, { text: "4.0.0", mac: "n" });
+  assert.throws(() => keeper.learn("key-1", { text: "3.1.7" }), { reason: "gateway_behind" });
+});
+
+test("the HMAC of an epoch outlives a gateway that has none", async () => {
+  const { keeper, world } = keeperAt(T);
+  world.next = () => reply(statusBytes("key-1"), { epoch: { text: "0.1.7", mac: "m" } });
+  await keeper.status();
+  world.next = () => reply(statusBytes("key-1"), { epoch: { text: "0.1.7" } });
+  await keeper.status();
+  assert.deepEqual(keeper.epoch(), { text: "0.1.7", mac: "m" });
+  world.next = () => reply(statusBytes("key-2"), { epoch: { text: "0.1.8" } });
+  await keeper.status();
+  assert.deepEqual(keeper.epoch(), { text: "0.1.8" });
 });
 
 test("a newer version is newer, even if the clock of the Vault node that made it is behind", async () => {
   const { keeper, world } = keeperAt(T);
-  world.next = () => reply(statusBytes("key-1"), { epoch: "0.5000.3" });
+  world.next = () => reply(statusBytes("key-1"), { epoch: { text: "0.5000.3" } });
   await keeper.status();
-  world.next = () => reply(statusBytes("key-2"), { epoch: "0.4700.4" });
+  world.next = () => reply(statusBytes("key-2"), { epoch: { text: "0.4700.4" } });
   assert.equal((await keeper.status()).keyId, "key-2");
 });
 
@@ -185,14 +215,14 @@ test("a Status that kube-apiserver would refuse is an outage, not passed on", as
     statusBytes("key-9", "ok", "v3"),
     Buffer.from([0xff]),
   ]) {
-    world.next = () => reply(body, { epoch: "0.1.1" });
+    world.next = () => reply(body, { epoch: { text: "0.1.1" } });
     assert.equal((await keeper.status()).keyId, "key-1");
   }
 });
 
 test("a gateway's healthz text is one line of at most 256 printable bytes", async () => {
   const { keeper, world } = keeperAt(T);
-  world.next = () => reply(statusBytes("key-1", `a\nb\u0000ü${"c".repeat(500)}`), { epoch: "0.1.1" });
+  world.next = () => reply(statusBytes("key-1", `a\nb\u0000ü${"c".repeat(500)}`), { epoch: { text: "0.1.1" } });
   const { healthz } = await keeper.status();
   assert.match(healthz, /^[\x20-\x7e]{1,256}$/);
 });
@@ -207,7 +237,7 @@ test("a caller in a hurry is told what was good last, and makes no outage of it"
   const hurried = await keeper.status(AbortSignal.timeout(20));
   assert.deepEqual([hurried.healthz, hurried.keyId], ["ok", "key-1"]);
   assert.equal(keeper.outage().phase, 0);
-  late.resolve(reply(statusBytes("key-2"), { epoch: "0.2.2" }));
+  late.resolve(reply(statusBytes("key-2"), { epoch: { text: "0.2.2" } }));
   assert.equal((await keeper.status()).keyId, "key-2", "the answer was waited for all the same");
   assert.equal(upstream.calls.length, asked + 1);
   // Nothing was good yet, or it is too old: the truth is that nobody knows.
@@ -234,10 +264,24 @@ test("a state from the future counts from now, one of another cluster does not c
   const file = join(dir, "state");
   const clock = { now: T };
   const state = createStateFile(file, "prod", silent, () => clock.now);
-  state.save({ keyId: "key-1", epoch: "0.1.1", goodAt: T });
+  state.save({ keyId: "key-1", epoch: { text: "0.1.1" }, goodAt: T });
   clock.now = T - 48 * 60 * minute;
   assert.equal(state.load()?.goodAt, clock.now);
   assert.equal(createStateFile(file, "other", silent, () => clock.now).load(), undefined);
+});
+
+test("a state file of 0.1.0 is read, and so is one of a later release", (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "state-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, "state");
+  const load = (extra: string): unknown => {
+    const fields = `"format":"claviger-shim-1","identity":"prod","keyId":"key-1","epoch":"0.1.1"`;
+    writeFileSync(file, `{${fields},"goodAt":${T}${extra}}\n`);
+    return createStateFile(file, "prod", silent, () => T).load();
+  };
+  const known = { keyId: "key-1", goodAt: T, refused: undefined };
+  assert.deepEqual(load(""), { ...known, epoch: { text: "0.1.1" } });
+  assert.deepEqual(load(`,"epochMac":"m","later":1`), { ...known, epoch: { text: "0.1.1", mac: "m" } });
 });
 
 test("--forget removes the epoch and nothing else, so that the next gateway is believed", (t) => {
@@ -245,7 +289,7 @@ test("--forget removes the epoch and nothing else, so that the next gateway is b
   t.after(() => rmSync(dir, { recursive: true }));
   const state = createStateFile(join(dir, "state"), "prod", silent, () => T);
   assert.equal(state.forget(), false);
-  state.save({ keyId: "key-1", epoch: "90.1.1", goodAt: T });
+  state.save({ keyId: "key-1", epoch: { text: "90.1.1" }, goodAt: T });
   assert.equal(state.forget(), true);
   assert.deepEqual(state.load(), { keyId: "key-1", epoch: undefined, goodAt: T, refused: undefined });
 });

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
-import { createUpstream, type Upstream, type UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { type Answered, createUpstream, type Upstream, type UpstreamCall } from "@claviger/shim/src/upstream.ts";
 import { createFleet, noMetrics, reasonOf, startGateway } from "./fakes.ts";
 
 const fleet = await createFleet();
@@ -28,18 +29,21 @@ async function goneUrl(t: TestContext): Promise<string> {
   return url;
 }
 
+/** Opaque to a shim. */
+const mac = "m".repeat(43);
+
 test("a call is a Connect request with the caller's time left and the highest epoch", async (t) => {
   const { url, asked } = await startGateway(t, fleet, () => ({
     ...ok,
-    headers: { [headers.epoch]: "0.2.2", [headers.staleSince]: "7", [headers.staleFor]: "9" },
+    headers: { [headers.epoch]: "0.2.2", [headers.epochMac]: mac, [headers.staleSince]: "7", [headers.staleFor]: "9" },
   }));
-  const reply = await upstreamTo(t, url).call(call({ epoch: "0.1.1" }));
-  assert.deepEqual([reply.body.toString(), reply.epoch, reply.staleForMs], ["ok", "0.2.2", 9]);
+  const reply = await upstreamTo(t, url).call(call({ epoch: { text: "0.1.1", mac } }));
+  assert.deepEqual([reply.body.toString(), reply.epoch, reply.staleForMs], ["ok", { text: "0.2.2", mac }, 9]);
   assert.equal(asked[0]?.path, methods.decrypt);
   assert.equal(asked[0].body.toString(), "body");
   assert.equal(asked[0].headers["content-type"], "application/proto");
   assert.equal(asked[0].headers["connect-protocol-version"], "1");
-  assert.equal(asked[0].headers[headers.epoch], "0.1.1");
+  assert.deepEqual([asked[0].headers[headers.epoch], asked[0].headers[headers.epochMac]], ["0.1.1", mac]);
   const timeout = Number(asked[0].headers[headers.timeout]);
   assert.ok(timeout > 1000 && timeout <= 2000, `${timeout}`);
 });
@@ -48,6 +52,23 @@ test("a gateway's refusal is final: no other gateway is asked", async (t) => {
   const gateways = await Promise.all([1, 2].map(() => startGateway(t, fleet, () => ({ reason: "cluster_suspended" }))));
   assert.equal(await reasonOf(upstreamTo(t, ...gateways.map(({ url }) => url)).call(call())), "cluster_suspended");
   assert.equal(gateways.flatMap(({ asked }) => asked).length, 1);
+});
+
+test("an answer that is not accepted is asked of another gateway", async (t) => {
+  const old = await startGateway(t, fleet, () => ({ ...ok, headers: { [headers.epoch]: "0.1.1" } }));
+  const unaware = await startGateway(t, fleet, () => ({
+    reason: "ciphertext_invalid",
+    headers: { [headers.epoch]: "0.1.1" },
+  }));
+  const good = await startGateway(t, fleet, () => ({ ...ok, headers: { [headers.epoch]: "1.2.2" } }));
+  const accept = ({ epoch }: Answered): void => {
+    if (epoch?.text === "0.1.1") throw new KmsError("gateway_behind");
+  };
+  for (const behind of [old, unaware]) {
+    const upstream = upstreamTo(t, behind.url, good.url);
+    for (let i = 0; i < 5; i += 1) assert.equal((await upstream.call(call({ accept }))).epoch?.text, "1.2.2");
+    assert.ok(behind.asked.length > 0);
+  }
 });
 
 test("an outage at one gateway is answered by another, whatever its kind", async (t) => {

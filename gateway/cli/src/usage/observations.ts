@@ -1,8 +1,7 @@
 // The key_id observations of some clusters in Redis, read with the operator's own right to derive
 // the key that authenticates them. (docs/architecture.md #keys and #rotation.)
-import { integrityKey } from "@claviger/gateway-core/src/redis/integrity.ts";
+import { integrityKey } from "@claviger/gateway-core/src/integrity.ts";
 import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
-import { integrityRef } from "@claviger/gateway-core/src/redis/integrity.ts";
 import { openRedis } from "@claviger/gateway-core/src/redis/client.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "../commander.ts";
@@ -18,11 +17,10 @@ export async function readClusterObservations(
   fleet: Fleet,
   records: readonly ClusterRecord[],
 ): Promise<ReadonlyMap<string, readonly Observation[]> | undefined> {
-  const { redis: config } = fleet.config;
-  if (config === undefined) return undefined;
-  const { version: integrityVersion, backend: name } = config.integrity;
-  const secret = await fleet.withBackend(name, (backend) =>
-    integrityKey(backend, integrityRef(config), integrityVersion, AbortSignal.timeout(callMs)),
+  const { redis: config, integrity } = fleet.config;
+  if (config === undefined || integrity === undefined) return undefined;
+  const secret = await fleet.withBackend(integrity.backend, (backend) =>
+    integrityKey(backend, integrity, AbortSignal.timeout(callMs)),
   );
   const redis = openRedis(config, silentLog());
   try {

@@ -75,7 +75,7 @@ export function wantedKeys({
   if (integrity?.backend !== backend) return [...found.values()];
   const prefix = prefixOf(keyPath(integrity), integrity.namespace, login);
   const path = `${prefix}${integrity.mount}/${integrity.key}`;
-  if (found.has(path)) throw new CliError(`redis.integrity: ${path} is a cluster's key; give it one of its own`);
+  if (found.has(path)) throw new CliError(`integrity: ${path} is a cluster's key; give it one of its own`);
   return [
     ...found.values(),
     {

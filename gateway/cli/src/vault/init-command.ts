@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { parseDuration } from "@claviger/proto/runtime/duration.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { AuthConfig } from "@claviger/gateway-core/src/backend/config.ts";
-import { integrityRef } from "@claviger/gateway-core/src/redis/integrity.ts";
+import { integrityRef } from "@claviger/gateway-core/src/integrity.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet, type VaultBackend } from "../fleet.ts";
 import { readRegistry } from "../registry-edit.ts";
@@ -176,12 +176,12 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
   const fleet = openFleet(options, terminal);
   const { name, config } = backendOf(fleet, options.backend);
   const records = [...(await readRegistry(fleet.registry)).values()];
-  const { redis } = fleet.config;
+  const { integrity } = fleet.config;
   const keys = wantedKeys({
     records,
     backend: name,
     login: config.namespace,
-    ...(redis === undefined ? {} : { integrity: integrityRef(redis) }),
+    ...(integrity === undefined ? {} : { integrity: integrityRef(integrity) }),
   });
   const registry = wantedRegistry(fleet.config.registry, name, config.namespace);
   if (keys.length === 0 && registry === undefined)

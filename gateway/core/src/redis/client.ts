@@ -2,8 +2,7 @@
 // call is short and may fail; nobody depends on one. (docs/architecture.md #keys.)
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { z, zInteger, zName, zPath } from "@claviger/proto/runtime/config.ts";
-import { backendName, keyName, mountPath } from "@claviger/proto/wire/names.ts";
+import { z, zInteger, zPath } from "@claviger/proto/runtime/config.ts";
 import { Cluster, Redis } from "ioredis";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 
@@ -34,21 +33,6 @@ const common = {
     z.string().check(z.regex(/^[A-Za-z0-9_-]{1,32}$/, { error: "must be 1 to 32 letters, digits, '_' and '-'" })),
     "claviger",
   ),
-  /**
-   * The key that reports in Redis are authenticated under: one for the fleet, at a named version.
-   */
-  integrity: z.strictObject({
-    /** The backend that holds the key. */
-    backend: zName(backendName),
-    /** The Vault namespace of the mount. */
-    namespace: z.optional(zName(mountPath)),
-    /** The Transit mount of the key. */
-    mount: zName(mountPath),
-    /** The name of the key. */
-    key: zName(keyName),
-    /** The version of the key, so that a rotation of it changes nothing by itself. */
-    version: zInteger(1, 1_000_000),
-  }),
 };
 
 export const redisSchema = z.discriminatedUnion("kind", [

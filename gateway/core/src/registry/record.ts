@@ -42,7 +42,8 @@ export const clusterRecord = z.strictObject({
   /** The cluster's id for life: never reused, never changed. */
   uid: zName(clusterUid),
   /**
-   * Rises whenever `keys` changes, so that every shim can tell the newer registry from the older.
+   * Rises whenever `keys` or `state` changes, so that every shim can tell the newer registry from the
+   * older. A raised one also gives up a key version that a restored backend has lost.
    */
   generation: z._default(zInteger(0, 1_000_000_000), 0),
   /** What the cluster may do. A `decrypt-only` cluster has no Status and no Encrypt. */
@@ -68,9 +69,9 @@ const registryFile = z.strictObject({ clusters: z.array(clusterRecord) });
 const renamedFields = { former: "previousKeys" } as const;
 
 /** The registry's value with each record's fields under the names of now. */
-function withCurrentNames(value: unknown): unknown {
+function withCurrentNames(value: unknown, warn: (line: string) => void): unknown {
   if (!isTree(value) || !Array.isArray(value["clusters"])) return value;
-  const records = value["clusters"].map((record) => acceptRenamed(record, renamedFields, "clusters.", () => {}));
+  const records = value["clusters"].map((record) => acceptRenamed(record, renamedFields, "clusters.", warn));
   return { ...value, clusters: records };
 }
 
@@ -86,6 +87,7 @@ function duplicates(values: readonly string[]): readonly string[] {
  * Reads a registry and holds it against the last good one.
  * @param backends the names that the configuration knows
  * @param previous undefined at the first load
+ * @param warn called with one line for each field that stands under an earlier name
  * @throws ConfigError with every problem
  */
 export function parseRegistry(
@@ -93,8 +95,9 @@ export function parseRegistry(
   text: string,
   backends: ReadonlySet<string>,
   previous: Registry | undefined,
+  warn: (line: string) => void = () => {},
 ): Registry {
-  const { clusters } = checkConfig(source, withCurrentNames(parseYaml(source, text)), registryFile);
+  const { clusters } = checkConfig(source, withCurrentNames(parseYaml(source, text), warn), registryFile);
   const problems = [
     ...duplicates(clusters.map(({ name }) => name)).map((name) => `clusters: the name ${name} stands twice`),
     ...duplicates(clusters.map(({ uid }) => uid)).map((uid) => `clusters: the uid ${uid} stands twice`),

@@ -72,7 +72,10 @@ export async function openRegistry({
   const parse = (newest: string): void => {
     text = newest;
     try {
-      registry = parseRegistry(source, newest, backends, registry);
+      const renamed = new Set<string>();
+      registry = parseRegistry(source, newest, backends, registry, (line) => renamed.add(line));
+      for (const line of renamed)
+        log.warn({ event: "setting-renamed", problem: line }, "a setting has another name now");
       rejected = undefined;
       log.info({ event: "registry-changed", clusters: registry.size }, "the registry has changed");
     } catch (error) {

@@ -10,7 +10,7 @@ import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import type { Attributes, Tracing } from "@claviger/proto/runtime/tracing.ts";
-import { type Epoch, formatEpoch, parseEpoch } from "@claviger/proto/wire/epoch.ts";
+import { type Epoch, epochHeaders, readEpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, type Reason, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { contentTypes, headers, limits, type Method, methods as paths } from "@claviger/proto/wire/protocol.ts";
 import type { Admission, Admitted } from "../kms/admission.ts";
@@ -107,8 +107,8 @@ export function createHandler(options: HandlerOptions): Handler {
         identity = identify(request.socket as TLSSocket, request.headers["x-forwarded-client-cert"]);
         // One path for each method: what a router would decode or normalise into it is another one.
         const known = method === "unknown" || request.url !== paths[method] ? undefined : methods[method];
-        const seen = parseEpoch(request.headers[headers.epoch]);
-        await admission.catchUp(identity, seen);
+        const seen = admission.seen(identity, readEpochClaim(request.headers));
+        if (admission.isBehind(identity, seen)) await admission.catchUp();
         const admitted: Admitted = admission.admit(identity, known?.operation ?? "none");
         if (failure !== undefined) throw failure;
         if (known === undefined) throw new KmsError("method_unknown");
@@ -191,11 +191,13 @@ export function createHandler(options: HandlerOptions): Handler {
       return new Promise((resolve) => {
         if (response.destroyed || response.headersSent) return resolve();
         response.once("close", resolve).once("finish", resolve);
+        const isNamed = epoch !== undefined || reason !== undefined;
+        const claim = identity !== undefined && isNamed ? admission.claim(identity, epoch) : undefined;
         const isUnread = !request.complete;
         const isLong = isUnread && !(Number(request.headers["content-length"]) <= discardBytes);
         response.writeHead(status, {
           ...own,
-          ...(epoch !== undefined && { [headers.epoch]: formatEpoch(epoch) }),
+          ...epochHeaders(claim),
           ...((isLong || isDraining()) && { connection: "close" }),
           "content-length": Buffer.byteLength(body),
         });

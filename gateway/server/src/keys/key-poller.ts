@@ -41,6 +41,8 @@ export interface KeyPoller {
    * cache has nothing new
    */
   refresh(atBackend: boolean): Promise<void>;
+  /** Takes a version for promoted that some gateway has shown, whatever the backend says of it now. */
+  believe(shown: PromotedVersion): void;
   /** How many earlier versions failed when they were last tried by this replica. */
   broken(): number;
   close(): void;
@@ -200,7 +202,8 @@ export function createKeyPoller({
         ...(failing !== undefined && { failing }),
       };
     },
-    known: promoter.promoted,
+    known: () => promoter.promoted(),
+    believe: (shown) => promoter.believe(shown),
     broken: () => previousVersions?.broken() ?? 0,
     // Not joined to a poll that began before the reason to ask, and spaced: nobody who asks, and
     // nobody who writes to Redis, can make us flood the backend.

@@ -31,8 +31,12 @@ export interface KeyRing {
   promoted(cluster: ClusterRecord): Promise<KeyRingEntry>;
   /** The epoch, where the keys are known already; asks nobody. */
   epoch(cluster: ClusterRecord): Epoch | undefined;
-  /** Asks the backend again (single flight), then answers. @throws KmsError as promoted */
-  refreshed(cluster: ClusterRecord): Promise<KeyRingEntry>;
+  /**
+   * Asks the backend again (single flight), then answers.
+   * @param proven an epoch of the cluster, under its generation of now, that some gateway has shown
+   * @throws KmsError as promoted
+   */
+  refreshed(cluster: ClusterRecord, proven?: Epoch): Promise<KeyRingEntry>;
   /** How many earlier key versions failed when they were last tried, of all keys. */
   broken(): number;
   close(): void;
@@ -123,7 +127,11 @@ export function createKeyRing({
       const keys = known.filter((key) => key !== undefined);
       return keys.length === known.length ? epochOf(cluster, keys) : undefined;
     },
-    async refreshed(cluster) {
+    async refreshed(cluster, proven) {
+      const [only, ...others] = cluster.keys;
+      // With several keys an epoch does not tell their versions apart.
+      if (proven !== undefined && only !== undefined && others.length === 0)
+        pollerOf(only).believe({ version: proven[2], createdAt: proven[1] });
       await Promise.all(cluster.keys.map((ref) => pollerOf(ref).refresh(true)));
       return await promoted(cluster);
     },

@@ -1,11 +1,8 @@
 // The shared key cache and the key_id observations on Redis, with the key that authenticates both.
-import type { BackendName } from "@claviger/proto/wire/names.ts";
-import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { onRegistryChange, publishRegistryChange } from "@claviger/gateway-core/src/redis/registry-channel.ts";
 import { openRedis, type RedisConfig } from "@claviger/gateway-core/src/redis/client.ts";
 import { createSharedKeyCache, type SharedKeyCache } from "./shared-key-cache.ts";
-import { deriveIntegrityKey, integrityRef } from "@claviger/gateway-core/src/redis/integrity.ts";
 import { createObservations, type Observations } from "@claviger/gateway-core/src/redis/observations.ts";
 
 export type OpenSharedCache = SharedKeyCache & {
@@ -17,25 +14,15 @@ export type OpenSharedCache = SharedKeyCache & {
   close(): void;
 };
 
-/** @param backends has the one that `integrity` names: the configuration was checked */
-export function openSharedCache(
-  config: RedisConfig,
-  backends: ReadonlyMap<BackendName, OpenBackend>,
-  log: Log,
-): OpenSharedCache {
-  const backend = backends.get(config.integrity.backend);
-  if (backend === undefined) throw new TypeError("the configuration let a backend pass that does not exist");
-  const secret = deriveIntegrityKey(backend, integrityRef(config), config.integrity.version, log);
+/** @param secret the integrity key; undefined while it is not known */
+export function openSharedCache(config: RedisConfig, secret: () => Uint8Array | undefined, log: Log): OpenSharedCache {
   const redis = openRedis(config, log);
   return {
-    ...createSharedKeyCache({ redis, secret: secret.get }),
-    observations: createObservations({ redis, secret: secret.get }),
+    ...createSharedKeyCache({ redis, secret }),
+    observations: createObservations({ redis, secret }),
     onRegistryChange: (listener) => onRegistryChange(redis, listener),
     notifyRegistryChange: () => void publishRegistryChange(redis).catch(() => {}),
     health: redis.health,
-    close() {
-      secret.close();
-      redis.close();
-    },
+    close: () => redis.close(),
   };
 }

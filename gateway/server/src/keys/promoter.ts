@@ -25,6 +25,8 @@ export interface Promoter {
   promoted(): PromotedVersion | undefined;
   /** Takes what another replica is known to have promoted. */
   accept(next: PromotedVersion): void;
+  /** Takes a version for promoted that some gateway has shown, whatever the backend says of it now. */
+  believe(shown: PromotedVersion): void;
   /**
    * What the key's state asks for, given what is known.
    * @param state as read by this replica or another one
@@ -158,6 +160,15 @@ export function createPromoter({
   return {
     promoted: () => promoted,
     accept,
+    believe(shown) {
+      if (shown.version <= (promoted?.version ?? 0)) return;
+      log.error(
+        { event: "key-behind-nodes", ...name, version: shown.version, known: promoted?.version },
+        "a node has proof of a newer key version than the backend: was it restored from a backup?",
+      );
+      promoted = shown;
+      knownGeneration = generation();
+    },
     decide: (state) => decidePromotion(state, promoted, isAuto()),
     async reconcile() {
       let isClaimed = false;

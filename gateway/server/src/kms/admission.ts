@@ -4,7 +4,8 @@ import type { Identity } from "@claviger/gateway-core/src/identity.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
-import type { Epoch } from "@claviger/proto/wire/epoch.ts";
+import { type EpochMac, createEpochMac, type SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
+import type { Epoch, EpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import type { NodeName } from "@claviger/proto/wire/names.ts";
 
@@ -21,11 +22,18 @@ export interface Admission {
    * cluster_decrypt_only, method_unknown, overloaded (beyond the rate)
    */
   admit(identity: Identity, operation: Operation): Admitted;
+  /** What the caller has seen of its cluster; undefined for a cluster that is not in the registry. */
+  seen(identity: Identity, claim: EpochClaim | undefined): SeenEpoch | undefined;
+  /** Has the caller seen a newer generation of its cluster than the registry names? */
+  isBehind(identity: Identity, seen: SeenEpoch | undefined): boolean;
+  /** Reads the registry again. Resolves within a second. Never rejects. */
+  catchUp(): Promise<void>;
   /**
-   * Reads the registry again when the caller has seen a newer generation of its cluster than it
-   * names. Resolves within a second. Never rejects.
+   * What a reply says of the caller's cluster; undefined for one that is not in the registry.
+   * @param epoch undefined: its generation alone, which stands on a refusal, so that another gateway
+   * that the shim asks learns whether it is behind
    */
-  catchUp(identity: Identity, seen: Epoch | undefined): Promise<void>;
+  claim(identity: Identity, epoch: Epoch | undefined): EpochClaim | undefined;
   /**
    * Counts the further calls of a batch.
    * @throws KmsError overloaded when they are beyond the rate
@@ -54,9 +62,11 @@ const maxBuckets = 20_000;
 
 export function createAdmission({
   registry,
+  epochMac = createEpochMac(),
   now = () => performance.now(),
 }: {
   readonly registry: RegistryStore;
+  readonly epochMac?: EpochMac;
   /** Monotonic milliseconds */
   readonly now?: () => number;
 }): Admission {
@@ -75,6 +85,15 @@ export function createAdmission({
     if (bucket.tokens < calls)
       throw new KmsError("overloaded", { cause: new Error(`the rate of ${perSecond} calls a second is used up`) });
     bucket.tokens -= calls;
+  };
+
+  const recordOf = (identity: Identity): ClusterRecord | undefined => {
+    try {
+      return identity.kind === "node" ? registry.get(identity.cluster) : undefined;
+    } catch {
+      // There is no registry yet; `admit` says so.
+      return undefined;
+    }
   };
 
   return {
@@ -98,11 +117,17 @@ export function createAdmission({
         }
       }
     },
-    async catchUp(identity, seen) {
-      if (seen === undefined || identity.kind !== "node") return;
+    seen(identity, claim) {
+      const known = recordOf(identity);
+      return known === undefined ? undefined : epochMac.read(known.uid, claim);
+    },
+    isBehind: (identity, seen) => seen !== undefined && seen.epoch[0] > (recordOf(identity)?.generation ?? 0),
+    claim(identity, epoch) {
+      const known = recordOf(identity);
+      return known === undefined ? undefined : epochMac.sign(known.uid, epoch ?? [known.generation, 0, 0]);
+    },
+    async catchUp() {
       try {
-        const known = registry.get(identity.cluster);
-        if (known === undefined || seen[0] <= known.generation) return;
         await raceAbort(registry.refresh(), AbortSignal.timeout(catchUpMs));
       } catch {
         // Admission and the service say what that means.

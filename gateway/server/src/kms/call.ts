@@ -1,6 +1,7 @@
 // One KMS call on its way through the gateway: who makes it, how long it may take, and what its
 // audit record will say.
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import type { Epoch } from "@claviger/proto/wire/epoch.ts";
 import type { NodeName } from "@claviger/proto/wire/names.ts";
 
@@ -20,7 +21,7 @@ export type Call = {
   readonly cluster: ClusterRecord;
   readonly node: NodeName;
   /** The highest epoch that the shim has seen of its cluster. */
-  readonly seen: Epoch | undefined;
+  readonly seen: SeenEpoch | undefined;
   /** Aborts when the caller's time is over or it has gone away. */
   readonly signal: AbortSignal;
   /** Written to by whoever learns something. */

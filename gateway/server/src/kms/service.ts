@@ -9,6 +9,7 @@ import type { Dispatcher } from "../backend/dispatch.ts";
 import type { KeyRef, Unwrapped, Wrapped } from "@claviger/gateway-core/src/backend/port.ts";
 import { decodeEnvelope, encodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
 import { associatedData, keyPath, type PromotedKey } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import type { ObservedEvent, Observations } from "@claviger/gateway-core/src/redis/observations.ts";
 import type { KeyRing, KeyRingEntry } from "../keys/key-ring.ts";
 import type { Call, CallFields } from "./call.ts";
@@ -56,9 +57,12 @@ export function createKmsService({
   // help send it elsewhere.
   const resolve = async (call: Call): Promise<KeyRingEntry> => {
     const { cluster, seen } = call;
-    const isBehind = ({ epoch }: KeyRingEntry): boolean => seen !== undefined && isBelow(epoch, seen);
+    const isBehind = ({ epoch }: KeyRingEntry): boolean => isBelow(epoch, seen);
     let entry = await ring.promoted(cluster);
     if (isBehind(entry)) entry = await ring.refreshed(cluster);
+    // Still: then it is the backend that is older than what the fleet has shown.
+    if (seen?.isProven === true && isBehind(entry) && seen.epoch[0] === cluster.generation)
+      entry = await ring.refreshed(cluster, seen.epoch);
     call.onEpoch(entry.epoch);
     call.fields.keyId = entry.keyId;
     if (isBehind(entry)) throw new KmsError("gateway_behind");
@@ -121,7 +125,10 @@ export function createKmsService({
       const epoch = ring.epoch(cluster);
       if (epoch !== undefined) call.onEpoch(epoch);
       // What it would refuse for good, another gateway with the newer registry may know.
-      if (call.seen !== undefined && isBelow([cluster.generation, 0, 0], [call.seen[0], 0, 0]))
+      if (
+        call.seen !== undefined &&
+        isBelow([cluster.generation, 0, 0], { ...call.seen, epoch: [call.seen.epoch[0], 0, 0] })
+      )
         throw new KmsError("gateway_behind");
       if (keyId !== undefined) fields.keyId = keyIdName.is(keyId) ? keyId : "(malformed)";
       const envelope = decodeEnvelope(ciphertext);
@@ -154,9 +161,11 @@ export function createKmsService({
   };
 }
 
-/** Is ours below the one that a shim has seen? One that cannot be is not believed. */
-function isBelow(own: Epoch, seen: Epoch): boolean {
-  return compareEpochs(own, seen) < 0 && isPlausibleAfter(seen, own);
+/** Is ours below the one that a shim has seen? One that is not proven and cannot be is not believed. */
+function isBelow(own: Epoch, seen: SeenEpoch | undefined): boolean {
+  return (
+    seen !== undefined && compareEpochs(own, seen.epoch) < 0 && (seen.isProven || isPlausibleAfter(seen.epoch, own))
+  );
 }
 
 function malformed(why: string): KmsError {

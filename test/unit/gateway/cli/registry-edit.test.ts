@@ -52,14 +52,24 @@ before(async () => {
 after(() => rm(dir, { recursive: true, force: true }));
 beforeEach(() => writeFile(file, text));
 
-test("a new state replaces one word and nothing else, in block and in flow style", async () => {
+test("a new state replaces one word, raises the generation, and nothing else, in block and in flow style", async () => {
+  const suspended = text.replace('state:   "active"', "generation: 1\n    state:   suspended");
   assert.equal(await setState(registry(), "prod-eu", "suspended"), "active");
-  assert.equal(await readFile(file, "utf8"), text.replace('"active"', "suspended"));
+  assert.equal(await readFile(file, "utf8"), suspended);
+  assert.equal(await setState(registry(), "prod-eu", "active"), "suspended");
+  const resumed = suspended.replace("generation: 1", "generation: 2").replace("suspended", "active");
+  assert.equal(await readFile(file, "utf8"), resumed);
   assert.equal(await setState(registry(), "lab", "decrypt-only"), "active");
   assert.equal(
     await readFile(file, "utf8"),
-    text.replace('"active"', "suspended").replace("state: active", "state: decrypt-only"),
+    resumed.replace("state: active, ", "generation: 1, state: decrypt-only, "),
   );
+});
+
+test("a generation that stands behind the state is raised in its place", async () => {
+  await writeFile(file, text.replace("state: active,", "state: active, generation: 9,"));
+  await setState(registry(), "lab", "suspended");
+  assert.match(await readFile(file, "utf8"), /state: suspended, generation: 10, keys/);
 });
 
 test("the state that it has already changes no byte and not the file's time", async () => {

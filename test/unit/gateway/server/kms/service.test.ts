@@ -57,7 +57,7 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
   /** As the handler does it: admitted first. */
   const admit = (call: TestCall, operation: Operation): Call => ({
     ...admission.admit(call.identity, operation),
-    seen: call.seen,
+    seen: call.seen && { epoch: call.seen, isProven: call.isProven === true },
     signal: AbortSignal.timeout(5000),
     fields: call.fields,
     onEpoch: (epoch) => void (call.epoch = epoch),
@@ -74,11 +74,15 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
 type TestCall = {
   readonly identity: Identity;
   readonly seen: Epoch | undefined;
+  readonly isProven?: boolean | undefined;
   readonly fields: CallFields;
   epoch?: Epoch;
 };
 
-function callOf(name = "prod", { seen }: { readonly seen?: Epoch } = {}): TestCall {
+function callOf(
+  name = "prod",
+  { seen, isProven }: { readonly seen?: Epoch; readonly isProven?: boolean } = {},
+): TestCall {
   return {
     identity: {
       kind: "node",
@@ -88,6 +92,7 @@ function callOf(name = "prod", { seen }: { readonly seen?: Epoch } = {}): TestCa
       notAfter: Number.POSITIVE_INFINITY,
     },
     seen,
+    isProven,
     fields: {},
   };
 }
@@ -240,10 +245,37 @@ test("a registry is read again before a caller is admitted that has seen a newer
     },
   });
   const { identity } = callOf();
-  await admission.catchUp(identity, [0, 9000, 9]);
-  assert.equal(reads, 0);
-  await admission.catchUp(identity, [1, 1000, 1]);
+  assert.equal(admission.isBehind(identity, admission.seen(identity, { text: "0.9000.9" })), false);
+  assert.equal(admission.isBehind(identity, admission.seen(identity, { text: "1.1000.1" })), true);
+  await admission.catchUp();
+  assert.equal(reads, 1);
+  // On the refusal: a gateway whose registry is older learns of it from the shim.
+  assert.equal(admission.claim(identity, undefined)?.text, "1.0.0");
   assert.throws(() => admission.admit(identity, "decrypt"), hasReason("cluster_suspended"));
+});
+
+test("a backend that is older than what the fleet has shown was restored: auto rotates, manual alarms", async (t) => {
+  for (const rotation of ["auto", "manual"] as const) {
+    const { backend, service } = start(t, cluster({ rotation }));
+    const first = await service.status(callOf());
+    const call = callOf("prod", { seen: [0, 9000, 3], isProven: true });
+    const { keyId } = await service.status(call);
+    assert.notEqual(keyId, first.keyId);
+    if (rotation === "auto") {
+      assert.equal(backend.state.minEncryption, 4, "a version that was never shown");
+      await service.encrypt(callOf(), randomBytes(32));
+    } else {
+      assert.equal(backend.state.latest, 1);
+      assert.deepEqual(call.epoch, [0, 9000, 3], "the last key_id goes on being shown");
+      await assert.rejects(service.encrypt(callOf(), randomBytes(32)), hasReason("key_rolled_back"));
+    }
+  }
+});
+
+test("proof of an earlier generation of the registry moves no key", async (t) => {
+  const { backend, service } = start(t, cluster({ generation: 1 }));
+  await service.status(callOf("prod", { seen: [0, 9000, 3], isProven: true }));
+  assert.equal(backend.state.latest, 1);
 });
 
 test("a cluster beyond its rate is refused, its neighbour is not", async (t) => {
