@@ -44,7 +44,7 @@ export function settingsPage(): string {
       sourcesOf(
         `${core}/config.ts`,
         `${core}/backend/config.ts`,
-        `${core}/integrity.ts`,
+        `${core}/key/integrity.ts`,
         `${core}/redis/client.ts`,
         `${core}/registry/vault.ts`,
         shared,

@@ -51,6 +51,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "gateway/core/src/config.ts": [
     "proto/",
     "gateway/core/src/backend/config.ts",
+    "gateway/core/src/key/",
     "gateway/core/src/redis/",
     "gateway/core/src/registry/",
   ],

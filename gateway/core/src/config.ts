@@ -15,7 +15,7 @@ import { backendName, trustDomain } from "@claviger/proto/wire/names.ts";
 import { tracingSchema } from "@claviger/proto/runtime/tracing.ts";
 import { backendSchema } from "./backend/config.ts";
 import { vaultRegistrySchema } from "./registry/vault.ts";
-import { integritySchema } from "./integrity.ts";
+import { integritySchema } from "./key/integrity.ts";
 import { redisSchema } from "./redis/client.ts";
 
 const listener = z.strictObject({

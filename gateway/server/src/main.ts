@@ -23,7 +23,7 @@ import { createKmsHttpServer } from "./http/server.ts";
 import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
 import { noObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import { openSharedCache } from "./keys/open-shared-cache.ts";
-import { deriveIntegrityKey } from "@claviger/gateway-core/src/integrity.ts";
+import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { createEpochMac } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import { createCanaryCiphertexts } from "./keys/canary-ciphertexts.ts";
 import { createKeyRing } from "./keys/key-ring.ts";

@@ -1,6 +1,6 @@
 // The key_id observations of some clusters in Redis, read with the operator's own right to derive
 // the key that authenticates them. (docs/architecture.md #keys and #rotation.)
-import { integrityKey } from "@claviger/gateway-core/src/integrity.ts";
+import { integrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import { openRedis } from "@claviger/gateway-core/src/redis/client.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { parseDuration } from "@claviger/proto/runtime/duration.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { AuthConfig } from "@claviger/gateway-core/src/backend/config.ts";
-import { integrityRef } from "@claviger/gateway-core/src/integrity.ts";
+import { integrityRef } from "@claviger/gateway-core/src/key/integrity.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet, type VaultBackend } from "../fleet.ts";
 import { readRegistry } from "../registry-edit.ts";

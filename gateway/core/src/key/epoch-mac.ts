@@ -2,7 +2,7 @@
 // cluster. (docs/architecture.md #rotation.)
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { type Epoch, type EpochClaim, formatEpoch, parseEpoch } from "@claviger/proto/wire/epoch.ts";
-import { integrityKeyFor } from "../integrity.ts";
+import { integrityKeyFor } from "./integrity.ts";
 import { lengthPrefixed } from "./key-id.ts";
 
 /** The highest epoch that a shim has seen of its cluster. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z, zInteger, zName } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { backendName, keyName, mountPath } from "@claviger/proto/wire/names.ts";
-import type { KeyRef, Signer } from "./backend/port.ts";
+import type { KeyRef, Signer } from "../backend/port.ts";
 
 /** The schema of the setting; docs/reference/settings.md is generated from it. */
 export const integritySchema = z.strictObject({
