@@ -208,7 +208,7 @@ suite("The documents", () => {
       `| items of a batch | ${limits.batchItems},`,
       `of all, of one certificate | ${grouped(connections)}; ${connectionsPerIdentity}.`,
       `of all, of one node | ${bodyBytes / 2 ** 20} MiB; ${bodyBytesPerIdentity / 2 ** 20} MiB |`,
-      `| TLS handshake, headers, body | ${handshakeMs / 1000} s each |`,
+      `| TLS handshake, headers, body, the reply until it is taken | ${handshakeMs / 1000} s each |`,
     ];
     assert.deepEqual([headersMs, bodyMs], [handshakeMs, handshakeMs]);
     assert.deepEqual(

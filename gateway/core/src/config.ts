@@ -40,7 +40,7 @@ const listenLimits = z.strictObject({
   handshake: z._default(zDuration("100ms", "1m"), 5000),
   /** The time for the headers of a request. */
   headers: z._default(zDuration("100ms", "1m"), 5000),
-  /** The time for the body of a request. */
+  /** The time for the body of a request, and for the caller to take the reply. */
   body: z._default(zDuration("100ms", "1m"), 5000),
   /** How long a connection is kept without a request. Shims keep theirs warm. */
   idle: z._default(zDuration("1m", "24h"), 7_200_000),

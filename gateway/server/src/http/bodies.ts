@@ -69,7 +69,10 @@ export function createBodies({ totalBytes, identityBytes, bodyMs }: BodyLimits):
           let at = 0;
           for (const chunk of chunks) at += chunk.copy(body, at);
           resolve(body);
-        } else reject(error);
+        } else {
+          discardBody(message);
+          reject(error);
+        }
         chunks.forEach(zeroize);
       };
       const onData = (chunk: Buffer): void => {
@@ -107,7 +110,11 @@ export function createBodies({ totalBytes, identityBytes, bodyMs }: BodyLimits):
   };
 }
 
-/** A body that nobody reads any more: what still comes of it is zeroized and dropped. */
+/** A body that nobody reads any more: what is there of it and what still comes is zeroized and dropped. */
 export function discardBody(message: IncomingMessage): void {
   message.on("error", () => {}).on("data", zeroize);
+  if (!message.destroyed) return;
+  // No data event comes after the connection's end: what waits is taken out, chunk by chunk.
+  for (let chunk = message.read() as Buffer | null; chunk !== null; chunk = message.read() as Buffer | null)
+    zeroize(chunk);
 }

@@ -51,6 +51,8 @@ export type HandlerOptions = {
   readonly tracing: Tracing;
   readonly log: Log;
   readonly isDraining: () => boolean;
+  /** Milliseconds that a caller has to take its reply; then its connection is closed. */
+  readonly sendMs: number;
 };
 
 /** The longest that a call may take, whatever its caller says. */
@@ -73,7 +75,7 @@ function isCompressed({ headers: given }: IncomingMessage): boolean {
 }
 
 export function createHandler(options: HandlerOptions): Handler {
-  const { identify, admission, bodies, methods, audit, metrics, tracing, log, isDraining } = options;
+  const { identify, admission, bodies, methods, audit, metrics, tracing, log, isDraining, sendMs } = options;
 
   const failureOf = (method: MethodName, thrown: unknown): { readonly answer: Answer; readonly reason: Reason } => {
     const error = toKmsError(thrown);
@@ -108,7 +110,7 @@ export function createHandler(options: HandlerOptions): Handler {
         // One path for each method: what a router would decode or normalise into it is another one.
         const known = method === "unknown" || request.url !== paths[method] ? undefined : methods[method];
         const seen = admission.seen(identity, readEpochClaim(request.headers));
-        if (admission.isBehind(identity, seen)) await admission.catchUp();
+        if (admission.isBehind(identity, seen)) await raceAbort(admission.catchUp(), scope.signal);
         const admitted: Admitted = admission.admit(identity, known?.operation ?? "none");
         if (failure !== undefined) throw failure;
         if (known === undefined) throw new KmsError("method_unknown");
@@ -165,10 +167,12 @@ export function createHandler(options: HandlerOptions): Handler {
     }
 
     function entryOf(): AuditEntry {
+      // What was under way, or done and not handed over, when the request failed has failed with it.
+      const entries = calls.map((call) => callEntryOf(reason === undefined ? call : { reason, ...call }));
       const uids = calls.flatMap(({ uid }) => (uid === undefined ? [] : [uid]));
-      const [first, ...others] = calls;
+      const [first, ...others] = entries;
       // The call of a single request is told by the record itself.
-      const { uid: _, outcome: __, reason: ___, ...only } = callEntryOf(first ?? {});
+      const { uid: _, outcome: __, reason: ___, ...only }: Partial<CallEntry> = first ?? {};
       return {
         at,
         method,
@@ -179,22 +183,29 @@ export function createHandler(options: HandlerOptions): Handler {
         ...(identity?.kind === "operator" && { operator: identity.operator }),
         ...(identity !== undefined && { serial: identity.serial }),
         ...(uids.length > 0 && { uids }),
-        ...(method === "decryptBatch"
-          ? { count: calls.length, calls: calls.map(callEntryOf) }
-          : others.length === 0 && only),
+        ...(method === "decryptBatch" ? { count: calls.length, calls: entries } : others.length === 0 && only),
         ...(request.socket.remoteAddress !== undefined && { peer: request.socket.remoteAddress }),
       };
     }
 
-    // Resolves when the bytes have left the process or never will: until then they must not be zeroized.
+    // Resolves when the bytes have left the process or never will: until then they must not be
+    // zeroized. A caller that does not take them is not waited for.
     function send({ status, headers: own, body }: Answer): Promise<void> {
       return new Promise((resolve) => {
-        if (response.destroyed || response.headersSent) return resolve();
-        response.once("close", resolve).once("finish", resolve);
+        const isRead = request.readableEnded;
+        if (response.destroyed || response.headersSent) {
+          if (!isRead) discardBody(request);
+          return resolve();
+        }
+        const timer = setTimeout(() => response.destroy(), sendMs);
+        const onEnd = (): void => {
+          clearTimeout(timer);
+          resolve();
+        };
+        response.once("close", onEnd).once("finish", onEnd);
         const isNamed = epoch !== undefined || reason !== undefined;
         const claim = identity !== undefined && isNamed ? admission.claim(identity, epoch) : undefined;
-        const isUnread = !request.complete;
-        const isLong = isUnread && !(Number(request.headers["content-length"]) <= discardBytes);
+        const isLong = !request.complete && !(Number(request.headers["content-length"]) <= discardBytes);
         response.writeHead(status, {
           ...own,
           ...epochHeaders(claim),
@@ -202,7 +213,7 @@ export function createHandler(options: HandlerOptions): Handler {
           "content-length": Buffer.byteLength(body),
         });
         response.end(body);
-        if (isUnread) discardBody(request);
+        if (!isRead) discardBody(request);
         return undefined;
       });
     }

@@ -10,7 +10,7 @@ export type ListenLimits = {
   readonly handshakes: number;
   /** Milliseconds for a TLS handshake. */
   readonly handshakeMs: number;
-  /** Milliseconds for a request's headers, and again for its body. */
+  /** Milliseconds for a request's headers, again for its body, and again for the reply to be taken. */
   readonly headersMs: number;
   readonly bodyMs: number;
   /** Bytes of the bodies that are being read: of all, and of one identity. */

@@ -101,6 +101,7 @@ export function createKmsHttpServer({
     tracing,
     log,
     isDraining: () => isDraining,
+    sendMs: limits.bodyMs,
   });
   const handshakes = createHandshakeFailures({ audit, metrics, log });
   app.server.on("tlsClientError", (error, socket) => handshakes.failed(error, socket));

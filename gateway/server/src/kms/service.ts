@@ -108,6 +108,8 @@ export function createKmsService({
       try {
         return await wrapUnder(entry, plaintext, call);
       } catch (thrown) {
+        // Nobody waits for a repetition any more.
+        if (call.signal.aborted) throw thrown;
         // Vault refuses a version below the promoted one: another replica was faster. Look, and
         // repeat once under the right version.
         const { reason } = toKmsError(thrown);

@@ -9,7 +9,7 @@ import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.t
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
 import { createAdmission } from "@claviger/gateway-server/src/kms/admission.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
-import { createMetrics } from "@claviger/gateway-server/src/metrics.ts";
+import { createMetrics, type Metrics } from "@claviger/gateway-server/src/metrics.ts";
 import { type Ca, createCa, issueGateway, issueNode, type KeyPair } from "@claviger/gateway-core/src/pki/authority.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { trustDomain } from "@claviger/proto/wire/names.ts";
@@ -58,10 +58,14 @@ export async function start(
     service = reversing,
     sink,
     records = [cluster()],
+    registry = registryOf(records),
     limits = defaultListenLimits,
+    metrics = createMetrics(),
   }: {
     service?: KmsService;
     sink?: AuditSink;
+    registry?: RegistryStore;
+    metrics?: Metrics;
     records?: readonly ClusterRecord[];
     limits?: ListenLimits;
   } = {},
@@ -80,10 +84,10 @@ export async function start(
     tls: { ...gatewayPair, clientCa: ca.cert },
     trustDomain: trustDomain.parse("fleet.test"),
     limits,
-    admission: createAdmission({ registry: registryOf(records) }),
+    admission: createAdmission({ registry }),
     methods: createMethods(service, "0.0.0"),
     audit,
-    metrics: createMetrics(),
+    metrics,
     log: silent,
   });
   const port = await server.listen("127.0.0.1", 0);
