@@ -66,14 +66,22 @@ function same(bytes: Buffer): Buffer {
 }
 
 /**
- * Zeroizes a response and the frame that grpc-js has copied it into, once they are written. A version
- * that frames otherwise is not found out and merely leaves its copy.
+ * Zeroizes a response and the frame that grpc-js has copied it into, once they are written or the
+ * caller has reset the stream: then they never are. A version that frames otherwise is not found out
+ * and merely leaves its copy.
  */
 const zeroizeWritten: ServerInterceptor = (_, call) => {
-  const wrapped = new ServerInterceptingCall(call);
+  const frames: Uint8Array[] = [];
+  let isCancelled = false;
+  const onCancel = (): void => {
+    isCancelled = true;
+    frames.forEach(zeroize);
+  };
+  const wrapped = new ServerInterceptingCall(call, { start: (next) => next({ onCancel }) });
   const send = wrapped.sendMessage.bind(wrapped);
   wrapped.sendMessage = (message: Buffer, written) => {
-    const frames: Uint8Array[] = [message];
+    frames.push(message);
+    if (isCancelled) zeroize(message);
     const copy = message.copy.bind(message);
     message.copy = (target, ...where) => {
       frames.push(target);
