@@ -131,7 +131,8 @@ export const transportChecks: readonly Check[] = [
         Buffer.from([0x0a, 0x20, 0x01]),
         Buffer.from([0x08, 0x01, 0x10, 0x02]),
         Buffer.from([0xff]),
-        ...Array.from({ length: 50 }, () => randomBytes(64)),
+        // After a wire type that there is none of: random bytes alone may be a request.
+        ...Array.from({ length: 50 }, () => Buffer.concat([Buffer.from([0x0f]), randomBytes(63)])),
       ];
       const seen = new Set<number>();
       for (const path of [paths.encrypt, paths.decrypt, paths.v1Encrypt, paths.v1Decrypt]) {
