@@ -131,7 +131,8 @@ async function removeDead(dir: string, own: string): Promise<void> {
     if (!isInstance(instance) || instance === own) continue;
     const file = join(dir, entry.name);
     const isDead = entry.isSocket() && suffix === "" && !(await isLive(file));
-    const isLink = entry.isSymbolicLink() && suffix === ".link" && readlinkSync(file) === instance;
-    if (isDead || isLink) rmSync(file, { force: true });
+    // Another shim may be between the link and its move onto the path.
+    const isLeft = entry.isSymbolicLink() && suffix === ".link" && !(await isLive(join(dir, instance)));
+    if (isDead || isLeft) rmSync(file, { force: true });
   }
 }

@@ -2,7 +2,16 @@
 // start can fail: the shim that serves goes on serving. (docs/architecture.md #shim.)
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chownSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { kmsClient } from "../../lab/kms.ts";
@@ -10,6 +19,28 @@ import { failuresOf } from "../../lab/load.ts";
 import { freePorts, type LabProcess, logOf, readyLine, until } from "../../lab/process-group.ts";
 import { startShimLoad } from "../../lab/shim-load.ts";
 import { type ShimNode, startShimNode } from "./node.ts";
+
+/** The inode of the kernel's socket behind a path, as /proc/net/unix has it. */
+function socketInode(path: string): string {
+  const real = realpathSync(path);
+  const line = readFileSync("/proc/net/unix", "utf8")
+    .split("\n")
+    .find((text) => text.endsWith(` ${real}`));
+  return line?.trim().split(/\s+/)[6] ?? "none";
+}
+
+/** Does a process have this socket open? */
+function hasOpen(pid: number, inode: string): boolean {
+  const fds = `/proc/${pid}/fd`;
+  return readdirSync(fds).some((fd) => {
+    try {
+      return readlinkSync(join(fds, fd)) === `socket:[${inode}]`;
+    } catch {
+      // Closed since.
+      return false;
+    }
+  });
+}
 
 const takeovers = process.env["CLAVIGER_TEST_FULL"] === "1" ? 20 : 5;
 
@@ -66,6 +97,35 @@ suite("the socket is taken over, or left alone", () => {
     console.log(`${takeovers} takeovers: ${tally.ok} calls, ${failuresOf(tally)} failed`);
     assert.deepEqual([...tally.failed], []);
     assert.ok(tally.ok > takeovers * 20, `${tally.ok} calls`);
+    const left = readdirSync(node.runDir).filter((name) => /^\.[0-9a-f]{8}/.test(name));
+    assert.deepEqual(left, [readlinkSync(socket)]);
+  });
+
+  test("two takeovers at the same moment: no call fails, and one of them has the path", async () => {
+    const clients = [kmsClient(socket), kmsClient(socket)];
+    await serves();
+    const load = startShimLoad(clients, 200);
+    try {
+      for (let round = 0; round < takeovers; round++) {
+        const both = [1, 2].map((i) => node.start(`both-${round}-${i}`, { takeover: true }));
+        await Promise.all(both.map((one) => readyLine(one)));
+        // Each bound `.XXXXXXXX` beside the path: the link tells whose socket it leads to.
+        const owner = both.find(({ pid }) => hasOpen(pid, socketInode(socket)));
+        assert.ok(owner !== undefined, "the path leads to one of the two");
+        for (const old of [shim, ...both.filter((one) => one !== owner)]) {
+          old.child.kill("SIGTERM");
+          await old.ended;
+          assert.equal(old.child.exitCode, 0);
+        }
+        shim = owner;
+        await readyLine(shim, "health-listening");
+        await serves();
+      }
+    } finally {
+      await load.stop();
+      for (const client of clients) client.close();
+    }
+    assert.deepEqual([...load.take().failed], []);
     const left = readdirSync(node.runDir).filter((name) => /^\.[0-9a-f]{8}/.test(name));
     assert.deepEqual(left, [readlinkSync(socket)]);
   });
