@@ -2,13 +2,13 @@
 // claviger-shim: kube-apiserver's KMS plugin. Owns a socket, a client certificate and a list of
 // gateways; holds no key and no Vault credential. The composition root: constructs everything,
 // reads from top to bottom.
-import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
+import { stopOnSignals } from "@claviger/proto/runtime/signals.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { changedSettings, flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
@@ -38,9 +38,8 @@ ${Object.entries(overrides)
   .join("\n")}
 `;
 
-/** Together less than the 15 seconds that the shipped unit and pods give. */
+/** With the closings after it less than the 15 seconds that the shipped unit and pods give. */
 const drainMs = 10_000;
-const closeMs = 1000;
 
 /** Settings that a running shim takes from a changed file. */
 const appliedSettings: ReadonlySet<string> = new Set(["gateways", "tls", "outage", "log"]);
@@ -124,25 +123,14 @@ async function run(
   ];
   const watch = watchFiles({ files, onChange: reload, log });
 
-  let isStopping = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (isStopping) return;
-    isStopping = true;
-    log.info({ event: "draining", signal }, "finishing what is under way");
+  stopOnSignals(process, log, async () => {
     watch.close();
     socket.release();
     await server.drain(drainMs);
-    // A gateway that never answers a connection would be waited for as well.
-    await Promise.race([upstream.close(), sleep(closeMs, undefined, { ref: false })]);
+    await upstream.close();
     await health.close();
     await tracing.close();
-    log.info({ event: "stopped" }, "stopped");
-    process.exit(0);
-  };
-  process.on("SIGTERM", (signal) => void stop(signal));
-  process.on("SIGINT", (signal) => void stop(signal));
-  // Files are read again when they change; without a listener this signal would end the process.
-  process.on("SIGHUP", () => {});
+  });
   log.info(
     {
       event: "ready",

@@ -8,6 +8,7 @@ import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
+import { stopOnSignals } from "@claviger/proto/runtime/signals.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
@@ -165,11 +166,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     onChange: () => server.setTls(readTlsFiles(config.tls)),
   });
 
-  let isStopping = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (isStopping) return;
-    isStopping = true;
-    log.info({ event: "draining", signal }, "finishing what is under way");
+  stopOnSignals(process, log, async () => {
     health.drain();
     watch.close();
     await server.close();
@@ -182,13 +179,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     await Promise.all(opened.map((backend) => backend.close()));
     await admin.close();
     await tracing.close();
-    log.info({ event: "stopped" }, "stopped");
-    process.exit(0);
-  };
-  process.on("SIGTERM", (signal) => void stop(signal));
-  process.on("SIGINT", (signal) => void stop(signal));
-  // Files are read again when they change; without a listener this signal would end the process.
-  process.on("SIGHUP", () => {});
+  });
   log.info(
     {
       event: "ready",
