@@ -65,27 +65,31 @@ export function createSinkQueue({
     }
     problem = describeError(error);
   };
+  // Half empty before it counts as well: the record that names the gap must find room, and a sink
+  // that is merely slow must not fail and recover with every write.
   const succeed = (): void => {
-    if (problem !== undefined)
-      log.info({ event: "audit-sink-recovered", sink: sink.name, missed: gap }, "an audit sink takes records again");
+    if (problem === undefined || bytes > maxBytes / 2) return;
+    log.info({ event: "audit-sink-recovered", sink: sink.name, missed: gap }, "an audit sink takes records again");
     problem = undefined;
     since = undefined;
-    if (gap > 0) onGap(gap);
+    const count = gap;
     gap = 0;
+    if (count > 0) onGap(count);
   };
 
   const run = async (): Promise<void> => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       try {
         await sink.write(next.lines);
+        bytes -= next.lines.length;
         succeed();
         next.resolve();
       } catch (error) {
+        bytes -= next.lines.length;
         const wrapped = error instanceof Error ? error : new Error(String(error));
         fail(wrapped, next.records);
         next.reject(wrapped);
       }
-      bytes -= next.lines.length;
     }
     pump = undefined;
   };

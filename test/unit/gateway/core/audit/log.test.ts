@@ -132,6 +132,27 @@ test("a sink that is behind by more than its queue holds misses records, and mem
   assert.match(lines.at(-1)?.cause ?? "", /hanging misses records/);
 });
 
+test("a sink whose queue is full to the brim is told of its gap once there is room, with all that it misses", async () => {
+  const { lines, sink } = memorySink("slow");
+  const gate = Promise.withResolvers<void>();
+  const slow: AuditSink = { ...sink, write: async (bytes) => await gate.promise.then(() => sink.write(bytes)) };
+  const audit = createAuditLog({ sinks: [slow, memorySink().sink], required: true, log: silent, deadlineMs: 5 });
+  // What is written first leaves less room than the record of the gap takes.
+  await audit.record(entry);
+  for (let i = 0; i < 9; i++) await audit.record({ ...entry, names: "n".repeat(1024 * 1024) });
+  for (let i = 0; i < 9000; i++) await audit.record({ ...entry, names: "n".repeat(100) });
+  const missed = audit.sinks()[0]?.missed ?? 0;
+  assert.ok(missed > 2, "it misses long ones and short ones");
+  gate.resolve();
+  await audit.close();
+  const told = lines.filter(({ method }) => method === "audit");
+  assert.deepEqual(
+    told.map(({ count }) => count),
+    [missed],
+  );
+  assert.equal(lines.length, 1 + 9 + 9000 - missed + 1);
+});
+
 test("where records are not required a failing sink withholds nothing", async () => {
   const failing: AuditSink = {
     name: "full",
