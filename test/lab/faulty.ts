@@ -56,11 +56,18 @@ function track(sockets: Set<Socket>) {
 }
 
 /** In front of an OpenBao at `addr`. */
-export async function startFaultyVault(addr: string): Promise<Proxy> {
+export async function startFaultyVault(
+  addr: string,
+): Promise<Proxy & { /** Encrypt and Decrypt calls that hang now. */ readonly hanging: () => number }> {
   const [port = 0] = await freePorts(1);
   const sockets = new Set<Socket>();
   let fault: Fault = "none";
   let calls = 0;
+  let hanging = 0;
+  const hang = (response: ServerResponse): void => {
+    hanging += 1;
+    response.once("close", () => (hanging -= 1));
+  };
   const pass = (request: IncomingMessage, response: ServerResponse): void => {
     const onward = httpRequest(
       `${addr}${request.url ?? "/"}`,
@@ -80,8 +87,9 @@ export async function startFaultyVault(addr: string): Promise<Proxy> {
   const server = createHttpServer((request, response) => {
     const path = request.url ?? "/";
     const isTransit = path.startsWith("/v1/transit/");
-    if (/\/(encrypt|decrypt)\//.test(path)) calls += 1;
-    if (fault === "hang") return undefined;
+    const isCall = /\/(encrypt|decrypt)\//.test(path);
+    if (isCall) calls += 1;
+    if (fault === "hang") return isCall ? hang(response) : undefined;
     if (fault === "garbage") return void request.socket.end("\u0015\u0003garbage\r\n\r\n");
     if (fault === "sealed") return answer(response, 503, "Vault is sealed");
     if (fault === "forbid-decrypt" && path.includes("/decrypt/")) return answer(response, 403, "permission denied");
@@ -95,6 +103,7 @@ export async function startFaultyVault(addr: string): Promise<Proxy> {
     url: `http://127.0.0.1:${port}`,
     port,
     calls: () => calls,
+    hanging: () => hanging,
     async set(next) {
       fault = next;
       if (next === "refuse") return await line.stop();
