@@ -14,15 +14,13 @@ export const advice: Readonly<Record<string, string>> = {
   "embedded-file-open": "Give the key file the mode 0600.",
   "files-rejected": "Correct the files; the earlier ones stay in use until then.",
   "integrity-key-missing": "Check the `integrity` setting and the policy; until then replicas work without Redis.",
-  "key-behind-nodes":
-    "Was the backend restored from a backup? `key-rolled-back` follows, and says what is done; where it does not, ask which Vault this gateway talks to.",
   "internal-error": "This is a fault in Claviger. Report it with the line.",
   "key-fell-back": "Find out who lowers `min_encryption_version`; Terraform may write its default.",
   "key-lost": "Find out why Vault lost the version. What was written under it cannot be decrypted.",
   "key-raise-failed": "Check the gateway's policy for the key's configuration.",
   "key-replaced": "Find out who made the key anew. What was written under the earlier one cannot be decrypted.",
   "key-rolled-back":
-    "Vault was probably restored from a backup. With `rotation: manual` run `claviger key rotate CLUSTER`.",
+    "Vault was probably restored from a backup. With `rotation: manual`, or where it comes again, run `claviger key rotate CLUSTER --above LOST` with the version in `lost`.",
   "key-unreadable": "Look at the reason in `err`: the backend, its policy or the key.",
   "lease-ignored": "Find out who writes to Redis. The gateway has gone on without the lease.",
   "log-lines-dropped": "Look at what reads standard error. `count` lines before this one are lost.",

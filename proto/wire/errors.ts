@@ -140,7 +140,7 @@ export const reasons = {
     "outage",
     true,
     "failed",
-    "claviger: the key went back to an older version (backend restored from a backup?); an operator runs 'claviger key rotate CLUSTER'",
+    "claviger: the key went back to an older version (backend restored from a backup?); an operator runs 'claviger key rotate CLUSTER --above LOST', with the version that the gateway's log names as lost",
   ),
   backend_denied: row(
     "permission_denied",

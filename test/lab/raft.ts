@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
 import { findBinary } from "../parts/find.ts";
-import type { OpenBao } from "./openbao.ts";
+import { startFaultyTcp } from "./faulty.ts";
 import { freePorts, type ProcessGroup, type LabProcess, until } from "./process-group.ts";
 
 export type RaftNode = {
@@ -14,12 +14,18 @@ export type RaftNode = {
   /** Starts it again after its end, on the same data: it is sealed then. */
   start(): Promise<void>;
   unseal(): Promise<void>;
+  /** Whether the other nodes reach it: a follower that they do not reach goes on answering, from what it has. */
+  reach(isReachable: boolean): Promise<void>;
 };
 
-export type Raft = Pick<OpenBao, "call"> & {
+export type Raft = {
+  /** With the root token, at the leader or the node that is named. @throws Error for another status */
+  call<T>(method: string, path: string, body?: unknown, allowed?: readonly number[], node?: RaftNode): Promise<T>;
   readonly nodes: readonly RaftNode[];
   /** The node that is active now; waits for one. */
   leader(): Promise<RaftNode>;
+  /** Ends what stands between the nodes; they are the process group's. */
+  close(): Promise<void>;
 };
 
 type Reply = { readonly status: number; readonly json: unknown };
@@ -40,6 +46,7 @@ async function ask(addr: string, method: string, path: string, body?: unknown, t
  */
 export async function startRaft(processes: ProcessGroup, dir: string): Promise<Raft> {
   const ports = await freePorts(6);
+  const relays = await Promise.all(ports.slice(3).map((port) => startFaultyTcp(() => port)));
   const addrs = ports.slice(0, 3).map((port) => `http://127.0.0.1:${port}`);
   let unsealKey = "";
   let rootToken = "";
@@ -52,7 +59,7 @@ export async function startRaft(processes: ProcessGroup, dir: string): Promise<R
 ui = false
 disable_mlock = true
 api_addr = "${addr}"
-cluster_addr = "http://127.0.0.1:${ports[n + 3]}"
+cluster_addr = "http://127.0.0.1:${relays[n]?.port}"
 storage "raft" { path = "${join(home, "raft")}"
   node_id = "node-${n}"
   performance_multiplier = 1
@@ -68,6 +75,7 @@ listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = 
     return {
       addr,
       proc: () => proc,
+      reach: async (isReachable) => await relays[n]?.set(isReachable ? "none" : "refuse"),
       async start() {
         proc = await processes.restart(proc);
         await isUp();
@@ -110,8 +118,15 @@ listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = 
   return {
     nodes,
     leader,
-    async call<T>(method: string, path: string, body?: unknown, allowed: readonly number[] = [200, 204]) {
-      const { status, json: answer } = await ask((await leader()).addr, method, path, body, rootToken);
+    close: async () => void (await Promise.all(relays.map((relay) => relay.close()))),
+    async call<T>(
+      method: string,
+      path: string,
+      body?: unknown,
+      allowed: readonly number[] = [200, 204],
+      node?: RaftNode,
+    ) {
+      const { status, json: answer } = await ask((node ?? (await leader())).addr, method, path, body, rootToken);
       if (!allowed.includes(status))
         throw new Error(`OpenBao answered ${status} to ${method} ${path}: ${JSON.stringify(answer)}`);
       return answer as T;

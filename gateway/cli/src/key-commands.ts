@@ -73,6 +73,9 @@ function formatReport(report: KeyReport): string {
   ].join("\n");
 }
 
+/** As many versions as a gateway makes of its own accord. */
+const maxLost = 100;
+
 /**
  * Makes the newest version the one that encrypts, and looks before and after as every promoter
  * does: Transit has no check-and-set.
@@ -90,6 +93,20 @@ async function promoteLatest(
   return { version: after.minEncryption, changed: true };
 }
 
+/**
+ * Makes versions until the newest is above one that a restored backend has lost, and has that one
+ * encrypt: no key_id that was ever shown comes back.
+ */
+async function replaceLost(backend: OpenBackend, key: KeyRef, lost: number): Promise<number> {
+  const { latest } = await call((signal) => backend.describe(key, signal));
+  if (lost - latest >= maxLost)
+    throw new CliError(
+      `the newest version is ${latest}, more than ${maxLost} below ${lost}; raise the cluster's generation in the registry instead`,
+    );
+  for (let version = latest; version <= lost; ) version = await call((signal) => backend.rotate(key, signal));
+  return (await promoteLatest(backend, key)).version;
+}
+
 /** Waits until the gateways have promoted a version. */
 async function waitForPromotion(backend: OpenBackend, key: KeyRef, version: number, timeoutMs: number): Promise<void> {
   const end = performance.now() + timeoutMs;
@@ -103,6 +120,8 @@ async function waitForPromotion(backend: OpenBackend, key: KeyRef, version: numb
     await sleep(250);
   }
 }
+
+type RotateOptions = FleetOptions & { readonly above?: number; readonly wait: boolean; readonly timeout: number };
 
 /** Adds the group. */
 export function addKeyCommands(root: Command, terminal: Terminal): void {
@@ -124,11 +143,21 @@ export function addKeyCommands(root: Command, terminal: Terminal): void {
   fleetOptions(group.command("rotate"))
     .argument("<cluster>")
     .description("make a new version; with rotation 'auto' the gateways try it out and promote it")
+    .option(
+      "--above <version>",
+      "after a restored backup: until it is above this lost one, and promote it",
+      numberBetween(1, 1_000_000),
+    )
     .option("--wait", "wait until it is the one that encrypts", false)
     .option("--timeout <seconds>", "of --wait", numberBetween(1, 3600), 60)
-    .action((cluster: string, options: FleetOptions & { readonly wait: boolean; readonly timeout: number }) =>
+    .action((cluster: string, options: RotateOptions) =>
       openFleet(options, terminal).withKey(cluster, async (record, backend) => {
         const key = keyOf(record);
+        if (options.above !== undefined) {
+          const made = await replaceLost(backend, key, options.above);
+          terminal.out(`${cluster}: version ${made} encrypts from now on.`);
+          return;
+        }
         const version = await call((signal) => backend.rotate(key, signal));
         terminal.out(`${cluster}: ${key.backend}: ${keyPath(key)} has version ${version} now.`);
         if (record.rotation === "manual") {

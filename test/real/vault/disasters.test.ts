@@ -64,6 +64,7 @@ suite("faults of a Vault of three nodes, and what callers see of them", () => {
     await load.stop();
     await backend.close();
     await processes.stopAll();
+    await raft.close();
     await rm(dir, { recursive: true });
     console.log(formatTable(head, rows));
   });

@@ -33,6 +33,10 @@ export function cluster(change: Partial<ClusterRecord> = {}): ClusterRecord {
 
 export type FakeBackend = OpenBackend & {
   state: KeyState;
+  /** What a replica that lags behind says of the key; the active one says `state`. */
+  behind: KeyState | undefined;
+  /** The active one cannot be reached. */
+  isCutOff: boolean;
   /** Calls so far, by operation. */
   readonly calls: Record<"wrap" | "unwrap" | "describe" | "promote" | "rotate", number>;
   /** Runs before an operation; may wait or throw. */
@@ -64,6 +68,8 @@ export function createFakeBackend(): FakeBackend {
   const fake: FakeBackend = {
     name: ref.backend,
     state: { versions: new Map([[1, 1000]]), latest: 1, minEncryption: 0, minDecryption: 1 },
+    behind: undefined,
+    isCutOff: false,
     calls: { wrap: 0, unwrap: 0, describe: 0, promote: 0, rotate: 0 },
     before: () => {},
     addVersion(createdAt) {
@@ -97,9 +103,10 @@ export function createFakeBackend(): FakeBackend {
         }),
       );
     },
-    async describe() {
+    async describe(_key, _signal, { fromActive = false } = {}) {
       fake.calls.describe += 1;
-      const { state } = fake;
+      if (fromActive && fake.isCutOff) throw new KmsError("backend_unavailable");
+      const state = fromActive ? fake.state : (fake.behind ?? fake.state);
       await fake.before("describe");
       return state;
     },

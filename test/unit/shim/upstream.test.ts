@@ -65,8 +65,11 @@ test("an answer that is not accepted is asked of another gateway", async (t) => 
     if (epoch?.text === "0.1.1") throw new KmsError("gateway_behind");
   };
   for (const behind of [old, unaware]) {
-    const upstream = upstreamTo(t, behind.url, good.url);
-    for (let i = 0; i < 5; i += 1) assert.equal((await upstream.call(call({ accept }))).epoch?.text, "1.2.2");
+    // Which one is asked first is chance: each shim begins with one that it does not know yet.
+    for (let shims = 0; shims < 50 && behind.asked.length === 0; shims += 1) {
+      const upstream = upstreamTo(t, behind.url, good.url);
+      assert.equal((await upstream.call(call({ accept }))).epoch?.text, "1.2.2");
+    }
     assert.ok(behind.asked.length > 0);
   }
 });

@@ -75,8 +75,12 @@ export interface Backend {
    * Decrypts 1..128 items under one key. Rejects only when no item can have an outcome of its own.
    */
   unwrap(key: KeyRef, items: readonly UnwrapItem[], signal: AbortSignal): Promise<readonly Outcome<Unwrapped>[]>;
-  /** Reads the key's state. */
-  describe(key: KeyRef, signal: AbortSignal): Promise<KeyState>;
+  /**
+   * Reads the key's state. Any replica of the backend may answer, and be behind.
+   * @param options `fromActive`: only the one that takes writes; backend_unavailable where it cannot
+   * be reached
+   */
+  describe(key: KeyRef, signal: AbortSignal, options?: { readonly fromActive?: boolean }): Promise<KeyState>;
   /**
    * Resolves when the backend would serve; rejects with the reason why not. Cheap: no cryptography.
    */

@@ -39,6 +39,8 @@ export interface Promoter {
 const callMs = 5000;
 /** A lost version that is further away is an operator's matter, who raises the generation. */
 const maxRotations = 100;
+/** Versions that a replica makes of its own accord: what a rotation did not cure, the next one would not. */
+const rotateEveryMs = 3_600_000;
 const maxSteps = 8;
 /** A promotion takes some 20 ms. A lease saves work and is never a lock. */
 const leaseMs = 400;
@@ -78,8 +80,9 @@ export function createPromoter({
   let promoted: PromotedVersion | undefined;
   let knownGeneration = 0;
   let announced = 0;
-  let denied: { readonly version: number; readonly at: number; isLogged: boolean } | undefined;
+  let denied: { readonly lease: string; readonly at: number; isLogged: boolean } | undefined;
   let failures = 0;
+  let rotatedAt = Number.NEGATIVE_INFINITY;
 
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
 
@@ -112,6 +115,19 @@ export function createPromoter({
     }
   };
 
+  // Whoever can write to Redis can hold a lease for ever: it is waited for so long, and no longer.
+  const mayAct = async (lease: string, milliseconds: number, waitMs: number): Promise<boolean> => {
+    if (await sharedCache.tryAcquire(lease, milliseconds)) {
+      denied = undefined;
+      return true;
+    }
+    if (denied?.lease !== lease) denied = { lease, at: now(), isLogged: false };
+    if (now() - denied.at < waitMs) return false;
+    if (!denied.isLogged) log.warn({ event: "lease-ignored", ...name, lease }, "a lease in Redis does not end");
+    denied.isLogged = true;
+    return true;
+  };
+
   // The others hear of a new version before anybody claims it: if the claimant dies, they know that
   // there is something to do.
   const mayPromote = async (version: number): Promise<boolean> => {
@@ -119,12 +135,7 @@ export function createPromoter({
       announced = version;
       await sharedCache.announce(id);
     }
-    if (await sharedCache.tryAcquire(`promote:${id}:${version}`, leaseMs)) return true;
-    if (denied?.version !== version) denied = { version, at: now(), isLogged: false };
-    if (now() - denied.at < leaseWaitMs) return false;
-    if (!denied.isLogged) log.warn({ event: "lease-ignored", ...name, version }, "a lease in Redis does not end");
-    denied.isLogged = true;
-    return true;
+    return await mayAct(`promote:${id}:${version}`, leaseMs, leaseWaitMs);
   };
 
   const raise = async ({ version }: PromotedVersion): Promise<boolean> => {
@@ -141,6 +152,14 @@ export function createPromoter({
     }
   };
 
+  // A replica of the backend that lags behind looks like one that was restored: whatever is to be done
+  // about a key, or said of it, has the active node's word.
+  const look = async (): Promise<KeyState> => {
+    const state = await backend.describe(ref, signal());
+    const isSettled = decidePromotion(state, promoted, isAuto()).kind === "keep";
+    return isSettled ? state : await backend.describe(ref, signal(), { fromActive: true });
+  };
+
   /** @throws KmsError key_rolled_back when an operator has to decide */
   const replaceLost = async (rotations: number): Promise<void> => {
     log.error(
@@ -152,8 +171,10 @@ export function createPromoter({
       promoted = undefined;
       return;
     }
-    if (!isAuto() || rotations > maxRotations || !(await sharedCache.tryAcquire(`rotate:${id}`, callMs)))
-      throw new KmsError("key_rolled_back");
+    const isRecent = now() - rotatedAt < rotateEveryMs;
+    if (!isAuto() || rotations > maxRotations || isRecent) throw new KmsError("key_rolled_back");
+    if (!(await mayAct(`rotate:${id}`, callMs, callMs))) throw new KmsError("key_rolled_back");
+    rotatedAt = now();
     for (let made = 0; made < rotations; made++) await backend.rotate(ref, signal());
   };
 
@@ -162,9 +183,10 @@ export function createPromoter({
     accept,
     believe(shown) {
       if (shown.version <= (promoted?.version ?? 0)) return;
-      log.error(
+      // A backend that was restored, or one of its replicas that lags: the next look tells.
+      log.info(
         { event: "key-behind-nodes", ...name, version: shown.version, known: promoted?.version },
-        "a node has proof of a newer key version than the backend: was it restored from a backup?",
+        "a node has proof of a newer key version than was read here",
       );
       promoted = shown;
       knownGeneration = generation();
@@ -175,7 +197,7 @@ export function createPromoter({
       let hasTried = false;
       let repeats = 0;
       for (let step = 0; step < maxSteps; step++) {
-        const state = await backend.describe(ref, signal());
+        const state = await look();
         const decision = decidePromotion(state, promoted, isAuto());
         switch (decision.kind) {
           case "replace":

@@ -115,7 +115,10 @@ export function createKmsService({
         const { reason } = toKmsError(thrown);
         if (rowOf(reason).kind === "outage" && reason !== "backend_protocol_error") throw thrown;
         const newer = await ring.refreshed(call.cluster);
-        if (newer.keyId === entry.keyId) throw thrown;
+        if (newer.isLost) throw new KmsError("key_rolled_back", { cause: thrown });
+        // The version was ours to choose: whatever is wrong with it, the caller is not at fault.
+        if (newer.keyId === entry.keyId)
+          throw reason === "request_malformed" ? new KmsError("backend_protocol_error", { cause: thrown }) : thrown;
         call.onEpoch(newer.epoch);
         call.fields.keyId = newer.keyId;
         return await wrapUnder(newer, plaintext, call);

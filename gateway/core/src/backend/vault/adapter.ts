@@ -142,8 +142,10 @@ export function openVaultBackend({
       send(key, "encrypt", buildEncrypt(items), signal, (reply) => readEncrypt(reply, items)),
     unwrap: (key, items, signal) =>
       send(key, "decrypt", buildDecrypt(items), signal, (reply) => readDecrypt(reply, items.length)),
-    async describe(key, signal) {
-      const reply = await control(key, signal, (client) => client.read(`${key.mount}/keys/${key.key}`, signal));
+    async describe(key, signal, options) {
+      const reply = await control(key, signal, (client) =>
+        client.read(`${key.mount}/keys/${key.key}`, signal, options),
+      );
       const {
         keys,
         latest_version: latest,

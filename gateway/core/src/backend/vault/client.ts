@@ -13,8 +13,8 @@ export interface VaultClient {
    * @throws KmsError as the transport, and backend_denied (403), key_missing (404),
    * backend_protocol_error (anything else that is not 2xx)
    */
-  read(path: string, signal: AbortSignal): Promise<unknown>;
-  /** Same errors. `isOnce`: see VaultRequest. */
+  read(path: string, signal: AbortSignal, options?: { readonly fromActive?: boolean }): Promise<unknown>;
+  /** Same errors. `fromActive`, `isOnce`: see VaultRequest. */
   write(
     path: string,
     data: Readonly<Record<string, unknown>>,
@@ -31,6 +31,7 @@ type Outgoing = {
   readonly json?: unknown;
   readonly signal: AbortSignal;
   readonly isOnce?: boolean;
+  readonly fromActive?: boolean;
 };
 
 function parse(body: Buffer): unknown {
@@ -63,8 +64,6 @@ export function refusalOf(status: number, body: unknown): KmsError | undefined {
   const cause = new Error(`status ${status}${text === "" ? "" : `: ${text}`}`);
   if (status === 403) return new KmsError("backend_denied", { cause });
   if (status === 404 || text.includes("encryption key not found")) return new KmsError("key_missing", { cause });
-  // 412: a performance standby that has not caught up yet.
-  if (status === 412) return new KmsError("backend_unavailable", { cause });
   if (status === 400) return new KmsError("request_malformed", { cause });
   return new KmsError("backend_protocol_error", { cause });
 }
@@ -75,7 +74,7 @@ export function createVaultClient(
   namespace: string | undefined,
   token: Secret | undefined,
 ): VaultClient {
-  const send = async ({ method, uri, headers, json, signal, isOnce }: Outgoing) => {
+  const send = async ({ method, uri, headers, json, signal, isOnce, fromActive }: Outgoing) => {
     const path = new URL(uri).pathname;
     const body = json !== undefined && typeof json === "object" ? Buffer.from(JSON.stringify(json)) : undefined;
     const reply = await transport.send({
@@ -85,6 +84,7 @@ export function createVaultClient(
       signal,
       ...(body !== undefined && { body }),
       ...(isOnce === true && { isOnce }),
+      ...(fromActive === true && { fromActive }),
     });
     body?.fill(0);
     const parsed = parse(reply.body);
@@ -111,7 +111,7 @@ export function createVaultClient(
   const withClient = async (run: (made: ReturnType<typeof client>) => Promise<unknown>): Promise<unknown> =>
     await (token === undefined ? run(client(undefined)) : token.use((text) => run(client(text))));
   return {
-    read: (path, signal) => withClient((made) => made.read(path, { signal })),
+    read: (path, signal, options) => withClient((made) => made.read(path, { signal, ...options })),
     write: (path, data, signal, options) => withClient((made) => made.write(path, data, { signal, ...options })),
   };
 }

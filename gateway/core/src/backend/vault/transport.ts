@@ -9,6 +9,7 @@ import { buildConnector, Client, Pool } from "undici";
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { VaultConfig } from "../config.ts";
+import { faultOf, isNotVaultsWord, isStandby, mayLag, notVaultsWord } from "./answers.ts";
 
 export type VaultRequest = {
   readonly method: string;
@@ -19,6 +20,11 @@ export type VaultRequest = {
   readonly signal: AbortSignal;
   /** Must not happen twice: sent to another address only when the first one surely did nothing. */
   readonly isOnce?: boolean;
+  /**
+   * Only the active node may answer: what is read here decides about a write or an alarm. On a
+   * connection of its own, so that a balancer of connections asks one node.
+   */
+  readonly fromActive?: boolean;
   /** On a connection of its own, with the client certificate that is on the disk now. */
   readonly isFresh?: boolean;
 };
@@ -32,7 +38,8 @@ export type VaultReply = {
 export interface VaultTransport {
   /**
    * Sends to the first address that is well; goes on to the next one after a failure that another
-   * node may not share. Resolves with any reply below 500 but redirects, 429, 472 and 473.
+   * node may not share. Resolves with what is Vault's own word; that something is not there counts
+   * from the active node alone.
    * @throws KmsError backend_unavailable, backend_sealed, backend_rate_limited, backend_protocol_error;
    * what the signal was aborted with
    */
@@ -40,7 +47,12 @@ export interface VaultTransport {
   close(): Promise<void>;
 }
 
-type Node = { readonly origin: string; readonly pool: Pool };
+type Node = {
+  readonly origin: string;
+  readonly pool: Pool;
+  /** What its sys/health said last, for a moment: a node that refuses much is not asked each time. */
+  standby: { readonly is: boolean; readonly at: number };
+};
 
 /** Of the failures of several addresses the first one here is passed on: it says the most. */
 const specific: readonly Reason[] = ["backend_sealed", "backend_rate_limited", "backend_unavailable"];
@@ -48,27 +60,9 @@ const specific: readonly Reason[] = ["backend_sealed", "backend_rate_limited", "
 const longestMs = 30_000;
 /** A far Vault is slow, and not down: the next address is asked meanwhile, where there is one. */
 const connectMs = 5000;
+/** For so long an address counts as what its sys/health said: active, or a standby. */
+const standbyMs = 1000;
 const maxReplyBytes = 8 * 1024 * 1024;
-
-function retryAfterMs(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
-  return ms > 0 ? ms : undefined;
-}
-
-function failureOf(status: number, body: Buffer, retryAfter: string | undefined): KmsError | undefined {
-  const fail = (reason: Reason, why: string): KmsError => {
-    const ms = retryAfterMs(retryAfter);
-    return new KmsError(reason, { cause: new Error(why), ...(ms !== undefined && { retryAfterMs: ms }) });
-  };
-  if (status === 503 && body.includes("sealed")) return fail("backend_sealed", "sealed");
-  if (status === 429) return fail("backend_rate_limited", "status 429");
-  // 472, 473: standbys that do not forward. A redirect would send token and body to wherever it
-  // says.
-  if (status >= 500 || status === 472 || status === 473 || (status >= 300 && status < 400))
-    return fail("backend_unavailable", `status ${status}`);
-  return undefined;
-}
 
 function readTls(tls: VaultConfig["tls"]) {
   return {
@@ -137,7 +131,7 @@ async function exchange(
     }
     const all = Buffer.concat(chunks);
     const { "retry-after": retryAfter } = reply.headers;
-    const failure = failureOf(reply.statusCode, all, typeof retryAfter === "string" ? retryAfter : undefined);
+    const failure = faultOf(reply.statusCode, all, typeof retryAfter === "string" ? retryAfter : undefined);
     if (failure !== undefined) throw failure;
     return { status: reply.statusCode, body: all };
   } catch (error) {
@@ -145,6 +139,27 @@ async function exchange(
   } finally {
     for (const chunk of chunks) chunk.fill(0);
   }
+}
+
+async function asksStandby(via: Pool | Client, signal: AbortSignal): Promise<boolean> {
+  const { statusCode, body } = await via
+    .request({ method: "GET", path: "/v1/sys/health", signal })
+    .catch((error: unknown) => {
+      throw toFailure(error);
+    });
+  await body.dump();
+  if (statusCode === 501 || statusCode === 503) throw notVaultsWord(`sys/health says ${statusCode}`);
+  return isStandby(statusCode);
+}
+
+/** The reply, if it is not one that a standby gives because it lags. @throws KmsError backend_unavailable */
+async function confirmed(node: Node, { signal, fromActive }: VaultRequest, reply: VaultReply): Promise<VaultReply> {
+  if (fromActive === true || !mayLag(reply.status, reply.body)) return reply;
+  const now = performance.now();
+  if (now - node.standby.at > standbyMs) node.standby = { is: await asksStandby(node.pool, signal), at: now };
+  if (!node.standby.is) return reply;
+  reply.body.fill(0);
+  throw notVaultsWord(`a standby says status ${reply.status}`);
 }
 
 /** @throws Error when a TLS file cannot be read or is none */
@@ -156,6 +171,7 @@ export function createVaultTransport(
   const nodes: readonly Node[] = addresses.map((origin) => ({
     origin,
     pool: new Pool(origin, { connections: 16, pipelining: 1, keepAliveTimeout: 30_000, connect }),
+    standby: { is: false, at: Number.NEGATIVE_INFINITY },
   }));
   const pool = createEndpointPool<Node>({
     endpoints: nodes,
@@ -167,6 +183,7 @@ export function createVaultTransport(
     },
     // What the transport lets pass is Vault's own word, and no error.
     isFault: () => true,
+    isBusy: isNotVaultsWord,
     moreSpecific: (a, b) => (specific.indexOf(b.reason) < specific.indexOf(a.reason) ? b : a),
     onChange: ({ origin }, failure) => {
       if (failure === undefined)
@@ -182,13 +199,16 @@ export function createVaultTransport(
   return {
     send: (request) =>
       pool.run({
-        attempt: async ({ origin, pool: own }, signal) => {
-          if (request.isFresh !== true) return await exchange(own, { ...request, signal });
-          const fresh = new Client(origin, { connect });
+        attempt: async (node, signal) => {
+          const asked = { ...request, signal };
+          const isOwn = request.isFresh === true || request.fromActive === true;
+          if (!isOwn) return await confirmed(node, asked, await exchange(node.pool, asked));
+          const own = new Client(node.origin, { connect });
           try {
-            return await exchange(fresh, { ...request, signal });
+            if (request.fromActive === true && (await asksStandby(own, signal))) throw notVaultsWord("a standby");
+            return await confirmed(node, asked, await exchange(own, asked));
           } finally {
-            await fresh.destroy();
+            await own.destroy();
           }
         },
         leftMs: longestMs,

@@ -149,10 +149,9 @@ suite("Transit by bytes", () => {
     const said = (text: string) => ({ errors: [text] });
     const cases = [
       [403, said("permission denied"), "backend_denied"],
-      [404, said("no handler for route"), "key_missing"],
+      [404, said(""), "key_missing"],
       [400, said("encryption key not found"), "key_missing"],
       [400, said("invalid"), "request_malformed"],
-      [412, said("required index state not present"), "backend_unavailable"],
       [418, said("teapot"), "backend_protocol_error"],
     ] as const;
     for (const [status, body, reason] of cases) throwsReason(() => readDecrypt(reply(status, body), 1), reason);

@@ -1,12 +1,22 @@
 // A promotion that somebody else disturbs: a claimant that died, another writer, news at a bad moment.
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { createKeyPoller, type KeyPoller } from "@claviger/gateway-server/src/keys/key-poller.ts";
+import {
+  createKeyPoller,
+  type KeyPoller,
+  type KeyPollerOptions,
+} from "@claviger/gateway-server/src/keys/key-poller.ts";
 import { createNoOpKeyCache, type SharedKeyCache } from "@claviger/gateway-server/src/keys/shared-key-cache.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { pino } from "pino";
 import { createFakeBackend, type FakeBackend, ref, silent } from "../../fakes.ts";
 
-function start(t: TestContext, backend: FakeBackend, sharedCache: SharedKeyCache): KeyPoller {
+function start(
+  t: TestContext,
+  backend: FakeBackend,
+  sharedCache: SharedKeyCache,
+  options: Partial<KeyPollerOptions> = {},
+): KeyPoller {
   const poller = createKeyPoller({
     backend,
     ref,
@@ -15,6 +25,7 @@ function start(t: TestContext, backend: FakeBackend, sharedCache: SharedKeyCache
     refreshMs: 3_600_000,
     canaryMs: 3_600_000,
     log: silent,
+    ...options,
   });
   t.after(() => poller.close());
   return poller;
@@ -120,4 +131,66 @@ test("news that arrive during a poll wait for it, and the key is polled once mor
   resume.resolve();
   await Promise.all([first, news]);
   assert.equal((await poller.view()).promoted.version, 2);
+});
+
+test("a replica of the backend that lags behind is no restored backup: no rotation, no refusal, no alarm", async (t) => {
+  for (const isAuto of [true, false]) {
+    const backend = createFakeBackend();
+    const logged: string[] = [];
+    const log = pino({ level: "warn" }, { write: (line: string) => void logged.push(line) });
+    const poller = start(t, backend, createNoOpKeyCache(), { isAuto: () => isAuto, log });
+    await poller.view();
+    const old = backend.state;
+    backend.state = { ...old, latest: 2, minEncryption: 2, versions: new Map([...old.versions, [2, 2000]]) };
+    await poller.refresh(true);
+    backend.behind = old;
+    await poller.refresh(true);
+    assert.equal((await poller.view()).promoted.version, 2);
+    // The active one is away: then nobody knows, which is an outage.
+    backend.isCutOff = true;
+    for (let polls = 0; polls < 3; polls++) await poller.refresh(true);
+    const { promoted, isLost } = await poller.view();
+    assert.deepEqual([promoted.version, isLost], [2, undefined]);
+    assert.deepEqual([backend.calls.rotate, backend.state.minEncryption], [0, 2]);
+    assert.deepEqual(
+      logged.map((line) => (JSON.parse(line) as { event: string }).event),
+      ["key-unreadable"],
+    );
+  }
+});
+
+test("a version that a lagging replica shows as the newest is not written over a newer one", async (t) => {
+  const backend = createFakeBackend();
+  const poller = start(t, backend, createNoOpKeyCache());
+  await poller.view();
+  backend.addVersion(2000);
+  backend.behind = backend.state;
+  backend.addVersion(3000);
+  backend.state = { ...backend.state, minEncryption: 3 };
+  await poller.refresh(true);
+  assert.equal(backend.state.minEncryption, 3);
+  assert.equal((await poller.view()).promoted.version, 3);
+});
+
+test("a backend that goes back again and again is rotated once an hour, and alarms otherwise", async (t) => {
+  const backend = createFakeBackend();
+  let now = 1_000_000_000;
+  const poller = start(t, backend, createNoOpKeyCache(), { now: () => (now += 1000) });
+  await poller.view();
+  const backup = backend.state;
+  const restore = async (): Promise<void> => {
+    backend.state = backup;
+    await poller.refresh(true);
+  };
+  backend.addVersion(2000);
+  await poller.refresh(true);
+  await restore();
+  const made = backend.calls.rotate;
+  assert.ok(made > 0 && (await poller.view()).isLost === undefined);
+  for (let times = 0; times < 3; times++) await restore();
+  assert.equal(backend.calls.rotate, made);
+  assert.equal((await poller.view()).isLost, true);
+  now += 3_600_000;
+  await restore();
+  assert.ok(backend.calls.rotate > made);
 });
