@@ -1,0 +1,177 @@
+// What is known of each of several remote ends: whether it is up, how quick it usually is, and the
+// probes that find it out. Does not ask for anything but probes. (docs/architecture.md #endpoints.)
+import { type KmsError, toKmsError } from "../wire/errors.ts";
+import { raceAbort } from "./abort.ts";
+import { type Clock, systemClock } from "./clock.ts";
+
+export type HealthOptions<E> = {
+  readonly endpoints: readonly E[];
+  /** `ordered`: the first one that is up. `fastest`: the quickest one that is up, with some chance. */
+  readonly choice: "ordered" | "fastest";
+  /** Resolves when the endpoint would serve. Asked in the background, after a fault. */
+  readonly probe: (endpoint: E, signal: AbortSignal) => Promise<void>;
+  /**
+   * Is it a fault of one that answers, but cannot serve now? It is not down, and asked after the
+   * others for a while.
+   */
+  readonly isBusy?: (error: KmsError) => boolean;
+  /** Called when an endpoint goes down or comes back, and not when it is merely slow. */
+  readonly onChange?: (endpoint: E, failure: KmsError | undefined) => void;
+  readonly clock?: Clock;
+};
+
+export type EndpointState<E> = {
+  readonly endpoint: E;
+  readonly isUp: boolean;
+  /** Why it is down. */
+  readonly failure: KmsError | undefined;
+  /** Monotonic milliseconds of the last change. */
+  readonly since: number;
+  /** Usual time of an answer in milliseconds; undefined before the first. */
+  readonly latencyMs: number | undefined;
+};
+
+/** One end, and what is known of it. Written to by this file only. */
+export type Entry<E> = {
+  readonly endpoint: E;
+  failure: KmsError | undefined;
+  since: number;
+  latencyMs: number | undefined;
+  pauseMs: number;
+  /** Until then it is asked after the others: it answers, and cannot serve. */
+  busyUntil: number;
+  timer: NodeJS.Timeout | undefined;
+  /** A probe is under way: of one that is up, because it did not answer in time. Asked after the others. */
+  isProbed: boolean;
+};
+
+export interface EndpointHealth<E> {
+  /** Another array once the list has been replaced. */
+  entries(): readonly Entry<E>[];
+  /** All of them, the most promising first. */
+  order(): readonly Entry<E>[];
+  /** @param tookMs time of the answer */
+  answered(entry: Entry<E>, tookMs: number): void;
+  failed(entry: Entry<E>, error: KmsError): void;
+  /** It has not answered for longer than it ever takes: a probe decides what that means. */
+  late(entry: Entry<E>, waitedMs: number): void;
+  replace(endpoints: readonly E[]): void;
+  states(): readonly EndpointState<E>[];
+  close(): void;
+}
+
+const firstProbeMs = 100;
+const lastProbeMs = 5000;
+/** A slow endpoint is not a dead one: a probe may take its time. */
+const probeMs = 5000;
+/** What an endpoint may ask for with `retryAfterMs` at most. */
+const longestPauseMs = 60_000;
+/** How quick an endpoint is taken to be before it is known, where the quickest is chosen. */
+const unknownLatencyMs = 5;
+
+export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHealth<E> {
+  const { choice, probe, isBusy = () => false, onChange = () => {}, clock = systemClock } = options;
+  const enter = (endpoint: E): Entry<E> => ({
+    endpoint,
+    failure: undefined,
+    since: clock.now(),
+    latencyMs: undefined,
+    pauseMs: firstProbeMs,
+    busyUntil: 0,
+    timer: undefined,
+    isProbed: false,
+  });
+  let entries: readonly Entry<E>[] = options.endpoints.map(enter);
+  let isClosed = false;
+  const isGone = (entry: Entry<E>): boolean => isClosed || !entries.includes(entry);
+
+  const markUp = (entry: Entry<E>): void => {
+    entry.pauseMs = firstProbeMs;
+    entry.busyUntil = 0;
+    if (entry.failure === undefined) return;
+    if (entry.timer !== undefined) clock.clearTimeout(entry.timer);
+    entry.failure = undefined;
+    entry.since = clock.now();
+    onChange(entry.endpoint, undefined);
+  };
+  const markDown = (entry: Entry<E>, failure: KmsError): void => {
+    if (isGone(entry) || entry.failure !== undefined) return;
+    entry.failure = failure;
+    entry.since = clock.now();
+    onChange(entry.endpoint, failure);
+    probeLater(entry, Math.max(entry.pauseMs, Math.min(failure.retryAfterMs ?? 0, longestPauseMs)));
+  };
+  const markBusy = (entry: Entry<E>, { retryAfterMs = entry.pauseMs }: KmsError): void => {
+    entry.busyUntil = clock.now() + Math.min(retryAfterMs, longestPauseMs);
+    entry.pauseMs = Math.min(entry.pauseMs * 2, lastProbeMs);
+  };
+  const probeLater = (entry: Entry<E>, milliseconds: number): void => {
+    if (isGone(entry)) return;
+    entry.pauseMs = Math.min(entry.pauseMs * 2, lastProbeMs);
+    const jitter = 0.75 + Math.random() / 2;
+    entry.timer = clock.setTimeout(() => void look(entry), milliseconds * jitter);
+    entry.timer.unref?.();
+  };
+  const look = async (entry: Entry<E>): Promise<void> => {
+    if (isGone(entry) || entry.isProbed) return;
+    entry.isProbed = true;
+    const late = new AbortController();
+    const timer = clock.setTimeout(() => late.abort(), probeMs);
+    timer.unref?.();
+    const { pauseMs } = entry;
+    const error = await raceAbort(probe(entry.endpoint, late.signal), late.signal).then(() => undefined, toKmsError);
+    clock.clearTimeout(timer);
+    entry.isProbed = false;
+    if (error === undefined) {
+      markUp(entry);
+      // An endpoint that looks well and fails again at once is looked at ever more rarely.
+      entry.pauseMs = pauseMs;
+    } else if (entry.failure === undefined) markDown(entry, error);
+    else probeLater(entry, entry.pauseMs);
+  };
+
+  const doubtOf = ({ failure, isProbed, busyUntil }: Entry<E>): number =>
+    failure !== undefined ? 2 : isProbed || clock.now() < busyUntil ? 1 : 0;
+  const rankOf = ({ latencyMs = unknownLatencyMs }: Entry<E>): number =>
+    choice === "fastest" ? latencyMs * (0.5 + Math.random()) : 0;
+  const stopTimers = (): void => {
+    for (const { timer } of entries) if (timer !== undefined) clock.clearTimeout(timer);
+  };
+
+  return {
+    entries: () => entries,
+    order: () =>
+      entries
+        .map((entry) => ({ entry, doubt: doubtOf(entry), rank: rankOf(entry) }))
+        .toSorted((a, b) => a.doubt - b.doubt || a.rank - b.rank)
+        .map(({ entry }) => entry),
+    answered(entry, tookMs) {
+      entry.latencyMs = entry.latencyMs === undefined ? tookMs : entry.latencyMs * 0.8 + tookMs * 0.2;
+      markUp(entry);
+    },
+    failed(entry, error) {
+      if (isBusy(error)) markBusy(entry, error);
+      else markDown(entry, error);
+    },
+    late(entry, waitedMs) {
+      entry.latencyMs = Math.max(entry.latencyMs ?? 0, waitedMs);
+      if (entry.failure === undefined) void look(entry);
+    },
+    replace(endpoints) {
+      stopTimers();
+      entries = endpoints.map(enter);
+    },
+    states: () =>
+      entries.map(({ endpoint, failure, since, latencyMs }) => ({
+        endpoint,
+        isUp: failure === undefined,
+        failure,
+        since,
+        latencyMs,
+      })),
+    close() {
+      isClosed = true;
+      stopTimers();
+    },
+  };
+}

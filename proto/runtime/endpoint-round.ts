@@ -1,0 +1,136 @@
+// One round over several remote ends: each is asked once at most, the next one beside those that have
+// not answered, until one answers. Knows nothing of what came before. (docs/architecture.md #endpoints.)
+import { KmsError, toKmsError } from "../wire/errors.ts";
+import { abortReason } from "./abort.ts";
+import type { Clock } from "./clock.ts";
+import type { EndpointHealth, Entry } from "./endpoint-health.ts";
+
+export type PoolCall<E, T> = {
+  /** Asks one endpoint. Aborted when its answer is no longer wanted; may go on for ever then. */
+  readonly attempt: (endpoint: E, signal: AbortSignal) => Promise<T>;
+  /** Milliseconds that the caller waits. */
+  readonly leftMs: number;
+  /** The caller has left, or its time is over. */
+  readonly signal: AbortSignal;
+  /** Ask a second endpoint when the first takes longer than it usually does: costs nothing but a call. */
+  readonly hedge: boolean;
+  /** Where two endpoints must not see it, the next is asked only if the failed one did nothing. */
+  readonly isUntouched?: (error: KmsError) => boolean;
+  /** Begin again, out of the budget, when every endpoint has failed and there is time. */
+  readonly repeat: boolean;
+  /** Takes a result that came too late. */
+  readonly discard: (late: T) => void;
+};
+
+/** A failure is final when no other round may follow. */
+export type RoundResult<T> = { readonly value: T } | { readonly failure: KmsError; readonly isFinal: boolean };
+
+export type RoundOptions<E> = {
+  readonly health: EndpointHealth<E>;
+  readonly isFault: (error: KmsError) => boolean;
+  readonly moreSpecific: (a: KmsError, b: KmsError) => KmsError;
+  readonly onExtra: () => void;
+  /** Takes the price of a hedge out of the budget, if there is enough. */
+  readonly spend: () => boolean;
+  readonly clock: Clock;
+};
+
+const minHedgeMs = 30;
+const minOverdueMs = 200;
+const unknownOverdueMs = 500;
+/** The share of a call's time in which all its endpoints have been begun with. */
+const startShare = 0.4;
+
+/**
+ * When to begin with the next endpoint beside one that has not answered: `hedgeMs` costs budget,
+ * `overdueMs` is free, since the endpoint is later than it ever is.
+ */
+function patience<E>({ latencyMs, failure }: Entry<E>, leftMs: number, untried: number) {
+  const share = (leftMs * startShare) / Math.max(1, untried);
+  if (latencyMs === undefined || failure !== undefined)
+    return { hedgeMs: Math.min(100, share), overdueMs: Math.min(unknownOverdueMs, share) };
+  const overdueMs = Math.max(1.5 * latencyMs, Math.min(Math.max(minOverdueMs, 6 * latencyMs), share));
+  return { hedgeMs: Math.min(Math.max(minHedgeMs, 4 * latencyMs), overdueMs), overdueMs };
+}
+
+/**
+ * Resolves with the answer, or with what the round came to.
+ * @param endsAt in the milliseconds of the clock
+ */
+export function runRound<E, T>(
+  { health, isFault, moreSpecific, onExtra, spend, clock }: RoundOptions<E>,
+  { attempt, signal, hedge, isUntouched, discard }: PoolCall<E, T>,
+  endsAt: number,
+): Promise<RoundResult<T>> {
+  return new Promise((resolve) => {
+    const candidates = health.order();
+    const stop = new AbortController();
+    const timers = new Set<NodeJS.Timeout>();
+    /** Those that have been asked and have not answered, with when, and when they were later than ever. */
+    const pending = new Map<Entry<E>, { readonly began: number; readonly overdueMs: number }>();
+    let asked = 0;
+    let failure: KmsError | undefined;
+    let isOver = false;
+
+    const end = (result: RoundResult<T>): void => {
+      isOver = true;
+      signal.removeEventListener("abort", onAbort);
+      for (const timer of timers) clock.clearTimeout(timer);
+      for (const [entry, { began, overdueMs }] of pending) {
+        const waitedMs = clock.now() - began;
+        if (waitedMs >= overdueMs) health.late(entry, waitedMs);
+      }
+      stop.abort();
+      resolve(result);
+    };
+    const onAbort = (): void => end({ failure: abortReason(signal), isFinal: true });
+    const after = (milliseconds: number, run: () => void): void => {
+      timers.add(clock.setTimeout(() => void (isOver || run()), milliseconds));
+    };
+
+    const fail = (entry: Entry<E>, error: KmsError): void => {
+      if (!isFault(error)) return end({ failure: error, isFinal: true });
+      failure = failure === undefined ? error : moreSpecific(failure, error);
+      health.failed(entry, error);
+      if (isUntouched !== undefined && !isUntouched(error)) return end({ failure, isFinal: true });
+      if (asked < candidates.length) return next();
+      if (pending.size === 0) end({ failure, isFinal: false });
+      return undefined;
+    };
+    const ask = async (entry: Entry<E>, began: number): Promise<void> => {
+      try {
+        const value = await attempt(entry.endpoint, stop.signal);
+        pending.delete(entry);
+        if (isOver) return discard(value);
+        health.answered(entry, clock.now() - began);
+        end({ value });
+      } catch (thrown) {
+        pending.delete(entry);
+        if (!isOver) fail(entry, toKmsError(thrown));
+      }
+    };
+    const next = (): void => {
+      const entry = candidates[asked++];
+      if (entry === undefined) return;
+      if (asked > 1) onExtra();
+      const began = clock.now();
+      const untried = candidates.length - asked;
+      const index = asked;
+      const { hedgeMs, overdueMs } = patience(entry, endsAt - began, untried);
+      const mayGoOn = (): boolean => asked === index && untried > 0 && isUntouched === undefined;
+      if (hedge && hedgeMs < overdueMs) after(hedgeMs, () => void (mayGoOn() && spend() && next()));
+      after(overdueMs, () => void (mayGoOn() && next()));
+      pending.set(entry, { began, overdueMs });
+      void ask(entry, began);
+    };
+
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    // The caller's deadline holds in every phase, whatever an attempt does when it is aborted.
+    after(Math.max(0, endsAt - clock.now()), () =>
+      end({ failure: failure ?? new KmsError("deadline_exceeded"), isFinal: true }),
+    );
+    next();
+    return undefined;
+  });
+}
