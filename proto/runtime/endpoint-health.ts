@@ -6,10 +6,14 @@ import { type Clock, systemClock } from "./clock.ts";
 
 export type HealthOptions<E> = {
   readonly endpoints: readonly E[];
+  /** What of an endpoint is the same in another list: what is known of it is kept when the list is replaced. */
+  readonly nameOf: (endpoint: E) => string;
   /** `ordered`: the first one that is up. `fastest`: the quickest one that is up, with some chance. */
   readonly choice: "ordered" | "fastest";
   /** Resolves when the endpoint would serve. Asked in the background, after a fault. */
   readonly probe: (endpoint: E, signal: AbortSignal) => Promise<void>;
+  /** Probe each endpoint of a list at once: a connection is there, or known to be missing, before the first call. */
+  readonly warm?: boolean;
   /**
    * Is it a fault of one that answers, but cannot serve now? It is not down, and asked after the
    * others for a while.
@@ -33,7 +37,8 @@ export type EndpointState<E> = {
 
 /** One end, and what is known of it. Written to by this file only. */
 export type Entry<E> = {
-  readonly endpoint: E;
+  /** Another one of the same name once the list has been replaced. */
+  endpoint: E;
   failure: KmsError | undefined;
   since: number;
   latencyMs: number | undefined;
@@ -41,8 +46,8 @@ export type Entry<E> = {
   /** Until then it is asked after the others: it answers, and cannot serve. */
   busyUntil: number;
   timer: NodeJS.Timeout | undefined;
-  /** A probe is under way: of one that is up, because it did not answer in time. Asked after the others. */
-  isProbed: boolean;
+  /** A probe is under way. One that is up did not answer in time, or is new: it is asked after the others. */
+  probe: AbortController | undefined;
 };
 
 export interface EndpointHealth<E> {
@@ -70,7 +75,8 @@ const longestPauseMs = 60_000;
 const unknownLatencyMs = 5;
 
 export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHealth<E> {
-  const { choice, probe, isBusy = () => false, onChange = () => {}, clock = systemClock } = options;
+  const { nameOf, choice, probe, warm = false, clock = systemClock } = options;
+  const { isBusy = () => false, onChange = () => {} } = options;
   const enter = (endpoint: E): Entry<E> => ({
     endpoint,
     failure: undefined,
@@ -79,7 +85,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     pauseMs: firstProbeMs,
     busyUntil: 0,
     timer: undefined,
-    isProbed: false,
+    probe: undefined,
   });
   let entries: readonly Entry<E>[] = options.endpoints.map(enter);
   let isClosed = false;
@@ -88,7 +94,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
   const markUp = (entry: Entry<E>): void => {
     entry.pauseMs = firstProbeMs;
     entry.busyUntil = 0;
-    if (entry.failure === undefined) return;
+    if (entry.failure === undefined || isGone(entry)) return;
     if (entry.timer !== undefined) clock.clearTimeout(entry.timer);
     entry.failure = undefined;
     entry.since = clock.now();
@@ -113,15 +119,17 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     entry.timer.unref?.();
   };
   const look = async (entry: Entry<E>): Promise<void> => {
-    if (isGone(entry) || entry.isProbed) return;
-    entry.isProbed = true;
+    if (isGone(entry) || entry.probe !== undefined) return;
     const late = new AbortController();
+    entry.probe = late;
     const timer = clock.setTimeout(() => late.abort(), probeMs);
     timer.unref?.();
     const { pauseMs } = entry;
     const error = await raceAbort(probe(entry.endpoint, late.signal), late.signal).then(() => undefined, toKmsError);
     clock.clearTimeout(timer);
-    entry.isProbed = false;
+    // Its list was replaced, and the endpoint is probed anew.
+    if (entry.probe !== late) return;
+    entry.probe = undefined;
     if (error === undefined) {
       markUp(entry);
       // An endpoint that looks well and fails again at once is looked at ever more rarely.
@@ -130,13 +138,15 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     else probeLater(entry, entry.pauseMs);
   };
 
-  const doubtOf = ({ failure, isProbed, busyUntil }: Entry<E>): number =>
-    failure !== undefined ? 2 : isProbed || clock.now() < busyUntil ? 1 : 0;
+  const doubtOf = (entry: Entry<E>): number =>
+    entry.failure !== undefined ? 2 : entry.probe !== undefined || clock.now() < entry.busyUntil ? 1 : 0;
   const rankOf = ({ latencyMs = unknownLatencyMs }: Entry<E>): number =>
     choice === "fastest" ? latencyMs * (0.5 + Math.random()) : 0;
   const stopTimers = (): void => {
     for (const { timer } of entries) if (timer !== undefined) clock.clearTimeout(timer);
   };
+
+  if (warm) for (const entry of entries) void look(entry);
 
   return {
     entries: () => entries,
@@ -159,7 +169,18 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     },
     replace(endpoints) {
       stopTimers();
-      entries = endpoints.map(enter);
+      const known = new Map(entries.map((entry) => [nameOf(entry.endpoint), entry]));
+      entries = endpoints.map((endpoint) => {
+        const entry = known.get(nameOf(endpoint));
+        return entry === undefined ? enter(endpoint) : Object.assign(entry, { endpoint });
+      });
+      for (const entry of entries) {
+        // One that is down may have been so for a reason that the change has ended.
+        const isInDoubt = entry.failure !== undefined || entry.probe !== undefined;
+        entry.probe?.abort();
+        entry.probe = undefined;
+        if (warm || isInDoubt) void look(entry);
+      }
     },
     states: () =>
       entries.map(({ endpoint, failure, since, latencyMs }) => ({

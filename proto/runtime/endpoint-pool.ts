@@ -59,8 +59,8 @@ export function createEndpointPool<E>(options: PoolOptions<E>): EndpointPool<E> 
         });
       }
     },
-    replace: health.replace,
-    states: health.states,
-    close: health.close,
+    replace: (endpoints) => health.replace(endpoints),
+    states: () => health.states(),
+    close: () => health.close(),
   };
 }

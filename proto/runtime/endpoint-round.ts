@@ -37,20 +37,25 @@ export type RoundOptions<E> = {
 
 const minHedgeMs = 30;
 const minOverdueMs = 200;
-const unknownOverdueMs = 500;
+/** An endpoint of which nothing is known may be dead: it is not worth a longer wait. */
+const unknownOverdueMs = 50;
 /** The share of a call's time in which all its endpoints have been begun with. */
 const startShare = 0.4;
 
 /**
- * When to begin with the next endpoint beside one that has not answered: `hedgeMs` costs budget,
- * `overdueMs` is free, since the endpoint is later than it ever is.
+ * After how many milliseconds beside one that has not answered: `hedgeMs`, the next endpoint for the
+ * price of a hedge; `nextMs`, the next one for nothing; `overdueMs`, later than it ever is.
+ * @param shareMs what each endpoint not yet asked has of the time in which all are begun with
  */
-function patience<E>({ latencyMs, failure }: Entry<E>, leftMs: number, untried: number) {
-  const share = (leftMs * startShare) / Math.max(1, untried);
-  if (latencyMs === undefined || failure !== undefined)
-    return { hedgeMs: Math.min(100, share), overdueMs: Math.min(unknownOverdueMs, share) };
-  const overdueMs = Math.max(1.5 * latencyMs, Math.min(Math.max(minOverdueMs, 6 * latencyMs), share));
-  return { hedgeMs: Math.min(Math.max(minHedgeMs, 4 * latencyMs), overdueMs), overdueMs };
+function patience<E>({ latencyMs, failure }: Entry<E>, isFirst: boolean, shareMs: number) {
+  if (latencyMs === undefined || failure !== undefined) {
+    const overdueMs = Math.min(unknownOverdueMs, shareMs);
+    return { hedgeMs: overdueMs, nextMs: overdueMs, overdueMs };
+  }
+  const overdueMs = Math.max(1.5 * latencyMs, Math.min(Math.max(minOverdueMs, 6 * latencyMs), shareMs));
+  // Slow is not dead, but once one is overdue the others must all have their chance in time.
+  const nextMs = isFirst ? overdueMs : Math.min(overdueMs, shareMs);
+  return { hedgeMs: Math.min(Math.max(minHedgeMs, 4 * latencyMs), nextMs), nextMs, overdueMs };
 }
 
 /**
@@ -68,6 +73,7 @@ export function runRound<E, T>(
     const timers = new Set<NodeJS.Timeout>();
     /** Those that have been asked and have not answered, with when, and when they were later than ever. */
     const pending = new Map<Entry<E>, { readonly began: number; readonly overdueMs: number }>();
+    const startBy = clock.now() + (endsAt - clock.now()) * startShare;
     let asked = 0;
     let failure: KmsError | undefined;
     let isOver = false;
@@ -116,10 +122,11 @@ export function runRound<E, T>(
       const began = clock.now();
       const untried = candidates.length - asked;
       const index = asked;
-      const { hedgeMs, overdueMs } = patience(entry, endsAt - began, untried);
+      const shareMs = Math.max(0, startBy - began) / Math.max(1, untried);
+      const { hedgeMs, nextMs, overdueMs } = patience(entry, index === 1, shareMs);
       const mayGoOn = (): boolean => asked === index && untried > 0 && isUntouched === undefined;
-      if (hedge && hedgeMs < overdueMs) after(hedgeMs, () => void (mayGoOn() && spend() && next()));
-      after(overdueMs, () => void (mayGoOn() && next()));
+      if (hedge && hedgeMs < nextMs) after(hedgeMs, () => void (mayGoOn() && spend() && next()));
+      after(nextMs, () => void (mayGoOn() && next()));
       pending.set(entry, { began, overdueMs });
       void ask(entry, began);
     };

@@ -201,7 +201,9 @@ export function createUpstream(
   let gateways = connect(urls, tls);
   const pool = createEndpointPool<Gateway>({
     endpoints: gateways,
+    nameOf: ({ url }) => url,
     choice: "fastest",
+    warm: true,
     probe: (gateway, signal) => gateway.probe(signal),
     isFault: ({ reason }) => rowOf(reason).kind === "outage",
     // A gateway whose key backend is away says so at every call, and is there.

@@ -44,7 +44,7 @@ suite("all gateways but one are dead", () => {
     return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   };
 
-  /** A way to the real gateway on which every byte takes so many milliseconds. */
+  /** A way to the real gateway on which a round trip takes so many milliseconds, that of TCP's handshake included. */
   const relay = async (url: URL, delayMs: number): Promise<string> =>
     await listen(
       createServer({ noDelay: true }, (near) => {
@@ -53,8 +53,10 @@ suite("all gateways but one are dead", () => {
           from.on("data", (chunk) => setTimeout(() => void (to.destroyed || to.write(chunk)), delayMs / 2));
           from.on("error", () => {}).on("close", () => to.destroy());
         };
-        pass(near, far);
-        pass(far, near);
+        setTimeout(() => {
+          pass(near, far);
+          pass(far, near);
+        }, delayMs);
       }),
     );
 
@@ -126,8 +128,14 @@ suite("all gateways but one are dead", () => {
             await call().catch((error: unknown) => failures.push(String(error)));
             if (isStatus) slowestStatus = Math.max(slowestStatus, performance.now() - began);
           };
+          // The first calls of its life: nothing is known of any gateway, and no connection is there.
+          await Promise.all([
+            timed(() => client.status(1000), true),
+            timed(() => client.encrypt(Buffer.alloc(32, 1), 1000), false),
+          ]);
+          assert.deepEqual(failures, [], `first calls, ${count} gateways, ${delay} ms`);
           for (const deadline of deadlines) {
-            const sealed = await client.encrypt(Buffer.alloc(32, 1), 3000);
+            const sealed = await client.encrypt(Buffer.alloc(32, 1), deadline);
             const kinds = [
               () => timed(() => client.status(deadline), true),
               () => timed(() => client.encrypt(Buffer.alloc(32, 2), deadline), false),

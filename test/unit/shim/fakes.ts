@@ -17,7 +17,7 @@ import {
   StatusResponseSchema,
 } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { headers } from "@claviger/proto/wire/protocol.ts";
+import { headers, livezPath } from "@claviger/proto/wire/protocol.ts";
 import type { ClientTls, UpstreamReply } from "@claviger/shim/src/upstream.ts";
 import type { Metrics } from "@claviger/shim/src/metrics.ts";
 import type { LastGood, StateFile } from "@claviger/shim/src/state-file.ts";
@@ -156,7 +156,11 @@ export type Answer = {
   readonly headers?: Record<string, string>;
 };
 
-/** A gateway over HTTPS that demands a client certificate; closed with the test. */
+/**
+ * A gateway over HTTPS that demands a client certificate; closed with the test. Probes are not among
+ * what it was asked; they take as long as an answer, and end as well as a real gateway's do, unless
+ * the answer has a status of its own.
+ */
 export async function startGateway(t: TestContext, fleet: Fleet, answer: (asked: Asked) => Answer | Promise<Answer>) {
   const asked: Asked[] = [];
   const server = createServer(
@@ -166,6 +170,11 @@ export async function startGateway(t: TestContext, fleet: Fleet, answer: (asked:
         const chunks: Buffer[] = [];
         for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
         const one = { path: request.url ?? "", headers: request.headers, body: Buffer.concat(chunks) };
+        if (one.path === livezPath) {
+          const { status } = await answer(one);
+          response.writeHead(status ?? 200).end();
+          return;
+        }
         asked.push(one);
         const { body, reason, status, headers: extra } = await answer(one);
         const code = status ?? (reason === undefined ? 200 : connectCodes[rowOf(reason).connect].http);

@@ -24,6 +24,7 @@ function setUp(states: Record<string, State>) {
   const order: readonly string[] = ["backend_sealed", "backend_rate_limited", "backend_unavailable"];
   const failover = createEndpointPool<string>({
     endpoints: Object.keys(states),
+    nameOf: (node) => node,
     choice: "ordered",
     probe: async (node, signal) => void (await act(node, signal)),
     isFault: ({ reason }) => reason !== "cluster_suspended",
@@ -139,8 +140,11 @@ suite("an endpoint pool", () => {
 });
 
 suite("an endpoint pool under a clock of its own", () => {
-  /** Endpoints that answer after so many milliseconds; Infinity never does. */
-  function slowPool(times: Record<string, number>) {
+  /**
+   * Endpoints that answer after so many milliseconds; Infinity never does. A first answer of each
+   * takes so many more, for its connection.
+   */
+  function slowPool(times: Record<string, number>, { warm = false, connectMs = 0 } = {}) {
     let now = 0;
     const timers = new Map<object, { readonly at: number; readonly run: () => void }>();
     const clock: Clock = {
@@ -154,16 +158,25 @@ suite("an endpoint pool under a clock of its own", () => {
     };
     const changes: string[] = [];
     const asked: string[] = [];
+    const probed: string[] = [];
+    const connected = new Map<string, number>();
     const answer = (node: string, signal: AbortSignal): Promise<string> =>
       new Promise((resolve, reject) => {
-        const ms = times[node] ?? 0;
+        const connectedAt = connected.get(node) ?? now + connectMs;
+        connected.set(node, connectedAt);
+        const ms = Math.max(0, connectedAt - now) + (times[node] ?? 0);
         if (Number.isFinite(ms)) clock.setTimeout(() => resolve(node), ms);
         signal.addEventListener("abort", () => reject(new Error("aborted")));
       });
     const pool = createEndpointPool<string>({
       endpoints: Object.keys(times),
+      nameOf: (node) => node,
       choice: "ordered",
-      probe: async (node, signal) => void (await answer(node, signal)),
+      warm,
+      probe: async (node, signal) => {
+        probed.push(node);
+        await answer(node, signal);
+      },
       isFault: () => true,
       onChange: (node, failure) => void changes.push(`${node} ${failure === undefined ? "up" : "down"}`),
       clock,
@@ -201,7 +214,9 @@ suite("an endpoint pool under a clock of its own", () => {
           discard: () => {},
         }),
       );
-    return { times, changes, asked, run, now: () => now };
+    const pass = (milliseconds: number): Promise<void> =>
+      drive(new Promise((resolve) => void clock.setTimeout(resolve, milliseconds)));
+    return { times, changes, asked, probed, run, pass, pool, now: () => now };
   }
 
   test("slow is not down: two that take 700 and 1,200 ms change no state, and every call is served", async () => {
@@ -216,6 +231,64 @@ suite("an endpoint pool under a clock of its own", () => {
     const { asked, run } = slowPool({ a: 150, b: 150, c: 150 });
     for (let i = 0; i < 50; i++) await run(800, true);
     assert.ok(asked.length <= 55, `${asked.length} requests for 50 calls`);
+  });
+
+  test("one that has just started finds the one of five that answers, far as it is, in less than a second", async () => {
+    const times = { a: Infinity, b: Infinity, c: Infinity, d: Infinity, e: 150 };
+    for (const hedge of [true, false]) {
+      const { asked, run, now } = slowPool(times, { warm: true, connectMs: 300 });
+      for (let i = 0; i < 3; i++) {
+        const began = now();
+        assert.equal(await run(1000, hedge), "e");
+        assert.ok(now() - began <= 4 * 50 + 450, `call ${i} took ${now() - began} ms`);
+      }
+      // From the first answer on the others are known to have given none.
+      assert.deepEqual(asked, ["a", "b", "c", "d", "e", "e", "e"]);
+    }
+  });
+
+  test("what is warmed before the first call is asked first", async () => {
+    const times = { a: Infinity, b: Infinity, c: 40 };
+    const { asked, probed, run, pass } = slowPool(times, { warm: true, connectMs: 80 });
+    assert.deepEqual(probed, ["a", "b", "c"]);
+    await pass(200);
+    assert.equal(await run(1000), "c");
+    assert.deepEqual(asked, ["c"]);
+  });
+
+  test("when all that are known to be quick go silent at once, the last one is asked in time", async () => {
+    const { times, run, now } = slowPool({ a: 150, b: 150, c: 150, d: 150, e: 150 });
+    for (let i = 0; i < 10; i++) await run(1000);
+    // Each has answered, so each is thought to answer within its usual time.
+    for (const node of ["a", "b", "c", "d"] as const) {
+      times[node] = Infinity;
+      const began = now();
+      await run(1000);
+      assert.ok(now() - began <= 800, `${now() - began} ms without ${node}`);
+    }
+  });
+
+  test("an endpoint that keeps its name keeps what is known of it", async () => {
+    const { times, asked, changes, run, pass, pool } = slowPool({ a: Infinity, b: 40 });
+    for (let i = 0; i < 3; i++) await run(1000);
+    await pass(6000);
+    assert.deepEqual(changes, ["a down"]);
+    const before = pool.states();
+    pool.replace(["c", "a", "b"]);
+    assert.deepEqual(
+      pool.states().filter(({ endpoint }) => endpoint !== "c"),
+      before,
+    );
+    asked.length = 0;
+    times["c"] = Infinity;
+    assert.equal(await run(1000), "b");
+    assert.deepEqual(asked, ["c", "b"]);
+    // The list brought back to what it was is no reason to believe that it is up, but one to look.
+    times["a"] = 40;
+    pool.replace(["a", "b"]);
+    assert.equal(pool.states()[0]?.isUp, false);
+    await pass(100);
+    assert.deepEqual(changes, ["a down", "a up"]);
   });
 
   test("however many are silent, the call is served in its time while one answers", async () => {

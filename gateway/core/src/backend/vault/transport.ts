@@ -175,6 +175,7 @@ export function createVaultTransport(
   }));
   const pool = createEndpointPool<Node>({
     endpoints: nodes,
+    nameOf: ({ origin }) => origin,
     choice: "ordered",
     probe: async (node, signal) => {
       const path = "/v1/sys/health?standbyok=true&perfstandbyok=true";
