@@ -2,6 +2,7 @@
 // that they count has been counted once.
 import * as gateway from "../../gateway/server/src/metrics.ts";
 import * as shim from "../../shim/src/metrics.ts";
+import { handshakeFailures } from "../../proto/wire/handshakes.ts";
 import { code, Gap, page, table } from "./markdown.ts";
 
 /** What the values of a label are; `METRIC.LABEL` where a label means something else elsewhere. */
@@ -14,6 +15,8 @@ const labels: Readonly<Record<string, string>> = {
   bound: "`all`, `identity` or `handshakes`: which bound was reached",
   sink: "`stdout`, or `file` and its path",
   "claviger_gateway_handshake_failures_total.kind": "`closed`, `timeout`, `certificate` or `protocol`",
+  cause: handshakeFailures.map(code).join(", "),
+  refused_by: "`shim` (it does not accept the gateway's certificate) or `gateway` (the other way round)",
   "claviger_gateway_client_errors_total.kind": "`parser` or `connection`",
 };
 
@@ -24,6 +27,7 @@ async function shimPage(): Promise<string> {
   metrics.upstreamAsked("encrypt", "ok");
   metrics.coalesced();
   metrics.retried();
+  metrics.handshakeFailed("gateway", "certificate_expired");
   metrics.observeGateways(() => [{ gateway: "https://gateway.example:8443", isUp: true }]);
   metrics.observeOutage(() => ({ phase: 1, secondsSinceGood: 1 }));
   return await metrics.render();
@@ -33,7 +37,7 @@ async function gatewayPage(): Promise<string> {
   const metrics = gateway.createMetrics();
   metrics.started();
   metrics.finished("encrypt", "ok", 1);
-  metrics.handshakeFailed("closed");
+  metrics.handshakeFailed("certificate", "unknown_ca");
   metrics.clientError("HPE_INVALID_METHOD");
   metrics.connectionClosed("all");
   metrics.backendCalled("main", "wrap", 1);

@@ -38,6 +38,11 @@ export const headers = {
   staleFor: "claviger-stale-for",
   /** On an error: the row of the error table. */
   reason: "claviger-reason",
+  /**
+   * On the answer to a connection whose client certificate is not accepted: why; a name of
+   * handshakes.ts. The one thing that such a peer is told.
+   */
+  handshake: "claviger-handshake",
 } as const;
 
 /**

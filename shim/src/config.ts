@@ -64,6 +64,21 @@ export const shimConfig = z.strictObject({
     ca: zPath,
     /** The name that a gateway's certificate must carry, where that is not the host of its URL. */
     serverName: z.optional(z.string()),
+    /**
+     * SPIFFE ids (`spiffe://...`) and DNS names, of which a gateway's certificate must carry one,
+     * whatever the host of its URL is. `serverName` is then only what is sent as SNI.
+     */
+    serverIdentities: z.optional(
+      z
+        .array(
+          z.string().check(
+            z.regex(/^(?:spiffe:\/\/[a-z0-9._-]+\/[A-Za-z0-9._/-]+|(?!.*:\/\/)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)$/, {
+              error: "must be a SPIFFE id (spiffe://...) or a DNS name",
+            }),
+          ),
+        )
+        .check(z.minLength(1, { error: "must list at least one identity" }), z.maxLength(16)),
+    ),
   }),
   /** /livez, /readyz and /metrics: plain HTTP. */
   health: z._default(

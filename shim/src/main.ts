@@ -83,7 +83,10 @@ async function run(
   // What can fail comes first, and the path last: until then an earlier shim serves as before.
   const health = await openOperationsServer({
     ...config.health,
-    readiness: () => readinessOf(status),
+    readiness: () => ({
+      ...readinessOf(status),
+      gateways: Object.fromEntries(upstream.gateways().map(({ url, problem }) => [url, problem ?? "ok"])),
+    }),
     metrics: metrics.render,
     // The shim that is taken over from holds the same port until it stops.
     waitForPort: takeover,

@@ -2,6 +2,7 @@
 // sets. The only file that imports OpenTelemetry's metrics.
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
+import type { HandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
 
 /** Names as they stand in Prometheus, but for the `_total` of counters. */
 export const names = {
@@ -10,6 +11,7 @@ export const names = {
   upstream: "claviger_shim_upstream_requests",
   coalesced: "claviger_shim_decrypts_coalesced",
   retries: "claviger_shim_retries",
+  handshakeFailures: "claviger_shim_handshake_failures",
   gatewayUp: "claviger_shim_gateway_up",
   phase: "claviger_shim_outage_phase",
   sinceGood: "claviger_shim_seconds_since_good_status",
@@ -27,6 +29,8 @@ export interface Metrics {
   upstreamAsked(method: string, result: string): void;
   coalesced(): void;
   retried(): void;
+  /** A TLS handshake with a gateway that one side refused. */
+  handshakeFailed(refusedBy: "shim" | "gateway", cause: HandshakeFailure): void;
   /** Asked for at each scrape. */
   observeGateways(read: () => readonly { readonly gateway: string; readonly isUp: boolean }[]): void;
   /** Asked for at each scrape. */
@@ -55,6 +59,9 @@ export function createMetrics(): Metrics {
   const upstream = meter.createCounter(names.upstream, { description: "Requests to gateways by method and result" });
   const coalesced = meter.createCounter(names.coalesced, { description: "Decrypts that shared another one's request" });
   const retries = meter.createCounter(names.retries, { description: "Second and further tries, hedges included" });
+  const handshakeFailures = meter.createCounter(names.handshakeFailures, {
+    description: "TLS handshakes with gateways that one side refused",
+  });
   const gatewayUp = meter.createObservableGauge(names.gatewayUp, {
     description: "1 while calls go to this gateway, 0 while it is asked last because it failed",
   });
@@ -72,6 +79,7 @@ export function createMetrics(): Metrics {
     upstreamAsked: (method, result) => upstream.add(1, { method, result }),
     coalesced: () => coalesced.add(1),
     retried: () => retries.add(1),
+    handshakeFailed: (refusedBy, cause) => handshakeFailures.add(1, { refused_by: refusedBy, cause }),
     observeGateways(read) {
       gatewayUp.addCallback((result) => {
         for (const { gateway, isUp } of read()) result.observe(isUp ? 1 : 0, { gateway });

@@ -141,6 +141,8 @@ async function callAs({ gatewayUrl, fleet }: Demo, pair: KeyPair, stored: Uint8A
     }),
   );
   assert(answer.status >= 400, "a stranger who was served");
+  const { [headers.handshake]: handshake } = answer.headers;
+  if (typeof handshake === "string") throw Object.assign(new Error("not let in"), { code: handshake });
   const { code, message } = JSON.parse(answer.body.toString()) as { readonly code: string; readonly message: string };
   return `HTTP ${answer.status}, ${code}: ${message}`;
 }

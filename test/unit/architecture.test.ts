@@ -55,6 +55,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "gateway/core/src/redis/",
     "gateway/core/src/registry/",
   ],
+  "gateway/core/src/tls-files.ts": ["proto/", "gateway/core/src/config.ts"],
 
   "gateway/server/src/metrics.ts": ["proto/", "gateway/core/"],
   "gateway/server/src/backend/": ["proto/", "gateway/core/"],
@@ -73,8 +74,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
  */
 const shimOrder = [
   ["config.ts", "metrics.ts", "socket.ts", "state-file.ts"],
-  ["upstream.ts"],
-  ["tls.ts"],
+  ["gateway.ts"],
+  ["upstream.ts", "tls.ts"],
   ["status.ts", "decrypts.ts"],
   ["kms.ts"],
   ["server.ts"],

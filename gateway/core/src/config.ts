@@ -1,5 +1,4 @@
 // The gateway's configuration: a YAML file → one frozen object, or every problem at once.
-import { readFileSync } from "node:fs";
 import {
   checkConfig,
   ConfigError,
@@ -173,23 +172,4 @@ export function loadGatewayConfig(file: string, warn: (line: string) => void = (
     problems.push(`registry.backend: ${config.registry.backend} is not one of the backends of kind vault`);
   if (problems.length > 0) throw new ConfigError(file, problems);
   return config;
-}
-
-/** PEM texts of the listener's certificate, its key, and the CA that signs clients. */
-export type TlsFiles = { readonly cert: string; readonly key: string; readonly clientCa: string };
-
-/** Reads the listener's PEM files. @throws ConfigError with every one that cannot be read */
-export function readTlsFiles({ cert, key, clientCa }: GatewayConfig["tls"]): TlsFiles {
-  const problems: string[] = [];
-  const read = (setting: string, file: string): string => {
-    try {
-      return readFileSync(file, "utf8");
-    } catch (error) {
-      problems.push(`${setting}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
-      return "";
-    }
-  };
-  const files = { cert: read("cert", cert), key: read("key", key), clientCa: read("clientCa", clientCa) };
-  if (problems.length > 0) throw new ConfigError("tls", problems);
-  return files;
 }

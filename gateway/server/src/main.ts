@@ -16,7 +16,8 @@ import { checkSinks, createFileSink, createOutputSink } from "@claviger/gateway-
 import { createDispatcher } from "./backend/dispatch.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { loadGatewayConfig, readTlsFiles } from "@claviger/gateway-core/src/config.ts";
+import { loadGatewayConfig } from "@claviger/gateway-core/src/config.ts";
+import { readTlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import { createHealth } from "./http/health.ts";
 import { parseOpenFiles, resolveListenLimits, type Resources } from "./http/limits.ts";
 import { createMethods } from "./http/methods.ts";

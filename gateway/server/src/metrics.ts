@@ -3,6 +3,7 @@
 // metrics.
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
+import type { HandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
 
 /** Names as they stand in Prometheus, but for the `_total` of counters. */
 export const names = {
@@ -18,8 +19,8 @@ export const names = {
   auditMissed: "claviger_gateway_audit_records_missed",
 } as const;
 
-/** How a handshake failed; `closed` is a port check as well. */
-export type HandshakeFailure = "closed" | "timeout" | "certificate" | "protocol";
+/** What kind of failure it was; `closed` is a port check as well. */
+export type HandshakeKind = "closed" | "timeout" | "certificate" | "protocol";
 /** The bounds of connections. */
 export type ConnectionBound = "all" | "identity" | "handshakes";
 
@@ -27,7 +28,7 @@ export interface Metrics {
   started(): void;
   /** @param result `ok` or a reason of the error table */
   finished(method: string, result: string, milliseconds: number): void;
-  handshakeFailed(kind: HandshakeFailure): void;
+  handshakeFailed(kind: HandshakeKind, cause: HandshakeFailure): void;
   /** A request that Node's HTTP parser refused. */
   clientError(code: string): void;
   /** A connection that was closed, or not taken, because a bound was reached. */
@@ -76,7 +77,7 @@ export function createMetrics(): Metrics {
       inFlight.add(-1);
       requests.record(milliseconds / 1000, { method, result });
     },
-    handshakeFailed: (kind) => handshakeFailures.add(1, { kind }),
+    handshakeFailed: (kind, cause) => handshakeFailures.add(1, { kind, cause }),
     // Codes of the parser are a closed set; a system's error is told by its kind alone.
     clientError: (code) => clientErrors.add(1, { kind: code.startsWith("HPE_") ? "parser" : "connection" }),
     connectionClosed: (bound) => connectionsClosed.add(1, { bound }),

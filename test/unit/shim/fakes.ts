@@ -18,7 +18,7 @@ import {
 } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { headers, livezPath } from "@claviger/proto/wire/protocol.ts";
-import type { ClientTls, UpstreamReply } from "@claviger/shim/src/upstream.ts";
+import type { ClientTls, UpstreamReply } from "@claviger/shim/src/gateway.ts";
 import type { Metrics } from "@claviger/shim/src/metrics.ts";
 import type { LastGood, StateFile } from "@claviger/shim/src/state-file.ts";
 import type { Upstream, UpstreamCall } from "@claviger/shim/src/upstream.ts";
@@ -32,6 +32,7 @@ export const noMetrics: Metrics = {
   upstreamAsked() {},
   coalesced() {},
   retried() {},
+  handshakeFailed() {},
   observeGateways() {},
   observeOutage() {},
   render: () => Promise.resolve(""),
@@ -99,6 +100,7 @@ export function fakeUpstream(answer: (call: UpstreamCall) => UpstreamReply | Pro
       }
     },
     configure() {},
+    gateways: () => [],
     close: () => Promise.resolve(),
   };
 }

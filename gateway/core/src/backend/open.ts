@@ -29,12 +29,11 @@ export async function openBackend({
       try {
         return openVaultBackend({ name: parsed, config, log });
       } catch (error) {
-        const { path, code = "unknown error" } = error as NodeJS.ErrnoException;
-        throw new ConfigError(`backends.${name}`, [
-          path === undefined
-            ? `tls: a file is no PEM, or cert and key do not match (${code})`
-            : `tls: ${path} cannot be read (${code})`,
-        ]);
+        if (!(error instanceof ConfigError)) throw error;
+        throw new ConfigError(
+          `backends.${name}`,
+          error.problems.map((problem) => `tls.${problem}`),
+        );
       }
   }
 }

@@ -17,6 +17,8 @@ export type CertificateRequest = {
   readonly commonName: string;
   readonly names: Names;
   readonly use: "ca" | "server" | "client";
+  /** Of a CA: how many CAs may stand between it and a leaf; none when absent. */
+  readonly pathLength?: number;
   readonly notBefore: Date;
   readonly notAfter: Date;
   /** Absent: self-signed. */
@@ -48,11 +50,10 @@ function subjectAltName({ uri, dns = [], ips = [] }: Names): x509.SubjectAlterna
   ]);
 }
 
-function usages(use: CertificateRequest["use"]): readonly x509.Extension[] {
+function usages({ use, pathLength = 0 }: CertificateRequest): readonly x509.Extension[] {
   if (use === "ca")
     return [
-      // Path length 0: it signs leaves and no further authority.
-      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.BasicConstraintsExtension(true, pathLength, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
     ];
   return [
@@ -91,7 +92,7 @@ export async function createCertificate(request: CertificateRequest): Promise<Ke
     signingKey: request.issuer === undefined ? privateKey : await importSigningKey(request.issuer.key),
     signingAlgorithm,
     extensions: [
-      ...usages(request.use),
+      ...usages(request),
       subjectAltName(request.names),
       await x509.SubjectKeyIdentifierExtension.create(publicKey),
       await x509.AuthorityKeyIdentifierExtension.create(issuer?.publicKey ?? publicKey),

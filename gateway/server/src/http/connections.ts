@@ -6,15 +6,20 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Server } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { identityOf } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
+import { handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
 import type { ConnectionBound, Metrics } from "../metrics.ts";
-import { type HandshakeFailures, namesOf } from "./handshakes.ts";
+import type { HandshakeFailures, Refusal } from "./handshakes.ts";
 import type { ListenLimits } from "./limits.ts";
-import { isIssuedBy, splitPem } from "./trust.ts";
+import { findPath, isValidAt } from "./trust.ts";
 
 export type Connections = {
-  /** Closes every connection whose certificate does not verify under this PEM bundle, at once. */
-  trust(clientCa: string): void;
+  /**
+   * Closes every connection whose certificate none of these has signed, at once: also one that came
+   * with an intermediate, and may come again.
+   */
+  trust(clientCa: readonly X509Certificate[]): void;
   /** Closes connections without a request under way, those in their handshake included. */
   closeIdle(): void;
 };
@@ -25,7 +30,13 @@ const slowHandshakeMs = 2000;
 const quietMs = 60_000;
 
 /** A connection in its handshake; `bundle` counts the client CAs that there have been. */
-type Pending = { readonly socket: Socket; readonly since: number; readonly bundle: number };
+type Pending = {
+  readonly socket: Socket;
+  readonly since: number;
+  readonly bundle: number;
+  /** Its failure has been recorded. */
+  isRefused: boolean;
+};
 type Open = { readonly identity: string; requests: number };
 
 /** The TCP socket and the TLS socket above it have these in common. */
@@ -35,6 +46,7 @@ function addressOf({ remoteAddress, remotePort }: Socket): string {
 
 export function createConnections({
   server,
+  clientCa,
   limits,
   handshakes,
   isProxy,
@@ -42,7 +54,10 @@ export function createConnections({
   log,
   now = () => performance.now(),
 }: {
+  /** Its listeners of `secureConnection` are those of HTTP; from now on they see who is let in. */
   readonly server: Server;
+  /** The client CAs at the start. */
+  readonly clientCa: readonly X509Certificate[];
   readonly limits: Pick<ListenLimits, "connections" | "connectionsPerIdentity" | "handshakes">;
   readonly handshakes: HandshakeFailures;
   /** A proxy speaks for many: only the bound of all counts for it. */
@@ -58,7 +73,7 @@ export function createConnections({
   const byIdentity = new Map<string, Set<TLSSocket>>();
   /** Those of `open` without a request under way; the one that has been idle for longest comes first. */
   const idle = new Set<TLSSocket>();
-  let authorities: readonly X509Certificate[] = [];
+  let authorities = clientCa;
   let bundle = 0;
   let quietUntil = Number.NEGATIVE_INFINITY;
 
@@ -89,6 +104,8 @@ export function createConnections({
 
   /** The handshake to give up for a new one: of a peer that says nothing, or that takes too long. */
   const pendingToClose = (): Pending | undefined => {
+    const refused = pending.values().find(({ isRefused }) => isRefused);
+    if (refused !== undefined) return refused;
     const [oldest] = pending.values();
     if (oldest !== undefined && now() - oldest.since > slowHandshakeMs) return oldest;
     return pending.values().find(({ socket }) => socket.bytesRead === 0);
@@ -103,33 +120,63 @@ export function createConnections({
       pending.delete(addressOf(given.socket));
       given.socket.destroy();
     }
-    const own: Pending = { socket, since: now(), bundle };
+    const own: Pending = { socket, since: now(), bundle, isRefused: false };
     pending.set(address, own);
     socket.once("close", () => {
-      if (pending.get(address) === own) pending.delete(address);
+      if (pending.get(address) !== own) return;
+      pending.delete(address);
+      // Who has said hello is more than a port check.
+      if (!own.isRefused) handshakes.failed(socket, { failure: socket.bytesRead > 0 ? "peer_left" : "closed" });
     });
     return undefined;
   });
 
-  server.prependListener("secureConnection", (socket: TLSSocket) => {
+  server.on("tlsClientError", (error, socket) => {
+    const code = (error as NodeJS.ErrnoException).code ?? error.name;
+    const failure = handshakeFailureOf(code);
+    // Any other error is that of a connection that closes.
+    if (failure === undefined) return;
     const began = pending.get(addressOf(socket));
-    pending.delete(addressOf(socket));
-    const certificate = socket.getPeerX509Certificate();
-    if (certificate === undefined) return handshakes.refuse(socket, "no certificate");
-    if (!socket.authorized) return handshakes.refuse(socket, String(socket.authorizationError), certificate);
-    // The client CA may have changed in the middle of the handshake.
-    if (began?.bundle !== bundle && !isIssuedBy(certificate, authorities))
-      return handshakes.refuse(socket, "CA removed", certificate);
+    if (began !== undefined) began.isRefused = true;
+    handshakes.failed(socket, { failure, code });
+  });
 
+  /** What is wrong with the peer of a connection whose handshake is done; undefined for one that is let in. */
+  const refusalOf = (socket: TLSSocket, certificate: X509Certificate): Refusal | undefined => {
+    const path = findPath(certificate, authorities);
+    if (!socket.authorized) {
+      const code = String(socket.authorizationError);
+      const failure = handshakeFailureOf(code) ?? "certificate_invalid";
+      const isCaExpired = failure === "unknown_ca" && path !== undefined && !isValidAt(path.slice(1), Date.now());
+      return { failure: isCaExpired ? "ca_expired" : failure, code, certificate };
+    }
+    // The client CAs may have changed in the middle of the handshake.
+    const began = pending.get(addressOf(socket));
+    return began?.bundle !== bundle && path === undefined ? { failure: "ca_removed", certificate } : undefined;
+  };
+
+  const refuse = (socket: TLSSocket, refusal: Refusal): void => {
+    // It stays among the handshakes until it has been told, and is the first to make room.
+    const began = pending.get(addressOf(socket));
+    if (began !== undefined) began.isRefused = true;
+    handshakes.refuse(socket, refusal);
+  };
+
+  const admit = (socket: TLSSocket): void => {
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) return refuse(socket, { failure: "no_certificate" });
+    const refusal = refusalOf(socket, certificate);
+    if (refusal !== undefined) return refuse(socket, refusal);
+    pending.delete(addressOf(socket));
     const identity = certificate.subjectAltName ?? certificate.fingerprint256;
     const own = byIdentity.get(identity) ?? new Set();
     if (own.size >= limits.connectionsPerIdentity && !isProxy(certificate)) {
-      reached("identity", namesOf(certificate));
+      reached("identity", identityOf(certificate));
       const oldest = own.values().find((other) => idle.has(other));
       if (oldest === undefined) return void socket.destroy();
       close(oldest);
     } else if (open.size >= limits.connections) {
-      reached("all", namesOf(certificate));
+      reached("all", identityOf(certificate));
       const [oldest] = idle;
       if (oldest === undefined) return void socket.destroy();
       close(oldest);
@@ -139,8 +186,12 @@ export function createConnections({
     open.set(socket, { identity, requests: 0 });
     idle.add(socket);
     socket.once("close", () => forget(socket));
+    for (const serve of serveHttp) Reflect.apply(serve, server, [socket]);
     return undefined;
-  });
+  };
+  const serveHttp = server.listeners("secureConnection");
+  server.removeAllListeners("secureConnection");
+  server.on("secureConnection", admit);
 
   server.on("request", ({ socket: under }: IncomingMessage, response: ServerResponse) => {
     const socket = under as TLSSocket;
@@ -158,14 +209,14 @@ export function createConnections({
   metrics.observeConnections(() => open.size + pending.size);
 
   return {
-    trust(clientCa) {
-      authorities = splitPem(clientCa);
+    trust(next) {
+      authorities = next;
       bundle += 1;
       for (const socket of open.keys()) {
         const certificate = socket.getPeerX509Certificate();
-        if (certificate !== undefined && isIssuedBy(certificate, authorities)) continue;
+        if (certificate !== undefined && findPath(certificate, authorities) !== undefined) continue;
         log.info(
-          { event: "connection-distrusted", names: certificate && namesOf(certificate) },
+          { event: "connection-distrusted", names: certificate && identityOf(certificate) },
           "a connection is closed: the CA of its certificate was removed",
         );
         close(socket);
@@ -173,7 +224,10 @@ export function createConnections({
     },
     closeIdle() {
       for (const socket of idle) close(socket);
-      for (const { socket } of pending.values()) socket.destroy();
+      for (const [address, { socket }] of pending) {
+        pending.delete(address);
+        socket.destroy();
+      }
     },
   };
 }

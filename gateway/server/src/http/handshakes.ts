@@ -1,21 +1,32 @@
 // TLS handshakes that fail: counted, and summed up by peer and interval, so that what a disk must
 // take does not grow with what a peer tries. (docs/architecture.md #audit.)
 import type { X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import { identityOf } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import type { HandshakeFailure, Metrics } from "../metrics.ts";
+import { describeHandshakeFailure, type HandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
+import { headers } from "@claviger/proto/wire/protocol.ts";
+import type { HandshakeKind, Metrics } from "../metrics.ts";
 
 export type HandshakeFailures = {
   /**
-   * Closes a connection whose handshake is done but whose peer is not let in.
-   * @param cause what is wrong; from a closed set
+   * Tells the peer of a connection whose handshake is done why it is not let in, and closes it. No
+   * byte of what it sends is looked at.
+   * @param code of the TLS library, where it said so
    */
-  refuse(socket: TLSSocket, cause: string, certificate?: X509Certificate): void;
+  refuse(socket: TLSSocket, refusal: Refusal): void;
   /** A handshake that did not come to its end. */
-  failed(error: Error, socket: TLSSocket): void;
+  failed(socket: Socket, refusal: Refusal): void;
   /** Records what has not been recorded yet. */
   close(): void;
+};
+
+export type Refusal = {
+  readonly failure: HandshakeFailure;
+  readonly code?: string;
+  readonly certificate?: X509Certificate;
 };
 
 type Sum = {
@@ -34,14 +45,32 @@ const maxPeers = 256;
 /** All peers beyond those. */
 const otherPeers = "others";
 
-/** The names in a certificate, at most 256 characters. */
-export function namesOf({ subjectAltName, subject }: X509Certificate): string {
-  return (subjectAltName ?? subject ?? "").slice(0, 256);
+/** For a refused peer to read why. */
+const partingMs = 1000;
+
+function kindOf(failure: HandshakeFailure): HandshakeKind {
+  if (failure === "timeout" || failure === "closed") return failure;
+  return failure === "protocol" || failure === "peer_refused" || failure === "peer_left" ? "protocol" : "certificate";
 }
 
-function kindOf(code: string): HandshakeFailure {
-  if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") return "timeout";
-  return code.startsWith("ERR_SSL_") ? "protocol" : "closed";
+/** The name, and the code of the TLS library where several have that name. */
+function causeOf({ failure, code }: Refusal): string {
+  const isOne = code === undefined || failure === "timeout" || failure === "certificate_expired";
+  return isOne ? failure : `${failure} (${code})`;
+}
+
+/**
+ * TLS 1.3 lets a client send before its certificate is verified, and node:tls sends no alert: the
+ * answer to whatever was asked says it.
+ */
+function part(socket: TLSSocket, failure: HandshakeFailure): void {
+  const timer = setTimeout(() => socket.destroy(), partingMs);
+  socket.once("close", () => clearTimeout(timer));
+  socket.on("error", () => socket.destroy());
+  socket.resume();
+  socket.end(
+    `HTTP/1.1 401 Unauthorized\r\nconnection: close\r\n${headers.handshake}: ${failure}\r\ncontent-length: 0\r\n\r\n`,
+  );
 }
 
 export function createHandshakeFailures({
@@ -79,22 +108,28 @@ export function createHandshakeFailures({
     sums = new Map();
   };
 
-  const add = (
-    socket: TLSSocket,
-    { kind, cause, certificate }: { kind: HandshakeFailure; cause: string; certificate?: X509Certificate },
-  ): void => {
-    metrics.handshakeFailed(kind);
+  const add = (socket: Socket, refusal: Refusal): void => {
+    const { failure, certificate } = refusal;
+    metrics.handshakeFailed(kindOf(failure), failure);
     // A load balancer looks whether the port is open; that is no security event.
-    if (kind === "closed") return;
+    if (failure === "closed") return;
+    const cause = causeOf(refusal);
     const address = socket.remoteAddress ?? "unknown";
     const peer = sums.has(address) || sums.size < maxPeers ? address : otherPeers;
     let sum = sums.get(peer);
     if (sum === undefined) {
       sum = { count: 0, firstAt: Date.now(), lastAt: 0, causes: new Map() };
       sums.set(peer, sum);
-      const of = certificate && { serial: certificate.serialNumber, names: namesOf(certificate) };
+      const of = certificate && { serial: certificate.serialNumber, names: identityOf(certificate) };
       log.info(
-        { event: "handshake-failed", peer, cause, serial: of?.serial, names: of?.names },
+        {
+          event: "handshake-failed",
+          peer,
+          cause,
+          what: describeHandshakeFailure(failure),
+          serial: of?.serial,
+          names: of?.names,
+        },
         "a TLS handshake failed; further ones of this peer are summed up in the audit log",
       );
     }
@@ -103,20 +138,17 @@ export function createHandshakeFailures({
     sum.causes.set(cause, (sum.causes.get(cause) ?? 0) + 1);
     if (certificate !== undefined) {
       sum.serial = certificate.serialNumber;
-      sum.names = namesOf(certificate);
+      sum.names = identityOf(certificate);
     }
     timer ??= setTimeout(flush, intervalMs).unref();
   };
 
   return {
-    refuse(socket, cause, certificate) {
-      add(socket, { kind: "certificate", cause, ...(certificate !== undefined && { certificate }) });
-      socket.destroy();
+    refuse(socket, refusal) {
+      add(socket, refusal);
+      part(socket, refusal.failure);
     },
-    failed(error, socket) {
-      const cause = (error as NodeJS.ErrnoException).code ?? error.name;
-      add(socket, { kind: kindOf(cause), cause });
-    },
+    failed: add,
     close() {
       clearTimeout(timer);
       flush();

@@ -4,7 +4,7 @@ import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { TrustDomain } from "@claviger/proto/wire/names.ts";
-import { isIssuedBy, splitPem } from "./trust.ts";
+import { findPath } from "./trust.ts";
 import { type Identity, readIdentity, readUri } from "@claviger/gateway-core/src/identity.ts";
 
 /**
@@ -41,17 +41,17 @@ function readForwarded(header: string): X509Certificate {
 
 /**
  * @param trustedProxies URI SANs of the proxies that may speak for others
- * @param clientCa PEM bundle that signs clients: a forwarded certificate must be signed by one of
+ * @param clientCa the CAs that sign clients: a forwarded certificate must be signed by one of
  * it, whatever the proxy checked
  */
 export function createIdentifier(
   trustDomain: TrustDomain,
   trustedProxies: readonly string[],
-  clientCa: () => string,
+  clientCa: () => readonly X509Certificate[],
 ): Identifier {
   const peers = new WeakMap<TLSSocket, Peer>();
   let remembered = new Map<string, Identity>();
-  let rememberedUnder = "";
+  let rememberedUnder = clientCa();
 
   const readPeer = (socket: TLSSocket): Peer => {
     const certificate = socket.getPeerX509Certificate();
@@ -62,13 +62,13 @@ export function createIdentifier(
   };
 
   const readVouched = (header: string): Identity => {
-    const bundle = clientCa();
-    if (bundle !== rememberedUnder || remembered.size >= rememberedMax) remembered = new Map();
-    rememberedUnder = bundle;
+    const authorities = clientCa();
+    if (authorities !== rememberedUnder || remembered.size >= rememberedMax) remembered = new Map();
+    rememberedUnder = authorities;
     const known = remembered.get(header);
     if (known !== undefined) return known;
     const certificate = readForwarded(header);
-    if (!isIssuedBy(certificate, splitPem(bundle))) throw invalid("a forwarded client certificate of another CA");
+    if (findPath(certificate, authorities) === undefined) throw invalid("a forwarded client certificate of another CA");
     if (Date.parse(certificate.validFrom) > Date.now())
       throw invalid("a forwarded client certificate that is not valid yet");
     const identity = readIdentity(certificate, trustDomain);

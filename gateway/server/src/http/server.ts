@@ -4,7 +4,8 @@ import { constants, type X509Certificate } from "node:crypto";
 import type { Server } from "node:https";
 import type { Socket } from "node:net";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
-import type { TlsFiles } from "@claviger/gateway-core/src/config.ts";
+import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
+import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
@@ -21,6 +22,7 @@ import { createHandshakeFailures } from "./handshakes.ts";
 import { createIdentifier } from "./identifier.ts";
 import { defaultListenLimits, type ListenLimits } from "./limits.ts";
 import type { KmsMethod } from "./methods.ts";
+import { anchorsUntil, asTrustAnchors } from "./trust.ts";
 
 export type KmsHttpServer = {
   /** Resolves with the port. @throws the system's error, e.g. EADDRINUSE */
@@ -35,8 +37,9 @@ export type KmsHttpServer = {
 };
 
 // No session tickets: a resumed session would not be held against a changed client CA.
-function tlsOptions({ cert, key, clientCa }: TlsFiles) {
-  return { cert, key, ca: clientCa, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET } as const;
+function tlsOptions({ cert, key }: TlsFiles, authorities: readonly X509Certificate[]) {
+  const ca = asTrustAnchors(authorities);
+  return { cert, key, ca, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET } as const;
 }
 
 const methodOfPath = new Map<string, Method>(
@@ -67,11 +70,13 @@ export function createKmsHttpServer({
   readonly metrics: Metrics;
   readonly log: Log;
 }): KmsHttpServer {
-  let clientCa = tls.clientCa;
+  let files = tls;
+  let authorities = splitPem(tls.clientCa);
+  let anchoredUntil = anchorsUntil(authorities);
   let isDraining = false;
   const app: FastifyInstance<Server> = fastify({
     https: {
-      ...tlsOptions(tls),
+      ...tlsOptions(tls, authorities),
       requestCert: true,
       // `connections` refuses what does not verify, and can then say which certificate it was.
       rejectUnauthorized: false,
@@ -88,7 +93,7 @@ export function createKmsHttpServer({
     clientErrorHandler: onClientError,
   });
   const handle = createHandler({
-    identify: createIdentifier(trustDomain, trustedProxies, () => clientCa),
+    identify: createIdentifier(trustDomain, trustedProxies, () => authorities),
     admission,
     bodies: createBodies({
       totalBytes: limits.bodyBytes,
@@ -104,12 +109,26 @@ export function createKmsHttpServer({
     sendMs: limits.bodyMs,
   });
   const handshakes = createHandshakeFailures({ audit, metrics, log });
-  app.server.on("tlsClientError", (error, socket) => handshakes.failed(error, socket));
   const isProxy = (certificate: X509Certificate): boolean => {
     const names = certificate.subjectAltName?.split(", ") ?? [];
     return trustedProxies.some((uri) => names.includes(`URI:${uri}`));
   };
-  const connections = createConnections({ server: app.server, limits, handshakes, isProxy, metrics, log });
+  const connections = createConnections({
+    server: app.server,
+    clientCa: authorities,
+    limits,
+    handshakes,
+    isProxy,
+    metrics,
+    log,
+  });
+
+  // A client CA that expires is trusted no longer from the next connection on.
+  app.server.prependListener("connection", () => {
+    if (Date.now() <= anchoredUntil) return;
+    app.server.setSecureContext(tlsOptions(files, authorities));
+    anchoredUntil = anchorsUntil(authorities);
+  });
 
   // The answer is the handler's, down to the bytes: Fastify's own way of sending is left out.
   const answer = (request: FastifyRequest, reply: FastifyReply, method: MethodName, failure?: KmsError): void => {
@@ -157,10 +176,12 @@ export function createKmsHttpServer({
       const address = app.server.address();
       return typeof address === "object" && address !== null ? address.port : port;
     },
-    setTls(files) {
-      app.server.setSecureContext(tlsOptions(files));
-      if (files.clientCa !== clientCa) connections.trust(files.clientCa);
-      clientCa = files.clientCa;
+    setTls(next) {
+      const parsed = splitPem(next.clientCa);
+      app.server.setSecureContext(tlsOptions(next, parsed));
+      const isOther = next.clientCa !== files.clientCa;
+      [files, authorities, anchoredUntil] = [next, parsed, anchorsUntil(parsed)];
+      if (isOther) connections.trust(parsed);
     },
     async close() {
       isDraining = true;

@@ -1,28 +1,112 @@
-// Is a certificate signed by one of a bundle? For certificates that TLS has not just verified: those
-// of open connections after a change of the bundle, and those that a proxy passes on.
-import { X509Certificate } from "node:crypto";
+// Who signed a certificate: the path from it to one of the client CAs. For what TLS does not say or
+// has not just verified: the issuers of a client, open connections after a change of the client
+// CAs, and certificates that a proxy passes on. Path lengths and name constraints are TLS's. Of the
+// intermediates that a client sends along, a server of node:tls sees nothing.
+import { createHash, type X509Certificate } from "node:crypto";
 
-/** The certificates of a PEM bundle, in its order. @throws Error of node:crypto for one that does not parse */
-export function splitPem(bundle: string): readonly X509Certificate[] {
-  const blocks = bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((pem) => new X509Certificate(pem));
+/** A certificate, those of its issuers that are needed, and one of the CAs, in this order. */
+export type Path = readonly X509Certificate[];
+
+/** The longest path from a leaf to a CA that is trusted. */
+const maxDepth = 8;
+/** Of the certificates that a peer sends. */
+const maxSent = 16;
+/** Signatures that are verified for one certificate: intermediates that sign each other end here. */
+const maxSignatures = 64;
+
+/** Is every certificate of a path valid at this time (Unix milliseconds)? */
+export function isValidAt(path: Path, at: number): boolean {
+  return path.every(({ validFrom, validTo }) => Date.parse(validFrom) <= at && at <= Date.parse(validTo));
 }
 
-/** The longest chain from a leaf to an authority that is trusted. */
-const maxDepth = 8;
+/** When the first certificate of a path expires; Unix milliseconds. */
+export function expiryOf(path: Path): number {
+  return Math.min(...path.map(({ validTo }) => Date.parse(validTo)));
+}
 
 /**
- * Does the certificate, or an intermediate that its peer sent, verify under one of the authorities?
- * Says nothing of validity in time.
+ * A path whose signatures verify, and which is valid now where there is one that is; undefined when
+ * no CA signed the certificate.
+ * @param sent intermediates, in any order
  */
-export function isIssuedBy(certificate: X509Certificate, authorities: readonly X509Certificate[]): boolean {
-  let current: X509Certificate | undefined = certificate;
-  for (let depth = 0; current !== undefined && depth < maxDepth; depth++) {
-    const leaf: X509Certificate = current;
-    if (authorities.some((authority) => leaf.checkIssued(authority) && leaf.verify(authority.publicKey))) return true;
-    const issuer: X509Certificate | undefined = leaf.issuerCertificate;
-    const isNext = issuer !== undefined && issuer.fingerprint256 !== leaf.fingerprint256;
-    current = isNext && leaf.checkIssued(issuer) && leaf.verify(issuer.publicKey) ? issuer : undefined;
-  }
-  return false;
+export function findPath(
+  certificate: X509Certificate,
+  authorities: readonly X509Certificate[],
+  sent: readonly X509Certificate[] = [],
+): Path | undefined {
+  const now = Date.now();
+  let signatures = 0;
+  const isSignedBy = (signed: X509Certificate, issuer: X509Certificate): boolean => {
+    if (!signed.checkIssued(issuer) || signatures >= maxSignatures) return false;
+    signatures += 1;
+    return signed.verify(issuer.publicKey);
+  };
+  let expired: Path | undefined;
+  const walk = (path: Path): Path | undefined => {
+    const last = path.at(-1);
+    if (last === undefined || path.length > maxDepth) return undefined;
+    for (const authority of authorities) {
+      if (!isSignedBy(last, authority)) continue;
+      const found = [...path, authority];
+      if (isValidAt(found, now)) return found;
+      expired ??= found;
+    }
+    for (const next of sent.slice(0, maxSent)) {
+      if (!next.ca || path.some(({ raw }) => raw.equals(next.raw)) || !isSignedBy(last, next)) continue;
+      const found = walk([...path, next]);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  return walk([certificate]) ?? expired;
+}
+
+/** X509_CERT_AUX: trusted for clientAuth (1.3.6.1.5.5.7.3.2). */
+const trustedForClients = Buffer.from("300c300a06082b06010505070302", "hex");
+
+function isExpired({ validTo }: X509Certificate): boolean {
+  return Date.parse(validTo) < Date.now();
+}
+
+function toPem(label: string, der: Uint8Array): string {
+  const lines =
+    Buffer.from(der)
+      .toString("base64")
+      .match(/.{1,64}/g) ?? [];
+  return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
+}
+
+/**
+ * The client CAs as OpenSSL trusts them even where they are intermediates, as Go and curl do:
+ * "trusted certificates" of `openssl x509 -addtrust clientAuth`. (A server of node:tls has no
+ * allowPartialTrustChain.) One that has expired is left without that trust: OpenSSL does not look
+ * at the dates of an intermediate that it trusts.
+ */
+export function asTrustAnchors(authorities: readonly X509Certificate[]): string {
+  return authorities
+    .map((authority) =>
+      isExpired(authority)
+        ? toPem("CERTIFICATE", authority.raw)
+        : toPem("TRUSTED CERTIFICATE", Buffer.concat([authority.raw, trustedForClients])),
+    )
+    .join("");
+}
+
+/** When asTrustAnchors would give something else: the next expiry of a CA, Unix milliseconds. */
+export function anchorsUntil(authorities: readonly X509Certificate[]): number {
+  return Math.min(
+    ...authorities.filter((authority) => !isExpired(authority)).map(({ validTo }) => Date.parse(validTo)),
+  );
+}
+
+/**
+ * The issuers on a path as a registry names them: `sha256:` and the hexadecimal SHA-256 of each
+ * certificate, `spki-sha256:` and that of its public key.
+ */
+export function issuersOf([, ...issuers]: Path): readonly string[] {
+  const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+  return issuers.flatMap(({ raw, publicKey }) => [
+    `sha256:${sha256(raw)}`,
+    `spki-sha256:${sha256(publicKey.export({ type: "spki", format: "der" }))}`,
+  ]);
 }

@@ -2,14 +2,14 @@
 // a Vault's state becomes a reason. The only file that imports undici. No redirects, no proxy
 // variables, no default token; errors carry neither headers nor bodies. (docs/architecture.md
 // #vault.)
-import { readFileSync } from "node:fs";
-import { createSecureContext } from "node:tls";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import { buildConnector, Client, Pool } from "undici";
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
+import { describeHandshakeFailure, handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
 import type { VaultConfig } from "../config.ts";
 import { faultOf, isNotVaultsWord, isStandby, mayLag, notVaultsWord } from "./answers.ts";
+import { readVaultTls, type VaultTls } from "./tls.ts";
 
 export type VaultRequest = {
   readonly method: string;
@@ -64,32 +64,26 @@ const connectMs = 5000;
 const standbyMs = 1000;
 const maxReplyBytes = 8 * 1024 * 1024;
 
-function readTls(tls: VaultConfig["tls"]) {
-  return {
-    ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca, "utf8") }),
-    ...(tls?.cert !== undefined && { cert: readFileSync(tls.cert, "utf8") }),
-    ...(tls?.key !== undefined && { key: readFileSync(tls.key, "utf8") }),
-  };
-}
-
 /**
  * Files are read for each new connection: a certificate that was replaced is used without a
  * restart.
+ * @throws ConfigError when they are not usable now
  */
 function createConnect(tls: VaultConfig["tls"]): buildConnector.connector {
-  const build = (files: ReturnType<typeof readTls>): buildConnector.connector =>
+  const build = (files: VaultTls): buildConnector.connector =>
     buildConnector({
       ...files,
+      // An intermediate is enough, as for Go and curl.
+      allowPartialTrustChain: true,
       ...(tls?.serverName !== undefined && { servername: tls.serverName }),
       timeout: connectMs,
       allowH2: false,
     });
-  const first = readTls(tls);
-  createSecureContext(first);
+  const first = readVaultTls(tls);
   let known = { mark: JSON.stringify(first), connect: build(first) };
   return (options, callback) => {
     try {
-      const files = readTls(tls);
+      const files = readVaultTls(tls);
       const mark = JSON.stringify(files);
       if (mark !== known.mark) known = { mark, connect: build(files) };
     } catch {
@@ -103,7 +97,9 @@ function toFailure(error: unknown): KmsError {
   if (error instanceof KmsError) return error;
   // Only what kind of fault it was: undici's errors may hold on to the request.
   const { code, name } = error as NodeJS.ErrnoException;
-  return new KmsError("backend_unavailable", { cause: new Error(code ?? name) });
+  const failure = code === undefined ? undefined : handshakeFailureOf(code);
+  const what = failure === undefined ? "" : `: ${failure}, ${describeHandshakeFailure(failure)}`;
+  return new KmsError("backend_unavailable", { cause: new Error(`${code ?? name}${what}`) });
 }
 
 function isUntouched({ reason, cause }: KmsError): boolean {
@@ -162,7 +158,7 @@ async function confirmed(node: Node, { signal, fromActive }: VaultRequest, reply
   throw notVaultsWord(`a standby says status ${reply.status}`);
 }
 
-/** @throws Error when a TLS file cannot be read or is none */
+/** @throws ConfigError when a TLS file cannot be read or used */
 export function createVaultTransport(
   { addresses, tls }: Pick<VaultConfig, "addresses" | "tls">,
   log?: Log,

@@ -11,6 +11,8 @@ import { createAdmission } from "@claviger/gateway-server/src/kms/admission.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import { createMetrics, type Metrics } from "@claviger/gateway-server/src/metrics.ts";
 import { type Ca, createCa, issueGateway, issueNode, type KeyPair } from "@claviger/gateway-core/src/pki/authority.ts";
+import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { trustDomain } from "@claviger/proto/wire/names.ts";
 import { Agent, request } from "undici";
@@ -61,7 +63,13 @@ export async function start(
     registry = registryOf(records),
     limits = defaultListenLimits,
     metrics = createMetrics(),
+    tls = { ...gatewayPair, clientCa: ca.cert },
+    trustedProxies = [],
+    log = silent,
   }: {
+    tls?: TlsFiles;
+    trustedProxies?: readonly string[];
+    log?: Log;
     service?: KmsService;
     sink?: AuditSink;
     registry?: RegistryStore;
@@ -81,14 +89,15 @@ export async function start(
   };
   const audit = createAuditLog({ sinks: [sink ?? memory], required: true, log: silent });
   const server = createKmsHttpServer({
-    tls: { ...gatewayPair, clientCa: ca.cert },
+    tls,
+    trustedProxies,
     trustDomain: trustDomain.parse("fleet.test"),
     limits,
     admission: createAdmission({ registry }),
     methods: createMethods(service, "0.0.0"),
     audit,
     metrics,
-    log: silent,
+    log,
   });
   const port = await server.listen("127.0.0.1", 0);
   const agent = new Agent({ allowH2: false, connect: { ca: ca.cert, ...nodePair } });

@@ -35,7 +35,8 @@ function socketOf(pem: string | undefined): TLSSocket {
 function headerOf(pem: string): string {
   return `Hash=abc;Cert="${encodeURIComponent(pem)}";URI=spiffe://fleet.test/cluster/forged/node/forged`;
 }
-const identifier = createIdentifier(domain, [proxyId], () => ca.cert);
+const authorities = [new X509Certificate(ca.cert)];
+const identifier = createIdentifier(domain, [proxyId], () => authorities);
 function isInvalid(error: unknown): boolean {
   return error instanceof KmsError && error.reason === "identity_invalid";
 }

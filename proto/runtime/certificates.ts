@@ -1,0 +1,78 @@
+// X.509 certificates as both programs read them: PEM bundles, what a certificate may be used for,
+// and whose it is. Chains are verified by TLS itself; see gateway/server/src/http/trust.ts for the
+// certificates that TLS does not see.
+import { createPrivateKey, X509Certificate } from "node:crypto";
+
+/** The certificates of a PEM bundle, in its order. @throws Error of node:crypto for one that does not parse */
+export function splitPem(bundle: string): readonly X509Certificate[] {
+  const blocks = bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.map((pem) => new X509Certificate(pem));
+}
+
+/** RFC 5280 section 4.2.1.12 */
+const purposes = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2" } as const;
+
+/**
+ * May the certificate be shown as that side of a connection? As OpenSSL decides: a certificate
+ * without extended key usages may be either, anyExtendedKeyUsage alone makes it neither.
+ */
+export function isFor(side: keyof typeof purposes, { keyUsage }: X509Certificate): boolean {
+  // The types do not say that a certificate may be without; the property is named after RFC 5280's
+  // key usage and holds the extended ones.
+  const extended = keyUsage as readonly string[] | undefined;
+  return extended === undefined || extended.includes(purposes[side]);
+}
+
+/** The names of one kind among a certificate's: `URI`, `DNS` or `IP Address`. */
+function namesOfKind({ subjectAltName = "" }: X509Certificate, kind: string): readonly string[] {
+  return subjectAltName
+    .split(", ")
+    .filter((name) => name.startsWith(`${kind}:`))
+    .map((name) => name.slice(kind.length + 1));
+}
+
+/** Who a certificate says it is, for people: its URI names, or else all its names, or its subject. At most 256 characters. */
+export function identityOf(certificate: X509Certificate): string {
+  const uris = namesOfKind(certificate, "URI");
+  const text = uris.length > 0 ? uris.join(", ") : (certificate.subjectAltName ?? certificate.subject ?? "");
+  return text.slice(0, 256);
+}
+
+/**
+ * Is the second one a renewal of the first? The URI names are the same; where there are none, at
+ * least one name is.
+ */
+export function isSameIdentity(a: X509Certificate, b: X509Certificate): boolean {
+  const [urisA, urisB] = [namesOfKind(a, "URI"), namesOfKind(b, "URI")];
+  if (urisA.length > 0 || urisB.length > 0) return urisA.toSorted().join() === urisB.toSorted().join();
+  const names = new Set((a.subjectAltName ?? a.subject).split(", "));
+  return (b.subjectAltName ?? b.subject).split(", ").some((name) => names.has(name));
+}
+
+/** What is wrong with a CA bundle; undefined when nothing is. An empty one would mean the CAs of the whole web. */
+export function problemOfBundle(bundle: string): string | undefined {
+  try {
+    return splitPem(bundle).length > 0 ? undefined : "holds no certificate (PEM)";
+  } catch {
+    return "holds a certificate that does not parse";
+  }
+}
+
+/** What is wrong with a certificate and its key, as a start would find out; undefined when nothing is. */
+export function problemOfPair(side: keyof typeof purposes, cert: string, key: string): PairProblem | undefined {
+  const problem = problemOfBundle(cert);
+  if (problem !== undefined) return { file: "cert", text: problem };
+  const [leaf] = splitPem(cert);
+  let isOwn: boolean | undefined;
+  try {
+    isOwn = leaf?.checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return { file: "key", text: "is not usable: it is no private key (PEM) without a passphrase" };
+  }
+  if (isOwn !== true) return { file: "key", text: "does not belong to the certificate" };
+  if (leaf !== undefined && !isFor(side, leaf))
+    return { file: "cert", text: `is not a ${side} certificate: its extended key usage is without ${side}Auth` };
+  return undefined;
+}
+
+export type PairProblem = { readonly file: "cert" | "key"; readonly text: string };

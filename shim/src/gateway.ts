@@ -1,0 +1,242 @@
+// One gateway: a pool of mTLS connections, and what its answers and failures mean. The only file that
+// imports undici. (docs/architecture.md #wire.)
+import { X509Certificate } from "node:crypto";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
+import { type EpochClaim, epochHeaders, readEpochClaim } from "@claviger/proto/wire/epoch.ts";
+import { KmsError, parseReason, type Reason } from "@claviger/proto/wire/errors.ts";
+import {
+  describeHandshakeFailure,
+  type HandshakeFailure,
+  handshakeFailureOf,
+  parseHandshakeFailure,
+} from "@claviger/proto/wire/handshakes.ts";
+import { contentTypes, headers, limits, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
+import { Pool } from "undici";
+
+/** PEM texts of the shim's certificate and key, and the CA of the gateways. */
+export type ClientTls = {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  /** Sent as SNI, and held against the certificate where `serverIdentities` is absent. */
+  readonly serverName: string | undefined;
+  /** SPIFFE ids and DNS names, of which a gateway's certificate must carry one. */
+  readonly serverIdentities?: readonly string[] | undefined;
+};
+
+export type UpstreamReply = {
+  /** Message bytes, the receiver's to zeroize. */
+  readonly body: Buffer;
+  readonly epoch: EpochClaim | undefined;
+  /** Milliseconds for which the gateway has had no fresh word from its key backend; undefined while it has. */
+  readonly staleForMs: number | undefined;
+};
+
+/** What an answer, a refusal included, says of the cluster's epoch. */
+export type Answered = {
+  readonly method: Method;
+  readonly epoch: EpochClaim | undefined;
+  /** Undefined on success. */
+  readonly reason?: Reason;
+};
+
+export type UpstreamCall = {
+  readonly method: Method;
+  readonly body: Uint8Array;
+  /** Unix milliseconds */
+  readonly deadline: number;
+  readonly epoch?: EpochClaim | undefined;
+  /**
+   * Looks at what a gateway says of the epoch before its answer counts.
+   * @throws KmsError when another gateway has to be asked
+   */
+  readonly accept?: (answered: Answered) => void;
+  /**
+   * Ask a second gateway when the first takes longer than it usually does: for calls that may run
+   * twice at no cost.
+   */
+  readonly hedge: boolean;
+  readonly signal?: AbortSignal;
+};
+
+export type Gateway = {
+  readonly url: string;
+  /** @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us */
+  ask(call: UpstreamCall, signal: AbortSignal): Promise<UpstreamReply>;
+  /** Resolves when the gateway would serve; makes a connection where there is none. @throws KmsError */
+  probe(signal: AbortSignal): Promise<void>;
+  /** Lets requests under way finish. */
+  close(): Promise<void>;
+  /** Ends what is under way, connections that are being made included. */
+  destroy(): Promise<void>;
+};
+
+/**
+ * Connecting goes on in the background when the call that wanted it has given up: a name server that
+ * does not answer for five seconds is slow, and then the connection is there.
+ */
+const connectMs = 15_000;
+/** A gateway keeps idle connections for hours, and so does a shim: handshakes are dear. */
+const idleMs = 4 * 3600_000;
+
+function text(value: string | string[] | undefined): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+// A gateway of 0.1.0 names a time of its own clock.
+function staleForMs(given: Readonly<Record<string, string | string[] | undefined>>): number | undefined {
+  const [age, since] = [text(given[headers.staleFor]), text(given[headers.staleSince])];
+  const milliseconds = age !== undefined ? Number(age) : since !== undefined ? Date.now() - Number(since) : undefined;
+  return milliseconds === undefined || !Number.isFinite(milliseconds) ? undefined : Math.max(0, milliseconds);
+}
+
+/** Who does not accept whose certificate. */
+export type HandshakeRefusal = { readonly by: "shim" | "gateway"; readonly failure: HandshakeFailure };
+
+function unavailable(why: string): KmsError {
+  return new KmsError("gateway_unavailable", { cause: new Error(why) });
+}
+
+/** What is wrong with the shim's certificate at this moment, as far as the shim can tell. */
+function ownFailure(cert: string): HandshakeFailure | undefined {
+  const { validFrom, validTo } = new X509Certificate(cert);
+  if (Date.parse(validTo) < Date.now()) return "certificate_expired";
+  return Date.parse(validFrom) > Date.now() ? "certificate_not_yet_valid" : undefined;
+}
+
+/** Does a gateway's certificate carry one of these SPIFFE ids or DNS names? */
+function checkIdentities(identities: readonly string[], host: string, certificate: PeerCertificate): Error | undefined {
+  const uris = (certificate.subjectaltname ?? "").split(", ");
+  const isOne = identities.some((identity) =>
+    identity.startsWith("spiffe://")
+      ? uris.includes(`URI:${identity}`)
+      : checkServerIdentity(identity, certificate) === undefined,
+  );
+  if (isOne) return undefined;
+  return Object.assign(new Error(`the certificate of ${host} carries none of the identities that are configured`), {
+    code: "ERR_TLS_CERT_ALTNAME_INVALID",
+  });
+}
+
+async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > limits.batchMessage) throw unavailable("a reply that is too large");
+    chunks.push(chunk);
+  }
+  const all = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
+  return all;
+}
+
+/**
+ * One gateway.
+ * @param traceparent of the trace that a call is in, to pass on
+ * @param onRefusal called for each handshake that one side refused
+ */
+export function createGateway(
+  url: string,
+  tls: ClientTls,
+  traceparent: () => string | undefined,
+  onRefusal: (refusal: HandshakeRefusal) => void,
+): Gateway {
+  const refused = (refusal: HandshakeRefusal, detail: string): KmsError => {
+    onRefusal(refusal);
+    const { by, failure } = refusal;
+    const what = by === "shim" ? "the gateway's certificate is refused" : "the gateway refuses this shim's certificate";
+    return unavailable(`${what}: ${failure}, ${describeHandshakeFailure(failure)}${detail}`);
+  };
+  /** Only what kind of fault it was: undici's errors may hold on to the request. */
+  const unreachable = (error: unknown): KmsError => {
+    const { code, name } = error as NodeJS.ErrnoException;
+    const failure = code === undefined ? undefined : handshakeFailureOf(code);
+    // An alert says that the gateway refused.
+    if (failure === "peer_refused" || failure === "no_certificate")
+      return refused({ by: "gateway", failure }, ` (${code ?? ""})`);
+    if (failure !== undefined) return refused({ by: "shim", failure }, ` (${code ?? ""})`);
+    // A gateway of 0.1.0 closes the connection without a word.
+    const own = code === "UND_ERR_SOCKET" || code === "ECONNRESET" ? ownFailure(tls.cert) : undefined;
+    return own === undefined ? unavailable(code ?? name) : refused({ by: "gateway", failure: own }, "");
+  };
+  /** What an answer without a reason of ours says: a gateway that lets nobody in, a proxy, a foreign server. */
+  const foreign = (status: number, given: string | undefined): KmsError => {
+    const failure = parseHandshakeFailure(given);
+    return failure === undefined ? unavailable(`status ${status}`) : refused({ by: "gateway", failure }, "");
+  };
+  const { serverName, serverIdentities } = tls;
+  const pool = new Pool(url, {
+    connections: 16,
+    pipelining: 1,
+    allowH2: false,
+    keepAliveTimeout: idleMs,
+    keepAliveMaxTimeout: idleMs,
+    headersTimeout: 30_000,
+    bodyTimeout: 30_000,
+    connect: {
+      cert: tls.cert,
+      key: tls.key,
+      ca: tls.ca,
+      // An intermediate is enough, as for Go and curl.
+      allowPartialTrustChain: true,
+      minVersion: "TLSv1.3",
+      timeout: connectMs,
+      ...(serverName !== undefined && { servername: serverName }),
+      ...(serverIdentities !== undefined && {
+        checkServerIdentity: (host: string, certificate: PeerCertificate) =>
+          checkIdentities(serverIdentities, host, certificate),
+      }),
+    },
+  });
+  return {
+    url,
+    async ask({ method, body, deadline, epoch, accept }, signal) {
+      const trace = traceparent();
+      const reply = await pool
+        .request({
+          method: "POST",
+          path: methods[method],
+          headers: {
+            "content-type": contentTypes.proto,
+            [headers.protocolVersion]: "1",
+            [headers.timeout]: String(Math.max(1, deadline - Date.now())),
+            ...(trace !== undefined && { [headers.traceparent]: trace }),
+            ...epochHeaders(epoch),
+          },
+          body,
+          signal,
+        })
+        .catch((error: unknown) => {
+          throw unreachable(error);
+        });
+      const bytes = await collect(reply.body).catch((error: unknown) => {
+        throw error instanceof KmsError ? error : unavailable("the reply broke off");
+      });
+      const said = readEpochClaim(reply.headers);
+      if (reply.statusCode === 200) {
+        accept?.({ method, epoch: said });
+        return { body: bytes, epoch: said, staleForMs: staleForMs(reply.headers) };
+      }
+      const reason = parseReason(text(reply.headers[headers.reason]));
+      if (reason !== undefined) accept?.({ method, epoch: said, reason });
+      throw reason !== undefined
+        ? new KmsError(reason)
+        : foreign(reply.statusCode, text(reply.headers[headers.handshake]));
+    },
+    async probe(signal) {
+      const reply = await pool.request({ method: "GET", path: livezPath, signal }).catch((error: unknown) => {
+        throw unreachable(error);
+      });
+      await reply.body.dump();
+      const reason = parseReason(text(reply.headers[headers.reason]));
+      // A gateway of 0.1.0 does not know the path, and says so in words of its own.
+      if (reply.statusCode === 200 || reason === "method_unknown") return;
+      throw reason === undefined
+        ? foreign(reply.statusCode, text(reply.headers[headers.handshake]))
+        : new KmsError(reason);
+    },
+    close: () => pool.close(),
+    destroy: () => pool.destroy(),
+  };
+}
