@@ -2,6 +2,8 @@
 // a row; a row without an event fails the check.
 
 export const advice: Readonly<Record<string, string>> = {
+  "audit-head-unsigned":
+    "Records are written and chained all the same. Look at the backend of `integrity`: it must be there, and its policy allow `hmac` with the integrity key.",
   "audit-sink-failed":
     "Look at the sink's disk or reader; `/readyz` names the cause. Calls fail with `audit_unavailable` while no sink takes records.",
   "call-failed": "Look at the reason in `err`; the gateway's log and audit record of the same time say more.",

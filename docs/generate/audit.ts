@@ -11,7 +11,9 @@ const types: Readonly<Record<string, string>> = {
   AuditEntry: "## Of every record",
   CallEntry:
     "## Of a call\n\nA record of one call has these fields itself (its `uid` stands in `uids`). A record of a batch has them in each entry of `calls`.",
-  ChainHead: "## Of the chain\n\nThese fields stand at the end of each line.",
+  ChainPlace: "## Of the chain\n\nThese fields stand at the end of each line.",
+  ChainHead: "### `earlier` and `head`\n\nA record of a chain, named by another one.",
+  SignedHead: "`head` has beside these",
 };
 
 const intro = `Audit records are lines of JSON, one for each request. A field that has nothing to say is absent. Plaintexts, ciphertexts and tokens are never in a record. [Architecture](../architecture.md#audit) says when a record counts as taken.`;

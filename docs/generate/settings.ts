@@ -43,6 +43,7 @@ export function settingsPage(): string {
       gatewayConfig,
       sourcesOf(
         `${core}/config.ts`,
+        `${core}/audit/config.ts`,
         `${core}/backend/config.ts`,
         `${core}/key/integrity.ts`,
         `${core}/redis/client.ts`,

@@ -50,6 +50,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "gateway/core/src/registry/": ["proto/", "gateway/core/src/backend/port.ts"],
   "gateway/core/src/config.ts": [
     "proto/",
+    "gateway/core/src/audit/",
     "gateway/core/src/backend/config.ts",
     "gateway/core/src/key/",
     "gateway/core/src/redis/",

@@ -1,8 +1,10 @@
-// One run of the CLI: arguments in, exit status out. 0 done, 1 not done, 2 called wrongly.
+// One run of the CLI: arguments in, exit status out. 0 done, 1 not done, 2 called wrongly; `audit verify` has a
+// 3 of its own.
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { describeError } from "@claviger/proto/runtime/log.ts";
+import { addAuditCommands } from "./audit/commands.ts";
 import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";
@@ -17,6 +19,7 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
     .name("claviger")
     .description("Runs a fleet of Claviger gateways and the keys behind them.")
     .version(packageJson.version);
+  addAuditCommands(root, terminal);
   addCheckCommand(root, terminal);
   addClusterCommands(root, terminal);
   addKeyCommands(root, terminal);

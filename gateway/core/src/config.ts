@@ -12,6 +12,7 @@ import {
 } from "@claviger/proto/runtime/config.ts";
 import { backendName, trustDomain } from "@claviger/proto/wire/names.ts";
 import { tracingSchema } from "@claviger/proto/runtime/tracing.ts";
+import { sinkSchema } from "./audit/config.ts";
 import { backendSchema } from "./backend/config.ts";
 import { vaultRegistrySchema } from "./registry/vault.ts";
 import { integritySchema } from "./key/integrity.ts";
@@ -51,21 +52,6 @@ const listenLimits = z.strictObject({
 
 export type ListenSettings = z.infer<typeof listenLimits>;
 export const defaultListenSettings: ListenSettings = z.parse(listenLimits, {});
-
-const auditSink = z.discriminatedUnion("kind", [
-  z.strictObject({
-    /** Records are appended to a file. */
-    kind: z.literal("file"),
-    /** The file that records are appended to. It is opened again after a rename. */
-    path: zPath,
-    /** Whether each write reaches the disk before the call is answered. */
-    fsync: z._default(z.boolean(), false),
-  }),
-  z.strictObject({
-    /** Records go to standard output. */
-    kind: z.literal("stdout"),
-  }),
-]);
 
 /** The schema of gateway.yaml; docs/reference/settings.md is generated from it. */
 export const gatewayConfig = z.strictObject({
@@ -124,7 +110,7 @@ export const gatewayConfig = z.strictObject({
     /** Whether a result is withheld when no sink takes its record. */
     required: z._default(z.boolean(), true),
     /** Where records go. A record counts as taken when one of them has it. */
-    sinks: z.array(auditSink).check(z.minLength(1, { error: "must list at least one sink" })),
+    sinks: z.array(sinkSchema).check(z.minLength(1, { error: "must list at least one sink" })),
   }),
   /**
    * The key that gateways authenticate their word under, in Redis and to shims: one for the fleet, at

@@ -2,7 +2,7 @@
 // claviger-gateway: holds the Vault credential so that no cluster has to. The composition root:
 // constructs everything, reads from top to bottom.
 import { readFileSync } from "node:fs";
-import { totalmem } from "node:os";
+import { hostname, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
@@ -11,8 +11,8 @@ import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { stopOnSignals } from "@claviger/proto/runtime/signals.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
-import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
-import { checkSinks, createFileSink, createOutputSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import { openAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import { checkSinks, createSink } from "@claviger/gateway-core/src/audit/sinks.ts";
 import { createDispatcher } from "./backend/dispatch.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
@@ -26,6 +26,7 @@ import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
 import { noObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import { openSharedCache } from "./keys/open-shared-cache.ts";
 import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
+import { createAuditKey } from "@claviger/gateway-core/src/key/audit-key.ts";
 import { createEpochMac } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import { createCanaryCiphertexts } from "./keys/canary-ciphertexts.ts";
 import { createKeyRing } from "./keys/key-ring.ts";
@@ -76,12 +77,6 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const metrics = createMetrics();
   const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing);
   const names = new Set(Object.keys(config.backends));
-  const sinks = config.audit.sinks.map((sink) =>
-    sink.kind === "file" ? createFileSink(sink) : createOutputSink("stdout", 1),
-  );
-  const audit = createAuditLog({ sinks, required: config.audit.required, log });
-  metrics.observeAuditSinks(() => audit.sinks());
-
   const opened = await Promise.all(
     Object.entries(config.backends).map(async ([name, backend]) => await openBackend({ name, config: backend, log })),
   );
@@ -138,6 +133,15 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     observations: sharedCache?.observations ?? noObservations,
   });
 
+  const audit = await openAuditLog({
+    sinks: config.audit.sinks.map(createSink),
+    required: config.audit.required,
+    log,
+    replica: hostname(),
+    ...(config.integrity && signer && { signer: createAuditKey(signer, config.integrity, secret) }),
+  });
+  metrics.observeAuditSinks(() => audit.sinks());
+
   const bounds = resources();
   const limits = resolveListenLimits(config.listen.limits, bounds);
   if (limits.connections < (config.listen.limits.connections ?? 0))
@@ -167,7 +171,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     onChange: () => server.setTls(readTlsFiles(config.tls)),
   });
 
-  stopOnSignals(process, log, async () => {
+  const close = async (): Promise<void> => {
     health.drain();
     watch.close();
     await server.close();
@@ -180,7 +184,8 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     await Promise.all(opened.map((backend) => backend.close()));
     await admin.close();
     await tracing.close();
-  });
+  };
+  stopOnSignals(process, log, close, () => void audit.reopen());
   log.info(
     {
       event: "ready",

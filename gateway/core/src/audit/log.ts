@@ -3,14 +3,17 @@
 //
 // All sinks hold one chain. A number is used once, whether or not its record was written: after a
 // failed write nobody knows how much of it is on the disk. A sink that misses records has a gap in
-// its numbers, and the first record after it says how many are missing and in which sink.
+// its numbers, and the first record after it says which are missing and in which sink.
+//
+// The chain says where it begins and ends, and has its head signed in between.
 // (docs/architecture.md #audit.)
-import { randomUUID } from "node:crypto";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { type AuditEntry, chainLine, type ChainHead } from "./record.ts";
+import { createChain } from "./chain.ts";
+import { createHeadSigner, type HeadSigner } from "./heads.ts";
+import type { AuditEntry, ChainHead } from "./record.ts";
 import { createSinkQueue, type SinkState } from "./queue.ts";
-import type { AuditSink } from "./sinks.ts";
+import type { AuditSink } from "./port.ts";
 
 export interface AuditLog {
   /**
@@ -22,7 +25,9 @@ export interface AuditLog {
   isHealthy(): boolean;
   /** Each sink by name, with what is wrong and since when. */
   sinks(): readonly SinkState[];
-  /** Waits for what is under way, for a moment, and closes the sinks. */
+  /** Opens the sinks anew, e.g. after their files were moved away. Failures are those of the next write. */
+  reopen(): Promise<void>;
+  /** Waits for what is under way, for a moment, ends the chain and closes the sinks. */
   close(): Promise<void>;
 }
 
@@ -35,22 +40,38 @@ const tryMs = 1000;
 /** How long the end of a process waits for its sinks. */
 const closeMs = 2000;
 
-/** @param sinks each is written to by this log alone */
+const unavailable = { method: "audit", outcome: "failed", reason: "audit_unavailable" } as const;
+const headOf = { method: "chainHead", outcome: "ok" } as const;
+
+export type AuditLogOptions = {
+  /** Each is written to by this log alone. */
+  readonly sinks: readonly AuditSink[];
+  readonly required: boolean;
+  readonly log: Log;
+  readonly deadlineMs?: number;
+  /** The first record of the chain: who writes it, and what the sinks' files ended with. Absent: none. */
+  readonly start?: { readonly replica: string; readonly earlier: readonly ChainHead[] };
+  /** Makes the chain one that nobody else can make anew. */
+  readonly signer?: HeadSigner;
+};
+
 export function createAuditLog({
   sinks,
   required,
   log,
   deadlineMs = sinkMs,
-}: {
-  readonly sinks: readonly AuditSink[];
-  readonly required: boolean;
-  readonly log: Log;
-  readonly deadlineMs?: number;
-}): AuditLog {
+  start,
+  signer,
+}: AuditLogOptions): AuditLog {
   const queues = sinks.map((sink) =>
-    createSinkQueue({ sink, log, deadlineMs, onGap: (missed) => note(`${sink.name} misses records`, missed) }),
+    createSinkQueue({
+      sink,
+      log,
+      deadlineMs,
+      onGap: (count, missing) => note({ ...unavailable, count, missing, cause: `${sink.name} misses records` }),
+    }),
   );
-  let head: ChainHead = { chain: randomUUID(), sequence: 0, previous: "" };
+  const chain = createChain(signer?.key);
   let waiting: Waiting[] = [];
   let pump: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -60,13 +81,9 @@ export function createAuditLog({
     while (waiting.length > 0) {
       const batch = waiting;
       waiting = [];
-      const lines = batch.map(({ entry }) => {
-        const chained = chainLine(head, entry);
-        head = chained.head;
-        return chained.line;
-      });
-      const bytes = Buffer.from(lines.join(""));
-      const isTaken = await Promise.any(queues.map((queue) => queue.add(bytes, batch.length))).then(
+      const first = (chain.head()?.sequence ?? -1) + 1;
+      const bytes = Buffer.from(batch.map(({ entry }) => chain.append(entry)).join(""));
+      const isTaken = await Promise.any(queues.map((queue) => queue.add(bytes, first, batch.length))).then(
         () => true,
         () => false,
       );
@@ -84,14 +101,18 @@ export function createAuditLog({
     pump ??= run();
   };
   /** A record of the log's own, which nobody waits for. */
-  const note = (cause: string, count: number): void => {
-    const own = { method: "audit", outcome: "failed", reason: "audit_unavailable" } as const;
-    add({ entry: { at: Date.now(), milliseconds: 0, ...own, count, cause }, resolve: () => {}, reject: () => {} });
-  };
+  const note = (own: Omit<AuditEntry, "at" | "milliseconds">): void =>
+    add({ entry: { at: Date.now(), milliseconds: 0, ...own }, resolve: () => {}, reject: () => {} });
   const tryAgain = (): void => {
     timer = undefined;
-    if (queues.every((queue) => queue.state().problem !== undefined)) note("no sink took records", 0);
+    if (queues.every((queue) => queue.state().problem !== undefined))
+      note({ ...unavailable, count: 0, cause: "no sink took records" });
   };
+  if (start !== undefined) {
+    const keyVersion = signer && { keyVersion: signer.keyVersion };
+    note({ method: "chainStart", outcome: "ok", ...start, ...keyVersion });
+  }
+  const heads = signer && createHeadSigner({ signer, chain, log, onHead: (head) => note({ ...headOf, head }) });
 
   return {
     record: (entry) =>
@@ -100,10 +121,27 @@ export function createAuditLog({
       }),
     isHealthy: () => !required || queues.some((queue) => queue.state().problem === undefined),
     sinks: () => queues.map((queue) => queue.state()),
+    async reopen() {
+      // What is wrong with a sink shows at its next write.
+      await Promise.allSettled(queues.map((queue) => queue.reopen()));
+    },
     async close() {
       clearTimeout(timer);
+      await pump;
+      const head = await heads?.close();
+      if (start !== undefined) note({ method: "chainEnd", outcome: "ok", ...(head && { head }) });
       await pump;
       await Promise.all(queues.map((queue) => queue.close(closeMs)));
     },
   };
+}
+
+/** Begins a chain that names what the sinks' files ended with. @param replica the host name */
+export async function openAuditLog({
+  replica,
+  ...options
+}: Omit<AuditLogOptions, "start"> & { readonly replica: string }): Promise<AuditLog> {
+  const found = await Promise.all(options.sinks.map(async (sink) => await sink.last?.()));
+  const earlier = new Map(found.flatMap((head) => (head === undefined ? [] : [[head.hash, head] as const])));
+  return createAuditLog({ ...options, start: { replica, earlier: [...earlier.values()] } });
 }

@@ -1,7 +1,8 @@
 // One sink's queue: written one batch at a time, bounded in bytes, with a deadline for each batch.
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeError, type Log } from "@claviger/proto/runtime/log.ts";
-import type { AuditSink } from "./sinks.ts";
+import type { Runs } from "./record.ts";
+import type { AuditSink } from "./port.ts";
 
 export type SinkState = {
   readonly name: string;
@@ -16,11 +17,14 @@ export type SinkState = {
 export interface SinkQueue {
   /**
    * Resolves when the sink has taken the lines.
+   * @param first the number of the first record
    * @param records how many records the lines are
    * @throws the sink's error; Error `TimeoutError` when it takes longer than the deadline: it may
    * still take them; Error when the queue is full
    */
-  add(lines: Buffer, records: number): Promise<void>;
+  add(lines: Buffer, first: number, records: number): Promise<void>;
+  /** Opens the sink anew once what is under way is written. @throws the system's error */
+  reopen(): Promise<void>;
   state(): SinkState;
   /** Waits for what is queued, at most so many milliseconds, and closes the sink. */
   close(milliseconds: number): Promise<void>;
@@ -31,10 +35,20 @@ const maxBytes = 8 * 2 ** 20;
 
 type Queued = {
   readonly lines: Buffer;
+  readonly first: number;
   readonly records: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 };
+
+/** Runs of missing numbers that are told apart; more of them count as one with what is between. */
+const maxRuns = 64;
+
+function withRun(runs: Runs, first: number, last: number): Runs {
+  const end = runs.at(-1);
+  if (end === undefined || (first > end[1] + 1 && runs.length < maxRuns)) return [...runs, [first, last]];
+  return [...runs.slice(0, -1), [Math.min(end[0], first), Math.max(end[1], last)]];
+}
 
 export function createSinkQueue({
   sink,
@@ -45,8 +59,8 @@ export function createSinkQueue({
   readonly sink: AuditSink;
   readonly log: Log;
   readonly deadlineMs: number;
-  /** The sink takes records again and misses so many since it last did. */
-  readonly onGap: (missed: number) => void;
+  /** The sink takes records again and misses so many since it last did: these numbers. */
+  readonly onGap: (missed: number, missing: Runs) => void;
 }): SinkQueue {
   const queue: Queued[] = [];
   let bytes = 0;
@@ -55,10 +69,14 @@ export function createSinkQueue({
   let since: number | undefined;
   let missed = 0;
   let gap = 0;
+  let missing: Runs = [];
 
-  const fail = (error: Error, records: number): void => {
+  const lose = ({ first, records }: Pick<Queued, "first" | "records">): void => {
     missed += records;
     gap += records;
+    missing = withRun(missing, first, first + records - 1);
+  };
+  const fail = (error: Error): void => {
     if (problem === undefined) {
       since = Date.now();
       log.error({ event: "audit-sink-failed", sink: sink.name, err: error }, "an audit sink takes no records");
@@ -72,9 +90,9 @@ export function createSinkQueue({
     log.info({ event: "audit-sink-recovered", sink: sink.name, missed: gap }, "an audit sink takes records again");
     problem = undefined;
     since = undefined;
-    const count = gap;
-    gap = 0;
-    if (count > 0) onGap(count);
+    const [count, runs] = [gap, missing];
+    [gap, missing] = [0, []];
+    if (count > 0) onGap(count, runs);
   };
 
   const run = async (): Promise<void> => {
@@ -87,7 +105,8 @@ export function createSinkQueue({
       } catch (error) {
         bytes -= next.lines.length;
         const wrapped = error instanceof Error ? error : new Error(String(error));
-        fail(wrapped, next.records);
+        lose(next);
+        fail(wrapped);
         next.reject(wrapped);
       }
     }
@@ -95,14 +114,15 @@ export function createSinkQueue({
   };
 
   return {
-    async add(lines, records) {
+    async add(lines, first, records) {
       if (bytes + lines.length > maxBytes) {
         const error = new Error(`the queue of ${sink.name} is full`);
-        fail(error, records);
+        lose({ first, records });
+        fail(error);
         throw error;
       }
       bytes += lines.length;
-      const taken = new Promise<void>((resolve, reject) => queue.push({ lines, records, resolve, reject }));
+      const taken = new Promise<void>((resolve, reject) => queue.push({ lines, first, records, resolve, reject }));
       pump ??= run();
       const late = new AbortController();
       try {
@@ -112,7 +132,7 @@ export function createSinkQueue({
             const error = new Error(`${sink.name} has taken no record for ${deadlineMs} ms`);
             error.name = "TimeoutError";
             // Not missed yet: it may still be written.
-            fail(error, 0);
+            fail(error);
             throw error;
           }),
         ]);
@@ -121,6 +141,7 @@ export function createSinkQueue({
         taken.catch(() => {});
       }
     },
+    reopen: () => sink.reopen?.() ?? Promise.resolve(),
     state: () => ({ name: sink.name, problem, since, missed }),
     async close(milliseconds) {
       if (pump !== undefined) await Promise.race([pump, sleep(milliseconds, undefined, { ref: false })]);

@@ -1,6 +1,4 @@
-// One audit record: what it holds, and how records are chained so that a changed, removed or
-// reordered line shows. (docs/architecture.md #audit.)
-import { createHash } from "node:crypto";
+// One audit record: what it holds. (docs/architecture.md #audit.)
 import type { Reason } from "@claviger/proto/wire/errors.ts";
 
 /** What became of one KMS call: of a request that is one, or of one item of a batch. */
@@ -23,6 +21,9 @@ export type CallEntry = {
   readonly ciphertextSha256?: string;
 };
 
+/** Runs of numbers, each as its first and its last. */
+export type Runs = readonly (readonly [number, number])[];
+
 export type Outcome = "ok" | "denied" | "invalid" | "failed";
 
 /**
@@ -34,7 +35,7 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly at: number;
   /**
    * `status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch` or `unknown`; `handshake` (failed
-   * ones of a peer), `audit` (a sink misses `count` records)
+   * ones of a peer), `audit` (a sink misses `count` records), `chainStart`, `chainHead` and `chainEnd` (of the chain itself)
    */
   readonly method: string;
   /** From the request's headers to this record; of handshakes from the first to the last */
@@ -59,27 +60,47 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly cause?: string;
   /** Of failed handshakes: the names in the certificate that was refused last, at most 256 characters */
   readonly names?: string;
+  /** Of `audit`: the numbers that the sink misses, the first and the last of each run */
+  readonly missing?: Runs;
+  /** Of `chainStart`: the host name of the gateway */
+  readonly replica?: string;
+  /** Of `chainStart`: the version of the integrity key that the chain's key is derived from */
+  readonly keyVersion?: number;
+  /** Of `chainStart`: the last record in the file of each sink, as the process found it */
+  readonly earlier?: readonly ChainHead[];
+  /** Of `chainHead` and `chainEnd`: an earlier record of the chain, signed by Vault with all that comes before it */
+  readonly head?: SignedHead;
 };
 
-/** Where a chain of records stands. */
-export type ChainHead = {
+/** Where a record stands in its chain. */
+export type ChainPlace = {
   /** The name of the chain: a UUID, one for each process */
   readonly chain: string;
   /** The number of the record in its chain, from 0 */
   readonly sequence: number;
-  /** SHA-256 of the line before, hexadecimal; empty for the first */
+  /** SHA-256 of the line before, without its newline, hexadecimal; empty for the first */
   readonly previous: string;
+  /**
+   * HMAC-SHA-256 of the line up to this field (and the closing brace), hexadecimal, under a key that is derived from the
+   * fleet's integrity key. Absent while that key is not known
+   */
+  readonly mac?: string;
 };
 
-/**
- * The line for an entry, with its newline, and the head after it. Each line carries the SHA-256 of
- * the one before.
- */
-export function chainLine(
-  head: ChainHead,
-  { at, ...entry }: AuditEntry,
-): { readonly line: string; readonly head: ChainHead } {
-  const text = JSON.stringify({ time: new Date(at).toISOString(), ...entry, ...head });
-  const previous = createHash("sha256").update(text).digest("hex");
-  return { line: `${text}\n`, head: { ...head, sequence: head.sequence + 1, previous } };
-}
+/** The last record of a chain, as a later record names it. */
+export type ChainHead = {
+  /** The name of the chain */
+  readonly chain: string;
+  /** The number of the record */
+  readonly sequence: number;
+  /** SHA-256 of its line, hexadecimal */
+  readonly hash: string;
+};
+
+/** A head that Vault has signed. */
+export type SignedHead = ChainHead & {
+  /** The version of the integrity key that it is signed under */
+  readonly keyVersion: number;
+  /** Vault's HMAC of the head under the integrity key, hexadecimal */
+  readonly signature: string;
+};

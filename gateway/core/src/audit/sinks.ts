@@ -1,55 +1,8 @@
-// Where audit records go: a file, standard output. (docs/architecture.md #audit.)
-import { type FileHandle, open, stat } from "node:fs/promises";
+// Where audit records go, as the configuration says. (docs/architecture.md #audit.)
 import { assertAppendable, isDiscarded, openOutput } from "@claviger/proto/runtime/output.ts";
-
-/** Takes whole lines. */
-export interface AuditSink {
-  readonly name: string;
-  /**
-   * Resolves when the bytes are written (with `fsync`: are on the disk). Never called while an
-   * earlier call is under way.
-   * @throws the system's error
-   */
-  write(lines: Buffer): Promise<void>;
-  close(): Promise<void>;
-}
-
-/**
- * Appends to a file of mode 0600; makes it when missing, and again after a log rotation moved it
- * away.
- */
-export function createFileSink({ path, fsync }: { readonly path: string; readonly fsync: boolean }): AuditSink {
-  let file: FileHandle | undefined;
-  let checkedAt = 0;
-  let isTorn = false;
-  const current = async (): Promise<FileHandle> => {
-    if (file !== undefined && Date.now() - checkedAt > 1000) {
-      const [own, there] = await Promise.all([file.stat(), stat(path).catch(() => undefined)]);
-      checkedAt = Date.now();
-      if (there?.ino !== own.ino || there.dev !== own.dev) {
-        await file.close();
-        file = undefined;
-      }
-    }
-    file ??= await open(path, "a", 0o600);
-    return file;
-  };
-  return {
-    name: `file ${path}`,
-    async write(lines) {
-      const handle = await current();
-      // A write that failed half-way left a fragment: start the next on a line of its own.
-      const bytes = isTorn ? Buffer.concat([Buffer.from("\n"), lines]) : lines;
-      isTorn = true;
-      for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at)).bytesWritten;
-      if (fsync) await handle.datasync();
-      isTorn = false;
-    },
-    async close() {
-      await file?.close();
-    },
-  };
-}
+import type { SinkConfig } from "./config.ts";
+import { createFileSink } from "./file-sink.ts";
+import type { AuditSink } from "./port.ts";
 
 /**
  * Writes to a descriptor that belongs to the process, e.g. its standard output. A reader that has
@@ -61,14 +14,22 @@ export function createOutputSink(name: string, fd: number): AuditSink {
   return { name, write: (lines) => output.write(lines), close: () => Promise.resolve() };
 }
 
+/** Opens none: a sink is opened by its first write. */
+export function createSink(config: SinkConfig): AuditSink {
+  switch (config.kind) {
+    case "file":
+      return createFileSink(config);
+    case "stdout":
+      return createOutputSink("stdout", 1);
+  }
+}
+
 /**
  * Can the configured sinks be written to? What a start would find, without a start. Makes no file:
  * it might be the wrong user's.
  * @returns one line for each that cannot
  */
-export function checkSinks(
-  sinks: readonly ({ readonly kind: "file"; readonly path: string } | { readonly kind: "stdout" })[],
-): readonly string[] {
+export function checkSinks(sinks: readonly SinkConfig[]): readonly string[] {
   return sinks.flatMap((sink, i) => {
     if (sink.kind === "stdout")
       return isDiscarded(1)

@@ -38,7 +38,7 @@ export function integrityKey(signer: Signer, config: IntegrityConfig, signal: Ab
 }
 
 /** 32 bytes for another use of the integrity key. */
-export function integrityKeyFor(use: "epoch", secret: Uint8Array): Uint8Array {
+export function integrityKeyFor(use: "epoch" | "audit", secret: Uint8Array): Uint8Array {
   return new Uint8Array(hkdfSync("sha256", secret, "", `claviger/v1/${use}`, 32));
 }
 

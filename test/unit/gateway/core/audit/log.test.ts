@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
-import type { AuditSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { silent } from "../../fakes.ts";
 
@@ -86,6 +86,7 @@ test("a number is used once: records that a sink misses are a gap, and the sink 
     ],
   );
   assert.equal(lines[1]?.cause, "flaky misses records");
+  assert.deepEqual(lines[1]?.missing, [[0, 2]]);
   assert.deepEqual(
     good.lines.map(({ sequence }) => sequence),
     [0, 1, 2, 3, 4],
@@ -151,6 +152,24 @@ test("a sink whose queue is full to the brim is told of its gap once there is ro
     [missed],
   );
   assert.equal(lines.length, 1 + 9 + 9000 - missed + 1);
+});
+
+test("numbers that a sink misses here and there are told as runs", async () => {
+  const { lines, sink } = memorySink("flaky");
+  let n = 0;
+  const flaky: AuditSink = {
+    ...sink,
+    // The first write fails, and the fifth and the sixth.
+    write: (bytes) => ([0, 4, 5].includes(n++) ? Promise.reject(new Error("ENOSPC")) : sink.write(bytes)),
+  };
+  const audit = createAuditLog({ sinks: [flaky, memorySink().sink], required: true, log: silent });
+  for (let i = 0; i < 5; i++) await audit.record(entry);
+  await audit.record(entry);
+  await audit.close();
+  assert.deepEqual(
+    lines.flatMap(({ missing }) => (missing === undefined ? [] : [missing])),
+    [[[0, 0]], [[4, 5]]],
+  );
 });
 
 test("where records are not required a failing sink withholds nothing", async () => {

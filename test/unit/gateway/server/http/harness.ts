@@ -1,7 +1,7 @@
 import { type TestContext } from "node:test";
 import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
-import type { AuditSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import { createMethods } from "@claviger/gateway-server/src/http/methods.ts";
 import { defaultListenLimits, type ListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
 import { createKmsHttpServer } from "@claviger/gateway-server/src/http/server.ts";

@@ -7,7 +7,7 @@ import { type TestContext } from "node:test";
 import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { once } from "node:events";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { AuditSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import { createDispatcher } from "@claviger/gateway-server/src/backend/dispatch.ts";
 import type { ListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
 import { createKeyRing } from "@claviger/gateway-server/src/keys/key-ring.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { AuditSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";

@@ -1,0 +1,31 @@
+// What makes audit records believable: a key of their own, derived from the fleet's integrity key,
+// and Vault's own word on the head of a chain. (docs/architecture.md #audit.)
+import type { Signer } from "../backend/port.ts";
+import { type IntegrityConfig, integrityKeyFor, integrityRef } from "./integrity.ts";
+
+export type AuditKey = {
+  /** The key of the MACs, 32 bytes; undefined while the integrity key is not known. */
+  readonly key: () => Uint8Array | undefined;
+  /** The version of the integrity key. */
+  readonly keyVersion: number;
+  /** Vault's HMAC under the integrity key, 32 bytes. @throws KmsError as Signer */
+  readonly sign: (input: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+};
+
+/** @param secret the integrity key; undefined while it is not known */
+export function createAuditKey(
+  signer: Signer,
+  config: IntegrityConfig,
+  secret: () => Uint8Array | undefined,
+): AuditKey {
+  let key: Uint8Array | undefined;
+  return {
+    keyVersion: config.version,
+    key() {
+      const integrity = secret();
+      if (integrity !== undefined) key ??= integrityKeyFor("audit", integrity);
+      return key;
+    },
+    sign: (input, signal) => signer.hmac(integrityRef(config), config.version, input, signal),
+  };
+}
