@@ -68,6 +68,13 @@ export const reasons = {
     "denied",
     "claviger: the client certificate names no node of this fleet; issue one with the SAN URI spiffe://TRUST-DOMAIN/cluster/CLUSTER/node/NODE",
   ),
+  issuer_not_allowed: row(
+    "permission_denied",
+    "refusal",
+    false,
+    "denied",
+    "claviger: this cluster accepts certificates of another CA only; issue the node's certificate there, or change the cluster's issuer in the registry",
+  ),
   cluster_unknown: row(
     "permission_denied",
     "refusal",

@@ -1,5 +1,8 @@
 // `claviger cluster`: the registry as operators see and change it. The gateways pick an edit up
 // within a second.
+import { readFileSync } from "node:fs";
+import { publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
+import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { backendName, clusterName, keyName, mountPath, type NameKind } from "@claviger/proto/wire/names.ts";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
@@ -48,8 +51,21 @@ type AddOptions = FleetOptions & {
   readonly mount: string;
   readonly key?: string;
   readonly rotation: ClusterRecord["rotation"];
+  readonly issuerCa?: string;
   readonly dryRun: boolean;
 };
+
+/** The pin of the one CA in a PEM file. */
+function pinOf(file: string): string {
+  try {
+    const [authority, ...others] = splitPem(readFileSync(file, "utf8"));
+    if (authority?.ca === true && others.length === 0) return publicKeyPin(authority);
+  } catch (error) {
+    const { code = "it does not parse" } = error as NodeJS.ErrnoException;
+    throw new CliError(`--issuer-ca: ${file} cannot be used (${code})`);
+  }
+  throw new CliError(`--issuer-ca: ${file} must hold one CA certificate (PEM)`);
+}
 
 function newRecord(name: string, options: AddOptions): NewRecord {
   return {
@@ -57,6 +73,7 @@ function newRecord(name: string, options: AddOptions): NewRecord {
     uid: newClusterUid(),
     state: "active",
     rotation: options.rotation,
+    ...(options.issuerCa !== undefined && { issuer: pinOf(options.issuerCa) }),
     keys: [
       {
         backend: parse(backendName, "--backend", options.backend),
@@ -117,6 +134,7 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
     .addOption(
       new Option("--rotation <kind>", "who promotes a new key version").choices(["auto", "manual"]).default("auto"),
     )
+    .option("--issuer-ca <file>", "the only CA that may speak for the cluster, PEM; one of the gateways' tls.clientCa")
     .option("--dry-run", "print the record and change nothing", false)
     .action(async (name: string, options: AddOptions) => {
       const { registry } = openFleet(options, terminal);

@@ -8,7 +8,7 @@ import { CliError } from "./commander.ts";
 import type { RegistrySource } from "./registry-source.ts";
 
 /** A record as `cluster add` writes it. */
-export type NewRecord = Pick<ClusterRecord, "name" | "uid" | "state" | "rotation" | "keys">;
+export type NewRecord = Pick<ClusterRecord, "name" | "uid" | "state" | "rotation" | "keys" | "issuer">;
 
 /** The registry as it stands. @throws ConfigError with every problem */
 export async function readRegistry({ name, backends, read }: RegistrySource): Promise<Registry> {
@@ -103,7 +103,7 @@ export async function setState(
 }
 
 /** A record as it stands in the file, in the form that people write. */
-export function printRecord({ name, uid, state, rotation, keys }: NewRecord, indent = ""): string {
+export function printRecord({ name, uid, state, rotation, keys, issuer }: NewRecord, indent = ""): string {
   // stringify quotes what YAML would take for something else than text: a key called `true` or
   // `1e3`.
   const scalar = (value: string): string => stringify(value).trimEnd();
@@ -117,6 +117,7 @@ export function printRecord({ name, uid, state, rotation, keys }: NewRecord, ind
     `  state: ${state}`,
     `  rotation: ${rotation}`,
     `  keys: [${keys.map(key).join(", ")}]`,
+    ...(issuer === undefined ? [] : [`  issuer: ${issuer}`]),
   ];
   return lines.map((line) => `${indent}${line}\n`).join("");
 }

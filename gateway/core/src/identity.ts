@@ -22,6 +22,11 @@ export type Identity = (NodeIdentity | OperatorIdentity) & {
   readonly serial: string;
   /** Unix milliseconds: a connection may outlive its certificate, a request may not. */
   readonly notAfter: number;
+  /**
+   * The client CAs that signed the certificate, directly or through one another, as a registry names
+   * them (`sha256:...`, `spki-sha256:...`); absent where TLS alone saw the intermediates.
+   */
+  readonly issuers?: readonly string[];
 };
 
 const ours = /^spiffe:\/\/([^/]+)\/(?:cluster\/([^/]+)\/node\/([^/]+)|operator\/([^/]+))$/;

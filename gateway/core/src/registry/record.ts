@@ -54,6 +54,18 @@ export const clusterRecord = z.strictObject({
   keys: z.array(keyRef).check(z.length(1, { error: "must list exactly one key" })),
   /** What may still decrypt: earlier names, mounts or backends. */
   previousKeys: z._default(z.array(keyRef), []),
+  /**
+   * The CA that alone may speak for the cluster, where the gateways trust several: one of
+   * `tls.clientCa`, as `sha256:` and the hexadecimal SHA-256 of its certificate, or `spki-sha256:` and
+   * that of its public key, which a renewal of the CA keeps.
+   */
+  issuer: z.optional(
+    z.string().check(
+      z.regex(/^(?:spki-)?sha256:[0-9a-f]{64}$/, {
+        error: "must be sha256: or spki-sha256: and 64 hexadecimal digits, lower case",
+      }),
+    ),
+  ),
   limits: z._default(
     z.strictObject({
       /** Requests of all nodes together that last; bursts of ten seconds' worth pass. */

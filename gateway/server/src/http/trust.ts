@@ -2,7 +2,8 @@
 // has not just verified: the issuers of a client, open connections after a change of the client
 // CAs, and certificates that a proxy passes on. Path lengths and name constraints are TLS's. Of the
 // intermediates that a client sends along, a server of node:tls sees nothing.
-import { createHash, type X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
+import { certificatePin, publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
 
 /** A certificate, those of its issuers that are needed, and one of the CAs, in this order. */
 export type Path = readonly X509Certificate[];
@@ -99,14 +100,18 @@ export function anchorsUntil(authorities: readonly X509Certificate[]): number {
   );
 }
 
-/**
- * The issuers on a path as a registry names them: `sha256:` and the hexadecimal SHA-256 of each
- * certificate, `spki-sha256:` and that of its public key.
- */
-export function issuersOf([, ...issuers]: Path): readonly string[] {
-  const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
-  return issuers.flatMap(({ raw, publicKey }) => [
-    `sha256:${sha256(raw)}`,
-    `spki-sha256:${sha256(publicKey.export({ type: "spki", format: "der" }))}`,
-  ]);
+/** The issuers on a path as a registry names them, and those of the CAs that signed its last one in turn. */
+export function issuersOf([, ...issuers]: Path, authorities: readonly X509Certificate[]): readonly string[] {
+  const all = [...issuers];
+  for (let last = all.at(-1); last !== undefined && all.length < maxDepth; ) {
+    const signed: X509Certificate = last;
+    last = authorities.find(
+      (authority) =>
+        all.every(({ raw }) => !raw.equals(authority.raw)) &&
+        signed.checkIssued(authority) &&
+        signed.verify(authority.publicKey),
+    );
+    if (last !== undefined) all.push(last);
+  }
+  return all.flatMap((issuer) => [certificatePin(issuer), publicKeyPin(issuer)]);
 }

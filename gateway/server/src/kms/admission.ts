@@ -18,7 +18,7 @@ export interface Admission {
   /**
    * The record of the caller's cluster, which may do this now. Every request counts against the
    * rate of its cluster, whatever becomes of it.
-   * @throws KmsError identity_invalid (an operator), cluster_unknown, cluster_suspended,
+   * @throws KmsError identity_invalid (an operator), issuer_not_allowed, cluster_unknown, cluster_suspended,
    * cluster_decrypt_only, method_unknown, overloaded (beyond the rate)
    */
   admit(identity: Identity, operation: Operation): Admitted;
@@ -50,6 +50,11 @@ const allowed: Readonly<Record<State, Readonly<Record<Exclude<Operation, "none">
   "decrypt-only": { status: "cluster_decrypt_only", encrypt: "cluster_decrypt_only", decrypt: "yes" },
   suspended: { status: "cluster_suspended", encrypt: "cluster_suspended", decrypt: "cluster_suspended" },
 };
+
+/** May the CA of this certificate speak for the cluster? */
+function mayIssue({ issuer }: ClusterRecord, { issuers = [] }: Identity): boolean {
+  return issuer === undefined || issuers.includes(issuer);
+}
 
 /** A storm after a restart of many apiservers passes; one that lasts is refused. */
 const burstSeconds = 10;
@@ -89,7 +94,9 @@ export function createAdmission({
 
   const recordOf = (identity: Identity): ClusterRecord | undefined => {
     try {
-      return identity.kind === "node" ? registry.get(identity.cluster) : undefined;
+      const record = identity.kind === "node" ? registry.get(identity.cluster) : undefined;
+      // To a certificate of another CA nothing is said of the cluster, and nothing of it is believed.
+      return record !== undefined && mayIssue(record, identity) ? record : undefined;
     } catch {
       // There is no registry yet; `admit` says so.
       return undefined;
@@ -104,6 +111,11 @@ export function createAdmission({
           throw new KmsError("identity_invalid", { cause: new Error("an operator's certificate on the KMS listener") });
         case "node": {
           const cluster = registry.get(identity.cluster);
+          if (cluster !== undefined && !mayIssue(cluster, identity)) {
+            // Whoever has the other CA must not use up the cluster's rate.
+            take(`issuer/${cluster.uid}`, strangerPerSecond, 1);
+            throw new KmsError("issuer_not_allowed");
+          }
           take(
             cluster === undefined ? `unknown/${identity.cluster}` : cluster.uid,
             cluster?.limits.requestsPerSecond ?? strangerPerSecond,

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { createHash, X509Certificate } from "node:crypto";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { createCa, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
 import { runCli } from "@claviger/cli/src/run.ts";
 
 let dir: string;
@@ -100,6 +102,21 @@ test("cluster lists, suspends, resumes and adds", async () => {
     (await run(["cluster", "add", "x", "--backend", "main", "--mount", "../etc", ...at])).err,
     /--mount must be/,
   );
+});
+
+test("cluster add pins the CA of a file, and names a file that holds none", async () => {
+  const { ca, leaf } = { ca: join(dir, "pin.crt"), leaf: join(dir, "leaf.crt") };
+  const authority = await createCa({ trustDomain: "fleet.example" });
+  await writeFile(ca, authority.cert);
+  await writeFile(leaf, (await issueNode({ ca: authority, cluster: "a", node: "b" })).cert);
+  const add = ["cluster", "add", "pinned", "--backend", "main", "--mount", "transit", "--config", config];
+  const spki = new X509Certificate(authority.cert).publicKey.export({ type: "spki", format: "der" });
+  const pin = createHash("sha256").update(spki).digest("hex");
+  assert.match((await run([...add, "--dry-run", "--issuer-ca", ca])).out, new RegExp(`\n  issuer: spki-sha256:${pin}`));
+  assert.equal((await run([...add, "--issuer-ca", ca])).status, 0);
+  assert.match(await readFile(join(dir, "clusters.yaml"), "utf8"), new RegExp(`issuer: spki-sha256:${pin}\n`));
+  assert.match((await run([...add, "--issuer-ca", leaf])).err, /must hold one CA certificate \(PEM\)/);
+  assert.match((await run([...add, "--issuer-ca", join(dir, "none")])).err, /cannot be used \(ENOENT\)/);
 });
 
 test("key shows, rotates and promotes on the embedded backend", async () => {

@@ -39,7 +39,7 @@ test("a good registry is read with its defaults", () => {
 test("every problem of an edit is told at once", () => {
   const bad = text(
     cluster({ name: "Prod", state: "on" }),
-    cluster({ uid: "x", keys: [], typo: 1 }),
+    cluster({ uid: "x", keys: [], typo: 1, issuer: "sha256:AB" }),
     cluster({ keys: [{ backend: "main", mount: "../sys", key: "seal" }] }),
   );
   const problems = problemsOf(() => parseRegistry("r", bad, backends, undefined)).join("\n");
@@ -49,6 +49,7 @@ test("every problem of an edit is told at once", () => {
     "clusters.1.uid",
     "clusters.1.keys",
     "clusters.1.typo",
+    "clusters.1.issuer",
     "clusters.2.keys.0.mount",
   ])
     assert.ok(problems.includes(part), `${part} in ${problems}`);

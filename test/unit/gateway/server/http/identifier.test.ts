@@ -71,7 +71,7 @@ test("what a listed proxy passes on counts only if our CA signed it, it is valid
     "",
     'Cert=""',
     'Cert="garbage"',
-    `${headerOf(node)},${headerOf(node)}`,
+    `${headerOf(node)},${headerOf(forged)}`,
     `Cert="${encodeURIComponent(node)}";Cert="${encodeURIComponent(node)}"`,
     "URI=spiffe://fleet.test/cluster/prod/node/cp-1",
   ])
