@@ -4,6 +4,7 @@ import { open } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { readLine } from "@claviger/gateway-core/src/audit/chain.ts";
+import { lastRecord } from "@claviger/gateway-core/src/audit/file-sink.ts";
 import { CliError } from "../commander.ts";
 
 /** A record is a few hundred bytes, that of a batch some twenty thousand. */
@@ -91,29 +92,43 @@ export async function endOfLines(file: string): Promise<number> {
   }
 }
 
-/** The first record of a file, for its time. */
-async function beginning(file: string): Promise<{ readonly time: string; readonly sequence: number }> {
+type End = { readonly chain: string; readonly sequence: number; readonly time: string };
+
+/** The last record of a file; undefined where it has none. */
+async function endOf(file: string): Promise<End | undefined> {
+  if (!(await isGzip(file))) return (await lastRecord(file))?.record;
+  let end: End | undefined;
   try {
     for await (const lines of readLines(file))
-      for (const bytes of lines) {
+      for (const bytes of lines.toReversed()) {
         const line = readLine(bytes);
-        if (typeof line === "object") return line.record;
+        if (typeof line === "string") continue;
+        end = line.record;
+        break;
       }
   } catch (error) {
     if (!(error instanceof BrokenFile)) throw error;
   }
-  return { time: "", sequence: 0 };
+  return end;
 }
 
 /**
- * The files in the order in which they were written, so that a shell's `audit.jsonl*` will do.
+ * The files in the order in which they were written, so that a shell's `audit.jsonl*` will do. By
+ * their ends: a file may begin with what stands in the one before as well.
  * @throws CliError when one cannot be read or is named twice
  */
 export async function inOrder(files: readonly string[]): Promise<readonly string[]> {
   const twice = files.find((file, i) => files.indexOf(file) !== i);
   if (twice !== undefined) throw new CliError(`${twice} is named twice`);
-  const begun = await Promise.all(files.map(async (file) => ({ file, ...(await beginning(file)) })));
-  return begun
-    .toSorted((a, b) => (a.time === b.time ? a.sequence - b.sequence : a.time < b.time ? -1 : 1))
+  const ends = await Promise.all(files.map(async (file) => ({ file, end: await endOf(file) })));
+  // Times are those of requests and no order within a chain; numbers are.
+  const begun = new Map<string, string>();
+  for (const { end } of ends)
+    if (end !== undefined && end.time < (begun.get(end.chain) ?? "~")) begun.set(end.chain, end.time);
+  const keyOf = ({ end }: (typeof ends)[number]): readonly [string, number] =>
+    end === undefined ? ["", 0] : [`${begun.get(end.chain) ?? ""} ${end.chain}`, end.sequence];
+  return ends
+    .map((one) => ({ file: one.file, key: keyOf(one) }))
+    .toSorted(({ key: a }, { key: b }) => (a[0] === b[0] ? a[1] - b[1] : a[0] < b[0] ? -1 : 1))
     .map(({ file }) => file);
 }

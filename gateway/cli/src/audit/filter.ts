@@ -20,6 +20,8 @@ export type FilterOptions = {
 /** A line of the file and what it says. */
 export type Found = {
   readonly text: string;
+  /** Of the line: the same for no other record. */
+  readonly hash: string;
   readonly record: Omit<AuditEntry, "at"> & { readonly time: string };
 };
 
@@ -82,7 +84,7 @@ export function isAskedFor({ record }: Found, options: FilterOptions): boolean {
 /** A line of a file; undefined for what is no record. */
 export function parseFound(bytes: Buffer): Found | undefined {
   const line = readLine(bytes);
-  return typeof line === "string" ? undefined : { text: bytes.toString("utf8"), record: line.record };
+  return typeof line === "string" ? undefined : { text: bytes.toString("utf8"), hash: line.hash, record: line.record };
 }
 
 const columns = ["TIME", "METHOD", "CLUSTER", "NODE", "OUTCOME", "REASON", "KEY_ID", "MS"] as const;

@@ -14,6 +14,9 @@ import { follow } from "./follow.ts";
 
 type TailOptions = FilterOptions & { readonly lines: number; readonly follow: boolean };
 
+/** Records that are printed once, so many at least. */
+const maxKnown = 65_536;
+
 /** Prints records as they are found; the table's head before the first. */
 function createPrinter({ output }: FilterOptions, terminal: Terminal): (found: Found) => void {
   let hasHead = output === "json";
@@ -66,9 +69,14 @@ export function addReadCommands(group: Command, terminal: Terminal): void {
       .description("print the records that all of the options say; of a batch one call must"),
   ).action(async (files: readonly string[], options: FilterOptions) => {
     const print = createPrinter(options, terminal);
+    // A file may begin with what stands at the end of the one before as well.
+    const known = new Set<string>();
     let count = 0;
     for (const file of await inOrder(files))
       for await (const found of foundIn(file, options, terminal)) {
+        if (known.has(found.hash)) continue;
+        known.add(found.hash);
+        if (known.size > maxKnown) known.delete(known.values().next().value ?? "");
         print(found);
         count += 1;
       }

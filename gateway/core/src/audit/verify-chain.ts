@@ -194,7 +194,7 @@ export function createChainVerifier(chain: string, findings: Findings): ChainVer
       if (next - 1 === last?.sequence)
         findings.remark({
           ...begin,
-          text: `records ${from} to ${next - 1} stand at the end of the file before as well: it was rotated while they were written`,
+          text: `${next - 1 === from ? `record ${from} stands` : `records ${from} to ${next - 1} stand`} at the end of the file before as well: it was rotated while they were written`,
         });
       else
         findings.find({ ...begin, kind: "repeated", chain, first: from, last: next - 1, text: "stand here once more" });

@@ -122,6 +122,20 @@ suite("claviger audit verify", () => {
     );
   });
 
+  test("files that begin with what stands in the ones before, as copytruncate makes them, are put in order by their ends", async () => {
+    const { lines } = processLines(30, 0);
+    const files = [`${path}.2`, `${path}.1`, path] as const;
+    writeFileSync(files[0], `${lines.slice(0, 12).join("\n")}\n`);
+    writeFileSync(files[1], gzipSync(`${lines.slice(5, 20).join("\n")}\n`));
+    writeFileSync(files[2], `${lines.slice(1).join("\n")}\n`);
+    const { status, out } = await run("verify", ...files.toReversed());
+    assert.equal(status, 3, out);
+    assert.ok(out.includes(`${files[1]}:1: note: records 5 to 11 stand at the end`), out);
+    assert.ok(out.includes(`${files[2]}:1: note: records 1 to 19 stand at the end`), out);
+    const found = await run("search", ...files, "-o", "json");
+    assert.deepEqual(found.out.split("\n"), lines, "and each record is found once");
+  });
+
   test("a compressed file that ends early or whose data is wrong is a finding", async () => {
     const bytes = gzipSync(`${processLines(2000, 0).lines.join("\n")}\n`);
     const half = Math.floor(bytes.length / 2);
