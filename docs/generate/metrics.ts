@@ -11,6 +11,7 @@ const labels: Readonly<Record<string, string>> = {
   method: "`status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, or `unknown`",
   result: "`ok` or a [reason](errors.md)",
   backend: "name of the backend",
+  address: "the URLs of the backend's `addresses` setting",
   operation: "`wrap` or `unwrap`",
   bound: "`all`, `identity` or `handshakes`: which bound was reached",
   sink: "`stdout`, or `file` and its path",
@@ -43,6 +44,9 @@ async function gatewayPage(): Promise<string> {
   metrics.backendCalled("main", "wrap", 1);
   metrics.observeConnections(() => 1);
   metrics.observeBrokenVersions(() => 0);
+  metrics.observeBackendAddresses(() => [
+    { backend: "main", address: "https://vault.example:8200", isUp: true, latencyMs: 1 },
+  ]);
   metrics.observeAuditSinks(() => [{ name: "stdout", missed: 0 }]);
   return await metrics.render();
 }

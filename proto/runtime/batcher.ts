@@ -1,6 +1,7 @@
 // Between single requests and batch calls: what arrives while a call for a key is under way travels
 // with the next one, and identical items are one. No timer gathers anything: an idle batcher adds no
 // delay. It knows neither KMS nor HTTP. (docs/architecture.md #vault and #shim.)
+import { steadyNow } from "./clock.ts";
 import { KmsError, toKmsError } from "../wire/errors.ts";
 import { abortReason, raceAbort } from "./abort.ts";
 import { createFairQueue } from "./fair-queue.ts";
@@ -83,7 +84,7 @@ const longestTimerMs = 2 ** 31 - 1;
 const defaults = {
   isItemFault: () => false,
   onCoalesced: () => {},
-  now: () => Date.now(),
+  now: steadyNow,
   maxInFlight: 4,
   maxBatch: 128,
   maxBatchBytes: Number.POSITIVE_INFINITY,

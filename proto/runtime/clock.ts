@@ -10,6 +10,9 @@ export function createSteadyClock(
   return () => Math.round(offset + monotonic());
 }
 
+/** The process' own: deadlines and ages that pass from one file to another are all by this one. */
+export const steadyNow: () => number = createSteadyClock();
+
 /** Time and timers, as an argument: tests have their own. */
 export type Clock = {
   /** Monotonic milliseconds. */

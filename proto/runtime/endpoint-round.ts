@@ -5,8 +5,14 @@ import { abortReason } from "./abort.ts";
 import type { Clock } from "./clock.ts";
 import type { EndpointHealth, Entry } from "./endpoint-health.ts";
 
+/** Why an attempt is aborted whose answer is not needed: another endpoint was faster. Its connection is good. */
+export const lost = Symbol("lost");
+
 export type PoolCall<E, T> = {
-  /** Asks one endpoint. Aborted when its answer is no longer wanted; may go on for ever then. */
+  /**
+   * Asks one endpoint. Aborted when its answer is no longer wanted, with `lost` as the reason where
+   * another one was faster; may go on for ever then.
+   */
   readonly attempt: (endpoint: E, signal: AbortSignal) => Promise<T>;
   /** Milliseconds that the caller waits. */
   readonly leftMs: number;
@@ -86,7 +92,7 @@ export function runRound<E, T>(
         const waitedMs = clock.now() - began;
         if (waitedMs >= overdueMs) health.late(entry, waitedMs);
       }
-      stop.abort();
+      stop.abort("value" in result ? lost : undefined);
       resolve(result);
     };
     const onAbort = (): void => end({ failure: abortReason(signal), isFinal: true });

@@ -13,13 +13,14 @@ import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import type { StatusKeeper } from "./status.ts";
 import type { Metrics } from "./metrics.ts";
-import type { Upstream, UpstreamCall } from "./upstream.ts";
+import type { Upstream } from "./upstream.ts";
+import type { UpstreamCall } from "./gateway.ts";
 
 export interface Decrypts {
   /**
    * Decrypts a serialized v2.DecryptRequest.
    * @param identity what makes two requests the same: everything but the uid
-   * @param deadline Unix milliseconds; one caller's end does not end the others'
+   * @param deadline milliseconds of the process' steady clock; one caller's end does not end the others'
    * @param signal the caller went away; what nobody waits for any more is not sent, or ended
    * @returns a serialized v2.DecryptResponse, a copy of the caller's own to zeroize
    */

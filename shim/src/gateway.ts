@@ -11,7 +11,10 @@ import {
   parseHandshakeFailure,
 } from "@claviger/proto/wire/handshakes.ts";
 import { contentTypes, headers, limits, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
-import { Pool } from "undici";
+import { createLookup } from "@claviger/proto/runtime/lookup.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
+import { type Dispatcher, Pool } from "undici";
+import { delayAbort, type Sent } from "./delayed-abort.ts";
 
 /** PEM texts of the shim's certificate and key, and the CA of the gateways. */
 export type ClientTls = {
@@ -43,7 +46,7 @@ export type Answered = {
 export type UpstreamCall = {
   readonly method: Method;
   readonly body: Uint8Array;
-  /** Unix milliseconds */
+  /** Milliseconds of the process' steady clock. */
   readonly deadline: number;
   readonly epoch?: EpochClaim | undefined;
   /**
@@ -64,7 +67,7 @@ export type Gateway = {
   /** @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us */
   ask(call: UpstreamCall, signal: AbortSignal): Promise<UpstreamReply>;
   /** Resolves when the gateway would serve; makes a connection where there is none. @throws KmsError */
-  probe(signal: AbortSignal): Promise<void>;
+  probe(): Promise<void>;
   /** Lets requests under way finish. */
   close(): Promise<void>;
   /** Ends what is under way, connections that are being made included. */
@@ -131,6 +134,28 @@ async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
   return all;
 }
 
+const lookup = createLookup();
+
+/** For `compose`: tells a request's `opaque`, a Sent, when the request is written. */
+function noteStart(dispatch: Dispatcher["dispatch"]): Dispatcher["dispatch"] {
+  return (options, handler) => {
+    const { opaque } = options as { readonly opaque?: Sent };
+    if (opaque === undefined) return dispatch(options, handler);
+    const noting: Dispatcher.DispatchHandler = {
+      onRequestStart(controller, context) {
+        opaque.isSent = true;
+        handler.onRequestStart?.(controller, context);
+      },
+      onRequestUpgrade: (...given) => handler.onRequestUpgrade?.(...given),
+      onResponseStart: (...given) => handler.onResponseStart?.(...given),
+      onResponseData: (...given) => handler.onResponseData?.(...given),
+      onResponseEnd: (...given) => handler.onResponseEnd?.(...given),
+      onResponseError: (...given) => handler.onResponseError?.(...given),
+    };
+    return dispatch(options, noting);
+  };
+}
+
 /**
  * One gateway.
  * @param traceparent of the trace that a call is in, to pass on
@@ -182,6 +207,7 @@ export function createGateway(
       allowPartialTrustChain: true,
       minVersion: "TLSv1.3",
       timeout: connectMs,
+      lookup,
       ...(serverName !== undefined && { servername: serverName }),
       ...(serverIdentities !== undefined && {
         checkServerIdentity: (host: string, certificate: PeerCertificate) =>
@@ -189,43 +215,60 @@ export function createGateway(
       }),
     },
   });
+  const dispatcher = pool.compose(noteStart);
+  const exchange = async (
+    { method, body, deadline, epoch, accept }: UpstreamCall,
+    signal: AbortSignal,
+    sent: Sent,
+  ): Promise<UpstreamReply> => {
+    const trace = traceparent();
+    const reply = await dispatcher
+      .request({
+        opaque: sent,
+        method: "POST",
+        path: methods[method],
+        headers: {
+          "content-type": contentTypes.proto,
+          [headers.protocolVersion]: "1",
+          [headers.timeout]: String(Math.max(1, deadline - steadyNow())),
+          ...(trace !== undefined && { [headers.traceparent]: trace }),
+          ...epochHeaders(epoch),
+        },
+        body,
+        signal,
+      })
+      .catch((error: unknown) => {
+        throw unreachable(error);
+      });
+    const bytes = await collect(reply.body).catch((error: unknown) => {
+      throw error instanceof KmsError ? error : unavailable("the reply broke off");
+    });
+    const said = readEpochClaim(reply.headers);
+    if (reply.statusCode === 200) {
+      accept?.({ method, epoch: said });
+      return { body: bytes, epoch: said, staleForMs: staleForMs(reply.headers) };
+    }
+    const reason = parseReason(text(reply.headers[headers.reason]));
+    if (reason !== undefined) accept?.({ method, epoch: said, reason });
+    throw reason !== undefined
+      ? new KmsError(reason)
+      : foreign(reply.statusCode, text(reply.headers[headers.handshake]));
+  };
   return {
     url,
-    async ask({ method, body, deadline, epoch, accept }, signal) {
-      const trace = traceparent();
-      const reply = await pool
-        .request({
-          method: "POST",
-          path: methods[method],
-          headers: {
-            "content-type": contentTypes.proto,
-            [headers.protocolVersion]: "1",
-            [headers.timeout]: String(Math.max(1, deadline - Date.now())),
-            ...(trace !== undefined && { [headers.traceparent]: trace }),
-            ...epochHeaders(epoch),
-          },
-          body,
-          signal,
-        })
-        .catch((error: unknown) => {
-          throw unreachable(error);
-        });
-      const bytes = await collect(reply.body).catch((error: unknown) => {
-        throw error instanceof KmsError ? error : unavailable("the reply broke off");
-      });
-      const said = readEpochClaim(reply.headers);
-      if (reply.statusCode === 200) {
-        accept?.({ method, epoch: said });
-        return { body: bytes, epoch: said, staleForMs: staleForMs(reply.headers) };
+    async ask(call, signal) {
+      const sent = { isSent: false };
+      const own = delayAbort(signal, sent);
+      try {
+        return await exchange(call, own.signal, sent);
+      } finally {
+        own.end();
       }
-      const reason = parseReason(text(reply.headers[headers.reason]));
-      if (reason !== undefined) accept?.({ method, epoch: said, reason });
-      throw reason !== undefined
-        ? new KmsError(reason)
-        : foreign(reply.statusCode, text(reply.headers[headers.handshake]));
     },
-    async probe(signal) {
-      const reply = await pool.request({ method: "GET", path: livezPath, signal }).catch((error: unknown) => {
+    // Goes on when nobody waits for it any more: a connection that is made late is kept, while that of a
+    // request which was given up before it was sent is not.
+    async probe() {
+      const reply = await pool.request({ method: "GET", path: livezPath }).catch((error: unknown) => {
         throw unreachable(error);
       });
       await reply.body.dump();

@@ -11,7 +11,7 @@ import type { Upstream } from "./upstream.ts";
 
 /**
  * Serialized request in, serialized response out, both the caller's to zeroize.
- * @param deadline Unix milliseconds
+ * @param deadline milliseconds of the process' steady clock
  * @param signal the caller went away
  * @throws KmsError
  */

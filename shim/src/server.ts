@@ -19,6 +19,7 @@ import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import type { KmsMethod, KmsMethods } from "./kms.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -164,7 +165,7 @@ export function createKmsSocketServer({
       const [parent] = call.metadata.get(headers.traceparent);
       const options = { kind: "server", parent: parent?.toString() } as const;
       // Whole milliseconds: what a header carries and a timer takes.
-      const deadline = Math.floor(Date.now() + scope.leftMs);
+      const deadline = Math.floor(steadyNow() + scope.leftMs);
       const bytes = await tracing.span(`kms ${name}`, options, () => method(call.request, deadline, scope.signal));
       callback(null, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     } catch (thrown) {
@@ -224,7 +225,7 @@ export function createKmsSocketServer({
   // A kube-apiserver has said much; whoever only holds connections open must not keep a new
   // kube-apiserver out.
   const quietest = (): Socket | undefined => {
-    const bound = Date.now() - silentMs;
+    const bound = steadyNow() - silentMs;
     const old = [...sockets].filter(([, since]) => since < bound).map(([socket]) => socket);
     return old.toSorted((a, b) => a.bytesRead - b.bytesRead)[0];
   };
@@ -241,7 +242,7 @@ export function createKmsSocketServer({
       sockets.delete(silent);
       silent.destroy();
     }
-    sockets.set(socket, Date.now());
+    sockets.set(socket, steadyNow());
     socket.once("close", () => sockets.delete(socket));
     admit(socket);
   });

@@ -13,11 +13,12 @@ import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { kmsVersion, limits } from "@claviger/proto/wire/protocol.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
-import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
+import { createSteadyClock, steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { OutagePhase } from "./metrics.ts";
 import type { LastGood, StateFile } from "./state-file.ts";
-import type { Answered, Upstream } from "./upstream.ts";
+import type { Upstream } from "./upstream.ts";
+import type { Answered } from "./gateway.ts";
 
 export interface StatusKeeper {
   /**
@@ -156,7 +157,7 @@ export function createStatusKeeper({
       } = await upstream.call({
         method: "status",
         body: Buffer.alloc(0),
-        deadline: Date.now() + askMs,
+        deadline: steadyNow() + askMs,
         epoch: last?.epoch,
         accept,
         hedge: true,

@@ -1,6 +1,7 @@
 // The gateways as one: what the endpoint pool, which chooses among them, needs to know.
 // (docs/architecture.md #shim and #endpoints.)
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type ClientTls, createGateway, type Gateway, type UpstreamCall, type UpstreamReply } from "./gateway.ts";
@@ -43,7 +44,7 @@ export function createUpstream(
     nameOf: ({ url }) => url,
     choice: "fastest",
     warm: true,
-    probe: (gateway, signal) => gateway.probe(signal),
+    probe: (gateway) => gateway.probe(),
     isFault: ({ reason }) => rowOf(reason).kind === "outage",
     // A gateway whose key backend is away says so at every call, and is there.
     isBusy: ({ reason }) => reason !== "gateway_unavailable" && reason !== "gateway_draining",
@@ -76,7 +77,7 @@ export function createUpstream(
               throw thrown;
             }
           },
-          leftMs: deadline - Date.now(),
+          leftMs: deadline - steadyNow(),
           signal,
           hedge,
           // A Status has the last key_id to fall back on; it need not wait for a better moment.

@@ -174,6 +174,8 @@ export type ShimOptions = {
   readonly node: string;
   readonly pki: Pki;
   readonly gateways: readonly string[];
+  /** The name that the gateways' certificates must carry, where that is not the host of their URL. */
+  readonly serverName?: string;
   readonly extra?: Readonly<Record<string, unknown>>;
   /** What to start instead of the sources: a command line that lacks `--config FILE`. */
   readonly program?: readonly string[];
@@ -187,6 +189,7 @@ export async function startShim({
   node,
   pki,
   gateways,
+  serverName,
   extra,
   program = [process.execPath, join(root, "shim", "src", "main.ts")],
 }: ShimOptions): Promise<LabShim> {
@@ -200,7 +203,7 @@ export async function startShim({
     const settings = {
       socket: { path: socket, mode: "0600" },
       gateways,
-      tls: { cert: pair.cert, key: pair.key, ca: pki.ca },
+      tls: { cert: pair.cert, key: pair.key, ca: pki.ca, ...(serverName !== undefined && { serverName }) },
       health: { address: "127.0.0.1", port },
       ...extra,
     };

@@ -80,6 +80,9 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const opened = await Promise.all(
     Object.entries(config.backends).map(async ([name, backend]) => await openBackend({ name, config: backend, log })),
   );
+  metrics.observeBackendAddresses(() =>
+    opened.flatMap(({ name, addresses }) => (addresses?.() ?? []).map((state) => ({ backend: name, ...state }))),
+  );
   const backends = new Map(opened.map((backend) => [backend.name, backend]));
   const dispatchers = new Map(
     opened.map((backend) => {

@@ -1,6 +1,7 @@
 // What the gateway counts, and the text that Prometheus reads. Names and labels are here and
 // nowhere else; label values come from closed sets. The only file that imports OpenTelemetry's
 // metrics.
+import type { AddressState } from "@claviger/gateway-core/src/backend/port.ts";
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
 import type { HandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
@@ -17,6 +18,8 @@ export const names = {
   backendItems: "claviger_gateway_backend_items",
   brokenVersions: "claviger_gateway_broken_key_versions",
   auditMissed: "claviger_gateway_audit_records_missed",
+  addressUp: "claviger_gateway_backend_address_up",
+  addressLatency: "claviger_gateway_backend_address_latency",
 } as const;
 
 /** What kind of failure it was; `closed` is a port check as well. */
@@ -41,6 +44,8 @@ export interface Metrics {
   observeBrokenVersions(read: () => number): void;
   /** Audit records that each sink does not have: asked at each scrape. */
   observeAuditSinks(read: () => readonly { readonly name: string; readonly missed: number }[]): void;
+  /** Asked for at each scrape. */
+  observeBackendAddresses(read: () => readonly (AddressState & { readonly backend: string })[]): void;
   /** The page for a scraper. */
   readonly render: () => Promise<string>;
 }
@@ -102,6 +107,22 @@ export function createMetrics(): Metrics {
         .createObservableCounter(names.auditMissed, { description: "Audit records that a sink does not have" })
         .addCallback((result) => {
           for (const { name, missed } of read()) result.observe(missed, { sink: name });
+        });
+    },
+    observeBackendAddresses(read) {
+      meter
+        .createObservableGauge(names.addressUp, { description: "1 while an address of a backend serves" })
+        .addCallback((result) => {
+          for (const { backend, address, isUp } of read()) result.observe(isUp ? 1 : 0, { backend, address });
+        });
+      meter
+        .createObservableGauge(names.addressLatency, {
+          unit: "s",
+          description: "Usual time of an answer from an address of a backend",
+        })
+        .addCallback((result) => {
+          for (const { backend, address, latencyMs } of read())
+            if (latencyMs !== undefined) result.observe(latencyMs / 1000, { backend, address });
         });
     },
     async render() {

@@ -89,7 +89,8 @@ async function onVault(dir: string): Promise<World> {
       answer: (fault) => faulty.set(fault as Fault),
       calls: () => Promise.resolve(faulty.calls()),
       faults: {
-        400: [3],
+        // To an Encrypt it is no word about the caller, who chooses nothing of it.
+        400: [3, 13],
         403: [7],
         404: [5],
         412: [14],

@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startShim } from "../../lab/fleet.ts";
 import { kmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
+import { type Relay, startRelay } from "../../lab/relay.ts";
 
 const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
 const isolatedCalls = isFull ? 500 : 12;
@@ -28,6 +29,7 @@ suite("all gateways but one are dead", () => {
   let lab: Lab;
   let tls: { readonly cert: Buffer; readonly key: Buffer };
   const servers: Server[] = [];
+  const relays: Relay[] = [];
   const sockets = new Set<Socket>();
   /** What fills the queue of the listener that takes nothing. */
   const held: Socket[] = [];
@@ -43,22 +45,6 @@ suite("all gateways but one are dead", () => {
     });
     return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   };
-
-  /** A way to the real gateway on which a round trip takes so many milliseconds, that of TCP's handshake included. */
-  const relay = async (url: URL, delayMs: number): Promise<string> =>
-    await listen(
-      createServer({ noDelay: true }, (near) => {
-        const far = connect({ host: url.hostname, port: Number(url.port), noDelay: true });
-        const pass = (from: Socket, to: Socket): void => {
-          from.on("data", (chunk) => setTimeout(() => void (to.destroyed || to.write(chunk)), delayMs / 2));
-          from.on("error", () => {}).on("close", () => to.destroy());
-        };
-        setTimeout(() => {
-          pass(near, far);
-          pass(far, near);
-        }, delayMs);
-      }),
-    );
 
   const dead: Readonly<Record<string, () => Promise<string>>> = {
     "refuses connections": async () => {
@@ -97,6 +83,7 @@ suite("all gateways but one are dead", () => {
   after(async () => {
     await lab.stop();
     for (const server of servers) server.close();
+    for (const relay of relays) relay.close();
     for (const socket of [...sockets, ...held]) socket.destroy();
     await rm(dir, { recursive: true, force: true });
   });
@@ -107,7 +94,9 @@ suite("all gateways but one are dead", () => {
       const rows: string[] = [];
       for (const count of counts)
         for (const delay of delays) {
-          const good = await relay(new URL(lab.gateways[0]?.url ?? ""), delay);
+          const relay = await startRelay(Number(new URL(lab.gateways[0]?.url ?? "").port), delay);
+          relays.push(relay);
+          const good = `https://127.0.0.1:${relay.port}`;
           const others = await Promise.all(Array.from({ length: count - 1 }, make));
           number += 1;
           const shim = await startShim({

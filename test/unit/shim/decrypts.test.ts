@@ -8,8 +8,10 @@ import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import { limits, livezPath } from "@claviger/proto/wire/protocol.ts";
 import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
-import type { UpstreamReply } from "@claviger/shim/src/upstream.ts";
-import { createUpstream, type Upstream, type UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
+import { createUpstream } from "@claviger/shim/src/upstream.ts";
+import type { Upstream } from "@claviger/shim/src/upstream.ts";
+import type { UpstreamCall } from "@claviger/shim/src/gateway.ts";
 import {
   batchAnswer,
   createFleet,

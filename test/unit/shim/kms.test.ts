@@ -6,7 +6,7 @@ import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
 import { createKmsMethods } from "@claviger/shim/src/kms.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
-import type { UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import type { UpstreamCall } from "@claviger/shim/src/gateway.ts";
 import {
   decryptAnswer,
   fakeUpstream,

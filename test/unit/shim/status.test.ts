@@ -8,7 +8,7 @@ import type { LastGood } from "@claviger/shim/src/state-file.ts";
 import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { createStateFile } from "@claviger/shim/src/state-file.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
-import type { UpstreamReply } from "@claviger/shim/src/upstream.ts";
+import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
 import { fakeUpstream, memoryState, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
 
 const minute = 60_000;

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
-import { type Answered, createUpstream, type Upstream, type UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import { createUpstream } from "@claviger/shim/src/upstream.ts";
+import type { Upstream } from "@claviger/shim/src/upstream.ts";
+import type { Answered, UpstreamCall } from "@claviger/shim/src/gateway.ts";
 import { createFleet, noMetrics, reasonOf, startGateway } from "./fakes.ts";
 
 const fleet = await createFleet();
@@ -12,7 +15,7 @@ function call(change: Partial<UpstreamCall> = {}): UpstreamCall {
   return {
     method: "decrypt",
     body: Buffer.from("body"),
-    deadline: Date.now() + 2000,
+    deadline: steadyNow() + 2000,
     hedge: false,
     ...change,
   };
@@ -85,7 +88,7 @@ test("an outage at one gateway is answered by another, whatever its kind", async
 test("a reason that no authenticated gateway gave is an outage, not a refusal", async (t) => {
   const foreign = await createFleet();
   const impostor = await startGateway(t, { ...foreign, ca: fleet.ca }, () => ({ reason: "cluster_suspended" }));
-  const reason = await reasonOf(upstreamTo(t, impostor.url).call(call({ deadline: Date.now() + 300 })));
+  const reason = await reasonOf(upstreamTo(t, impostor.url).call(call({ deadline: steadyNow() + 300 })));
   // On a busy machine the deadline comes in the middle of a handshake.
   assert.ok(reason === "gateway_unavailable" || reason === "deadline_exceeded", reason);
   assert.equal(impostor.asked.length, 0);
@@ -94,11 +97,11 @@ test("a reason that no authenticated gateway gave is an outage, not a refusal", 
 test("a dead fleet is an error inside the deadline, and the retries have a budget", async (t) => {
   const gateway = await startGateway(t, fleet, () => ({ reason: "backend_unavailable" }));
   const upstream = upstreamTo(t, gateway.url);
-  const began = Date.now();
+  const began = steadyNow();
   const results = await Promise.all(
-    Array.from({ length: 20 }, () => reasonOf(upstream.call(call({ deadline: Date.now() + 2500 })))),
+    Array.from({ length: 20 }, () => reasonOf(upstream.call(call({ deadline: steadyNow() + 2500 })))),
   );
-  assert.ok(Date.now() - began < 3000);
+  assert.ok(steadyNow() - began < 3000);
   assert.deepEqual([...new Set(results)], ["backend_unavailable"]);
   assert.ok(gateway.asked.length <= 20 + 25, `${gateway.asked.length} requests for 20 calls`);
 });
@@ -113,9 +116,9 @@ test("a second gateway is asked when the first dawdles, for calls that may be he
   const quick = await startGateway(t, fleet, () => ok);
   const upstream = upstreamTo(t, slow.url, quick.url);
   for (let i = 0; i < 6; i += 1) {
-    const began = Date.now();
+    const began = steadyNow();
     await upstream.call(call({ hedge: true }));
-    assert.ok(Date.now() - began < 900, `${Date.now() - began} ms`);
+    assert.ok(steadyNow() - began < 900, `${steadyNow() - began} ms`);
   }
 });
 
@@ -126,9 +129,9 @@ test("a hanging gateway does not hold a call beyond its deadline", async (t) => 
     await open.promise;
     return ok;
   });
-  const began = Date.now();
-  assert.notEqual(await reasonOf(upstreamTo(t, hanging.url).call(call({ deadline: Date.now() + 200 }))), undefined);
-  assert.ok(Date.now() - began < 600);
+  const began = steadyNow();
+  assert.notEqual(await reasonOf(upstreamTo(t, hanging.url).call(call({ deadline: steadyNow() + 200 }))), undefined);
+  assert.ok(steadyNow() - began < 600);
 });
 
 test("nothing is tried again for a caller that went away", async (t) => {

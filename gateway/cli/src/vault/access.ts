@@ -3,7 +3,7 @@
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
-import { createVaultClient } from "@claviger/gateway-core/src/backend/vault/client.ts";
+import { createVaultClient, MountMissing } from "@claviger/gateway-core/src/backend/vault/client.ts";
 import { createVaultTransport } from "@claviger/gateway-core/src/backend/vault/transport.ts";
 import { type VaultControl, type VaultData, VaultRefusal } from "./control.ts";
 
@@ -27,7 +27,7 @@ export function openVaultAccess(config: VaultConfig): VaultAccess {
       const why = error.cause instanceof Error ? error.cause.message : "";
       if (error.reason === "backend_denied") throw new VaultRefusal(403, path, why);
       if (error.reason === "request_malformed") throw new VaultRefusal(400, path, why);
-      if (error.reason === "key_missing") throw new VaultRefusal(404, path, why);
+      if (error.reason === "key_missing" || error.cause instanceof MountMissing) throw new VaultRefusal(404, path, why);
       throw error;
     }
   };

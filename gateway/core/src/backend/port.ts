@@ -136,7 +136,21 @@ export interface Documents {
   ): Promise<boolean>;
 }
 
+/** One of the addresses of a backend, as its last calls and probes found it. */
+export type AddressState = {
+  readonly address: string;
+  readonly isUp: boolean;
+  /** The usual time of an answer, milliseconds; undefined before the first. */
+  readonly latencyMs: number | undefined;
+};
+
 /** A backend with its life: made by its adapter, closed once by the composition root. */
 export type OpenBackend = Backend &
   KeyControl &
-  Signer & { readonly name: BackendName; readonly documents?: Documents; close(): Promise<void> };
+  Signer & {
+    readonly name: BackendName;
+    readonly documents?: Documents;
+    /** Absent where there is nothing to connect to. */
+    readonly addresses?: () => readonly AddressState[];
+    close(): Promise<void>;
+  };

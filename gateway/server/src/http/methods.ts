@@ -2,6 +2,7 @@
 // (docs/architecture.md #wire.)
 import { createHash } from "node:crypto";
 import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import { KmsError, type Reason, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { walkFields } from "@claviger/proto/wire/fields.ts";
@@ -122,7 +123,7 @@ export function createMethods(service: KmsService, version: string): Readonly<Re
         const message = create(v2.StatusResponseSchema, { version: kmsVersion, healthz, keyId });
         const reply = plainMessage(v2.StatusResponseSchema, encoding, message, scope);
         if (staleSince === undefined) return reply;
-        const age = Math.max(0, Date.now() - staleSince);
+        const age = Math.max(0, steadyNow() - staleSince);
         return { ...reply, headers: { [headers.staleSince]: String(staleSince), [headers.staleFor]: String(age) } };
       },
     },

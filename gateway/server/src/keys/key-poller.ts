@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { keyPath, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { SharedKeyCache } from "./shared-key-cache.ts";
 import { type CanaryFailure, runCanary } from "./canary.ts";
@@ -81,7 +82,7 @@ export function createKeyPoller({
   refreshMs,
   canaryMs,
   log,
-  now = Date.now,
+  now = steadyNow,
 }: KeyPollerOptions): KeyPoller {
   const id = refId(ref);
   const name = { backend: ref.backend, key: keyPath(ref) };

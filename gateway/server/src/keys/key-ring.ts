@@ -4,6 +4,7 @@ import type { Epoch } from "@claviger/proto/wire/epoch.ts";
 import type { BackendName, KeyId } from "@claviger/proto/wire/names.ts";
 import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { deriveKeyId, type PromotedKey, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { SharedKeyCache } from "./shared-key-cache.ts";
@@ -58,7 +59,7 @@ export function createKeyRing({
   refreshMs,
   canaryMs,
   log,
-  now = Date.now,
+  now = steadyNow,
 }: {
   readonly backends: ReadonlyMap<BackendName, OpenBackend>;
   /** The registry's records now: who shares a key, and does one of them rotate by itself? */

@@ -40,6 +40,7 @@ function setUp(t: TestContext, options: Partial<BatcherOptions<string, string, R
   const calls: Held[] = [];
   const copies: Result[] = [];
   const batcher = createBatcher<string, string, Result>({
+    now: () => Date.now(),
     keyId: (key) => key,
     send: (key, items, { signal, deadline }) =>
       new Promise((resolve, reject) => {

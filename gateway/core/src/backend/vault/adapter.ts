@@ -7,7 +7,7 @@ import { type Secret, zeroize } from "@claviger/proto/runtime/secret.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { VaultConfig } from "../config.ts";
 import type { Documents, KeyRef, OpenBackend } from "../port.ts";
-import { createVaultClient, type VaultClient } from "./client.ts";
+import { createVaultClient, MountMissing, type VaultClient } from "./client.ts";
 import { keepToken } from "./token.ts";
 import { buildDecrypt, buildEncrypt, readDecrypt, readEncrypt } from "./transit.ts";
 import { createVaultTransport, type VaultReply, type VaultTransport } from "./transport.ts";
@@ -116,7 +116,8 @@ export function openVaultBackend({
         const { data, metadata } = accepted(documentReply, reply, "document").data;
         return { data, version: metadata.version };
       } catch (error) {
-        if (error instanceof KmsError && error.reason === "key_missing") return undefined;
+        if (error instanceof KmsError && (error.reason === "key_missing" || error.cause instanceof MountMissing))
+          return undefined;
         throw error;
       }
     },
@@ -138,6 +139,7 @@ export function openVaultBackend({
   return {
     name,
     documents,
+    addresses: () => transport.addresses(),
     wrap: (key, items, signal) =>
       send(key, "encrypt", buildEncrypt(items), signal, (reply) => readEncrypt(reply, items)),
     unwrap: (key, items, signal) =>

@@ -49,8 +49,6 @@ export function faultOf(status: number, body: Buffer, retryAfter: string | undef
   if (status < 400) return undefined;
   if (status === 412) return notVaultsWord("status 412: a standby that has not caught up");
   if (!isVaultJson(body)) return notVaultsWord(`status ${status} without Vault's JSON: a proxy before it?`);
-  if (status === 404 && body.includes("no handler for route"))
-    return notVaultsWord("status 404: the mount is not there, or not ready");
   return undefined;
 }
 

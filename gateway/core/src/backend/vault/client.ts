@@ -50,6 +50,11 @@ function parse(body: Buffer): unknown {
  */
 const longRun = /[\w+/=.-]{24,}/g;
 
+/** The active node knows no mount at this path. */
+export class MountMissing extends Error {
+  override readonly name = "MountMissing";
+}
+
 /** The reason behind a status that the transport let pass; undefined for success. */
 export function refusalOf(status: number, body: unknown): KmsError | undefined {
   if (status >= 200 && status < 300) return undefined;
@@ -63,6 +68,9 @@ export function refusalOf(status: number, body: unknown): KmsError | undefined {
     : "";
   const cause = new Error(`status ${status}${text === "" ? "" : `: ${text}`}`);
   if (status === 403) return new KmsError("backend_denied", { cause });
+  // Says nothing of a key: the mount is not ready, or the configuration names another one.
+  if (status === 404 && text.includes("no handler for route"))
+    return new KmsError("backend_unavailable", { cause: new MountMissing(cause.message) });
   if (status === 404 || text.includes("encryption key not found")) return new KmsError("key_missing", { cause });
   if (status === 400) return new KmsError("request_malformed", { cause });
   return new KmsError("backend_protocol_error", { cause });

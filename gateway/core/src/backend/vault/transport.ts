@@ -5,9 +5,11 @@
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import { buildConnector, Client, Pool } from "undici";
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
+import { createLookup } from "@claviger/proto/runtime/lookup.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { describeHandshakeFailure, handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
 import type { VaultConfig } from "../config.ts";
+import type { AddressState } from "../port.ts";
 import { faultOf, isNotVaultsWord, isStandby, mayLag, notVaultsWord } from "./answers.ts";
 import { readVaultTls, type VaultTls } from "./tls.ts";
 
@@ -44,6 +46,7 @@ export interface VaultTransport {
    * what the signal was aborted with
    */
   send(request: VaultRequest): Promise<VaultReply>;
+  readonly addresses: () => readonly AddressState[];
   close(): Promise<void>;
 }
 
@@ -64,6 +67,9 @@ const connectMs = 5000;
 const standbyMs = 1000;
 const maxReplyBytes = 8 * 1024 * 1024;
 
+const never = new AbortController().signal;
+const lookup = createLookup();
+
 /**
  * Files are read for each new connection: a certificate that was replaced is used without a
  * restart.
@@ -77,6 +83,7 @@ function createConnect(tls: VaultConfig["tls"]): buildConnector.connector {
       allowPartialTrustChain: true,
       ...(tls?.serverName !== undefined && { servername: tls.serverName }),
       timeout: connectMs,
+      lookup,
       allowH2: false,
     });
   const first = readVaultTls(tls);
@@ -173,9 +180,10 @@ export function createVaultTransport(
     endpoints: nodes,
     nameOf: ({ origin }) => origin,
     choice: "ordered",
-    probe: async (node, signal) => {
+    // Goes on when nobody waits for it any more, so that a connection which is made late is kept.
+    probe: async (node) => {
       const path = "/v1/sys/health?standbyok=true&perfstandbyok=true";
-      const { status } = await exchange(node.pool, { method: "GET", path, headers: {}, signal });
+      const { status } = await exchange(node.pool, { method: "GET", path, headers: {}, signal: never });
       if (status !== 200) throw new KmsError("backend_unavailable", { cause: new Error(`status ${status}`) });
     },
     // What the transport lets pass is Vault's own word, and no error.
@@ -215,6 +223,8 @@ export function createVaultTransport(
         repeat: false,
         discard: ({ body }) => body.fill(0),
       }),
+    addresses: () =>
+      pool.states().map(({ endpoint, isUp, latencyMs }) => ({ address: endpoint.origin, isUp, latencyMs })),
     async close() {
       pool.close();
       await Promise.all(nodes.map(({ pool }) => pool.destroy()));

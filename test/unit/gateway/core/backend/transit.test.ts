@@ -150,6 +150,7 @@ suite("Transit by bytes", () => {
     const cases = [
       [403, said("permission denied"), "backend_denied"],
       [404, said(""), "key_missing"],
+      [404, said('no handler for route "transit/keys/a". route entry not found.'), "backend_unavailable"],
       [400, said("encryption key not found"), "key_missing"],
       [400, said("invalid"), "request_malformed"],
       [418, said("teapot"), "backend_protocol_error"],
