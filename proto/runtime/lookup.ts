@@ -6,7 +6,7 @@ import type { LookupFunction } from "node:net";
 type Callback = Parameters<LookupFunction>[2];
 
 /** Look-ups of one name at the same time are one. For `net.connect` and `tls.connect`. */
-export function createLookup(lookup: LookupFunction = systemLookup as LookupFunction): LookupFunction {
+export function createLookup(lookup: LookupFunction = systemLookup): LookupFunction {
   const waiting = new Map<string, Callback[]>();
   return (name, options, callback) => {
     const id = JSON.stringify([name, options.family, options.hints, options.all, options.order]);
