@@ -136,11 +136,12 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     observations: sharedCache?.observations ?? noObservations,
   });
 
+  const sender = { host: hostname(), pid: process.pid };
   const audit = await openAuditLog({
-    sinks: config.audit.sinks.map(createSink),
+    sinks: config.audit.sinks.map((sink) => createSink(sink, sender)),
     required: config.audit.required,
     log,
-    replica: hostname(),
+    replica: sender.host,
     ...(config.integrity && signer && { signer: createAuditKey(signer, config.integrity, secret) }),
   });
   metrics.observeAuditSinks(() => audit.sinks());

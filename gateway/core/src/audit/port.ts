@@ -1,5 +1,5 @@
-// The port to where audit records go. Adapters: a file, and a descriptor such as standard output.
-// (docs/architecture.md #audit.)
+// The port to where audit records go. Adapters: a file, a syslog collector, and a descriptor such as
+// standard output. (docs/architecture.md #audit.)
 import type { ChainHead } from "./record.ts";
 
 /** Takes whole lines. */

@@ -3,6 +3,7 @@ import { assertAppendable, isDiscarded, openOutput } from "@claviger/proto/runti
 import type { SinkConfig } from "./config.ts";
 import { createFileSink } from "./file-sink.ts";
 import type { AuditSink } from "./port.ts";
+import { createSyslogSink, type SyslogSender, fileProblems } from "./syslog.ts";
 
 /**
  * Writes to a descriptor that belongs to the process, e.g. its standard output. A reader that has
@@ -15,18 +16,21 @@ export function createOutputSink(name: string, fd: number): AuditSink {
 }
 
 /** Opens none: a sink is opened by its first write. */
-export function createSink(config: SinkConfig): AuditSink {
+export function createSink(config: SinkConfig, sender: SyslogSender): AuditSink {
   switch (config.kind) {
     case "file":
       return createFileSink(config);
     case "stdout":
       return createOutputSink("stdout", 1);
+    case "syslog":
+    case "syslog-socket":
+      return createSyslogSink(config, sender);
   }
 }
 
 /**
  * Can the configured sinks be written to? What a start would find, without a start. Makes no file:
- * it might be the wrong user's.
+ * it might be the wrong user's. Calls no collector: one that is away is no reason not to start.
  * @returns one line for each that cannot
  */
 export function checkSinks(sinks: readonly SinkConfig[]): readonly string[] {
@@ -35,6 +39,7 @@ export function checkSinks(sinks: readonly SinkConfig[]): readonly string[] {
       return isDiscarded(1)
         ? [`audit.sinks.${i}: standard output is closed or /dev/null: no record would be kept`]
         : [];
+    if (sink.kind !== "file") return fileProblems(sink).map((line) => `audit.sinks.${i}.${line}`);
     try {
       assertAppendable(sink.path);
       return [];
