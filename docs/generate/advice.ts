@@ -8,6 +8,10 @@ export const advice: Readonly<Record<string, string>> = {
     "Look at the sink's disk or reader; `/readyz` names the cause. Calls fail with `audit_unavailable` while no sink takes records.",
   "call-failed": "Look at the reason in `err`; the gateway's log and audit record of the same time say more.",
   "canary-failed": "Check the gateway's policy for the key; `claviger vault init --print-policy` prints what it needs.",
+  "certificate-expiring":
+    "Renew the certificate of `role`, or find out why its renewer did not: a third of its life is left or less. A CA that nothing is issued by any more can be taken out of its bundle.",
+  "certificate-invalid":
+    "Renew the certificate of `role` now: handshakes with it fail. `what` says when it expired, or why its file is not usable.",
   "connection-refused":
     "Find out what opens connections to the socket or the listener; raise the bound if they are needed.",
   "connections-full":

@@ -16,6 +16,9 @@ const labels: Readonly<Record<string, string>> = {
   bound: "`all`, `identity` or `handshakes`: which bound was reached",
   sink: "`stdout`, or `file` and its path",
   "claviger_gateway_handshake_failures_total.kind": "`closed`, `timeout`, `certificate` or `protocol`",
+  "claviger_shim_certificate_seconds_left.role": "`client` or `gateway_ca`",
+  "claviger_gateway_certificate_seconds_left.role":
+    "`server`, `client_ca`, or `backend/NAME/client` and `backend/NAME/ca`",
   cause: handshakeFailures.map(code).join(", "),
   refused_by: "`shim` (it does not accept the gateway's certificate) or `gateway` (the other way round)",
   "claviger_gateway_client_errors_total.kind": "`parser` or `connection`",
@@ -29,6 +32,7 @@ async function shimPage(): Promise<string> {
   metrics.coalesced();
   metrics.retried();
   metrics.handshakeFailed("gateway", "certificate_expired");
+  metrics.observeCertificates(() => [{ role: "client", level: "ok", text: "ok", secondsLeft: 1 }]);
   metrics.observeGateways(() => [{ gateway: "https://gateway.example:8443", isUp: true }]);
   metrics.observeOutage(() => ({ phase: 1, secondsSinceGood: 1 }));
   return await metrics.render();
@@ -43,6 +47,7 @@ async function gatewayPage(): Promise<string> {
   metrics.connectionClosed("all");
   metrics.backendCalled("main", "wrap", 1);
   metrics.observeConnections(() => 1);
+  metrics.observeCertificates(() => [{ role: "server", level: "ok", text: "ok", secondsLeft: 1 }]);
   metrics.observeBrokenVersions(() => 0);
   metrics.observeBackendAddresses(() => [
     { backend: "main", address: "https://vault.example:8200", isUp: true, latencyMs: 1 },

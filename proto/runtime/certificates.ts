@@ -31,22 +31,43 @@ function namesOfKind({ subjectAltName = "" }: X509Certificate, kind: string): re
     .map((name) => name.slice(kind.length + 1));
 }
 
+/** All names of a certificate, or its subject. At most 256 characters. */
+function namesText({ subjectAltName, subject }: X509Certificate): string {
+  return (subjectAltName ?? subject ?? "").slice(0, 256);
+}
+
 /** Who a certificate says it is, for people: its URI names, or else all its names, or its subject. At most 256 characters. */
 export function identityOf(certificate: X509Certificate): string {
   const uris = namesOfKind(certificate, "URI");
-  const text = uris.length > 0 ? uris.join(", ") : (certificate.subjectAltName ?? certificate.subject ?? "");
-  return text.slice(0, 256);
+  return uris.length > 0 ? uris.join(", ").slice(0, 256) : namesText(certificate);
+}
+
+/** Have two lists something in common, or is one of them empty? */
+function overlap(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === 0 || b.length === 0 || a.some((name) => b.includes(name));
 }
 
 /**
- * Is the second one a renewal of the first? The URI names are the same; where there are none, at
- * least one name is.
+ * Is the second one a renewal of the first? The URI names are the same; of DNS names and addresses
+ * at least one is.
  */
-export function isSameIdentity(a: X509Certificate, b: X509Certificate): boolean {
-  const [urisA, urisB] = [namesOfKind(a, "URI"), namesOfKind(b, "URI")];
-  if (urisA.length > 0 || urisB.length > 0) return urisA.toSorted().join() === urisB.toSorted().join();
-  const names = new Set((a.subjectAltName ?? a.subject).split(", "));
-  return (b.subjectAltName ?? b.subject).split(", ").some((name) => names.has(name));
+function isRenewal(before: X509Certificate, after: X509Certificate): boolean {
+  const urisOf = (of: X509Certificate): string => namesOfKind(of, "URI").toSorted().join();
+  const hostsOf = (of: X509Certificate): readonly string[] => [
+    ...namesOfKind(of, "DNS"),
+    ...namesOfKind(of, "IP Address"),
+  ];
+  return urisOf(before) === urisOf(after) && overlap(hostsOf(before), hostsOf(after));
+}
+
+/**
+ * Why a certificate must not take the place of the one in use: it is of another identity, which a
+ * program has from its start to its end. Undefined for a renewal. Both are PEM.
+ */
+export function problemOfSuccessor(inUse: string, next: string): string | undefined {
+  const [before, after] = [splitPem(inUse)[0], splitPem(next)[0]];
+  if (before === undefined || after === undefined || isRenewal(before, after)) return undefined;
+  return `is of ${namesText(after)}, and in use is that of ${namesText(before)}: restart to change who this is`;
 }
 
 /** What is wrong with a CA bundle; undefined when nothing is. An empty one would mean the CAs of the whole web. */

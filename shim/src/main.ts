@@ -2,13 +2,14 @@
 // claviger-shim: kube-apiserver's KMS plugin. Owns a socket, a client certificate and a list of
 // gateways; holds no key and no Vault credential. The composition root: constructs everything,
 // reads from top to bottom.
-import { parseArgs } from "node:util";
+import { isDeepStrictEqual, parseArgs } from "node:util";
 import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { stopOnSignals } from "@claviger/proto/runtime/signals.ts";
+import { formatCertificates, judgeCertificates, watchExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { changedSettings, flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
@@ -19,7 +20,7 @@ import { createKmsSocketServer } from "./server.ts";
 import { claimSocket, SocketError } from "./socket.ts";
 import { createStateFile } from "./state-file.ts";
 import { createStatusKeeper, readinessOf } from "./status.ts";
-import { readCredentials } from "./tls.ts";
+import { certificateRoles, readCredentials } from "./tls.ts";
 import { createUpstream } from "./upstream.ts";
 
 const usage = `claviger-shim --config FILE
@@ -28,7 +29,7 @@ The KMS plugin of a kube-apiserver: serves KMS v2 and v1beta1 on a unix socket f
 
   --config FILE        configuration (YAML); docs/reference/settings.md has every setting
   --takeover           replace a shim that is serving the socket, without a gap; stop that one afterwards
-  --check              read and check the configuration, then exit
+  --check              read and check the configuration and the certificates, then exit
   --forget             remove the epoch from the state file and exit, with the shim stopped: after a gateway gone bad
   --version, --help
 
@@ -52,7 +53,7 @@ async function run(
   const warnings: string[] = [];
   let config = load((line) => warnings.push(line));
   const credentials = readCredentials(config.tls);
-  let currentPems = JSON.stringify(credentials.tls);
+  let currentTls = credentials.tls;
   const log = createLog("shim", config.log.level);
   for (const warning of warnings)
     log.warn({ event: "setting-renamed", problem: warning }, "a setting has another name now");
@@ -65,6 +66,8 @@ async function run(
   const grace = () => ({ healthyForMs: config.outage.healthyFor, degradedForMs: config.outage.degradedFor });
   const status = createStatusKeeper({ upstream, stateFile, grace, log, now });
   metrics.observeOutage(status.outage);
+  const expiry = watchExpiry({ roles: certificateRoles(() => currentTls), log });
+  metrics.observeCertificates(expiry.states);
   const kms = createKmsMethods({
     upstream,
     decrypts: createDecrypts(upstream, metrics, status),
@@ -86,6 +89,7 @@ async function run(
     readiness: () => ({
       ...readinessOf(status),
       gateways: Object.fromEntries(upstream.gateways().map(({ url, problem }) => [url, problem ?? "ok"])),
+      certificates: Object.fromEntries(expiry.states().map(({ role, text }) => [role, text])),
     }),
     metrics: metrics.render,
     // The shim that is taken over from holds the same port until it stops.
@@ -104,16 +108,15 @@ async function run(
 
   const reload = (): boolean => {
     const next = load();
-    const { tls } = readCredentials(next.tls);
-    const pems = JSON.stringify(tls);
+    const { tls } = readCredentials(next.tls, currentTls);
     const changed = changedSettings(config, next);
-    const hasNewPems = pems !== currentPems;
+    const hasNewPems = !isDeepStrictEqual(tls, currentTls);
     if (hasNewPems || changed.includes("gateways") || changed.includes("tls")) upstream.configure(next.gateways, tls);
     const waiting = changed.filter((name) => !appliedSettings.has(name));
     log.level = next.log.level;
     // What needs a restart stays as it was, so that it is named again at the next change.
     config = { ...config, gateways: next.gateways, tls: next.tls, outage: next.outage, log: next.log };
-    currentPems = pems;
+    currentTls = tls;
     if (waiting.length > 0)
       log.warn({ event: "restart-needed", settings: waiting }, "these changed settings are used after a restart");
     return hasNewPems || changed.some((name) => appliedSettings.has(name));
@@ -128,6 +131,7 @@ async function run(
 
   stopOnSignals(process, log, async () => {
     watch.close();
+    expiry.close();
     socket.release();
     await server.drain(drainMs);
     await upstream.close();
@@ -145,6 +149,13 @@ async function run(
   );
   // The first Status is asked for now: kube-apiserver's first one then finds warm connections.
   status.status().catch(() => {});
+}
+
+function check(config: ShimConfig): void {
+  const { tls } = readCredentials(config.tls);
+  const states = certificateRoles(() => tls).map((role) => judgeCertificates(role, Date.now()));
+  process.stdout.write(formatCertificates(states));
+  if (states.some(({ level }) => level === "invalid")) process.exitCode = 2;
 }
 
 function forget(config: ShimConfig): void {
@@ -180,7 +191,7 @@ try {
   if (values.help === true) process.stdout.write(usage);
   else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
   else if (values.forget === true) forget(load());
-  else if (values.check === true) readCredentials(load().tls);
+  else if (values.check === true) check(load());
   else await run(load, values.config, values.takeover === true);
 } catch (error) {
   const isExpected =

@@ -2,6 +2,7 @@
 // sets. The only file that imports OpenTelemetry's metrics.
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
+import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { HandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
 
 /** Names as they stand in Prometheus, but for the `_total` of counters. */
@@ -12,6 +13,7 @@ export const names = {
   coalesced: "claviger_shim_decrypts_coalesced",
   retries: "claviger_shim_retries",
   handshakeFailures: "claviger_shim_handshake_failures",
+  certificateLeft: "claviger_shim_certificate_seconds_left",
   gatewayUp: "claviger_shim_gateway_up",
   phase: "claviger_shim_outage_phase",
   sinceGood: "claviger_shim_seconds_since_good_status",
@@ -35,6 +37,8 @@ export interface Metrics {
   observeGateways(read: () => readonly { readonly gateway: string; readonly isUp: boolean }[]): void;
   /** Asked for at each scrape. */
   observeOutage(read: () => { readonly phase: OutagePhase; readonly secondsSinceGood: number | undefined }): void;
+  /** Until the certificates in use expire: asked at each scrape. */
+  observeCertificates(read: () => readonly CertificateState[]): void;
   readonly render: () => Promise<string>;
 }
 
@@ -61,6 +65,9 @@ export function createMetrics(): Metrics {
   const retries = meter.createCounter(names.retries, { description: "Second and further tries, hedges included" });
   const handshakeFailures = meter.createCounter(names.handshakeFailures, {
     description: "TLS handshakes with gateways that one side refused",
+  });
+  const certificateLeft = meter.createObservableGauge(names.certificateLeft, {
+    description: "Seconds until a certificate in use expires, negative after that",
   });
   const gatewayUp = meter.createObservableGauge(names.gatewayUp, {
     description: "1 while calls go to this gateway, 0 while it is asked last because it failed",
@@ -90,6 +97,12 @@ export function createMetrics(): Metrics {
       sinceGood.addCallback((result) => {
         const { secondsSinceGood } = read();
         if (secondsSinceGood !== undefined) result.observe(secondsSinceGood);
+      });
+    },
+    observeCertificates(read) {
+      certificateLeft.addCallback((result) => {
+        for (const { role, secondsLeft } of read())
+          if (secondsLeft !== undefined) result.observe(secondsLeft, { role });
       });
     },
     async render() {

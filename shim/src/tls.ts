@@ -1,16 +1,26 @@
 // The shim's certificate, key and CA: read, held against each other, and who they say we are.
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { problemOfBundle, problemOfPair } from "@claviger/proto/runtime/certificates.ts";
+import { problemOfBundle, problemOfPair, problemOfSuccessor, splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import type { CertificateRole } from "@claviger/proto/runtime/expiry.ts";
 import type { ShimConfig } from "./config.ts";
 import type { ClientTls } from "./gateway.ts";
 
 /** PEM texts, and the SAN URI without its node: the same for all nodes of a cluster. */
 export type Credentials = { readonly tls: ClientTls; readonly cluster: string };
 
-/** @throws ConfigError with every file that cannot be read or does not fit */
-export function readCredentials({ serverName, serverIdentities, ...files }: ShimConfig["tls"]): Credentials {
+/** A node of a cluster, as its certificate must say. */
+const nodeUri = /URI:(spiffe:\/\/[^/, "]+\/cluster\/[^/, "]+)\/node\//;
+
+/**
+ * @param inUse what the files are to replace: a certificate of another identity is refused
+ * @throws ConfigError with every file that cannot be read or does not fit
+ */
+export function readCredentials(
+  { serverName, serverIdentities, ...files }: ShimConfig["tls"],
+  inUse?: ClientTls,
+): Credentials {
   const problems: string[] = [];
   const read = (setting: keyof typeof files): string | undefined => {
     try {
@@ -27,9 +37,24 @@ export function readCredentials({ serverName, serverIdentities, ...files }: Shim
   const pairProblem = cert === undefined || key === undefined ? undefined : problemOfPair("client", cert, key);
   if (pairProblem !== undefined)
     problems.push(`tls.${pairProblem.file}: ${files[pairProblem.file]} ${pairProblem.text}`);
+  else if (cert !== undefined) {
+    const successorProblem = inUse === undefined ? undefined : problemOfSuccessor(inUse.cert, cert);
+    if (successorProblem !== undefined) problems.push(`tls.cert: ${files.cert} ${successorProblem}`);
+  }
   if (problems.length > 0 || cert === undefined || key === undefined || ca === undefined)
     throw new ConfigError("tls", problems);
-  const { subjectAltName } = new X509Certificate(cert);
-  const cluster = /URI:(spiffe:\/\/[^/, "]+\/cluster\/[^/, "]+)\/node\//.exec(subjectAltName ?? "")?.[1] ?? "unknown";
+  const cluster = nodeUri.exec(new X509Certificate(cert).subjectAltName ?? "")?.[1];
+  if (cluster === undefined)
+    throw new ConfigError("tls", [
+      `tls.cert: ${files.cert} names no node; it needs the URI name spiffe://TRUST-DOMAIN/cluster/CLUSTER/node/NODE`,
+    ]);
   return { tls: { cert, key, ca, serverName, serverIdentities }, cluster };
+}
+
+/** The certificates of a shim, for the watch of their expiry. */
+export function certificateRoles(inUse: () => ClientTls): readonly CertificateRole[] {
+  return [
+    { role: "client", kind: "chain", read: () => splitPem(inUse().cert) },
+    { role: "gateway_ca", kind: "authorities", read: () => splitPem(inUse().ca) },
+  ];
 }

@@ -56,7 +56,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "gateway/core/src/redis/",
     "gateway/core/src/registry/",
   ],
-  "gateway/core/src/tls-files.ts": ["proto/", "gateway/core/src/config.ts"],
+  "gateway/core/src/tls-files.ts": ["proto/", "gateway/core/src/config.ts", "gateway/core/src/backend/"],
 
   "gateway/server/src/metrics.ts": ["proto/", "gateway/core/"],
   "gateway/server/src/backend/": ["proto/", "gateway/core/"],

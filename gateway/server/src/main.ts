@@ -9,6 +9,7 @@ import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { stopOnSignals } from "@claviger/proto/runtime/signals.ts";
+import { formatCertificates, judgeCertificates, watchExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { openAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
@@ -17,7 +18,7 @@ import { createDispatcher } from "./backend/dispatch.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { loadGatewayConfig } from "@claviger/gateway-core/src/config.ts";
-import { readTlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
+import { certificateRoles, readTlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import { createHealth } from "./http/health.ts";
 import { parseOpenFiles, resolveListenLimits, type Resources } from "./http/limits.ts";
 import { createMethods } from "./http/methods.ts";
@@ -59,7 +60,7 @@ const usage = `claviger-gateway --config FILE
 Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embedded key file.
 
   --config FILE   configuration (YAML); docs/reference/settings.md has every setting
-  --check         read and check the configuration, then exit
+  --check         read and check the configuration and the certificates, then exit
   --version       print the version
   --help          print this
 `;
@@ -67,10 +68,16 @@ Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embed
 async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const warnings: string[] = [];
   const config = loadGatewayConfig(configFile, (line) => warnings.push(line));
-  const tls = readTlsFiles(config.tls);
+  let tls = readTlsFiles(config.tls);
+  const roles = certificateRoles(config, () => tls);
   const unusable = checkSinks(config.audit.sinks);
   if (unusable.length > 0) throw new ConfigError(configFile, unusable);
-  if (checkOnly) return;
+  if (checkOnly) {
+    const states = roles.map((role) => judgeCertificates(role, Date.now()));
+    process.stdout.write(formatCertificates(states));
+    if (states.some(({ level }) => level === "invalid")) process.exitCode = 2;
+    return;
+  }
 
   const log = createLog("gateway", config.log.level);
   for (const problem of warnings) log.warn({ event: "setting-renamed", problem }, "a setting has another name now");
@@ -166,18 +173,31 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     metrics,
     log,
   });
-  const health = createHealth({ registry, audit, backends: opened, redis: sharedCache?.health });
+  const expiry = watchExpiry({ roles, log });
+  metrics.observeCertificates(expiry.states);
+  const health = createHealth({
+    registry,
+    audit,
+    backends: opened,
+    redis: sharedCache?.health,
+    certificates: expiry.states,
+  });
   const admin = await openOperationsServer({ ...config.admin, readiness: health.readiness, metrics: metrics.render });
   const port = await server.listen(config.listen.address, config.listen.port);
   const watch = watchFiles({
     files: () => Object.values(config.tls),
     log,
-    onChange: () => server.setTls(readTlsFiles(config.tls)),
+    onChange: () => {
+      const next = readTlsFiles(config.tls, tls);
+      server.setTls(next);
+      tls = next;
+    },
   });
 
   const close = async (): Promise<void> => {
     health.drain();
     watch.close();
+    expiry.close();
     await server.close();
     await audit.close();
     ring.close();

@@ -4,6 +4,7 @@
 import type { AddressState } from "@claviger/gateway-core/src/backend/port.ts";
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
+import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { HandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
 
 /** Names as they stand in Prometheus, but for the `_total` of counters. */
@@ -17,6 +18,7 @@ export const names = {
   backendCalls: "claviger_gateway_backend_calls",
   backendItems: "claviger_gateway_backend_items",
   brokenVersions: "claviger_gateway_broken_key_versions",
+  certificateLeft: "claviger_gateway_certificate_seconds_left",
   auditMissed: "claviger_gateway_audit_records_missed",
   addressUp: "claviger_gateway_backend_address_up",
   addressLatency: "claviger_gateway_backend_address_latency",
@@ -46,6 +48,8 @@ export interface Metrics {
   observeAuditSinks(read: () => readonly { readonly name: string; readonly missed: number }[]): void;
   /** Asked for at each scrape. */
   observeBackendAddresses(read: () => readonly (AddressState & { readonly backend: string })[]): void;
+  /** Until the certificates in use expire: asked at each scrape. */
+  observeCertificates(read: () => readonly CertificateState[]): void;
   /** The page for a scraper. */
   readonly render: () => Promise<string>;
 }
@@ -123,6 +127,16 @@ export function createMetrics(): Metrics {
         .addCallback((result) => {
           for (const { backend, address, latencyMs } of read())
             if (latencyMs !== undefined) result.observe(latencyMs / 1000, { backend, address });
+        });
+    },
+    observeCertificates(read) {
+      meter
+        .createObservableGauge(names.certificateLeft, {
+          description: "Seconds until a certificate in use expires, negative after that",
+        })
+        .addCallback((result) => {
+          for (const { role, secondsLeft } of read())
+            if (secondsLeft !== undefined) result.observe(secondsLeft, { role });
         });
     },
     async render() {

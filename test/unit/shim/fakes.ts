@@ -35,6 +35,7 @@ export const noMetrics: Metrics = {
   handshakeFailed() {},
   observeGateways() {},
   observeOutage() {},
+  observeCertificates() {},
   render: () => Promise.resolve(""),
 };
 

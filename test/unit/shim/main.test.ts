@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
 import { Client, credentials } from "@grpc/grpc-js";
 import { fromBinary } from "@bufbuild/protobuf";
 import { StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { methods } from "@claviger/proto/wire/protocol.ts";
+import { issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
+import { createLeaf, type Pem, pemOf } from "../certificates.ts";
+import { runProgram } from "../program.ts";
 import { createFleet, startGateway, statusBytes } from "./fakes.ts";
 
 const main = join(import.meta.dirname, "..", "..", "..", "shim", "src", "main.ts");
@@ -27,26 +27,7 @@ function site(t: TestContext, ...gateways: readonly string[]) {
   return { dir, socket, config };
 }
 
-async function run(t: TestContext, ...args: readonly string[]) {
-  const child: ChildProcess = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  t.after(() => child.kill("SIGKILL"));
-  const { stderr } = child;
-  assert.ok(stderr !== null);
-  const lines: string[] = [];
-  const waiting: { readonly event: string; readonly resolve: (line: Record<string, unknown>) => void }[] = [];
-  createInterface({ input: stderr }).on("line", (line) => {
-    lines.push(line);
-    for (const { event, resolve } of waiting)
-      if (line.includes(`"event":"${event}"`)) resolve(JSON.parse(line) as Record<string, unknown>);
-  });
-  const exited = once(child, "close").then(([code]) => code as number | null);
-  return {
-    child,
-    lines,
-    exited,
-    event: (event: string) => new Promise<Record<string, unknown>>((resolve) => waiting.push({ event, resolve })),
-  };
-}
+const run = (t: TestContext, ...args: readonly string[]) => runProgram(t, main, ...args);
 
 function statusOf(socket: string): Promise<{ readonly keyId: string; readonly healthz: string }> {
   return new Promise((resolve, reject) => {
@@ -181,4 +162,73 @@ test("a takeover under calls loses none of them", async (t) => {
   await Promise.all(loads);
   assert.deepEqual(failures, []);
   assert.equal((await statusOf(socket)).keyId, "key-1");
+});
+
+test("a pair of another identity is refused at a reload, and so is one that does not fit; the one in use stays", async (t) => {
+  const gateway = await startGateway(t, fleet, () => ({ body: statusBytes("key-1") }));
+  const { dir, socket, config } = site(t, gateway.url);
+  const shim = await run(t, "--config", config);
+  const ready = await shim.event("ready");
+  const swap = async ({ cert, key }: Pem, what: RegExp): Promise<void> => {
+    const rejected = shim.event("files-rejected");
+    writeFileSync(join(dir, "cert"), cert);
+    writeFileSync(join(dir, "key"), key);
+    const { err } = await rejected;
+    assert.match(String(err), what);
+    assert.equal((await statusOf(socket)).keyId, "key-1");
+  };
+  const pairOf = async (cluster: string, node: string) => pemOf(await issueNode({ ca: fleet.ca, cluster, node }));
+  const other = await pairOf("other", "cp-1");
+  await swap(
+    other,
+    /is of URI:spiffe:\/\/fleet\.test\/cluster\/other\/node\/cp-1, and in use is that of URI:spiffe:\/\/fleet\.test\/cluster\/prod\/node\/cp-1/,
+  );
+  await swap(await pairOf("prod", "cp-2"), /cluster\/prod\/node\/cp-2, and in use .*cluster\/prod\/node\/cp-1/);
+  await swap({ cert: fleet.tls.cert, key: other.key }, /tls\.key: .* does not belong to the certificate/);
+  await swap(fleet.server, /is not a client certificate/);
+  const reloaded = shim.event("files-reloaded");
+  const renewed = await pairOf("prod", "cp-1");
+  writeFileSync(join(dir, "cert"), renewed.cert);
+  writeFileSync(join(dir, "key"), renewed.key);
+  await reloaded;
+  assert.equal((await statusOf(socket)).keyId, "key-1");
+  const readiness = (await (await fetch(`${String(ready["health"])}/readyz`)).json()) as Record<string, unknown>;
+  assert.deepEqual(readiness["certificates"], { client: "ok", gateway_ca: "ok" });
+  assert.deepEqual(readiness["gateways"], { [gateway.url]: "ok" });
+  const page = await (await fetch(`${String(ready["health"])}/metrics`)).text();
+  assert.match(page, /claviger_shim_certificate_seconds_left\{role="client"[^}]*\} 77\d{5}/);
+});
+
+test("a shim with a certificate that has expired starts, for its grace period, and says so; --check fails", async (t) => {
+  const gateway = await startGateway(t, fleet, () => ({ body: statusBytes("key-1") }));
+  const { dir, config } = site(t, gateway.url);
+  const expired = await createLeaf({ issuer: fleet.ca, use: "client", notAfter: Date.now() - 3_600_000 });
+  writeFileSync(join(dir, "cert"), expired.cert);
+  writeFileSync(join(dir, "key"), expired.key);
+  const checked = await run(t, "--config", config, "--check");
+  assert.equal(await checked.exited, 2);
+  assert.match(
+    checked.lines.join("\n"),
+    /certificate client +expired at .*node\/cp-1\ncertificate gateway_ca +ok, expires in/,
+  );
+  const shim = await run(t, "--config", config);
+  const [invalid, down, ready] = await Promise.all(["certificate-invalid", "gateway-down", "ready"].map(shim.event));
+  assert.match(String(invalid?.["what"]), /^expired at/);
+  assert.match(String(down?.["err"]), /the gateway refuses this shim's certificate: certificate_expired/);
+  const readiness = (await (await fetch(`${String(ready?.["health"])}/readyz`)).json()) as {
+    readonly certificates: Readonly<Record<string, string>>;
+    readonly gateways: Readonly<Record<string, string>>;
+  };
+  assert.match(readiness.certificates["client"] ?? "", /^expired at/);
+  assert.match(readiness.gateways[gateway.url] ?? "", /certificate_expired/);
+});
+
+test("a certificate that names no node cannot work, and the start says so in one line", async (t) => {
+  const { dir, config } = site(t, "https://127.0.0.1:1");
+  const stranger = await createLeaf({ issuer: fleet.ca, use: "client", uri: "spiffe://fleet.test/gateway" });
+  writeFileSync(join(dir, "cert"), stranger.cert);
+  writeFileSync(join(dir, "key"), stranger.key);
+  const shim = await run(t, "--config", config);
+  assert.equal(await shim.exited, 2);
+  assert.match(shim.lines.join("\n"), /tls\.cert: .* names no node; it needs the URI name spiffe:/);
 });

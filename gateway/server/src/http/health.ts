@@ -2,6 +2,7 @@
 // (docs/architecture.md #shim; docs/kms-contract.md section 3.2.)
 import { toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
 
@@ -26,12 +27,14 @@ export function createHealth({
   audit,
   backends,
   redis,
+  certificates,
 }: {
   readonly registry: RegistryStore;
   readonly audit: AuditLog;
   readonly backends: Iterable<OpenBackend>;
   /** `ok`, or what is wrong; undefined where there is none. */
   readonly redis: (() => string) | undefined;
+  readonly certificates: () => readonly CertificateState[];
 }): Health {
   const seen = new Map<string, string>();
   let isDraining = false;
@@ -68,6 +71,7 @@ export function createHealth({
               problem === undefined ? "ok" : `${problem} (since ${new Date(since ?? 0).toISOString()})`,
             ]),
         ),
+        ...Object.fromEntries(certificates().map(({ role, text }) => [`certificate/${role}`, text])),
         ...Object.fromEntries(all.map(({ name }) => [`backend/${name}`, seen.get(name) ?? "not asked yet"])),
       };
       return { ready: !isDraining && audit.isHealthy(), checks };

@@ -1,0 +1,88 @@
+// The gateway as a process: its certificates at --check, at the start and at a reload.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { createAuthority, createLeaf, type Pem } from "../../certificates.ts";
+import { runProgram } from "../../program.ts";
+
+const main = join(import.meta.dirname, "..", "..", "..", "..", "gateway", "server", "src", "main.ts");
+const root = await createAuthority("root");
+const leaf = (change: Partial<Parameters<typeof createLeaf>[0]> = {}) =>
+  createLeaf({
+    issuer: root,
+    use: "server",
+    uri: "spiffe://fleet.test/gateway",
+    dns: ["gateway.test"],
+    notAfter: Date.now() + 24 * 3_600_000,
+    ...change,
+  });
+
+function site(t: TestContext, pair: Pem) {
+  const dir = mkdtempSync(join(tmpdir(), "claviger-gateway-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const put = (name: string, text: string): string => {
+    writeFileSync(join(dir, name), text);
+    return join(dir, name);
+  };
+  const config = put(
+    "gateway.yaml",
+    JSON.stringify({
+      listen: { port: 0 },
+      admin: { port: 0 },
+      tls: { cert: put("cert", pair.cert), key: put("key", pair.key), clientCa: put("ca", root.cert) },
+      trustDomain: "fleet.test",
+      registry: { kind: "file", file: put("clusters.yaml", "clusters: []\n") },
+      backends: { main: { kind: "embedded", file: join(dir, "keys.json") } },
+      audit: { sinks: [{ kind: "file", path: join(dir, "audit.jsonl") }] },
+    }),
+  );
+  return { put, run: (...args: readonly string[]) => runProgram(t, main, "--config", config, ...args) };
+}
+
+test("--check shows when each certificate expires, and fails for one that has", async (t) => {
+  const good = await site(t, await leaf()).run("--check");
+  assert.equal(await good.exited, 0);
+  assert.match(
+    good.lines.join("\n"),
+    /^certificate server +ok, expires in 23 h\ncertificate client_ca +expires in \d+ min/,
+  );
+  const bad = await site(t, await leaf({ notAfter: Date.now() - 1000 })).run("--check");
+  assert.equal(await bad.exited, 2);
+  assert.match(bad.lines.join("\n"), /^certificate server +expired at/);
+  const { put, run } = site(t, await leaf());
+  put("ca", "");
+  const empty = await run("--check");
+  assert.equal(await empty.exited, 2);
+  assert.match(empty.lines.join("\n"), /clientCa: .* holds no certificate \(PEM\)$/);
+});
+
+test("a pair of another identity, or one that does not fit, is refused at a reload; /readyz and the metrics name each", async (t) => {
+  const { put, run } = site(t, await leaf());
+  const gateway = await run();
+  const [expiring, ready] = await Promise.all(["certificate-expiring", "ready"].map(gateway.event));
+  assert.equal(expiring?.["role"], "client_ca");
+  const swap = async (pair: Pem, what: RegExp): Promise<void> => {
+    const rejected = gateway.event("files-rejected");
+    put("cert", pair.cert);
+    put("key", pair.key);
+    assert.match(String((await rejected)["err"]), what);
+  };
+  await swap(
+    await leaf({ uri: "spiffe://fleet.test/cluster/prod/node/cp-1" }),
+    /is of URI:spiffe:\/\/fleet\.test\/cluster\/prod\/node\/cp-1.*, and in use is that of URI:spiffe:\/\/fleet\.test\/gateway/,
+  );
+  await swap({ ...(await leaf()), key: (await leaf()).key }, /key: .* does not belong to the certificate/);
+  const reloaded = gateway.event("files-reloaded");
+  const renewed = await leaf({ notAfter: Date.now() + 48 * 3_600_000 });
+  put("cert", renewed.cert);
+  put("key", renewed.key);
+  await reloaded;
+  const admin = String(ready?.["admin"]);
+  const { checks } = (await (await fetch(`${admin}/readyz`)).json()) as { readonly checks: Record<string, string> };
+  assert.equal(checks["certificate/server"], "ok");
+  assert.match(checks["certificate/client_ca"] ?? "", /^expires in \d+ min/);
+  const page = await (await fetch(`${admin}/metrics`)).text();
+  assert.match(page, /claviger_gateway_certificate_seconds_left\{role="server"[^}]*\} 172\d{3}/);
+});
