@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
+import { nodeGuard } from "./node-guard.ts";
 
 const root = join(import.meta.dirname, "..");
 const programs = {
@@ -27,7 +28,8 @@ for (const [name, entry] of Object.entries(programs)) {
     bundle: true,
     platform: "node",
     format: "esm",
-    target: "node24",
+    // Syntax that an older Node.js can read as well, so that it comes to the guard in the banner.
+    target: "node18",
     // Names stay, so that a stack trace can be read; the compile cache makes up for the size.
     minifySyntax: true,
     minifyWhitespace: true,
@@ -36,7 +38,7 @@ for (const [name, entry] of Object.entries(programs)) {
     metafile: true,
     // Packages written as CommonJS call require() for Node's own modules.
     banner: {
-      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+      js: `import { createRequire as __createRequire } from "node:module"; ${nodeGuard(name)} const require = __createRequire(import.meta.url);`,
     },
   });
   const packages = new Set(
