@@ -113,9 +113,9 @@ export const gatewayConfig = z.strictObject({
     sinks: z.array(sinkSchema).check(z.minLength(1, { error: "must list at least one sink" })),
   }),
   /**
-   * The key that gateways authenticate their word under, in Redis and to shims: one for the fleet, at
-   * a named version. Required with `redis`; without it a restored Vault is noticed only by a gateway
-   * that was running.
+   * The key that gateways authenticate their word under, in Redis, to shims and in audit records: one
+   * for the fleet, at a named version. Required with `redis`; without it a restored Vault is noticed
+   * only by a gateway that was running, and who can write to an audit file can make its chain anew.
    */
   integrity: z.optional(integritySchema),
   /** Where replicas tell each other about keys; without it each works for itself. */

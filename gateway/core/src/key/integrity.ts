@@ -57,7 +57,7 @@ export function deriveIntegrityKey(
       } catch (error) {
         log.warn(
           { event: "integrity-key-missing", err: error },
-          "no integrity key yet: this replica works without Redis, and what it says of a key's age is not authenticated",
+          "no integrity key yet: this replica works without Redis, and neither what it says of a key's age nor its audit records are authenticated",
         );
         await sleep(pauseMs, undefined, { ref: false });
       }
