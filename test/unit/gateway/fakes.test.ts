@@ -1,5 +1,7 @@
 // The fakes that stand for a port keep the contract of what they stand for.
 import { backendContract } from "../../contracts/backend.ts";
+import { redisContract } from "../../contracts/redis.ts";
+import { createFakeRedis } from "./core/redis/fakes.ts";
 import { createFakeBackend } from "./fakes.ts";
 
 backendContract(
@@ -14,3 +16,17 @@ backendContract(
   },
   { endsEarly: true },
 );
+
+redisContract("the fake Redis", () => {
+  const server = createFakeRedis();
+  const turn = (isAway: boolean) => {
+    server.isAway = isAway;
+    return Promise.resolve();
+  };
+  return Promise.resolve({
+    open: () => server.open(),
+    goAway: () => turn(true),
+    comeBack: () => turn(false),
+    stop: () => Promise.resolve(),
+  });
+});
