@@ -106,17 +106,34 @@ export function fakeUpstream(answer: (call: UpstreamCall) => UpstreamReply | Pro
   };
 }
 
-/** A state file in memory. */
-export function memoryState(first?: LastGood): StateFile & { saved: LastGood | undefined } {
-  const state = {
+export type FakeStateFile = StateFile & {
+  /** What was saved last. */
+  saved: LastGood | undefined;
+  /** While true nothing more is saved, and nobody is told: as on a disk that is full. */
+  isProtected: boolean;
+};
+
+/**
+ * A state file in memory.
+ * @param now Unix milliseconds of the clock that `goodAt` is measured by
+ */
+export function createFakeStateFile(first?: LastGood, now: () => number = Date.now): FakeStateFile {
+  const fake: FakeStateFile = {
     saved: first,
-    load: () => state.saved,
-    save(last: LastGood) {
-      state.saved = last;
+    isProtected: false,
+    load: () =>
+      fake.saved && { ...fake.saved, goodAt: Math.min(fake.saved.goodAt, now()), refused: fake.saved.refused },
+    save(last) {
+      if (!fake.isProtected) fake.saved = last;
     },
-    forget: () => false,
+    forget() {
+      const last = fake.load();
+      if (last?.epoch === undefined) return false;
+      fake.save({ ...last, epoch: undefined });
+      return true;
+    },
   };
-  return state;
+  return fake;
 }
 
 /** The reason of a rejection. */

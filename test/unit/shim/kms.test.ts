@@ -10,7 +10,7 @@ import type { UpstreamCall } from "@claviger/shim/src/gateway.ts";
 import {
   decryptAnswer,
   fakeUpstream,
-  memoryState,
+  createFakeStateFile,
   noMetrics,
   plaintextOf,
   reasonOf,
@@ -30,7 +30,7 @@ function methodsOver(answer: (call: UpstreamCall) => Uint8Array) {
   const upstream = fakeUpstream((call) => reply(answer(call), { epoch: { text: "0.1.1" } }));
   const status = createStatusKeeper({
     upstream,
-    stateFile: memoryState(),
+    stateFile: createFakeStateFile(),
     grace: () => ({ healthyForMs: 1000, degradedForMs: 1000 }),
     log: silent,
   });

@@ -9,7 +9,7 @@ import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { createStateFile } from "@claviger/shim/src/state-file.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
-import { fakeUpstream, memoryState, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
+import { fakeUpstream, createFakeStateFile, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
 
 const minute = 60_000;
 
@@ -17,7 +17,7 @@ const minute = 60_000;
 function keeperAt(start: number, first?: LastGood) {
   const world = { now: start, next: (): UpstreamReply => reply(statusBytes("key-1"), { epoch: { text: "0.1.1" } }) };
   const upstream = fakeUpstream(() => world.next());
-  const stateFile = memoryState(first);
+  const stateFile = createFakeStateFile(first);
   const now = () => world.now;
   const keeper = createStatusKeeper({
     upstream,

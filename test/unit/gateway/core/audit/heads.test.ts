@@ -3,26 +3,17 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { lineHash } from "@claviger/gateway-core/src/audit/chain.ts";
 import { openAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
-import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import type { AuditEntry, ChainHead, ChainPlace } from "@claviger/gateway-core/src/audit/record.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { silent } from "../../fakes.ts";
+import { createFakeSink } from "./fakes.ts";
 import { entry, found, key, keys, type Lines, sign, verify } from "./records.ts";
 
 type Line = Omit<AuditEntry, "at"> & ChainPlace;
 
-function memory(name: string, last?: ChainHead): { readonly lines: Lines; readonly sink: AuditSink } {
-  const lines: Lines = [];
-  const sink: AuditSink = {
-    name,
-    write: (bytes) => {
-      lines.push(...bytes.toString().trimEnd().split("\n"));
-      return Promise.resolve();
-    },
-    last: () => Promise.resolve(last),
-    close: () => Promise.resolve(),
-  };
-  return { lines, sink };
+/** A sink whose file ends with this. */
+function createSinkAfter(name: string, last: ChainHead) {
+  return { ...createFakeSink(name), last: () => Promise.resolve(last) };
 }
 
 function parse(lines: Lines): readonly Line[] {
@@ -54,15 +45,15 @@ async function minute(t: TestContext): Promise<void> {
 test("a chain begins with what the files of its sinks ended with, is signed each minute and ends signed", async (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
   const head = { chain: "6b1f0f5e-58fb-4c11-9a3f-b6f7ff4d39a1", sequence: 7, hash: "ab" };
-  const { lines, sink } = memory("one", head);
+  const sink = createSinkAfter("one", head);
   const { signer, state } = createSigner();
-  const sinks = [sink, memory("two", head).sink, memory("three").sink];
+  const sinks = [sink, createSinkAfter("two", head), createFakeSink("three")];
   const audit = await openAuditLog({ sinks, required: true, log: silent, replica: "gateway-1", signer });
   await audit.record(entry(1));
   await minute(t);
   await audit.record(entry(2));
   await audit.close();
-  const records = parse(lines);
+  const records = parse(sink.lines);
   assert.deepEqual(
     records.map(({ method }) => method),
     ["chainStart", "encrypt", "chainHead", "encrypt", "chainEnd"],
@@ -70,10 +61,10 @@ test("a chain begins with what the files of its sinks ended with, is signed each
   assert.deepEqual([records[0]?.earlier, records[0]?.replica, records[0]?.keyVersion], [[head], "gateway-1", 1]);
   assert.deepEqual(
     [records[2]?.head?.sequence, records[2]?.head?.hash, records[4]?.head?.sequence],
-    [1, lineHash(lines[1] ?? ""), 3],
+    [1, lineHash(sink.lines[1] ?? ""), 3],
   );
   assert.equal(state.asked, 2);
-  const report = await verify([lines]);
+  const report = await verify([sink.lines]);
   assert.deepEqual([found(report), report.unchecked], [[], []]);
 });
 
@@ -83,7 +74,7 @@ test("while Vault is away nothing is signed, which is logged once, and the next 
   const log = Object.assign(Object.create(silent) as typeof silent, {
     warn: ({ event }: { readonly event: string }) => warnings.push(event),
   });
-  const { lines, sink } = memory("one");
+  const sink = createFakeSink("one");
   const { signer, state } = createSigner();
   state.isAway = true;
   const audit = await openAuditLog({ sinks: [sink], required: true, log, replica: "gateway-1", signer });
@@ -94,7 +85,7 @@ test("while Vault is away nothing is signed, which is logged once, and the next 
   await minute(t);
   state.isAway = true;
   await audit.close();
-  const records = parse(lines);
+  const records = parse(sink.lines);
   assert.deepEqual(
     records.map(({ method, head }) => [method, head?.sequence]),
     [
@@ -103,11 +94,11 @@ test("while Vault is away nothing is signed, which is logged once, and the next 
       ["chainEnd", undefined],
     ],
   );
-  assert.deepEqual(found(await verify([lines])), []);
+  assert.deepEqual(found(await verify([sink.lines])), []);
 });
 
 test("records that are written before the key is known have no MAC, and later ones vouch for them", async () => {
-  const { lines, sink } = memory("one");
+  const sink = createFakeSink("one");
   const { signer, state } = createSigner();
   state.isKnown = false;
   const audit = await openAuditLog({ sinks: [sink], required: true, log: silent, replica: "gateway-1", signer });
@@ -116,21 +107,21 @@ test("records that are written before the key is known have no MAC, and later on
   await audit.record(entry(2));
   await audit.close();
   assert.deepEqual(
-    parse(lines).map(({ mac }) => mac !== undefined),
+    parse(sink.lines).map(({ mac }) => mac !== undefined),
     [false, false, true, true],
   );
-  const report = await verify([lines], keys);
+  const report = await verify([sink.lines], keys);
   assert.deepEqual([found(report), report.unchecked], [[], []]);
 });
 
 test("where no integrity key is configured the chain has a start and an end, and no MAC", async () => {
-  const { lines, sink } = memory("one");
+  const sink = createFakeSink("one");
   const audit = await openAuditLog({ sinks: [sink], required: true, log: silent, replica: "gateway-1" });
   await audit.record(entry(1));
   await audit.close();
   assert.deepEqual(
-    parse(lines).map(({ method, mac, head, keyVersion }) => [method, mac, head, keyVersion]),
+    parse(sink.lines).map(({ method, mac, head, keyVersion }) => [method, mac, head, keyVersion]),
     ["chainStart", "encrypt", "chainEnd"].map((method) => [method, undefined, undefined, undefined]),
   );
-  assert.deepEqual(found(await verify([lines])), []);
+  assert.deepEqual(found(await verify([sink.lines])), []);
 });

@@ -4,28 +4,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
-import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { silent } from "../../fakes.ts";
+import { createFakeSink, fullDisk } from "./fakes.ts";
 
 type Line = AuditEntry & { readonly sequence: number; readonly previous: string };
 
-function memorySink(name = "memory") {
-  const lines: Line[] = [];
-  const sink: AuditSink = {
-    name,
-    write: (bytes) => {
-      for (const line of bytes.toString().trimEnd().split("\n")) lines.push(JSON.parse(line) as Line);
-      return Promise.resolve();
-    },
-    close: () => Promise.resolve(),
-  };
-  return { lines, sink };
-}
-
-function hangingSink(): AuditSink & { release: () => void } {
+function hangingSink() {
   const gate = Promise.withResolvers<void>();
-  return { name: "hanging", write: () => gate.promise, close: () => Promise.resolve(), release: () => gate.resolve() };
+  const sink = createFakeSink<Line>("hanging");
+  sink.before = () => gate.promise;
+  return { sink, release: () => gate.resolve() };
 }
 
 const entry = { at: 0, method: "status", outcome: "ok", milliseconds: 1 } as const;
@@ -35,12 +24,12 @@ function isUnavailable(error: unknown): boolean {
 }
 
 test("a sink that hangs delays nobody while another one takes the records", async () => {
-  const { lines, sink } = memorySink();
+  const sink = createFakeSink<Line>();
   const hanging = hangingSink();
-  const audit = createAuditLog({ sinks: [hanging, sink], required: true, log: silent, deadlineMs: 30 });
+  const audit = createAuditLog({ sinks: [hanging.sink, sink], required: true, log: silent, deadlineMs: 30 });
   for (let i = 0; i < 5; i++) await audit.record(entry);
   assert.deepEqual(
-    lines.map(({ sequence }) => sequence),
+    sink.records.map(({ sequence }) => sequence),
     [0, 1, 2, 3, 4],
   );
   await new Promise((resolve) => setTimeout(resolve, 60));
@@ -56,7 +45,7 @@ test("a sink that hangs delays nobody while another one takes the records", asyn
 
 test("when every sink hangs, a record is refused in time and the next one as well", async () => {
   const hanging = hangingSink();
-  const audit = createAuditLog({ sinks: [hanging], required: true, log: silent, deadlineMs: 30 });
+  const audit = createAuditLog({ sinks: [hanging.sink], required: true, log: silent, deadlineMs: 30 });
   await assert.rejects(audit.record(entry), isUnavailable);
   await assert.rejects(audit.record(entry), isUnavailable);
   assert.ok(!audit.isHealthy());
@@ -65,30 +54,25 @@ test("when every sink hangs, a record is refused in time and the next one as wel
 });
 
 test("a number is used once: records that a sink misses are a gap, and the sink says of how many", async () => {
-  const good = memorySink("good");
-  const { lines, sink } = memorySink("flaky");
-  let isFailing = true;
-  const flaky: AuditSink = {
-    ...sink,
-    // A disk that fills up takes a part.
-    write: (bytes) => (isFailing ? Promise.reject(new Error("ENOSPC")) : sink.write(bytes)),
-  };
-  const audit = createAuditLog({ sinks: [flaky, good.sink], required: true, log: silent });
+  const good = createFakeSink<Line>("good");
+  const sink = createFakeSink<Line>("flaky");
+  sink.before = fullDisk;
+  const audit = createAuditLog({ sinks: [sink, good], required: true, log: silent });
   for (let i = 0; i < 3; i++) await audit.record(entry);
-  isFailing = false;
+  sink.before = () => {};
   await audit.record(entry);
   await audit.close();
   assert.deepEqual(
-    lines.map(({ sequence, method, count }) => [sequence, method, count]),
+    sink.records.map(({ sequence, method, count }) => [sequence, method, count]),
     [
       [3, "status", undefined],
       [4, "audit", 3],
     ],
   );
-  assert.equal(lines[1]?.cause, "flaky misses records");
-  assert.deepEqual(lines[1]?.missing, [[0, 2]]);
+  assert.equal(sink.records[1]?.cause, "flaky misses records");
+  assert.deepEqual(sink.records[1]?.missing, [[0, 2]]);
   assert.deepEqual(
-    good.lines.map(({ sequence }) => sequence),
+    good.records.map(({ sequence }) => sequence),
     [0, 1, 2, 3, 4],
   );
   assert.equal(audit.sinks()[0]?.missed, 3);
@@ -96,21 +80,17 @@ test("a number is used once: records that a sink misses are a gap, and the sink 
 
 test("a replica that is asked nothing finds out by itself that its sink is well again", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const { lines, sink } = memorySink();
-  let isFailing = true;
-  const flaky: AuditSink = {
-    ...sink,
-    write: (bytes) => (isFailing ? Promise.reject(new Error("ENOSPC")) : sink.write(bytes)),
-  };
-  const audit = createAuditLog({ sinks: [flaky], required: true, log: silent });
+  const sink = createFakeSink<Line>();
+  sink.before = fullDisk;
+  const audit = createAuditLog({ sinks: [sink], required: true, log: silent });
   await assert.rejects(audit.record(entry), isUnavailable);
   assert.ok(!audit.isHealthy());
-  isFailing = false;
+  sink.before = () => {};
   t.mock.timers.tick(1000);
   await audit.close();
   assert.ok(audit.isHealthy());
   assert.deepEqual(
-    lines.map(({ sequence, method, count }) => [sequence, method, count]),
+    sink.records.map(({ sequence, method, count }) => [sequence, method, count]),
     [
       [1, "audit", 0],
       [2, "audit", 1],
@@ -119,25 +99,25 @@ test("a replica that is asked nothing finds out by itself that its sink is well 
 });
 
 test("a sink that is behind by more than its queue holds misses records, and memory does not grow", async () => {
-  const { lines, sink } = memorySink("good");
+  const sink = createFakeSink<Line>("good");
   const hanging = hangingSink();
-  const audit = createAuditLog({ sinks: [hanging, sink], required: true, log: silent, deadlineMs: 5 });
+  const audit = createAuditLog({ sinks: [hanging.sink, sink], required: true, log: silent, deadlineMs: 5 });
   const long = { ...entry, names: "n".repeat(1024 * 1024) };
   for (let i = 0; i < 20; i++) await audit.record(long);
-  assert.equal(lines.length, 20);
+  assert.equal(sink.records.length, 20);
   const [first] = audit.sinks();
   // The queue holds 8 MiB: 7 records of a little more than a mebibyte.
   assert.equal(first?.missed, 13);
   hanging.release();
   await audit.close();
-  assert.match(lines.at(-1)?.cause ?? "", /hanging misses records/);
+  assert.match(sink.records.at(-1)?.cause ?? "", /hanging misses records/);
 });
 
 test("a sink whose queue is full to the brim is told of its gap once there is room, with all that it misses", async () => {
-  const { lines, sink } = memorySink("slow");
+  const sink = createFakeSink<Line>("slow");
   const gate = Promise.withResolvers<void>();
-  const slow: AuditSink = { ...sink, write: async (bytes) => await gate.promise.then(() => sink.write(bytes)) };
-  const audit = createAuditLog({ sinks: [slow, memorySink().sink], required: true, log: silent, deadlineMs: 5 });
+  sink.before = () => gate.promise;
+  const audit = createAuditLog({ sinks: [sink, createFakeSink()], required: true, log: silent, deadlineMs: 5 });
   // What is written first leaves less room than the record of the gap takes.
   await audit.record(entry);
   for (let i = 0; i < 9; i++) await audit.record({ ...entry, names: "n".repeat(1024 * 1024) });
@@ -146,39 +126,33 @@ test("a sink whose queue is full to the brim is told of its gap once there is ro
   assert.ok(missed > 2, "it misses long ones and short ones");
   gate.resolve();
   await audit.close();
-  const told = lines.filter(({ method }) => method === "audit");
+  const told = sink.records.filter(({ method }) => method === "audit");
   assert.deepEqual(
     told.map(({ count }) => count),
     [missed],
   );
-  assert.equal(lines.length, 1 + 9 + 9000 - missed + 1);
+  assert.equal(sink.records.length, 1 + 9 + 9000 - missed + 1);
 });
 
 test("numbers that a sink misses here and there are told as runs", async () => {
-  const { lines, sink } = memorySink("flaky");
+  const sink = createFakeSink<Line>("flaky");
   let n = 0;
-  const flaky: AuditSink = {
-    ...sink,
-    // The first write fails, and the fifth and the sixth.
-    write: (bytes) => ([0, 4, 5].includes(n++) ? Promise.reject(new Error("ENOSPC")) : sink.write(bytes)),
-  };
-  const audit = createAuditLog({ sinks: [flaky, memorySink().sink], required: true, log: silent });
+  // The first write fails, and the fifth and the sixth.
+  sink.before = () => ([0, 4, 5].includes(n++) ? fullDisk() : undefined);
+  const audit = createAuditLog({ sinks: [sink, createFakeSink()], required: true, log: silent });
   for (let i = 0; i < 5; i++) await audit.record(entry);
   await audit.record(entry);
   await audit.close();
   assert.deepEqual(
-    lines.flatMap(({ missing }) => (missing === undefined ? [] : [missing])),
+    sink.records.flatMap(({ missing }) => (missing === undefined ? [] : [missing])),
     [[[0, 0]], [[4, 5]]],
   );
 });
 
 test("where records are not required a failing sink withholds nothing", async () => {
-  const failing: AuditSink = {
-    name: "full",
-    write: () => Promise.reject(new Error("x")),
-    close: () => Promise.resolve(),
-  };
-  const audit = createAuditLog({ sinks: [failing], required: false, log: silent });
+  const sink = createFakeSink("full");
+  sink.before = fullDisk;
+  const audit = createAuditLog({ sinks: [sink], required: false, log: silent });
   await audit.record(entry);
   assert.ok(audit.isHealthy());
 });

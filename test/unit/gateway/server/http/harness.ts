@@ -16,6 +16,7 @@ import type { Log } from "@claviger/proto/runtime/log.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { trustDomain } from "@claviger/proto/wire/names.ts";
 import { Agent, request } from "undici";
+import { createFakeSink } from "../../core/audit/fakes.ts";
 import { cluster, silent } from "../../fakes.ts";
 
 export const ca: Ca = await createCa({ trustDomain: "fleet.test" });
@@ -78,15 +79,7 @@ export async function start(
     limits?: ListenLimits;
   } = {},
 ) {
-  const lines: Line[] = [];
-  const memory: AuditSink = {
-    name: "memory",
-    write: (bytes) => {
-      for (const line of bytes.toString().trimEnd().split("\n")) lines.push(JSON.parse(line) as Line);
-      return Promise.resolve();
-    },
-    close: () => Promise.resolve(),
-  };
+  const memory = createFakeSink<Line>();
   const audit = createAuditLog({ sinks: [sink ?? memory], required: true, log: silent });
   const server = createKmsHttpServer({
     tls,
@@ -120,5 +113,5 @@ export async function start(
     });
     return { status: reply.statusCode, headers: reply.headers, body: Buffer.from(await reply.body.arrayBuffer()) };
   };
-  return { base, post, lines, server, port, agent };
+  return { base, post, lines: memory.records, server, port, agent };
 }

@@ -7,7 +7,6 @@ import { type TestContext } from "node:test";
 import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { once } from "node:events";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import { createDispatcher } from "@claviger/gateway-server/src/backend/dispatch.ts";
 import type { ListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
 import { createKeyRing } from "@claviger/gateway-server/src/keys/key-ring.ts";
@@ -19,6 +18,7 @@ import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { methods } from "@claviger/proto/wire/protocol.ts";
 import { until } from "../../../../lab/process-group.ts";
+import { createFakeSink } from "../../core/audit/fakes.ts";
 import { cluster, createFakeBackend, silent } from "../../fakes.ts";
 import { ca, type Line, nodePair, registryOf, start } from "./harness.ts";
 
@@ -126,15 +126,8 @@ export async function startLeavable(
   });
   t.after(() => ring.close());
   let keyReads = 0;
-  const lines: Line[] = [];
-  const sink: AuditSink = {
-    name: "gated",
-    async write(bytes) {
-      await gates.audit.pass();
-      for (const line of bytes.toString().trimEnd().split("\n")) lines.push(JSON.parse(line) as Line);
-    },
-    close: () => Promise.resolve(),
-  };
+  const sink = createFakeSink<Line>("gated");
+  sink.before = () => gates.audit.pass();
   const metrics = createMetrics();
   const service = createKmsService({
     ring: {
@@ -172,7 +165,7 @@ export async function startLeavable(
     seen,
     gauges,
     /** Those of the caller that leaves. */
-    records: () => lines.filter(({ uids }) => uids?.includes(stayer) !== true),
+    records: () => sink.records.filter(({ uids }) => uids?.includes(stayer) !== true),
     encrypt: async (plaintext: Uint8Array): Promise<{ readonly ciphertext: Uint8Array; readonly keyId: string }> => {
       const { status, body } = await post(methods.encrypt, encryptOf(plaintext, stayer));
       assert.equal(status, 200);

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
@@ -15,6 +14,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { Agent, request } from "undici";
 
+import { createFakeSink, fullDisk } from "../../core/audit/fakes.ts";
 import { ca, nodePair, pem, start, reversing } from "./harness.ts";
 
 test("a Connect client from npm calls KMS v2 and v1, with proto and JSON bodies", async (t) => {
@@ -101,11 +101,8 @@ test("exactly one audit record for each request, refused ones included, without 
 });
 
 test("when no sink takes the record, the result stays here", async (t) => {
-  const full: AuditSink = {
-    name: "full",
-    write: () => Promise.reject(new Error("ENOSPC")),
-    close: () => Promise.resolve(),
-  };
+  const full = createFakeSink("full");
+  full.before = fullDisk;
   const { post } = await start(t, { sink: full });
   const reply = await post(
     methods.encrypt,
