@@ -3,7 +3,8 @@ import { closeSync, openSync } from "node:fs";
 import { mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createOutputSink, createSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import { createFileSink } from "@claviger/gateway-core/src/audit/file-sink.ts";
+import { createOutputSink } from "@claviger/gateway-core/src/audit/sinks.ts";
 import { type SinkWorld, sinkContract } from "../../../../contracts/audit-sink.ts";
 import { createFakeSink, fullDisk } from "./fakes.ts";
 
@@ -35,7 +36,7 @@ for (const fsync of [true, false])
       const path = join(dir, "audit.log");
       const away = `${dir}-away`;
       return {
-        sink: createSink({ kind: "file", path, fsync }),
+        sink: createFileSink({ path, fsync }),
         read: () => readFile(path, "utf8"),
         broken: { breakIt: () => rename(dir, away), mend: () => rename(away, dir) },
         stop: () => rm(dir, { recursive: true, force: true }),

@@ -15,6 +15,7 @@ import { checkSinks } from "@claviger/gateway-core/src/audit/sinks.ts";
 import { createSyslogSink } from "@claviger/gateway-core/src/audit/syslog.ts";
 import { createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
 import { type PairFiles, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
+import { type SinkWorld, sinkContract } from "../../../../contracts/audit-sink.ts";
 import { silent } from "../../fakes.ts";
 import { entry, found, processLines, verify } from "./records.ts";
 
@@ -63,6 +64,45 @@ function collect(server: Server, event: "connection" | "secureConnection") {
     },
   };
 }
+
+/** A collector on a unix socket, which may go and come back. */
+async function startSocketWorld(): Promise<SinkWorld> {
+  const home = await mkdtemp(join(tmpdir(), "claviger-"));
+  const path = join(home, "log");
+  let heard: ReturnType<typeof collect>[] = [];
+  let listener: Server;
+  const listen = async (): Promise<void> => {
+    listener = createServer();
+    heard = [...heard, collect(listener, "connection")];
+    await once(listener.listen(path), "listening");
+  };
+  const end = async (): Promise<void> => {
+    const sockets = heard.flatMap((collector) => collector.sockets).filter(({ destroyed }) => !destroyed);
+    await Promise.all([
+      new Promise((resolve) => listener.close(resolve)),
+      ...sockets.map((socket) => once(socket.destroy(), "close")),
+    ]);
+  };
+  const linesOf = (): readonly string[] =>
+    heard.flatMap(({ bytes }) => bytes).flatMap((received) => recordsOf(received));
+  await listen();
+  return {
+    sink: createSyslogSink({ kind: "syslog-socket", path, facility: 13 }, sender),
+    async read(lines) {
+      while (linesOf().length < lines) await new Promise(setImmediate);
+      return linesOf()
+        .map((line) => `${line}\n`)
+        .join("");
+    },
+    broken: { breakIt: end, mend: listen },
+    async stop() {
+      await end();
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}
+
+sinkContract("a syslog collector", startSocketWorld, { reopen: true, last: false, comesBack: true });
 
 let dir: string;
 let ca: string;
