@@ -18,7 +18,7 @@ import {
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
 import { createFakeBackend, ref } from "../unit/gateway/fakes.ts";
-import { fakeUpstream, noMetrics, reply } from "../unit/shim/fakes.ts";
+import { createFakeUpstream, noMetrics, reply } from "../unit/shim/fakes.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const { values } = parseArgs({
@@ -84,7 +84,7 @@ async function gatewayStorm(queues: Queues, atOnce: number): Promise<number> {
 
 async function shimStorm(queues: Queues, atOnce: number): Promise<number> {
   const response = randomBytes(40);
-  const upstream = fakeUpstream(async ({ method, body }) => {
+  const upstream = createFakeUpstream(async ({ method, body }) => {
     await turn();
     upstream.calls.length = 0;
     if (method === "decrypt") return reply(response);

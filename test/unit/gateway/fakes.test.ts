@@ -1,7 +1,9 @@
 // The fakes that stand for a port keep the contract of what they stand for.
 import { backendContract } from "../../contracts/backend.ts";
+import { documentsContract } from "../../contracts/documents.ts";
 import { redisContract } from "../../contracts/redis.ts";
 import { createFakeRedis } from "./core/redis/fakes.ts";
+import { createFakeDocuments } from "./core/registry/fakes.ts";
 import { createFakeBackend } from "./fakes.ts";
 
 backendContract(
@@ -25,6 +27,21 @@ redisContract("the fake Redis", () => {
   };
   return Promise.resolve({
     open: () => server.open(),
+    goAway: () => turn(true),
+    comeBack: () => turn(false),
+    stop: () => Promise.resolve(),
+  });
+});
+
+documentsContract("the fake documents", () => {
+  const documents = createFakeDocuments();
+  const turn = (isAway: boolean) => {
+    documents.isAway = isAway;
+    return Promise.resolve();
+  };
+  return Promise.resolve({
+    documents,
+    remove: (at) => Promise.resolve(documents.set(at, undefined)),
     goAway: () => turn(true),
     comeBack: () => turn(false),
     stop: () => Promise.resolve(),

@@ -17,7 +17,7 @@ import {
   createFleet,
   decryptAnswer,
   decryptRequest,
-  fakeUpstream,
+  createFakeUpstream,
   noMetrics,
   plaintextOf,
   reasonOf,
@@ -40,7 +40,7 @@ function sent(): Promise<void> {
 /** Decrypts whose upstream answers nothing until it is opened, and everything from then on. */
 function gated() {
   const gate = Promise.withResolvers<void>();
-  const upstream = fakeUpstream(async (call) => {
+  const upstream = createFakeUpstream(async (call) => {
     await gate.promise;
     return answer(call);
   });
@@ -68,7 +68,7 @@ test("200 identical Decrypts at once are one request, and each caller has a copy
 test("an answer stays a moment for who is just asking the same; then it is zeroized and the next Decrypt asks again", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const upstreams: Buffer[] = [];
-  const upstream = fakeUpstream((call) => {
+  const upstream = createFakeUpstream((call) => {
     const given = answer(call);
     upstreams.push(given.body);
     return Promise.resolve(given);
@@ -118,7 +118,7 @@ test("one bad item of a batch fails alone", async () => {
 });
 
 test("a gateway that knows no batches is asked one by one", async () => {
-  const upstream = fakeUpstream(async (call) => {
+  const upstream = createFakeUpstream(async (call) => {
     await wait(2);
     if (call.method === "decryptBatch") throw new KmsError("method_unknown");
     return answer(call);
@@ -217,7 +217,7 @@ test("what was given up before it was sent holds no memory, though every request
 /** The end of a first caller's time, at an upstream that answers its first call never. */
 const upstreams: Readonly<Record<string, (t: TestContext) => Promise<{ upstream: Upstream; calls: () => number }>>> = {
   "the fake upstream": () => {
-    const upstream = fakeUpstream((call) =>
+    const upstream = createFakeUpstream((call) =>
       upstream.calls.length === 1 ? endOf(call.signal ?? stay) : Promise.resolve(answer(call)),
     );
     return Promise.resolve({ upstream, calls: () => upstream.calls.length });
@@ -258,7 +258,7 @@ for (const [name, make] of Object.entries(upstreams))
 
 test("a request ends at the gateway when its last caller has left", async () => {
   const ended = Promise.withResolvers<void>();
-  const upstream = fakeUpstream(({ signal }) => endOf(signal ?? stay).finally(() => ended.resolve()));
+  const upstream = createFakeUpstream(({ signal }) => endOf(signal ?? stay).finally(() => ended.resolve()));
   const decrypts = createDecrypts(upstream, noMetrics);
   const leaver = new AbortController();
   const left = reasonOf(decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], soon(), leaver.signal));
@@ -286,7 +286,7 @@ test("a batch holds at most 64 items and never more bytes than a gateway takes",
 });
 
 test("a batch reply of another length fails its callers and gives nobody another's plaintext", async () => {
-  const upstream = fakeUpstream(async (call) => {
+  const upstream = createFakeUpstream(async (call) => {
     await wait(2);
     return call.method === "decryptBatch" ? reply(new Uint8Array(0)) : answer(call);
   });

@@ -22,6 +22,8 @@ import type { ClientTls, UpstreamReply } from "@claviger/shim/src/gateway.ts";
 import type { Metrics } from "@claviger/shim/src/metrics.ts";
 import type { LastGood, StateFile } from "@claviger/shim/src/state-file.ts";
 import type { Upstream, UpstreamCall } from "@claviger/shim/src/upstream.ts";
+import { abortReason, raceAbort } from "@claviger/proto/runtime/abort.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { pino } from "pino";
 
 export const silent: Log = pino({ level: "silent" });
@@ -83,26 +85,53 @@ export function reply(body: Uint8Array, extra: Partial<UpstreamReply> = {}): Ups
 
 export type FakeUpstream = Upstream & { readonly calls: UpstreamCall[] };
 
-/** An Upstream in memory that records what is asked of it. The recorded body is a copy. */
-export function fakeUpstream(answer: (call: UpstreamCall) => UpstreamReply | Promise<UpstreamReply>): FakeUpstream {
+/** Reasons that no gateway gives: nobody said anything. */
+const unsaid: readonly Reason[] = ["gateway_unavailable", "deadline_exceeded", "canceled"];
+const never = new AbortController().signal;
+
+/**
+ * An Upstream in memory that records what is asked of it; the recorded body is a copy.
+ * @param answer of the gateway. What it throws is the gateway's refusal, but for gateway_unavailable and
+ * the ends of a call: then there was no gateway. Its `signal` ends with the caller or his time.
+ */
+export function createFakeUpstream(
+  answer: (call: UpstreamCall) => UpstreamReply | Promise<UpstreamReply>,
+  first: readonly string[] = [],
+): FakeUpstream {
   const calls: UpstreamCall[] = [];
+  const closing = new AbortController();
+  let urls = first;
   return {
     calls,
     async call(call) {
-      calls.push({ ...call, body: Buffer.from(call.body) });
-      const { method, accept } = call;
-      try {
-        const answered = await answer(call);
-        accept?.({ method, epoch: answered.epoch });
-        return answered;
-      } catch (thrown) {
-        if (thrown instanceof KmsError) accept?.({ method, epoch: undefined, reason: thrown.reason });
+      const { method, body, accept, deadline } = call;
+      const over = AbortSignal.timeout(Math.max(0, deadline - steadyNow()));
+      const signal = AbortSignal.any([call.signal ?? never, closing.signal, over]);
+      if (signal.aborted) throw abortReason(signal);
+      calls.push({ ...call, body: Buffer.from(body) });
+      const said = (async () => await answer({ ...call, signal }))().catch((thrown: unknown) => {
+        if (thrown instanceof KmsError && !signal.aborted && !unsaid.includes(thrown.reason))
+          accept?.({ method, epoch: undefined, reason: thrown.reason });
         throw thrown;
-      }
+      });
+      const given = await raceAbort(said, signal).catch((thrown: unknown) => {
+        // Whoever has left is told so, whatever became of his call; what comes for him later is zeroized.
+        said.then((late) => late.body.fill(0)).catch(() => {});
+        if (!signal.aborted) throw thrown;
+        const { reason } = abortReason(signal);
+        throw new KmsError(over.aborted && method === "status" ? "gateway_unavailable" : reason);
+      });
+      accept?.({ method, epoch: given.epoch });
+      return given;
     },
-    configure() {},
-    gateways: () => [],
-    close: () => Promise.resolve(),
+    configure(next) {
+      urls = next;
+    },
+    gateways: () => urls.map((url) => ({ url, problem: undefined })),
+    close() {
+      closing.abort(new KmsError("gateway_unavailable"));
+      return Promise.resolve();
+    },
   };
 }
 
@@ -181,7 +210,11 @@ export type Answer = {
  * what it was asked; they take as long as an answer, and end as well as a real gateway's do, unless
  * the answer has a status of its own.
  */
-export async function startGateway(t: TestContext, fleet: Fleet, answer: (asked: Asked) => Answer | Promise<Answer>) {
+export async function startGateway(
+  t: Pick<TestContext, "after">,
+  fleet: Fleet,
+  answer: (asked: Asked) => Answer | Promise<Answer>,
+) {
   const asked: Asked[] = [];
   const server = createServer(
     { ...fleet.server, ca: fleet.ca.cert, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" },

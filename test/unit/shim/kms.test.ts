@@ -9,7 +9,7 @@ import { createStatusKeeper } from "@claviger/shim/src/status.ts";
 import type { UpstreamCall } from "@claviger/shim/src/gateway.ts";
 import {
   decryptAnswer,
-  fakeUpstream,
+  createFakeUpstream,
   createFakeStateFile,
   noMetrics,
   plaintextOf,
@@ -27,7 +27,7 @@ function unused(): never {
 }
 
 function methodsOver(answer: (call: UpstreamCall) => Uint8Array) {
-  const upstream = fakeUpstream((call) => reply(answer(call), { epoch: { text: "0.1.1" } }));
+  const upstream = createFakeUpstream((call) => reply(answer(call), { epoch: { text: "0.1.1" } }));
   const status = createStatusKeeper({
     upstream,
     stateFile: createFakeStateFile(),

@@ -9,14 +9,14 @@ import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { createStateFile } from "@claviger/shim/src/state-file.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
-import { fakeUpstream, createFakeStateFile, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
+import { createFakeUpstream, createFakeStateFile, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
 
 const minute = 60_000;
 
 /** A keeper with ten minutes of phase one and an hour of phase two, on a clock of its own. */
 function keeperAt(start: number, first?: LastGood) {
   const world = { now: start, next: (): UpstreamReply => reply(statusBytes("key-1"), { epoch: { text: "0.1.1" } }) };
-  const upstream = fakeUpstream(() => world.next());
+  const upstream = createFakeUpstream(() => world.next());
   const stateFile = createFakeStateFile(first);
   const now = () => world.now;
   const keeper = createStatusKeeper({

@@ -2,12 +2,16 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
-import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
-import { openVaultRegistry, type Peers, vaultRegistrySchema } from "@claviger/gateway-core/src/registry/vault.ts";
-import { KmsError } from "@claviger/proto/wire/errors.ts";
+import {
+  documentOf,
+  openVaultRegistry,
+  type Peers,
+  vaultRegistrySchema,
+} from "@claviger/gateway-core/src/registry/vault.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import { silent } from "../../fakes.ts";
+import { createFakeDocuments, type FakeDocuments } from "./fakes.ts";
 
 const prod = clusterName.parse("prod");
 const config = vaultRegistrySchema.parse({ kind: "vault", backend: "main", mount: "claviger" });
@@ -25,37 +29,15 @@ function registryOf(state: string): unknown {
 }
 
 /** A Vault with one document: a test may change it, and hold up those who read it. */
-type FakeVault = {
-  data: unknown;
-  isAway: boolean;
-  reads: number;
-  before: () => Promise<unknown>;
-  readonly documents: Documents;
-};
-
-function createVault(): FakeVault {
-  const vault: FakeVault = {
-    data: registryOf("active"),
-    isAway: false,
-    reads: 0,
-    before: () => Promise.resolve(),
-    documents: {
-      async readDocument() {
-        vault.reads += 1;
-        if (vault.isAway) throw new KmsError("backend_unavailable");
-        const { data } = vault;
-        await vault.before();
-        return data === undefined ? undefined : { data, version: 1 };
-      },
-      writeDocument: () => Promise.reject(new TypeError("a gateway never writes the registry")),
-    },
-  };
+function createVault(): FakeDocuments {
+  const vault = createFakeDocuments();
+  vault.set(documentOf(config), registryOf("active"));
   return vault;
 }
 
-async function openOn(t: TestContext, vault: FakeVault, peers?: Peers): Promise<RegistryStore> {
+async function openOn(t: TestContext, vault: FakeDocuments, peers?: Peers): Promise<RegistryStore> {
   const registry = await openVaultRegistry({
-    documents: vault.documents,
+    documents: vault,
     config,
     backends: new Set(["main"]),
     log: silent,
@@ -90,10 +72,10 @@ test("what was read last stays in force while Vault is away, after a bad edit, a
       vault.isAway = true;
     },
     () => {
-      vault.data = { clusters: "nonsense" };
+      vault.set(documentOf(config), { clusters: "nonsense" });
     },
     () => {
-      vault.data = undefined;
+      vault.set(documentOf(config), undefined);
     },
   ]) {
     spoil();
@@ -101,7 +83,7 @@ test("what was read last stays in force while Vault is away, after a bad edit, a
     assert.equal(registry.get(prod)?.state, "active");
     assert.notEqual(registry.problem(), undefined);
     vault.isAway = false;
-    vault.data = registryOf("active");
+    vault.set(documentOf(config), registryOf("active"));
     await registry.refresh();
     assert.equal(registry.problem(), undefined);
   }
@@ -114,7 +96,7 @@ test("a hint that comes during a read leads to another one: the read may have be
   vault.before = () => once(gate, "go");
   const old = registry.refresh();
   await until(() => vault.reads === 2, 1000);
-  vault.data = registryOf("suspended");
+  vault.set(documentOf(config), registryOf("suspended"));
   vault.before = () => Promise.resolve();
   const hinted = registry.refresh();
   gate.dispatchEvent(new Event("go"));
@@ -150,7 +132,7 @@ test("of replicas with a Redis one reads for all, and tells the others of an edi
   const before = vault.reads;
   await sleep(2000);
   assert.ok(vault.reads - before <= 5, String(vault.reads - before));
-  vault.data = registryOf("suspended");
+  vault.set(documentOf(config), registryOf("suspended"));
   await until(() => registries.every((registry) => registry.get(prod)?.state === "suspended"), 1000);
 });
 
@@ -159,6 +141,6 @@ test("a Redis that says it is another's turn, always, delays an edit by seconds 
 }, async (t) => {
   const vault = createVault();
   const registry = await openOn(t, vault, { tryAcquire: () => Promise.resolve(false), tell: () => {} });
-  vault.data = registryOf("suspended");
+  vault.set(documentOf(config), registryOf("suspended"));
   await until(() => registry.get(prod)?.state === "suspended", 6000);
 });

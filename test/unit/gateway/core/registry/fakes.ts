@@ -1,0 +1,52 @@
+// Documents in memory that can be held up and taken away, for unit tests of what stands above the
+// port. They keep the contract in test/contracts/documents.ts.
+import type { DocumentRef, Documents } from "@claviger/gateway-core/src/backend/port.ts";
+import { abortReason } from "@claviger/proto/runtime/abort.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+
+export type FakeDocuments = Documents & {
+  isAway: boolean;
+  /** Reads so far. */
+  reads: number;
+  /** Runs after a read has looked and before it answers; may wait. */
+  before: () => Promise<unknown>;
+  /** Puts a document there, whatever is there now; undefined deletes it. */
+  set(at: DocumentRef, data: unknown): void;
+};
+
+export function createFakeDocuments(): FakeDocuments {
+  /** By place. One that was deleted keeps its version, and has no text. */
+  const held = new Map<string, { readonly text: string | undefined; readonly version: number }>();
+  const placeOf = ({ namespace = "", mount, path }: DocumentRef): string => JSON.stringify([namespace, mount, path]);
+  const put = (at: DocumentRef, data: unknown): void => {
+    const version = (held.get(placeOf(at))?.version ?? 0) + 1;
+    held.set(placeOf(at), { text: data === undefined ? undefined : JSON.stringify(data), version });
+  };
+  const assertThere = (signal: AbortSignal): void => {
+    if (signal.aborted) throw abortReason(signal);
+    if (fake.isAway) throw new KmsError("backend_unavailable");
+  };
+  const fake: FakeDocuments = {
+    isAway: false,
+    reads: 0,
+    before: () => Promise.resolve(),
+    set: put,
+    async readDocument(at, signal) {
+      fake.reads += 1;
+      assertThere(signal);
+      const found = held.get(placeOf(at));
+      await fake.before();
+      return found?.text === undefined
+        ? undefined
+        : { data: JSON.parse(found.text) as unknown, version: found.version };
+    },
+    async writeDocument(at, data, version, signal) {
+      assertThere(signal);
+      const found = held.get(placeOf(at));
+      if ((found?.text === undefined ? 0 : found.version) !== version) return false;
+      put(at, data);
+      return true;
+    },
+  };
+  return fake;
+}
