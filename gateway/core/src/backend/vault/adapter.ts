@@ -6,8 +6,8 @@ import type { BackendName } from "@claviger/proto/wire/names.ts";
 import { type Secret, zeroize } from "@claviger/proto/runtime/secret.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { VaultConfig } from "../config.ts";
-import type { Documents, KeyRef, OpenBackend } from "../port.ts";
-import { createVaultClient, MountMissing, type VaultClient } from "./client.ts";
+import type { DocumentRef, Documents, KeyRef, OpenBackend } from "../port.ts";
+import { createVaultClient, DocumentDeleted, MountMissing, type VaultClient } from "./client.ts";
 import { keepToken } from "./token.ts";
 import { buildDecrypt, buildEncrypt, readDecrypt, readEncrypt } from "./transit.ts";
 import { createVaultTransport, type VaultReply, type VaultTransport } from "./transport.ts";
@@ -109,10 +109,41 @@ export function openVaultBackend({
     }
   };
 
+  const readData = (at: DocumentRef, signal: AbortSignal): Promise<unknown> =>
+    control(at, signal, (client) => client.read(`${at.mount}/data/${at.path}`, signal));
+  /** False when Vault has another version. */
+  const writeOver = async (
+    at: DocumentRef,
+    data: Readonly<Record<string, unknown>>,
+    version: number,
+    signal: AbortSignal,
+  ): Promise<boolean> => {
+    const body = { data, options: { cas: version } };
+    try {
+      await control(at, signal, (client) =>
+        client.write(`${at.mount}/data/${at.path}`, body, signal, { isOnce: true }),
+      );
+      return true;
+    } catch (error) {
+      // A 400 with nothing wrong in our body: the version is not the one that is there.
+      if (error instanceof KmsError && error.reason === "request_malformed") return false;
+      throw error;
+    }
+  };
+  /** The version that a document had when it was deleted; undefined for one that was not. */
+  const deletedVersion = async (at: DocumentRef, signal: AbortSignal): Promise<number | undefined> => {
+    try {
+      await readData(at, signal);
+      return undefined;
+    } catch (error) {
+      if (error instanceof KmsError && error.cause instanceof DocumentDeleted) return error.cause.version;
+      throw error;
+    }
+  };
   const documents: Documents = {
     async readDocument(at, signal) {
       try {
-        const reply = await control(at, signal, (client) => client.read(`${at.mount}/data/${at.path}`, signal));
+        const reply = await readData(at, signal);
         const { data, metadata } = accepted(documentReply, reply, "document").data;
         return { data, version: metadata.version };
       } catch (error) {
@@ -122,17 +153,10 @@ export function openVaultBackend({
       }
     },
     async writeDocument(at, data, version, signal) {
-      const body = { data, options: { cas: version } };
-      try {
-        await control(at, signal, (client) =>
-          client.write(`${at.mount}/data/${at.path}`, body, signal, { isOnce: true }),
-        );
-        return true;
-      } catch (error) {
-        // A 400 with nothing wrong in our body: the version is not the one that is there.
-        if (error instanceof KmsError && error.reason === "request_malformed") return false;
-        throw error;
-      }
+      if (await writeOver(at, data, version, signal)) return true;
+      // To whoever reads there is none, but Vault goes on counting.
+      const deleted = version === 0 ? await deletedVersion(at, signal) : undefined;
+      return deleted !== undefined && (await writeOver(at, data, deleted, signal));
     },
   };
 

@@ -55,6 +55,22 @@ export class MountMissing extends Error {
   override readonly name = "MountMissing";
 }
 
+/** Of a document in KV version 2 the newest version was deleted; the document still counts its versions. */
+export class DocumentDeleted extends Error {
+  override readonly name = "DocumentDeleted";
+  readonly version: number;
+  constructor(version: number) {
+    super("the newest version of the document was deleted");
+    this.version = version;
+  }
+}
+
+function deletedVersionOf(body: unknown): number | undefined {
+  const { data } = (body ?? {}) as { readonly data?: { readonly metadata?: { readonly version?: unknown } } | null };
+  const version = data?.metadata?.version;
+  return typeof version === "number" ? version : undefined;
+}
+
 /** The reason behind a status that the transport let pass; undefined for success. */
 export function refusalOf(status: number, body: unknown): KmsError | undefined {
   if (status >= 200 && status < 300) return undefined;
@@ -71,6 +87,8 @@ export function refusalOf(status: number, body: unknown): KmsError | undefined {
   // Says nothing of a key: the mount is not ready, or the configuration names another one.
   if (status === 404 && text.includes("no handler for route"))
     return new KmsError("backend_unavailable", { cause: new MountMissing(cause.message) });
+  const deleted = status === 404 ? deletedVersionOf(body) : undefined;
+  if (deleted !== undefined) return new KmsError("key_missing", { cause: new DocumentDeleted(deleted) });
   if (status === 404 || text.includes("encryption key not found")) return new KmsError("key_missing", { cause });
   if (status === 400) return new KmsError("request_malformed", { cause });
   return new KmsError("backend_protocol_error", { cause });
