@@ -17,6 +17,7 @@ import { createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pk
 import { type PairFiles, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
 import { type SinkWorld, sinkContract } from "../../../../contracts/audit-sink.ts";
 import { silent } from "../../fakes.ts";
+import { createFakeSink } from "./fakes.ts";
 import { entry, found, processLines, verify } from "./records.ts";
 
 const sender = { host: "gateway 1", pid: 42 };
@@ -209,7 +210,7 @@ suite("the syslog sink", () => {
   test("after a collector was away, records go to it again, and a record says which it misses", async (t) => {
     const first = await startCollector(t);
     const sink = createSyslogSink(configOf(first.port), sender);
-    const other = { name: "other", write: () => Promise.resolve(), close: () => Promise.resolve() };
+    const other = createFakeSink("other");
     const audit = createAuditLog({ sinks: [sink, other], required: true, log: silent });
     const isWell = (): boolean => audit.sinks()[0]?.problem === undefined;
     await audit.record(entry(1));

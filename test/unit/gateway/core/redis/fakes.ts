@@ -54,7 +54,7 @@ export function createFakeRedis(now: () => number = Date.now): FakeRedis {
       let isClosed = false;
       const served = <T>(act: () => T): Promise<T> =>
         isAway || isClosed ? Promise.reject(new Error("Connection is closed.")) : Promise.resolve().then(act);
-      // A write counts, and is seen by the next call, before its promise settles.
+      // A write counts, and is seen by the next call, before its promise resolves.
       const written = <T>(act: () => T): Promise<T> => {
         if (isAway || isClosed) return Promise.reject(new Error("Connection is closed."));
         fake.writes += 1;
