@@ -10,11 +10,18 @@ import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";
 import { addKeyCommands } from "./key-commands.ts";
 import { addPkiCommands } from "./pki-commands.ts";
+import { printableLines } from "./table.ts";
 import { VaultRefusal } from "./vault/control.ts";
 import { addVaultCommands } from "./vault/init-command.ts";
 
 /** Runs one command line. */
-export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function runCli(args: readonly string[], given: Terminal): Promise<number> {
+  // Names in etcd, in Vault's messages and in files are chosen by others.
+  const terminal: Terminal = {
+    ...given,
+    out: (line) => given.out(printableLines(line)),
+    err: (line) => given.err(printableLines(line)),
+  };
   const root = createRoot(terminal)
     .name("claviger")
     .description("Runs a fleet of Claviger gateways and the keys behind them.")

@@ -1,8 +1,28 @@
-// Tables for people: columns as wide as they need to be, two spaces between.
+// Text for people: tables whose columns are as wide as they need to be, and names that others chose,
+// made harmless.
+
+/** Control characters, and those that change the direction or the end of a line. */
+const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+/** The same text with an escape for what a terminal would act upon, a line's end included. */
+export function printable(text: string): string {
+  return text.replaceAll(unprintable, (found) => `\\u{${(found.codePointAt(0) ?? 0).toString(16)}}`);
+}
+
+/** The same for whole output: its lines stay lines, and JSON stays the same JSON. */
+export function printableLines(text: string): string {
+  return text.replaceAll(unprintable, (found) =>
+    found === "\n"
+      ? found
+      : Array.from({ length: found.length }, (_, i) => `\\u${found.charCodeAt(i).toString(16).padStart(4, "0")}`).join(
+          "",
+        ),
+  );
+}
 
 /** Lines up rows under a head. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
+  const all = [head, ...rows].map((row) => row.map(printable));
   const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
   return all
     .map((row) =>

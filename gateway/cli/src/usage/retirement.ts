@@ -4,13 +4,17 @@ import type { KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.t
 import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import type { Usage } from "./count.ts";
+import { printable } from "../table.ts";
+import type { ForeignUse, Usage, Use } from "./count.ts";
+import { isSameIncarnation } from "./opening.ts";
 
 /** A cluster that uses the key, and what is known of it. */
 export type Counted = {
   readonly record: ClusterRecord;
   /** What its etcds hold; undefined when none was named. */
   readonly usage: Usage | undefined;
+  /** Some of them in a snapshot, which lacks what was written after it. */
+  readonly isFromSnapshot: boolean;
   /** The key_id that its nodes must show; undefined where another key encrypts for it by now. */
   readonly keyId: string | undefined;
   /** The key_ids of the versions that are to be retired, as this cluster has them. */
@@ -34,6 +38,12 @@ export type Retirement = {
   /** Versions below this one are to be retired. */
   readonly before: number;
   readonly clusters: readonly Counted[];
+  /** KMS providers and backends of which the operator says that they use another key. */
+  readonly otherKeys: ReadonlySet<string>;
+  /** The backends that the configuration knows. */
+  readonly backends: ReadonlySet<string>;
+  /** The operator says that every snapshot is younger than the nodes' new key_id. */
+  readonly areSnapshotsChecked: boolean;
   readonly quietMs: number;
   readonly now: number;
 };
@@ -45,17 +55,37 @@ export type Retirement = {
 const awayMs = 5 * 60_000;
 
 function seconds(ms: number): string {
-  return `${Math.round(ms / 1000)} s`;
+  return `${Math.floor(ms / 1000)} s`;
 }
 
 function keyProblems({ state, before }: Retirement): readonly string[] {
-  if (before > state.minEncryption)
-    return [`version ${state.minEncryption} encrypts: it and what is newer cannot be retired`];
-  if (before <= state.minDecryption) return [`the versions below ${state.minDecryption} are retired already`];
-  return [];
+  return before > state.minEncryption
+    ? [`version ${state.minEncryption} encrypts: it and what is newer cannot be retired`]
+    : [];
 }
 
-function usageProblems({ record, usage }: Counted, { names, before }: Retirement): readonly string[] {
+function objects(count: number, cluster: string): string {
+  return `${count} object${count === 1 ? "" : "s"} of cluster ${cluster}`;
+}
+
+function heldProblem(use: Use, { record: { name } }: Counted, { names, state }: Retirement): string {
+  const ref = names.find((one) => use.backend === one.backend && use.key === keyPath(one));
+  const what = objects(use.count, name);
+  if (ref !== undefined && isSameIncarnation(use, ref, state) === false)
+    return `${what} need version ${use.version} of a key that is gone: ${use.key} was deleted or restored since, and is another one now. They cannot be read: restore that key, or delete them: ${use.examples.join(", ")}`;
+  return `${what} still need version ${use.version}, e.g. ${use.examples[0]}: rewrite them first (kubectl get secrets -A -o json | kubectl replace -f -)`;
+}
+
+function foreignProblem({ provider, version, count, examples }: ForeignUse, { record: { name } }: Counted): string {
+  const what = `${objects(count, name)} that KMS plugin ${provider} encrypted`;
+  return version === undefined
+    ? `${what} do not tell which key they need, e.g. ${examples[0]}: rewrite them first, or, if that plugin uses another key, say --other-key ${provider}`
+    : `${what} need version ${version} of a Transit key, and maybe this one, e.g. ${examples[0]}: rewrite them first, or, if that plugin uses another key, say --other-key ${provider}`;
+}
+
+function usageProblems(counted: Counted, wanted: Retirement): readonly string[] {
+  const { record, usage } = counted;
+  const { names, before, otherKeys, backends } = wanted;
   if (usage === undefined)
     return [
       `cluster ${record.name} uses this key too, and none of its etcds was counted: add --etcd ${record.name}=URL`,
@@ -64,19 +94,30 @@ function usageProblems({ record, usage }: Counted, { names, before }: Retirement
   const held = usage.uses.filter(
     (use) => use.version < before && names.some((name) => use.backend === name.backend && use.key === keyPath(name)),
   );
+  const strange = usage.uses.filter(({ backend }) => !backends.has(backend) && !otherKeys.has(backend));
+  const foreign = usage.foreign.filter(
+    ({ provider, version }) => !otherKeys.has(provider) && (version === undefined || version < before),
+  );
   return [
     ...(own.length === 0
       ? [
           `the etcd of cluster ${record.name} holds no object that Claviger encrypted for it: is it the right etcd, and the right prefix?`,
         ]
       : []),
-    ...held.map(
-      ({ version, count, example }) =>
-        `${count} object${count === 1 ? "" : "s"} of cluster ${record.name} still need version ${version}, e.g. ${example}: rewrite them first (kubectl get secrets -A -o json | kubectl replace -f -)`,
+    ...held.map((use) => heldProblem(use, counted, wanted)),
+    ...strange.map(
+      ({ count, backend, key, examples }) =>
+        `${objects(count, record.name)} need ${backend}: ${key}, and this configuration has no backend ${backend}, e.g. ${examples[0]}: if that is another key, say --other-key ${backend}`,
     ),
+    ...foreign.map((use) => foreignProblem(use, counted)),
     ...(usage.damaged.length > 0
       ? [
           `${usage.damaged.length} values of cluster ${record.name} cannot be read, e.g. ${usage.damaged[0]}: which key they need cannot be told`,
+        ]
+      : []),
+    ...(counted.isFromSnapshot && !wanted.areSnapshotsChecked
+      ? [
+          `cluster ${record.name} was counted in a snapshot, which lacks what was written after it: take it five minutes after every node shows the new key_id, and say --snapshots-checked`,
         ]
       : []),
   ];
@@ -94,12 +135,14 @@ function nodeProblems({ record, keyId, nodes }: Counted, { quietMs, now }: Retir
     ];
   const shown = nodes.entries.filter(({ event, at }) => event === "reported" && now - at < awayMs);
   const names = [...new Set(shown.map(({ node }) => node))];
-  const of = (node: string): readonly Observation[] => shown.filter((entry) => entry.node === node);
   const late = names.flatMap((node) => {
-    const newest = of(node).toSorted((a, b) => b.at - a.at)[0];
+    // Of all times: an earlier key_id that drops out of sight must not change the figure.
+    const [newest, ...earlier] = nodes.entries
+      .filter((entry) => entry.event === "reported" && entry.node === node)
+      .toSorted((a, b) => b.at - a.at);
     if (newest?.keyId !== keyId) return [`node ${node} of ${record.name} has not been shown the new key_id yet`];
-    const old = of(node).find((entry) => entry.keyId !== keyId && now - entry.at < quietMs);
-    const quiet = old === undefined ? now - newest.since : now - old.at;
+    const last = Math.max(...earlier.filter((entry) => entry.keyId !== keyId).map(({ at }) => at));
+    const quiet = now - Math.max(newest.since, last);
     return quiet < quietMs
       ? [
           `node ${node} of ${record.name} has had the new key_id for ${seconds(quiet)} only: wait until it is ${seconds(quietMs)}`,
@@ -137,5 +180,5 @@ export function reasonsAgainst(wanted: Retirement): readonly string[] {
       ...nodeProblems(counted, wanted),
       ...decryptProblems(counted, wanted),
     ]),
-  ];
+  ].map(printable);
 }

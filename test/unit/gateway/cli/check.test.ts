@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { type CheckReport, formatCheck, runCheck } from "@claviger/cli/src/check.ts";
-import { createKmsClient, GrpcError, type KmsClient } from "@claviger/cli/src/kms-client.ts";
+import { GrpcError } from "@claviger/cli/src/grpc.ts";
+import { createKmsClient, type KmsClient } from "@claviger/cli/src/kms-client.ts";
 import { Finding, probeSocket } from "@claviger/cli/src/probe.ts";
 import {
   DecryptResponseSchema,

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { countUsage, type Usage } from "@claviger/cli/src/usage/count.ts";
 import type { Entry } from "@claviger/cli/src/usage/etcd.ts";
 import { type Counted, reasonsAgainst, type Retirement } from "@claviger/cli/src/usage/retirement.ts";
+import { transitVersion } from "@claviger/cli/src/usage/foreign.ts";
 import { readStored } from "@claviger/cli/src/usage/etcd-value.ts";
 import { encodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
 import { deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
@@ -96,7 +97,49 @@ test("objects are counted by version; what is not ours, not encrypted or not rea
       [mine.uid, 2, 1],
     ],
   );
-  assert.deepEqual([usage.plain, [...usage.others.values()], usage.damaged.length], [1, [1], 2]);
+  assert.deepEqual(
+    usage.foreign.map(({ provider, version, count }) => [provider, version, count]),
+    [["kms", undefined, 1]],
+  );
+  assert.deepEqual([usage.plainSecrets.count, usage.plain, usage.others.size, usage.damaged.length], [1, 0, 0, 2]);
+});
+
+test("Secrets in the clear are counted as Secrets, and other kinds are not", async () => {
+  async function* keys(): AsyncGenerator<Entry> {
+    for (const key of [
+      "/registry/secrets/default/one",
+      "/registry/secrets/kube-system/two",
+      "/registry/configmaps/default/secrets",
+      "/registry/pods/secrets/x",
+      "/registry/example.com/secrets/default/custom",
+    ])
+      yield await Promise.resolve({ key, value: Buffer.from("k8s\0…") });
+  }
+  const usage = await countUsage(keys());
+  assert.deepEqual(
+    [usage.plainSecrets, usage.plain],
+    [{ count: 2, examples: ["/registry/secrets/default/one", "/registry/secrets/kube-system/two"] }, 3],
+  );
+});
+
+test("another KMS plugin's ciphertext shows the version of the Transit key that it needs, or does not tell", () => {
+  const trousseau = (...lines: readonly (readonly [string, string])[]): string =>
+    lines.map(([name, payload]) => `${name}:-:${Buffer.from(payload).toString("base64")}\n`).join("");
+  for (const [text, version] of [
+    ["vault:v1:AAAA", 1],
+    ["vault:v12:AAAA", 12],
+    ["my-key.of:v3:AAAA", 3],
+    ["mykey:v3:AAAA", 3],
+    [trousseau(["debug", "x"], ["vault", "vault:v4:AAAA"]), 4],
+    [trousseau(["vault", "vault:v4:AAAA"], ["other", "vault:v2:AAAA"]), 2],
+    [trousseau(["awskms", "blob"]), undefined],
+    ["vault:v0:AAAA", undefined],
+    ["vault:v:AAAA", undefined],
+    ["x vault:v1:AAAA", undefined],
+    ["1\u0001binary", undefined],
+    ["", undefined],
+  ] as const)
+    assert.equal(transitVersion(Buffer.from(text)), version, text);
 });
 
 const now = 1_000_000_000;
@@ -114,6 +157,7 @@ function counted(change: Partial<Counted> = {}): Counted {
   return {
     record: mine,
     usage: clean,
+    isFromSnapshot: false,
     keyId: keyIdOf(2),
     retiring: new Set([keyIdOf(1)]),
     nodes: { kind: "observations", expected: 2, entries: [shown("a", 2, 1000), shown("b", 2, 1000)] },
@@ -134,6 +178,9 @@ function wanted(clusters: readonly Counted[], change: Partial<Retirement> = {}):
     },
     before: 2,
     clusters,
+    otherKeys: new Set(),
+    backends: new Set(["main"]),
+    areSnapshotsChecked: false,
     quietMs: 300_000,
     now,
     ...change,
@@ -150,9 +197,8 @@ test("nothing speaks against it when no object needs it and all nodes have shown
   assert.deepEqual(reasonsAgainst(wanted([counted({ nodes: { kind: "checked", entries: [] } })])), []);
 });
 
-test("the version that encrypts, and one that is retired already, are refused", () => {
+test("the version that encrypts is refused", () => {
   assert.match(reasonsAgainst(wanted([counted()], { before: 3 })).join("; "), /version 2 encrypts.*1 object/);
-  refusedFor(/below 1 are retired already/, [counted()], { before: 1 });
 });
 
 test("objects that need it, values that nobody can read and an etcd without our objects refuse it", async () => {
@@ -163,6 +209,83 @@ test("objects that need it, values that nobody can read and an etcd without our 
     counted({ usage: await countUsage(entries([v2(2), v2(2).subarray(0, 70)])) }),
   ]);
   refusedFor(/is it the right etcd/, [counted({ usage: await countUsage(entries([])) })]);
+});
+
+function foreign(provider: string, ciphertext: string): Buffer {
+  return Buffer.from(
+    encodeStored({
+      provider,
+      encryptedData: Buffer.alloc(1),
+      keyId: "k",
+      encryptedDekSource: Buffer.from(ciphertext),
+      annotations: {},
+    }),
+  );
+}
+
+test("objects of another KMS plugin refuse it where they need an earlier version, or do not tell, until the operator says that it is another key", async () => {
+  const of = async (...values: readonly Buffer[]): Promise<readonly Counted[]> => [
+    counted({ usage: await countUsage(entries([v2(2), ...values])) }),
+  ];
+  const early = await of(foreign("kleidi", "vault:v1:AAAA"), foreign("kleidi", "vault:v1:BBBB"));
+  refusedFor(
+    /^2 objects of cluster prod that KMS plugin kleidi encrypted need version 1 of a Transit key, and maybe this one, e\.g\. \/registry.*--other-key kleidi$/,
+    early,
+  );
+  const silent = await of(foreign("aws", "1binary"));
+  refusedFor(
+    /^1 object of cluster prod that KMS plugin aws encrypted do not tell which key they need.*--other-key aws$/,
+    silent,
+  );
+  assert.deepEqual(reasonsAgainst(wanted(early, { otherKeys: new Set(["kleidi"]) })), []);
+  assert.deepEqual(reasonsAgainst(wanted(silent, { otherKeys: new Set(["aws"]) })), []);
+  refusedFor(/KMS plugin kleidi/, early, { otherKeys: new Set(["aws"]) });
+  assert.deepEqual(reasonsAgainst(wanted(await of(foreign("kleidi", "vault:v2:AAAA")))), []);
+});
+
+test("objects under a backend that the configuration does not have refuse it likewise", async () => {
+  const clusters = [counted({ usage: await countUsage(entries([v2(2)])) })];
+  const change = { backends: new Set(["another"]) };
+  refusedFor(
+    /need main: transit\/prod, and this configuration has no backend main.*--other-key main$/,
+    clusters,
+    change,
+  );
+  assert.deepEqual(reasonsAgainst(wanted(clusters, { ...change, otherKeys: new Set(["main"]) })), []);
+});
+
+test("objects of a key that is gone are named, all of them", async () => {
+  const clusters = [counted({ usage: await countUsage(entries([v2(2), v2(1), v1(1)])) })];
+  const anew = {
+    versions: new Map([
+      [1, 1500],
+      [2, 2000],
+    ]),
+    latest: 2,
+    minEncryption: 2,
+    minDecryption: 1,
+  };
+  refusedFor(
+    /^2 objects of cluster prod need version 1 of a key that is gone: transit\/prod was deleted or restored.*: \/registry\/secrets\/default\/s1, \/registry\/secrets\/default\/s2$/,
+    clusters,
+    { state: anew },
+  );
+});
+
+test("what was counted in a snapshot refuses it until the operator says how old that is", () => {
+  const clusters = [counted({ isFromSnapshot: true })];
+  refusedFor(/^cluster prod was counted in a snapshot.*--snapshots-checked$/, clusters);
+  assert.deepEqual(reasonsAgainst(wanted(clusters, { areSnapshotsChecked: true })), []);
+});
+
+test("names in etcd that a terminal would act upon are printed with escapes", async () => {
+  async function* hostile(): AsyncGenerator<Entry> {
+    yield await Promise.resolve({ key: "/registry/a", value: v2(2) });
+    yield { key: "/registry/\u001b[2J\n  - forged\u202e", value: v2(1) };
+  }
+  refusedFor(/e\.g\. \/registry\/\\u\{1b\}\[2J\\u\{a\}  - forged\\u\{202e\}: rewrite/, [
+    counted({ usage: await countUsage(hostile()) }),
+  ]);
 });
 
 test("every cluster that shares the key must be counted, and its objects count", async () => {

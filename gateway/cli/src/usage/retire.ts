@@ -1,0 +1,148 @@
+// Takes versions of a key out of use once nothing needs them, and takes that back when something
+// turns out to. (docs/architecture.md #rotation.)
+import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { deriveKeyId, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { CliError, type Terminal } from "../commander.ts";
+import type { Fleet } from "../fleet.ts";
+import { keyOf, readRegistry } from "../registry-edit.ts";
+import { countUsage } from "./count.ts";
+import { isSameKey } from "./key-identity.ts";
+import { readClusterObservations } from "./observations.ts";
+import { createProgress } from "./progress.ts";
+import { type Counted, type Nodes, reasonsAgainst, type Retirement } from "./retirement.ts";
+import { byCluster, entriesOf, parseSources, type SourceOptions } from "./sources.ts";
+
+export type RetireOptions = SourceOptions & {
+  readonly before?: number;
+  readonly nodes?: readonly string[];
+  readonly nodesChecked: boolean;
+  readonly snapshotsChecked: boolean;
+  readonly otherKey?: readonly string[];
+  readonly quiet: number;
+  readonly yes: boolean;
+};
+
+const callMs = 10_000;
+function signal(): AbortSignal {
+  return AbortSignal.timeout(callMs);
+}
+
+function nodesOf(
+  { name }: ClusterRecord,
+  { nodesChecked }: RetireOptions,
+  expected: ReadonlyMap<string, readonly string[]>,
+  entries: ReadonlyMap<string, readonly Observation[]> | undefined,
+): Nodes {
+  if (nodesChecked) return { kind: "checked", entries: entries?.get(name) ?? [] };
+  const count = expected.get(name)?.at(-1);
+  if (count === undefined || entries === undefined) return { kind: "unknown" };
+  if (!/^[1-9]\d{0,3}$/.test(count)) throw new CliError(`--nodes ${count} is not a number of nodes`);
+  return { kind: "observations", expected: Number(count), entries: entries.get(name) ?? [] };
+}
+
+function namesOf({ keys, previousKeys }: ClusterRecord): readonly KeyRef[] {
+  return [...keys, ...previousKeys];
+}
+
+/** What a cluster calls these versions of the key, under each name that it has for it. */
+function keyIdsOf(
+  { uid }: ClusterRecord,
+  names: readonly KeyRef[],
+  state: KeyState,
+  isMeant: (version: number) => boolean,
+): string[] {
+  return names.flatMap((ref) =>
+    [...state.versions].flatMap(([at, createdAt]) =>
+      isMeant(at) ? [deriveKeyId(uid, [{ ref, version: at, createdAt }])] : [],
+    ),
+  );
+}
+
+/** `claviger key retire` for a cluster's key. @throws CliError with every reason against it */
+export async function retire(
+  fleet: Fleet,
+  record: ClusterRecord,
+  backend: OpenBackend,
+  options: RetireOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const ref = keyOf(record);
+  const isIt = (one: KeyRef): boolean => isSameKey(one, ref, fleet.config.backends);
+  // Every cluster whose objects may need the key.
+  const users = [...(await readRegistry(fleet.registry)).values()].filter((user) => namesOf(user).some(isIt));
+  const names = users.flatMap(namesOf).filter(isIt);
+  const sources = parseSources(options, record.name);
+  for (const name of sources.keys())
+    if (!users.some((user) => user.name === name))
+      throw new CliError(`--etcd ${name}=…: cluster ${name} does not use the key of ${record.name}`);
+  const state = await backend.describe(ref, signal());
+  const before = options.before ?? state.minEncryption;
+  if (before <= state.minDecryption) {
+    terminal.out(`${record.name}: no version below ${before} of ${refId(ref)} decrypts; nothing was changed.`);
+    return;
+  }
+  const onProgress = createProgress(terminal.err);
+  const look = async (): Promise<Retirement> => {
+    const entries = await readClusterObservations(fleet, users).catch((error: unknown) => {
+      // Where the operator has looked, missing observations neither prove nor hinder anything.
+      if (!options.nodesChecked) throw error;
+      return undefined;
+    });
+    const expected = byCluster(options.nodes ?? [], record.name);
+    const clusters: Counted[] = [];
+    for (const user of users) {
+      const own = sources.get(user.name);
+      clusters.push({
+        record: user,
+        usage: own === undefined ? undefined : await countUsage(entriesOf(own, options, onProgress), options.prefix),
+        isFromSnapshot: own?.some(({ kind }) => kind === "snapshot") ?? false,
+        keyId: keyIdsOf(user, user.keys.filter(isIt), state, (at) => at === state.minEncryption)[0],
+        retiring: new Set(keyIdsOf(user, namesOf(user).filter(isIt), state, (at) => at < before)),
+        nodes: nodesOf(user, options, expected, entries),
+      });
+    }
+    return {
+      names,
+      state,
+      before,
+      clusters,
+      otherKeys: new Set(options.otherKey),
+      backends: new Set(Object.keys(fleet.config.backends)),
+      areSnapshotsChecked: options.snapshotsChecked,
+      quietMs: options.quiet,
+      now: Date.now(),
+    };
+  };
+  const reasons = reasonsAgainst(await look());
+  if (reasons.length > 0)
+    throw new CliError([`the versions below ${before} of ${refId(ref)} are not retired:`, ...reasons].join("\n  - "));
+  const what = `the versions ${state.minDecryption} to ${before - 1} of ${refId(ref)}`;
+  const remains =
+    "What an etcd backup from before needs, only 'claviger key unretire' brings back; the key material stays in Vault.";
+  if (!options.yes) {
+    terminal.out(
+      `Nothing needs ${what}: no object in the etcds named, and every node has the new key_id.\n${remains}\nNothing was changed. To retire them, run this again with --yes.`,
+    );
+    return;
+  }
+  await backend.setMinDecryption(ref, before, signal());
+  // Whoever wrote while we counted had an old seed: look again, and take it back.
+  const lookAgain = async (): Promise<readonly string[]> => {
+    try {
+      return reasonsAgainst(await look());
+    } catch (error) {
+      return [`it could not be counted again: ${error instanceof Error ? error.message : "unknown error"}`];
+    }
+  };
+  const late = await lookAgain();
+  if (late.length > 0) {
+    const undone = await backend.setMinDecryption(ref, state.minDecryption, signal()).then(
+      () => "and took it back at once",
+      () => `and COULD NOT TAKE IT BACK: run claviger key unretire ${record.name} --from ${state.minDecryption}`,
+    );
+    throw new CliError([`retired ${what}, ${undone}:`, ...late].join("\n  - "));
+  }
+  terminal.out(`${record.name}: retired ${what}; they decrypt nothing any more.\n${remains}`);
+}

@@ -1,0 +1,137 @@
+// Which etcds and snapshots a command counts, from its options: each for one cluster, with the TLS
+// files that are nearest to it.
+import { readFileSync } from "node:fs";
+import { CliError, type Command, several } from "../commander.ts";
+import { type FleetOptions, fleetOptions } from "../fleet.ts";
+import type { GrpcTls } from "../grpc.ts";
+import { defaultPrefixes } from "./count.ts";
+import { type Entry, readEtcd } from "./etcd.ts";
+import type { Progress } from "./progress.ts";
+import { readSnapshot } from "./snapshot.ts";
+
+export type SourceOptions = FleetOptions & {
+  readonly etcd?: readonly string[];
+  readonly etcdSnapshot?: readonly string[];
+  readonly prefix?: readonly string[];
+  readonly etcdCa?: readonly string[];
+  readonly etcdCert?: readonly string[];
+  readonly etcdKey?: readonly string[];
+};
+
+/** One etcd of a cluster: a member that answers, or what it once was. */
+export type EtcdSource =
+  | { readonly kind: "endpoint"; readonly endpoint: URL; readonly tls: GrpcTls }
+  | { readonly kind: "snapshot"; readonly path: string };
+
+/** Adds the options that say what to count. */
+export function sourceOptions(command: Command): Command {
+  return fleetOptions(command)
+    .option(
+      "--etcd <[cluster=]url>",
+      "client address of one member of each etcd that holds the cluster's objects; several times",
+      several,
+    )
+    .option(
+      "--etcd-snapshot <[cluster=]file>",
+      "a snapshot of such an etcd instead, as etcdctl snapshot save makes it; several times",
+      several,
+    )
+    .option(
+      "--prefix <path>",
+      "keys to look at, for an apiserver with another --etcd-prefix (default: /registry/); several times",
+      several,
+    )
+    .option("--etcd-ca <[cluster=|host:port=]file>", "CA of the etcds' certificates; several times", several)
+    .option("--etcd-cert <[cluster=|host:port=]file>", "client certificate for the etcds; several times", several)
+    .option("--etcd-key <[cluster=|host:port=]file>", "its key; several times", several);
+}
+
+/** `[CLUSTER=]VALUE`, several times → the values of each cluster. */
+export function byCluster(given: readonly string[], own: string): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>();
+  for (const one of given) {
+    const [, cluster = own, value = ""] = /^(?:([a-z0-9.-]+)=)?(.*)$/.exec(one) ?? [];
+    found.set(cluster, [...(found.get(cluster) ?? []), value]);
+  }
+  return found;
+}
+
+/** The bytes of the file that is nearest to an endpoint: its own, its cluster's, or everybody's. */
+function nearestFile(
+  option: string,
+  given: readonly string[] = [],
+  { host }: URL,
+  cluster: string,
+): Buffer | undefined {
+  const files = new Map(
+    given.map((one) => {
+      const [, owner = "", file = ""] = /^(?:([a-z0-9.-]+(?::\d+)?|\[[0-9a-f:]+\]:\d+)=)?(.*)$/.exec(one) ?? [];
+      return [owner, file];
+    }),
+  );
+  const file = files.get(host) ?? files.get(cluster) ?? files.get("");
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new CliError(
+      `${option}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`,
+    );
+  }
+}
+
+function tlsOf(options: SourceOptions, endpoint: URL, cluster: string): GrpcTls {
+  if (endpoint.protocol === "http:") return {};
+  const ca = nearestFile("--etcd-ca", options.etcdCa, endpoint, cluster);
+  const cert = nearestFile("--etcd-cert", options.etcdCert, endpoint, cluster);
+  const key = nearestFile("--etcd-key", options.etcdKey, endpoint, cluster);
+  if ((cert === undefined) !== (key === undefined))
+    throw new CliError(`--etcd-cert and --etcd-key go together: ${endpoint.origin} has only one of them`);
+  return {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+  };
+}
+
+function parseEndpoint(url: string): URL {
+  if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
+    throw new CliError(`--etcd ${url} is not the URL of an etcd, e.g. https://10.0.0.1:2379`);
+  return new URL(url);
+}
+
+/** What is to be counted for each cluster. @param own the cluster of what names none @throws CliError */
+export function parseSources(options: SourceOptions, own: string): ReadonlyMap<string, readonly EtcdSource[]> {
+  const { etcd = [], etcdSnapshot = [] } = options;
+  if (etcd.length + etcdSnapshot.length === 0)
+    throw new CliError(
+      "say what is to be counted: --etcd URL (a member of the cluster's etcd), or --etcd-snapshot FILE",
+    );
+  for (const prefix of options.prefix ?? [])
+    if (!/^\/[\x21-\x7e]*$/.test(prefix))
+      throw new CliError(`--prefix ${prefix} is not a path that keys of an etcd begin with, e.g. /registry/secrets/`);
+  const found = new Map<string, readonly EtcdSource[]>();
+  const add = (cluster: string, source: EtcdSource): void =>
+    void found.set(cluster, [...(found.get(cluster) ?? []), source]);
+  for (const [cluster, urls] of byCluster(etcd, own))
+    for (const url of urls) {
+      const endpoint = parseEndpoint(url);
+      add(cluster, { kind: "endpoint", endpoint, tls: tlsOf(options, endpoint, cluster) });
+    }
+  for (const [cluster, paths] of byCluster(etcdSnapshot, own))
+    for (const path of paths) add(cluster, { kind: "snapshot", path });
+  return found;
+}
+
+/** Every entry of some sources, under each prefix of the options. @throws CliError */
+export async function* entriesOf(
+  sources: readonly EtcdSource[],
+  { prefix = defaultPrefixes }: SourceOptions,
+  onProgress: Progress,
+): AsyncGenerator<Entry> {
+  for (const source of sources)
+    for (const one of prefix)
+      yield* source.kind === "endpoint"
+        ? readEtcd({ ...source, prefix: one, onProgress })
+        : readSnapshot({ ...source, prefix: one, onProgress });
+}

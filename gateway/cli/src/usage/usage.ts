@@ -1,0 +1,155 @@
+// `claviger key usage`: what is in a cluster's etcds, by what it needs, and whether that decrypts
+// today.
+import { CliError, type Terminal } from "../commander.ts";
+import { openFleet } from "../fleet.ts";
+import { readRegistry, recordOf } from "../registry-edit.ts";
+import { formatTable, printable } from "../table.ts";
+import { countUsage, type Objects, type Usage, type Use } from "./count.ts";
+import { type Opening, tryUses } from "./opening.ts";
+import { createProgress } from "./progress.ts";
+import { entriesOf, parseSources, type SourceOptions } from "./sources.ts";
+
+export type UsageOptions = SourceOptions & { readonly json: boolean; readonly decrypt: boolean };
+
+type Report = {
+  readonly usage: Usage;
+  readonly openings: ReadonlyMap<Use, Opening>;
+  /** A cluster's name, by its uid. */
+  readonly names: ReadonlyMap<string, string>;
+};
+
+function todayText(opening: Opening | undefined): string {
+  switch (opening?.kind) {
+    case undefined:
+      return "not tried";
+    case "opens":
+      return "decrypts";
+    case "retired":
+      return "no: retired";
+    case "lost":
+      return "NO: THE KEY IS GONE";
+    case "refused":
+      return "NO";
+    case "unknown":
+      return "not known";
+  }
+}
+
+function exampleOf({ examples: [first = ""] }: Objects): string {
+  return first;
+}
+
+function tableOf({ usage: { uses, foreign }, openings, names }: Report): string {
+  return formatTable(
+    ["OBJECTS", "CLUSTER", "KEY", "VERSION", "KEY_ID", "TODAY", "ONE OF THEM"],
+    [
+      ...uses.map((use) => [
+        String(use.count),
+        names.get(use.clusterUid) ?? use.clusterUid,
+        `${use.backend}: ${use.key}`,
+        String(use.version),
+        `${use.keyId.slice(0, 13)}…`,
+        todayText(openings.get(use)),
+        exampleOf(use),
+      ]),
+      ...foreign.map((use) => [
+        String(use.count),
+        "?",
+        `of KMS plugin ${use.provider}, not Claviger`,
+        String(use.version ?? "?"),
+        "?",
+        "not tried",
+        exampleOf(use),
+      ]),
+    ],
+  );
+}
+
+/** What the operator has to know of objects that do not decrypt, or of which that is not known. */
+function openingLines({ usage: { uses }, openings }: Report): readonly string[] {
+  return uses.flatMap((use) => {
+    const opening = openings.get(use);
+    const what = `version ${use.version} of ${use.backend}: ${use.key} (key_id ${use.keyId.slice(0, 13)}…)`;
+    const list = `${use.examples.join(", ")}${use.count > use.examples.length ? ` and ${use.count - use.examples.length} more` : ""}`;
+    switch (opening?.kind) {
+      case undefined:
+      case "opens":
+        return [];
+      case "retired":
+        return [`${use.count} objects need ${what}, which is retired: claviger key unretire brings it back`];
+      case "lost":
+        return [
+          `${use.count} objects need ${what}, and that key is gone: it was deleted or restored since, and the key of that name is another one now. They cannot be read: ${list}`,
+        ];
+      case "refused":
+        return [`${use.count} objects need ${what}, which is there and does not decrypt what was tried: ${list}`];
+      case "unknown":
+        return [`whether ${what} decrypts today is not known: ${opening.why}`];
+    }
+  });
+}
+
+function linesOf(report: Report): readonly string[] {
+  const { uses, foreign, plainSecrets, plain, others, damaged } = report.usage;
+  return [
+    uses.length + foreign.length === 0 ? "No object is encrypted by Claviger." : tableOf(report),
+    ...openingLines(report),
+    ...foreign.map(({ count, provider, version }) =>
+      version === undefined
+        ? `${count} objects of KMS plugin ${provider} do not tell which version of which key they need`
+        : `${count} objects of KMS plugin ${provider} need version ${version} of a Transit key, and maybe of this one`,
+    ),
+    ...[...others].map(([what, count]) => `${count} objects are encrypted by something else: ${what}`),
+    `${plainSecrets.count} Secrets are not encrypted at all${plainSecrets.count === 0 ? "" : `, e.g. ${exampleOf(plainSecrets)}`}`,
+    `${plain} values of other kinds are not encrypted`,
+    ...(damaged.length === 0 ? [] : [`${damaged.length} values look encrypted and cannot be read, e.g. ${damaged[0]}`]),
+  ].map((line, i) => (i === 0 ? line : printable(line)));
+}
+
+function jsonOf({ usage, openings, names }: Report): string {
+  const { uses, foreign, others, ...rest } = usage;
+  const report = {
+    uses: uses.map((use) => {
+      const { clusterUid, backend, key, version, keyId, count, examples } = use;
+      const today = openings.get(use);
+      return {
+        clusterUid,
+        cluster: names.get(clusterUid),
+        backend,
+        key,
+        version,
+        keyId,
+        count,
+        example: exampleOf(use),
+        examples,
+        today: today?.kind ?? "not tried",
+        ...(today?.kind === "unknown" && { why: today.why }),
+      };
+    }),
+    foreign: foreign.map((use) => ({ ...use, example: exampleOf(use) })),
+    others: Object.fromEntries(others),
+    ...rest,
+  };
+  return JSON.stringify(report, undefined, 2);
+}
+
+/** Counts, tries, and prints. */
+export async function showUsage(cluster: string, options: UsageOptions, terminal: Terminal): Promise<void> {
+  const fleet = openFleet(options, terminal);
+  const registry = await readRegistry(fleet.registry);
+  const record = recordOf(registry, cluster);
+  const sources = parseSources(options, record.name);
+  for (const name of sources.keys())
+    if (name !== record.name) throw new CliError(`--etcd ${name}=…: usage counts the etcds of ${record.name} alone`);
+  const usage = await countUsage(
+    entriesOf(sources.get(record.name) ?? [], options, createProgress(terminal.err)),
+    options.prefix,
+  );
+  const known = [...registry.values()].flatMap(({ keys, previousKeys }) => [...keys, ...previousKeys]);
+  const report: Report = {
+    usage,
+    openings: options.decrypt ? await tryUses(usage.uses, known, fleet) : new Map(),
+    names: new Map([...registry.values()].map(({ uid, name }) => [uid, name])),
+  };
+  terminal.out(options.json ? jsonOf(report) : linesOf(report).join("\n"));
+}
