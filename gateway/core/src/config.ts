@@ -16,7 +16,7 @@ import { sinkSchema } from "./audit/config.ts";
 import { backendSchema } from "./backend/config.ts";
 import { vaultRegistrySchema } from "./registry/vault.ts";
 import { integritySchema } from "./key/integrity.ts";
-import { redisSchema } from "./redis/client.ts";
+import { redisSchema } from "./redis/config.ts";
 
 const listener = z.strictObject({
   /** The address to listen on. */

@@ -3,11 +3,13 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { createCa, issueGateway } from "@claviger/gateway-core/src/pki/authority.ts";
-import { openRedis, redisSchema, type RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
+import { createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
+import { redisSchema } from "@claviger/gateway-core/src/redis/config.ts";
+import { openRedis, type RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
 import { checkConfig } from "@claviger/proto/runtime/config.ts";
 import { Redis } from "ioredis";
 import {
@@ -94,33 +96,190 @@ suite("Redis in every form", () => {
     }
   };
 
-  test("TLS, with the CA and the server name that are configured, and refused without", async () => {
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(dir, name), text, { mode: 0o600 });
+    return join(dir, name);
+  };
+  /** A CA, the pair of a server of the name redis.example, and one for its clients. */
+  const certificates = async (name: string) => {
     const ca = await createCa({ trustDomain: "fleet.example" });
     const server = await issueGateway({ ca, dnsNames: ["redis.example"] });
-    const file = (name: string, text: string): string => {
-      writeFileSync(join(dir, name), text, { mode: 0o600 });
-      return join(dir, name);
+    const client = await issueNode({ ca, cluster: "prod", node: "gateway" });
+    return {
+      ca: file(`${name}-ca.crt`, ca.cert),
+      cert: file(`${name}.crt`, server.cert),
+      key: server.key.use((pem) => file(`${name}.key`, pem)),
+      clientCert: file(`${name}-client.crt`, client.cert),
+      clientKey: client.key.use((pem) => file(`${name}-client.key`, pem)),
     };
-    const files = {
-      ca: file("ca.crt", ca.cert),
-      cert: file("redis.crt", server.cert),
-      key: server.key.use((pem) => file("redis.key", pem)),
-    };
+  };
+  const tlsSettings = (port: number, { ca, cert, key }: { ca: string; cert: string; key: string }, clients: string) => [
+    "port 0",
+    `tls-port ${port}`,
+    `tls-cert-file ${cert}`,
+    `tls-key-file ${key}`,
+    `tls-ca-cert-file ${ca}`,
+    `tls-auth-clients ${clients}`,
+  ];
+
+  test("TLS, with the CA and the server name that are configured, and refused without", async () => {
+    const files = await certificates("tls");
     const [port = 0] = await freePorts(1);
-    await startServer("tls", port, [
-      "port 0",
-      `tls-port ${port}`,
-      `tls-cert-file ${files.cert}`,
-      `tls-key-file ${files.key}`,
-      `tls-ca-cert-file ${files.ca}`,
-      "tls-auth-clients no",
-      ...withPassword,
-    ]);
+    await startServer("tls", port, [...tlsSettings(port, files, "no"), ...withPassword]);
     const node = `127.0.0.1:${port}`;
     await both({ kind: "standalone", node, tls: { ca: files.ca, serverName: "redis.example" } }, serves);
     const stranger = open({ kind: "standalone", node, tls: { serverName: "redis.example" } });
     await assert.rejects(stranger.connected(AbortSignal.timeout(1500)), /SELF_SIGNED|UNABLE_TO|certificate/i);
     stranger.close();
+  });
+
+  test("a server that wants client certificates gets one", async () => {
+    const files = await certificates("mtls");
+    const [port = 0] = await freePorts(1);
+    await startServer("mtls", port, [...tlsSettings(port, files, "yes"), ...withPassword]);
+    const node = `127.0.0.1:${port}`;
+    const tls = { ca: files.ca, serverName: "redis.example" };
+    await both({ kind: "standalone", node, tls: { ...tls, cert: files.clientCert, key: files.clientKey } }, serves);
+    const stranger = open({ kind: "standalone", node, tls });
+    await assert.rejects(stranger.connected(AbortSignal.timeout(1500)));
+    stranger.close();
+  });
+
+  test("Sentinel with TLS and a password of its own: nothing is said in the clear", async () => {
+    const files = await certificates("sentinel-tls");
+    const [master = 0, sentinel = 0] = await freePorts(2);
+    const sentinelPassword = "a password of the Sentinels";
+    const sentinelPasswordFile = file("sentinel-password", sentinelPassword);
+    await startServer("tls-master", master, [...tlsSettings(master, files, "no"), ...withPassword]);
+    // What is said on the way to the master is recorded; Sentinel names the recorder.
+    const recorded: Buffer[] = [];
+    const recorder = createServer((near) => {
+      const far = connect(master, "127.0.0.1");
+      near.on("data", (chunk) => void recorded.push(chunk)).on("error", () => {});
+      far.on("error", () => near.destroy());
+      near.pipe(far).pipe(near);
+    });
+    await new Promise<void>((resolve) => void recorder.listen(0, "127.0.0.1", resolve));
+    const { port: recordedPort } = recorder.address() as AddressInfo;
+    await startServer(
+      "tls-sentinel",
+      sentinel,
+      [
+        ...tlsSettings(sentinel, files, "no"),
+        "tls-replication yes",
+        `requirepass "${sentinelPassword}"`,
+        `sentinel monitor fleet 127.0.0.1 ${recordedPort} 1`,
+        `sentinel auth-pass fleet "${password}"`,
+      ],
+      ["--sentinel"],
+    );
+    const settings = {
+      kind: "sentinel",
+      sentinels: [`127.0.0.1:${sentinel}`],
+      master: "fleet",
+      sentinelPasswordFile,
+      tls: { ca: files.ca, serverName: "redis.example" },
+    };
+    try {
+      await both(settings, serves);
+      assert.ok(recorded.length > 0, "the recorder was passed through");
+      const bytes = Buffer.concat(recorded);
+      for (const secret of [password, sentinelPassword, "value 1"]) assert.ok(!bytes.includes(secret), secret);
+      const unnamed = open({ ...settings, sentinelPasswordFile: undefined });
+      await until("the refusal, in words", undefined, () =>
+        unnamed.health().includes("Sentinel names a master") && /NOAUTH/.test(unnamed.health()) ? true : undefined,
+      );
+      unnamed.close();
+    } finally {
+      recorder.close();
+    }
+  });
+
+  test("a password that is replaced is read without a restart, and until then the reason is said", async () => {
+    const [port = 0] = await freePorts(1);
+    const own = file("rotated-password", password);
+    await startServer("rotated", port, [`port ${port}`, ...withPassword]);
+    const store = open({ kind: "standalone", node: `127.0.0.1:${port}`, passwordFile: own });
+    const works = (): Promise<true | undefined> =>
+      store.set("a", "b", 1000).then(
+        () => true as const,
+        () => undefined,
+      );
+    try {
+      await store.connected(AbortSignal.timeout(10_000));
+      const inside = admin(port);
+      await inside.config("SET", "requirepass", "the next password");
+      await inside.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+      await until("the refusal, in words", undefined, async () => {
+        await works();
+        return /refuses the user name or the password/.test(store.health()) ? true : undefined;
+      });
+      file("rotated-password", "the next password");
+      await until("service", undefined, works);
+      assert.equal(store.health(), "ok");
+      inside.disconnect();
+    } finally {
+      store.close();
+    }
+  });
+
+  test("a Redis that answers and refuses what is asked is not ok, and says why", async () => {
+    const [port = 0] = await freePorts(1);
+    await startServer("refusing", port, [`port ${port}`, ...withPassword]);
+    const inside = admin(port);
+    const store = open({ kind: "standalone", node: `127.0.0.1:${port}` });
+    const says = async (text: RegExp): Promise<void> => {
+      await assert.rejects(store.set("a", "b", 1000));
+      assert.match(store.health(), text);
+    };
+    const isWell = async (): Promise<void> => {
+      await store.set("a", "b", 1000);
+      assert.equal(store.health(), "ok");
+    };
+    try {
+      await store.connected(AbortSignal.timeout(10_000));
+      await inside.call("ACL", "SETUSER", "default", "-set");
+      await says(/ACL does not let this user/);
+      await inside.call("ACL", "SETUSER", "default", "+@all");
+      await isWell();
+      await inside.call("CONFIG", "SET", "maxmemory", "1");
+      await says(/out of memory/);
+      await inside.call("CONFIG", "SET", "maxmemory", "0");
+      await isWell();
+      await inside.call("REPLICAOF", "127.0.0.1", "1");
+      await says(/replica/);
+      await inside.call("REPLICAOF", "NO", "ONE");
+      await isWell();
+      // Another type under a name of ours says nothing of Redis.
+      await inside.lpush("claviger:typed", "x");
+      await assert.rejects(store.get("typed"), /WRONGTYPE/);
+      assert.equal(store.health(), "ok");
+    } finally {
+      store.close();
+      inside.disconnect();
+    }
+  });
+
+  test("a value of half a gibibyte ends a connection, and not the process", async () => {
+    const [port = 0] = await freePorts(1);
+    await startServer("giant", port, [`port ${port}`, ...withPassword]);
+    const inside = admin(port);
+    const store = open({ kind: "standalone", node: `127.0.0.1:${port}` });
+    try {
+      await store.connected(AbortSignal.timeout(10_000));
+      await inside.setrange("claviger:giant", 512 * 2 ** 20 - 2, "x");
+      await store.set("small", "value", 60_000);
+      const before = process.memoryUsage.rss();
+      let most = before;
+      const watch = setInterval(() => (most = Math.max(most, process.memoryUsage.rss())), 5);
+      for (let i = 0; i < 3; i++) await assert.rejects(store.get("giant"));
+      clearInterval(watch);
+      assert.ok(most - before < 128 * 2 ** 20, `${Math.round((most - before) / 2 ** 20)} MiB more`);
+      await until("service", undefined, () => store.get("small").catch(() => undefined));
+    } finally {
+      store.close();
+      inside.disconnect();
+    }
   });
 
   test("Sentinel: the master dies, and the replica that takes over is found without a restart", async () => {

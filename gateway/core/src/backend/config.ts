@@ -104,11 +104,11 @@ const vault = z
     /** How Vault is verified, and what it is shown. */
     tls: z.optional(
       z.strictObject({
-        /** The CA certificates that Vault is verified against, PEM; Node.js' own when absent. */
+        /** The CA certificates that the server is verified against, PEM; Node.js' own when absent. */
         ca: z.optional(zPath),
-        /** The name that Vault's certificate must carry, where that is not the host of its address. */
+        /** The name that the server's certificate must carry, where that is not the host of its address. */
         serverName: z.optional(plain),
-        /** The client certificate that is shown to Vault, PEM. */
+        /** The client certificate that is shown to the server, PEM. */
         cert: z.optional(zPath),
         /** The private key of `cert`, PEM. */
         key: z.optional(zPath),

@@ -2,68 +2,11 @@
 // call is short and may fail; nobody depends on one. (docs/architecture.md #keys.)
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { z, zInteger, zPath } from "@claviger/proto/runtime/config.ts";
 import { Cluster, Redis } from "ioredis";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-
-const node = z.pipe(
-  z.string().check(z.regex(/^(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$/, { error: "must be HOST:PORT" })),
-  z.transform((text: string) => {
-    const at = text.lastIndexOf(":");
-    return { host: text.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(text.slice(at + 1)) };
-  }),
-);
-
-const common = {
-  /** The ACL user name. */
-  username: z.optional(z.string()),
-  /** The file of the password. */
-  passwordFile: z.optional(zPath),
-  /** TLS to every server; without this section connections are in plain text. */
-  tls: z.optional(
-    z.strictObject({
-      /** The CA certificates that Redis is verified against, PEM; Node.js' own when absent. */
-      ca: z.optional(zPath),
-      /** The name that Redis' certificate must carry, where that is not the host of its address. */
-      serverName: z.optional(z.string()),
-    }),
-  ),
-  /** Stands before every key and channel, so that fleets can share a server. */
-  prefix: z._default(
-    z.string().check(z.regex(/^[A-Za-z0-9_-]{1,32}$/, { error: "must be 1 to 32 letters, digits, '_' and '-'" })),
-    "claviger",
-  ),
-};
-
-export const redisSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
-    /** One Redis server. */
-    kind: z.literal("standalone"),
-    /** Its address. */
-    node,
-    /** The number of the database. */
-    database: z._default(zInteger(0, 1023), 0),
-    ...common,
-  }),
-  z.strictObject({
-    /** A master that Redis Sentinel names. */
-    kind: z.literal("sentinel"),
-    /** The addresses of the Sentinels. */
-    sentinels: z.array(node).check(z.minLength(1)),
-    /** The name of the master. */
-    master: z.string(),
-    ...common,
-  }),
-  z.strictObject({
-    /** Redis Cluster. */
-    kind: z.literal("cluster"),
-    /** The addresses of some of its nodes. */
-    nodes: z.array(node).check(z.minLength(1)),
-    ...common,
-  }),
-]);
-
-export type RedisConfig = z.infer<typeof redisSchema>;
+import type { RedisConfig } from "./config.ts";
+import { guardAgainstFloods } from "./flood-guard.ts";
+import { describeProblem } from "./problem.ts";
 
 /**
  * What the gateway asks of Redis. Every method rejects at once while there is no connection, and
@@ -94,26 +37,78 @@ export interface RedisStore {
   close(): void;
 }
 
+/** Files are read again for each connection: what was replaced is used without a restart. */
+function readFiles({ passwordFile, tls, ...rest }: RedisConfig) {
+  const read = (file: string | undefined): string | undefined =>
+    file === undefined ? undefined : readFileSync(file, "utf8");
+  const sentinelPassword = rest.kind === "sentinel" ? read(rest.sentinelPasswordFile)?.trim() : undefined;
+  return {
+    password: read(passwordFile)?.trim(),
+    sentinelPassword,
+    tls:
+      tls === undefined
+        ? undefined
+        : {
+            allowPartialTrustChain: true,
+            ...(tls.ca !== undefined && { ca: read(tls.ca) }),
+            ...(tls.cert !== undefined && { cert: read(tls.cert) }),
+            ...(tls.key !== undefined && { key: read(tls.key) }),
+            ...(tls.serverName !== undefined && { servername: tls.serverName }),
+          },
+  };
+}
+type Files = ReturnType<typeof readFiles>;
+
+/** What the options of a connection say of the files, by the names of ioredis. */
+function optionsOf({ password, sentinelPassword, tls }: Files) {
+  return {
+    ...(password !== undefined && { password }),
+    ...(sentinelPassword !== undefined && { sentinelPassword }),
+    // Once it is set, everything is spoken to over TLS: the Sentinels and the master that they name.
+    ...(tls !== undefined && { tls, sentinelTLS: tls, enableTLSForSentinelMode: true }),
+  };
+}
+
+function addressesOf(config: RedisConfig): string {
+  const text = ({ host, port }: { readonly host: string; readonly port: number }): string => `${host}:${port}`;
+  switch (config.kind) {
+    case "standalone":
+      return text(config.node);
+    case "sentinel":
+      return `${config.master} of ${config.sentinels.map(text).join(", ")}`;
+    case "cluster":
+      return config.nodes.map(text).join(", ");
+  }
+}
+
+/** Between two lines of the log about the same Redis. */
+const quietMs = 2000;
+
+/** @throws the system's error when a file cannot be read */
 export function openRedis(config: RedisConfig, log: Log): RedisStore {
-  const password = config.passwordFile === undefined ? undefined : readFileSync(config.passwordFile, "utf8").trim();
-  const tls =
-    config.tls === undefined
-      ? undefined
-      : {
-          ...(config.tls.ca !== undefined && { ca: readFileSync(config.tls.ca, "utf8") }),
-          ...(config.tls.serverName !== undefined && { servername: config.tls.serverName }),
-        };
   const options = {
     // A frozen Redis must not hold a request: without commandTimeout every call would hang.
     commandTimeout: 100,
     connectTimeout: 500,
-    maxRetriesPerRequest: 1,
+    // Whoever asked has gone on without the answer.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
     autoResubscribe: true,
     retryStrategy: (attempt: number) => Math.min(100 * attempt, 1000),
     ...(config.username !== undefined && { username: config.username }),
-    ...(password !== undefined && { password }),
-    ...(tls !== undefined && { tls }),
+    ...optionsOf(readFiles(config)),
+  };
+  const watch = (client: Redis): Redis => {
+    guardAgainstFloods(client, () => report("far more arrives than was asked for; the connection was ended"));
+    client.on("reconnecting", () => {
+      try {
+        Object.assign(client.options, optionsOf(readFiles(config)));
+      } catch {
+        // In the middle of being replaced: the files that were read before.
+      }
+    });
+    return client;
   };
   const connect = (isSubscriber: boolean): Redis | Cluster => {
     const own = isSubscriber
@@ -121,54 +116,88 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
       : { ...options, enableAutoPipelining: true };
     switch (config.kind) {
       case "standalone":
-        return new Redis({ ...own, ...config.node, db: config.database });
+        return watch(new Redis({ ...own, ...config.node, db: config.database }));
       case "sentinel":
-        return new Redis({
-          ...own,
-          sentinels: [...config.sentinels],
-          name: config.master,
-          ...(tls !== undefined && { sentinelTLS: tls }),
-        });
-      case "cluster":
-        return new Cluster([...config.nodes], {
+        return watch(
+          new Redis({
+            ...own,
+            sentinels: [...config.sentinels],
+            name: config.master,
+            ...(config.sentinelUsername !== undefined && { sentinelUsername: config.sentinelUsername }),
+          }),
+        );
+      case "cluster": {
+        const cluster = new Cluster([...config.nodes], {
           redisOptions: own,
           enableOfflineQueue: isSubscriber,
-          clusterRetryStrategy: (attempt) => Math.min(100 * attempt, 1000),
+          clusterRetryStrategy(attempt) {
+            Object.assign(own, optionsOf(readFiles(config)));
+            return Math.min(100 * attempt, 1000);
+          },
         });
+        return cluster.on("+node", watch);
+      }
     }
   };
-  const commands = connect(false);
-  const subscriber = connect(true);
+  const address = addressesOf(config);
   const listeners = new Map<string, (message: string) => void>();
   let problem: string | undefined = "not connected yet";
-  const report = (next: string | undefined): void => {
-    if (next !== undefined && problem !== next)
-      log.warn({ event: "redis-away", problem: next }, "Redis is away; the gateway goes on without it");
-    if (next === undefined && problem !== undefined) log.info({ event: "redis-ready" }, "Redis is there");
+  let isRefused = false;
+  /** What the log said last; undefined: nothing yet. */
+  let logged: { readonly problem: string | undefined; readonly at: number } | undefined;
+  // One that comes and goes several times a second is worth two lines, not two at each turn.
+  function report(next: string | undefined): void {
     problem = next;
-  };
-  const codeOf = (error: unknown): string =>
-    (error as NodeJS.ErrnoException).code ??
-    (error instanceof Error ? (error.message.split(" ")[0] ?? "error") : "error");
-  commands.on("ready", () => report(undefined));
-  commands.on("error", (error: unknown) => report(codeOf(error)));
-  commands.on("close", () => report("connection closed"));
+    if (logged !== undefined && (logged.problem === next || performance.now() - logged.at < quietMs)) return;
+    logged = { problem: next, at: performance.now() };
+    if (next === undefined) log.info({ event: "redis-ready", address }, "Redis is there");
+    else log.warn({ event: "redis-away", address, problem: next }, "Redis is away; the gateway goes on without it");
+  }
+  const fail = (error: unknown): void => report(describeProblem(error) ?? problem ?? "there is no connection");
+  const commands = connect(false);
+  const subscriber = connect(true);
+  commands.on("ready", () => {
+    if (!isRefused) report(undefined);
+  });
+  commands.on("error", fail);
+  // Why is known, where there was an error.
+  commands.on("close", () => {
+    if (problem === undefined) report("the connection was closed");
+  });
   subscriber.on("error", () => {});
   subscriber.on("message", (channel: string, message: string) => listeners.get(channel)?.(message));
 
+  // A connection alone says little: what a command was told counts.
+  const told = async <T>(asked: Promise<T>): Promise<T> => {
+    try {
+      const reply = await asked;
+      isRefused = false;
+      report(undefined);
+      return reply;
+    } catch (error) {
+      const isReply = (error as { readonly name?: string }).name === "ReplyError";
+      // A value of another type stands there: that says nothing of Redis.
+      if (isReply && error instanceof Error && error.message.startsWith("WRONGTYPE")) throw error;
+      isRefused = isReply;
+      fail(error);
+      throw error;
+    }
+  };
+
   const name = (key: string): string => `${config.prefix}:${key}`;
   return {
-    get: async (key) => await commands.get(name(key)),
+    get: async (key) => await told(commands.get(name(key))),
     async set(key, value, milliseconds) {
-      await commands.set(name(key), value, "PX", milliseconds);
+      await told(commands.set(name(key), value, "PX", milliseconds));
     },
     async put(key, field, value, milliseconds) {
-      await Promise.all([commands.hset(name(key), field, value), commands.pexpire(name(key), milliseconds)]);
+      await told(Promise.all([commands.hset(name(key), field, value), commands.pexpire(name(key), milliseconds)]));
     },
-    all: async (key) => await commands.hgetall(name(key)),
-    tryAcquire: async (key, milliseconds) => (await commands.set(name(key), "1", "PX", milliseconds, "NX")) === "OK",
+    all: async (key) => await told(commands.hgetall(name(key))),
+    tryAcquire: async (key, milliseconds) =>
+      (await told(commands.set(name(key), "1", "PX", milliseconds, "NX"))) === "OK",
     async publish(channel, message) {
-      await commands.publish(name(channel), message);
+      await told(commands.publish(name(channel), message));
     },
     subscribe(channel, onMessage) {
       listeners.set(name(channel), onMessage);

@@ -1,7 +1,8 @@
 // Where whoever edits the registry says so. A hint: those who miss it read it a little later.
 // (docs/architecture.md #keys.)
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { openRedis, type RedisConfig, type RedisStore } from "./client.ts";
+import { type RedisConfig } from "./config.ts";
+import { openRedis, type RedisStore } from "./client.ts";
 
 const channel = "registry";
 const announceMs = 2000;

@@ -39,10 +39,9 @@ const readMs = 3000;
 /** Keeps the promised second. */
 const pollMs = 500;
 /**
- * What others say counts this long. (docs/architecture.md #keys: ten seconds at most, whatever
- * Redis says.)
+ * What others say counts this long: a suspension holds within a second, whatever Redis says.
  */
-const trustMs = 5000;
+const trustMs = 800;
 
 /** The other replicas, as Redis lets one speak with them. */
 export type Peers = {

@@ -1,7 +1,8 @@
 // The shared key cache and the key_id observations on Redis, with the key that authenticates both.
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { onRegistryChange, publishRegistryChange } from "@claviger/gateway-core/src/redis/registry-channel.ts";
-import { openRedis, type RedisConfig } from "@claviger/gateway-core/src/redis/client.ts";
+import { type RedisConfig } from "@claviger/gateway-core/src/redis/config.ts";
+import { openRedis } from "@claviger/gateway-core/src/redis/client.ts";
 import { createSharedKeyCache, type SharedKeyCache } from "./shared-key-cache.ts";
 import { createObservations, type Observations } from "@claviger/gateway-core/src/redis/observations.ts";
 

@@ -1,0 +1,50 @@
+// What is wrong with a Redis, in words: for the log and /readyz. (docs/architecture.md #keys.)
+
+const refusals: Readonly<Record<string, string>> = {
+  WRONGPASS: "it refuses the user name or the password",
+  NOAUTH: "it wants a password; none is configured, or it was refused",
+  NOPERM: "its ACL does not let this user do what a gateway needs",
+  READONLY: "it is a replica, and takes no writes",
+  OOM: "it is out of memory, and takes no writes",
+  MISCONF: "it cannot write to its disk, and takes no writes",
+  LOADING: "it is still loading its data",
+  MASTERDOWN: "it is a replica that has lost its master",
+  CLUSTERDOWN: "its cluster is down",
+  NOREPLICAS: "too few replicas follow it, so it takes no writes",
+  UNKILLABLE: "a script holds it up",
+  BUSY: "a script holds it up",
+};
+
+const connections: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there (ECONNREFUSED)",
+  ECONNRESET: "it broke off the connection (ECONNRESET)",
+  ENOTFOUND: "its name is not known (ENOTFOUND)",
+  EAI_AGAIN: "the name server does not answer (EAI_AGAIN)",
+  EHOSTUNREACH: "there is no way to its address (EHOSTUNREACH)",
+  ETIMEDOUT: "it does not answer a connection (ETIMEDOUT)",
+};
+
+/**
+ * Of what some client or server said; never repeats a value. Undefined where it only says that there is
+ * no connection, which has a reason of its own.
+ */
+export function describeProblem(error: unknown): string | undefined {
+  const { code, message = "" } = error as { readonly code?: string; readonly message?: string };
+  const [word = ""] = message.split(" ");
+  const refused = refusals[word];
+  if (refused !== undefined) return refused;
+  if (code !== undefined) return connections[code] ?? code;
+  if (message.startsWith("Command timed out")) return "it does not answer a command within 100 ms";
+  if (message.startsWith("All sentinels are unreachable"))
+    return `no Sentinel names a master (${describeSentinels(message)})`;
+  if (/Stream isn't writeable|Connection is closed/.test(message)) return undefined;
+  if (/ClusterAllFailedError|Failed to refresh slots cache/.test(message)) return "no node of the cluster answers";
+  if (/^ERR Client sent AUTH|^ERR AUTH/.test(message)) return "a password is configured, and it wants none";
+  return /^[A-Z]{3,20}$/.test(word) ? `it answers ${word}` : "it does not work";
+}
+
+function describeSentinels(message: string): string {
+  const last = /Last error: (.*)$/.exec(message)?.[1] ?? "";
+  const code = Object.keys({ ...refusals, ...connections }).find((known) => last.includes(known));
+  return code ?? "none answers, or none knows the name";
+}
