@@ -27,6 +27,9 @@ export const advice: Readonly<Record<string, string>> = {
   "key-replaced": "Find out who made the key anew. What was written under the earlier one cannot be decrypted.",
   "key-rolled-back":
     "Vault was probably restored from a backup. With `rotation: manual`, or where it comes again, run `claviger key rotate CLUSTER --above LOST` with the version in `lost`.",
+  "key-versions-reopened": "Find out who lowers `min_decryption_version`; Terraform may write its default of 1.",
+  "key-versions-retired":
+    "Where it was not `claviger key retire`: find out who raised it, and whether something still needs them: `claviger key usage CLUSTER`.",
   "key-unreadable": "Look at the reason in `err`: the backend, its policy or the key.",
   "lease-ignored": "Find out who writes to Redis. The gateway has gone on without the lease.",
   "log-lines-dropped": "Look at what reads standard error. `count` lines before this one are lost.",
@@ -49,6 +52,7 @@ export const advice: Readonly<Record<string, string>> = {
   "state-unreadable": "Check owner and mode of the state file.",
   "state-unwritable":
     "Check the disk and the directory of the state file. A shim that is restarted in an outage would not know its last key_id.",
+  "vault-token-counted": "Set `token_num_uses=0` on the role; until then the gateway logs in again and again.",
   "vault-address-down": "Look at that Vault node. The others are asked.",
   "vault-login-failed": "Check the credential that `kind` names. A new one is tried as soon as its file changes.",
   "vault-renew-failed": "Nothing: the gateway logs in again. `vault-login-failed` follows if that fails.",

@@ -142,6 +142,13 @@ export const reasons = {
     "failed",
     "claviger: no key version is promoted yet; an operator pins it with 'claviger key promote CLUSTER'",
   ),
+  key_unusable: row(
+    "failed_precondition",
+    "refusal",
+    false,
+    "failed",
+    "claviger: this key cannot encrypt (deleted, or of another type); ask the fleet's operators, the gateway's log says what it is",
+  ),
   key_rolled_back: row(
     "unavailable",
     "outage",

@@ -30,33 +30,35 @@ export const statusChecks: readonly Check[] = [
     needs: ["backend.calls"],
     async run(target, at) {
       const connection = await at.open();
-      const before = (await target.backend?.calls?.()) ?? 0;
-      const times: number[] = [];
-      const idle: number[] = [];
-      for (let i = 0; i < 100; i++) {
-        const next = sleep(100);
-        for (const { code, ms } of await Promise.all(Array.from({ length: 10 }, () => status(connection, {})))) {
-          expect(code === 0, `Status answered ${code}`);
-          times.push(ms);
+      const measure = async () => {
+        const before = (await target.backend?.calls?.()) ?? 0;
+        const times: number[] = [];
+        const idle: number[] = [];
+        for (let i = 0; i < 100; i++) {
+          const next = sleep(100);
+          for (const { code, ms } of await Promise.all(Array.from({ length: 10 }, () => status(connection, {})))) {
+            expect(code === 0, `Status answered ${code}`);
+            times.push(ms);
+          }
+          // What the machine makes of ten calls that need no work at all: on a busy one that is not
+          // nothing.
+          for (const { ms } of await Promise.all(
+            Array.from({ length: 10 }, () => connection.call("/v2.KeyManagementService/Nothing", Buffer.alloc(0))),
+          ))
+            idle.push(ms);
+          await next;
         }
-        // What the machine makes of ten calls that need no work at all: on a busy one that is not
-        // nothing.
-        for (const { ms } of await Promise.all(
-          Array.from({ length: 10 }, () => connection.call("/v2.KeyManagementService/Nothing", Buffer.alloc(0))),
-        ))
-          idle.push(ms);
-        await next;
-      }
-      const after = (await target.backend?.calls?.()) ?? 0;
-      const p99 = p99Of(times);
-      const noise = p99Of(idle);
-      expect(
-        p99 < 50 || p99 < 4 * noise,
-        `p99 is ${p99.toFixed(1)} ms, that of calls without work ${noise.toFixed(1)} ms`,
-      );
+        const calls = ((await target.backend?.calls?.()) ?? 0) - before;
+        return { calls, p99: p99Of(times), noise: p99Of(idle) };
+      };
+      const isGood = ({ p99, noise }: { p99: number; noise: number }): boolean => p99 < 50 || p99 < 4 * noise;
+      // One pause of the machine is a hundredth of the calls: a plugin that is slow is slow twice.
+      const first = await measure();
+      const { calls, p99, noise } = isGood(first) ? first : await measure();
+      expect(isGood({ p99, noise }), `p99 is ${p99.toFixed(1)} ms, that of calls without work ${noise.toFixed(1)} ms`);
       // Canaries of the plugin's own are calls too: a handful in ten seconds.
-      expect(after - before <= 40, `${after - before} calls to the backend`);
-      return `p99 ${p99.toFixed(1)} ms (calls without work ${noise.toFixed(1)} ms), ${after - before} backend calls`;
+      expect(calls <= 40, `${calls} calls to the backend`);
+      return `p99 ${p99.toFixed(1)} ms (calls without work ${noise.toFixed(1)} ms), ${calls} backend calls`;
     },
   },
   {

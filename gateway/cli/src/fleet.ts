@@ -106,6 +106,17 @@ function operatorToken(name: string, addresses: readonly string[], source: Sourc
   return fromFile(file);
 }
 
+/**
+ * The gateway's client certificate stays the gateway's: an operator shows their own, where the Vault
+ * wants one, under the names that the vault command reads.
+ */
+function asOperator(vault: VaultConfig, { env }: Terminal): VaultConfig {
+  const { cert: _, key: __, ...tls } = vault.tls ?? {};
+  const [cert, key] = [env["VAULT_CLIENT_CERT"], env["VAULT_CLIENT_KEY"]];
+  const own = cert !== undefined && key !== undefined && cert !== "" && key !== "" ? { cert, key } : {};
+  return { ...vault, tls: { ...tls, ...own } };
+}
+
 /** Backends take tokens from files alone: one for the time of `use`, readable by nobody else. */
 async function withTokenFile<T>(token: Secret, use: (file: string) => Promise<T>): Promise<T> {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
@@ -150,7 +161,9 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
     if (backendConfig.kind === "embedded") return await run(backendConfig);
     // The gateway's own addresses, the operator's own token.
     const token = operatorToken(name, backendConfig.addresses, source, terminal);
-    return await withTokenFile(token, (file) => run({ ...backendConfig, auth: { kind: "token-file", file } }));
+    return await withTokenFile(token, (file) =>
+      run({ ...asOperator(backendConfig, terminal), auth: { kind: "token-file", file } }),
+    );
   };
   const backends = new Set(Object.keys(config.backends));
   const { registry: where, redis } = config;
@@ -173,7 +186,7 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
       return await withBackend(record.keys[0]?.backend ?? "", (backend) => use(record, backend));
     },
     withVault: async ({ name, config: vault }, use) => {
-      const access = openVaultAccess(vault);
+      const access = openVaultAccess(asOperator(vault, terminal));
       try {
         return await use({
           control: access.open(operatorToken(name, vault.addresses, source, terminal)),

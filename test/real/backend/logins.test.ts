@@ -121,3 +121,33 @@ suite("logins with a TTL of 3 s and a max TTL of 7 s", { concurrency: true }, ()
       }
   });
 });
+
+suite("tokens that are counted", () => {
+  let world: World;
+  before(async () => {
+    world = await startWorld();
+  });
+  after(() => world.stop());
+
+  // By itself: each use of such a token is a write of OpenBao's own, and writes at the same moment fail.
+  test("approle whose tokens end after ten requests: they are replaced before", async () => {
+    await world.bao.call("POST", "auth/approle/role/counted", { ...lives, token_num_uses: 10 });
+    const file = async (name: string, text: string): Promise<string> => {
+      await writeFile(join(world.dir, name), text, { mode: 0o600 });
+      return join(world.dir, name);
+    };
+    const path = "auth/approle/role/counted";
+    const id = await world.bao.call<{ data: { role_id: string } }>("GET", `${path}/role-id`);
+    const secret = await world.bao.call<{ data: { secret_id: string } }>("POST", `${path}/secret-id`, {});
+    const roleIdFile = await file("role", id.data.role_id);
+    const secretIdFile = await file("secret", secret.data.secret_id);
+    const backend = await world.open({
+      kind: "approle",
+      mount: mountPath.parse("approle"),
+      wrapped: false,
+      roleIdFile,
+      secretIdFile,
+    });
+    for (let i = 0; i < 100; i++) await roundTrip(backend);
+  });
+});

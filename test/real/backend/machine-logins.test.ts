@@ -13,6 +13,7 @@ import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
+import { wantedRole } from "@claviger/cli/src/vault/roles.ts";
 import { mountPath } from "@claviger/proto/wire/names.ts";
 import { request } from "undici";
 import { gatewayPolicy } from "../../lab/openbao.ts";
@@ -56,6 +57,7 @@ suite("machine logins", { concurrency: true }, () => {
     const ca = await createCa({ trustDomain: "fleet.example" });
     const server = await issueGateway({ ca, dnsNames: ["vault.example"] });
     const node = await issueNode({ ca, cluster: "prod", node: "gw" });
+    const other = await issueNode({ ca, cluster: "prod", node: "cp-1" });
     const stranger = await createCa({ trustDomain: "elsewhere.example" });
     const foreign = await issueNode({ ca: stranger, cluster: "prod", node: "gw" });
     const files = {
@@ -64,6 +66,8 @@ suite("machine logins", { concurrency: true }, () => {
       "server.key": server.key,
       "node.crt": node.cert,
       "node.key": node.key,
+      "other.crt": other.cert,
+      "other.key": other.key,
       "changing.crt": foreign.cert,
       "changing.key": foreign.key,
     };
@@ -104,6 +108,29 @@ suite("machine logins", { concurrency: true }, () => {
     const { asked, failed } = await keepAsking(await open(cert("node")), 9000, 30);
     assert.ok(asked > 50);
     assert.deepEqual(failed, []);
+  });
+
+  test("the role that vault init makes knows gateways by name: a node's certificate of the same CA is no login", async () => {
+    const options = {
+      policy: "claviger-gateway",
+      role: "named",
+      tokenTtl: 60,
+      tokenMaxTtl: 600,
+      serviceAccount: "",
+      serviceAccountNamespace: "",
+      clientCa: await readFile(file("ca.crt"), "utf8"),
+    };
+    const [unnamed] = wantedRole("cert", "cert", options);
+    assert.deepEqual(unnamed?.needs, ["--allowed-dns-san or --allowed-uri-san"]);
+    const uri = "spiffe://fleet.example/cluster/prod/node/gw";
+    for (const wanted of wantedRole("cert", "cert", { ...options, allowedUriSans: [uri] }))
+      await call("POST", wanted.path, wanted.body);
+    const named = (name: string): Omit<VaultConfig, "kind"> => ({
+      ...cert(name),
+      auth: { kind: "cert", mount: mountPath.parse("cert"), role: "named" },
+    });
+    await roundTrip(await open(named("node")));
+    await assert.rejects(roundTrip(await open(named("other"))), { reason: "backend_login_refused" });
   });
 
   test("a certificate that is replaced on disk is shown at the next login", async () => {

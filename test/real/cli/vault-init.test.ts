@@ -185,7 +185,7 @@ describe("claviger vault init on a real OpenBao", () => {
       ["--jwks-url", "JWKS", "--bound-subject", "system:serviceaccount:claviger:gateway", "--audience", "vault"],
       /--jwks-url/,
     ],
-    ["cert", ["--client-ca", "CA"], /--client-ca/],
+    ["cert", ["--client-ca", "CA", "--allowed-dns-san", "gateway.example"], /--client-ca and --allowed-dns-san/],
   ] as const)
     test(`makes the role of a ${kind} login, says what it needs for that, and changes nothing the second time`, async () => {
       const { config } = site(kind, auths[kind], `transit-${kind}`);

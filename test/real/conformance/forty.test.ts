@@ -89,8 +89,8 @@ async function onVault(dir: string): Promise<World> {
       answer: (fault) => faulty.set(fault as Fault),
       calls: () => Promise.resolve(faulty.calls()),
       faults: {
-        // To an Encrypt it is no word about the caller, who chooses nothing of it.
-        400: [3, 13],
+        // To an Encrypt no word about the caller, who chooses nothing of what Vault refuses.
+        400: [3, 9],
         403: [7],
         404: [5],
         412: [14],

@@ -30,6 +30,8 @@ type InitOptions = FleetOptions & {
   readonly jwksUrl?: string;
   readonly boundSubject?: string;
   readonly clientCa?: string;
+  readonly allowedDnsSan?: readonly string[];
+  readonly allowedUriSan?: readonly string[];
   readonly update: boolean;
   readonly dryRun: boolean;
   readonly printPolicy: boolean;
@@ -87,6 +89,8 @@ function roleFor(auth: AuthConfig, options: InitOptions): Role | undefined {
     ...(options.kubernetesHost === undefined ? {} : { kubernetesHost: options.kubernetesHost }),
     ...(options.jwksUrl === undefined ? {} : { jwksUrl: options.jwksUrl }),
     ...(options.boundSubject === undefined ? {} : { boundSubject: options.boundSubject }),
+    ...(options.allowedDnsSan === undefined ? {} : { allowedDnsSans: options.allowedDnsSan }),
+    ...(options.allowedUriSan === undefined ? {} : { allowedUriSans: options.allowedUriSan }),
     ...(options.kubernetesCa === undefined ? {} : { kubernetesCa: pem(options.kubernetesCa) }),
     ...(options.clientCa === undefined ? {} : { clientCa: pem(options.clientCa) }),
   };
@@ -258,6 +262,8 @@ export function addVaultCommands(root: Command, terminal: Terminal): void {
     .option("--jwks-url <url>", "jwt: where the issuer's keys are")
     .option("--bound-subject <text>", "jwt: subject of the gateway's token")
     .option("--client-ca <file>", "cert: CA of the gateway's client certificate, PEM")
+    .option("--allowed-dns-san <name...>", "cert: DNS names of the gateways' client certificates")
+    .option("--allowed-uri-san <uri...>", "cert: URIs (SPIFFE ids) of the gateways' client certificates")
     .option("--update", "also change a policy or role that is there and differs", false)
     .option("--dry-run", "print what would be done and change nothing", false)
     .option("--json", "print JSON", false)

@@ -2,6 +2,7 @@
 // be made, to be changed, or in the way. Nothing that is there is changed unless it is ours (the
 // marked policy) or `update` was asked for.
 import { isDeepStrictEqual } from "node:util";
+import { usableTypes } from "@claviger/gateway-core/src/backend/vault/adapter.ts";
 import type { VaultControl, VaultData } from "./control.ts";
 import type { RoleMethod, Wanted } from "./roles.ts";
 import { policyMark, type WantedKey, type WantedRegistry } from "./desired-state.ts";
@@ -66,7 +67,10 @@ async function engine({ vault, list, prefix = "", path, type, options }: Engine)
 /** Settings of an existing key that cannot be taken back, or that are not as asked. */
 function keyProblems(data: VaultData): readonly string[] {
   return [
-    ...(data["type"] === "aes256-gcm96" ? [] : [`its type is ${String(data["type"])}, not aes256-gcm96`]),
+    ...(usableTypes.includes(String(data["type"]))
+      ? []
+      : [`its type is ${String(data["type"])}, not one of ${usableTypes.join(", ")}`]),
+    ...(data["soft_deleted"] === true ? ["it is soft-deleted"] : []),
     ...(data["exportable"] === true ? ["it can be exported, for ever: make another key"] : []),
     ...(data["allow_plaintext_backup"] === true
       ? ["it can be backed up in the clear, for ever: make another key"]

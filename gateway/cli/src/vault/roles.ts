@@ -17,6 +17,9 @@ export type RoleOptions = {
   readonly clientCa?: string;
   readonly jwksUrl?: string;
   readonly boundSubject?: string;
+  /** Names of which the gateways' client certificates carry one: DNS names, and URIs. */
+  readonly allowedDnsSans?: readonly string[];
+  readonly allowedUriSans?: readonly string[];
 };
 
 export type RoleMethod = "approle" | "kubernetes" | "jwt" | "cert";
@@ -41,6 +44,8 @@ function tokenFields({ policy, tokenTtl, tokenMaxTtl }: RoleOptions): VaultData 
     token_no_default_policy: true,
     token_ttl: tokenTtl,
     token_max_ttl: tokenMaxTtl,
+    // A gateway makes requests without end.
+    token_num_uses: 0,
   };
 }
 
@@ -60,7 +65,13 @@ export function wantedRole(method: RoleMethod, mount: string, options: RoleOptio
   const token = tokenFields(options);
   switch (method) {
     case "approle":
-      return [{ path: `${base}/role/${options.role}`, body: { ...token, bind_secret_id: true }, needs: [] }];
+      return [
+        {
+          path: `${base}/role/${options.role}`,
+          body: { ...token, bind_secret_id: true, secret_id_num_uses: 0 },
+          needs: [],
+        },
+      ];
     case "kubernetes":
       return [
         {
@@ -113,8 +124,19 @@ export function wantedRole(method: RoleMethod, mount: string, options: RoleOptio
       return [
         {
           path: `${base}/certs/${options.role}`,
-          body: { ...token, ...present({ certificate: options.clientCa }) },
-          needs: missing({ "--client-ca": options.clientCa }),
+          body: {
+            ...token,
+            ...present({
+              certificate: options.clientCa,
+              allowed_dns_sans: options.allowedDnsSans,
+              allowed_uri_sans: options.allowedUriSans,
+            }),
+          },
+          // Without a name every certificate of that CA would be the gateway, those of nodes included.
+          needs: missing({
+            "--client-ca": options.clientCa,
+            "--allowed-dns-san or --allowed-uri-san": options.allowedDnsSans ?? options.allowedUriSans,
+          }),
         },
       ];
   }

@@ -99,6 +99,8 @@ export function createKeyPoller({
   let waiting: Promise<void> | undefined;
   let waitingFor: PollSource = "news";
   let retryInMs: number | undefined;
+  /** min_decryption_version, as of the last look at the backend. */
+  let known: number | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
 
@@ -140,6 +142,23 @@ export function createKeyPoller({
     if (failed === undefined) void previousVersions?.look(current, state);
   };
 
+  // Who retires versions with our command knows; whoever does it by hand may not know what needs them.
+  const noteMinimum = ({ minDecryption }: KeyState): void => {
+    if (minDecryption === known) return;
+    const change = { ...name, from: known, to: minDecryption };
+    if (known !== undefined && minDecryption > known)
+      log.warn(
+        { event: "key-versions-retired", ...change },
+        "min_decryption_version was raised: earlier versions decrypt no longer",
+      );
+    else if (known !== undefined)
+      log.warn(
+        { event: "key-versions-reopened", ...change },
+        "min_decryption_version was lowered: retired versions decrypt again",
+      );
+    known = minDecryption;
+  };
+
   const poll = async (source: PollSource): Promise<void> => {
     triedAt = now();
     const before = { promoted: promoter.promoted(), failing };
@@ -148,6 +167,7 @@ export function createKeyPoller({
         const { state, retryInMs: pauseMs, hasTried } = await promoter.reconcile();
         retryInMs = pauseMs;
         if (hasTried) canaryAt = now();
+        noteMinimum(state);
         const promoted = promoter.promoted();
         if (promoted !== undefined) await tryCanary(promoted, state);
         const hasChanged = promoted !== before.promoted || failing !== before.failing;

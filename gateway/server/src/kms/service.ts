@@ -118,7 +118,7 @@ export function createKmsService({
         if (newer.isLost) throw new KmsError("key_rolled_back", { cause: thrown });
         // The version was ours to choose: whatever is wrong with it, the caller is not at fault.
         if (newer.keyId === entry.keyId)
-          throw reason === "request_malformed" ? new KmsError("backend_protocol_error", { cause: thrown }) : thrown;
+          throw reason === "request_malformed" ? new KmsError("key_unusable", { cause: thrown }) : thrown;
         call.onEpoch(newer.epoch);
         call.fields.keyId = newer.keyId;
         return await wrapUnder(newer, plaintext, call);

@@ -21,6 +21,9 @@ const keyReply = z.object({
     latest_version: z.number(),
     min_encryption_version: z.number(),
     min_decryption_version: z.number(),
+    type: z.optional(z.string()),
+    soft_deleted: z.optional(z.boolean()),
+    derived: z.optional(z.boolean()),
   }),
 });
 const hmacReply = z.object({
@@ -38,6 +41,36 @@ function accepted<S extends z.core.$ZodType>(schema: S, reply: unknown, what: st
 
 function createdAt(entry: number | { readonly creation_time: string }): number {
   return typeof entry === "number" ? entry : Math.floor(Date.parse(entry.creation_time) / 1000);
+}
+
+/** Transit's types that encrypt with associated data. */
+export const usableTypes: readonly string[] = [
+  "aes256-gcm96",
+  "aes128-gcm96",
+  "chacha20-poly1305",
+  "xchacha20-poly1305",
+];
+
+/** Why a key that is there cannot be used. */
+function problemOf(
+  {
+    type,
+    soft_deleted: isDeleted,
+    derived: isDerived,
+  }: {
+    readonly type?: string | undefined;
+    readonly soft_deleted?: boolean | undefined;
+    readonly derived?: boolean | undefined;
+  },
+  { mount, key }: KeyRef,
+): string | undefined {
+  if (isDeleted === true)
+    return `${mount}/${key} is soft-deleted; restore it: bao write -f ${mount}/keys/${key}/soft-delete-restore`;
+  if (type !== undefined && !usableTypes.includes(type))
+    return `${mount}/${key} is of type ${type}, which does not encrypt with associated data; use ${usableTypes.join(", ")}`;
+  return isDerived === true
+    ? `${mount}/${key} is derived, and a gateway gives no context; make another key`
+    : undefined;
 }
 
 /** @throws the system's error when a TLS file cannot be read */
@@ -177,7 +210,10 @@ export function openVaultBackend({
         latest_version: latest,
         min_encryption_version: minEncryption,
         min_decryption_version: minDecryption,
+        ...rest
       } = accepted(keyReply, reply, "key").data;
+      const problem = problemOf(rest, key);
+      if (problem !== undefined) throw new KmsError("key_unusable", { cause: new Error(problem) });
       return {
         versions: new Map(Object.entries(keys).map(([version, entry]) => [Number(version), createdAt(entry)])),
         latest,

@@ -14,10 +14,17 @@ export type Lease = {
   /** Milliseconds from now; 0 for ever. */
   readonly ttlMs: number;
   readonly isRenewable: boolean;
+  /** Requests that the token is good for; undefined without end. */
+  readonly uses?: number;
 };
 
 const authReply = z.object({
-  auth: z.object({ client_token: z.string(), lease_duration: z.number(), renewable: z.boolean() }),
+  auth: z.object({
+    client_token: z.string(),
+    lease_duration: z.number(),
+    renewable: z.boolean(),
+    num_uses: z.optional(z.number()),
+  }),
 });
 const lookupReply = z.object({
   data: z.object({
@@ -38,7 +45,8 @@ function checked<S extends z.core.$ZodType>(schema: S, reply: unknown, what: str
 
 function leaseOf(reply: unknown): Lease {
   const { auth } = checked(authReply, reply, "login");
-  return { token: new Secret(auth.client_token), ttlMs: auth.lease_duration * 1000, isRenewable: auth.renewable };
+  const { client_token: token, lease_duration: seconds, renewable: isRenewable, num_uses: uses = 0 } = auth;
+  return { token: new Secret(token), ttlMs: seconds * 1000, isRenewable, ...(uses > 0 && { uses }) };
 }
 
 async function readCredential(file: string): Promise<string> {

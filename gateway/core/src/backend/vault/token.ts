@@ -81,6 +81,10 @@ export function keepToken({
   let replaceMs = firstReplaceMs;
   let replacedAt = Number.NEGATIVE_INFINITY;
   let lookup: Promise<boolean> | undefined;
+  let isCountedLogged = false;
+  /** Requests that the token is still good for. */
+  let usesLeft = Number.POSITIVE_INFINITY;
+  let usesGranted = Number.POSITIVE_INFINITY;
 
   const arm = (): void => {
     clearTimeout(timer);
@@ -150,6 +154,13 @@ export function keepToken({
     const { kind, held } = state;
     if (event.kind === "logged-in" && held !== undefined) {
       failure = undefined;
+      usesGranted = usesLeft = event.lease.uses ?? Number.POSITIVE_INFINITY;
+      if (event.lease.uses !== undefined && !isCountedLogged)
+        log.warn(
+          { event: "vault-token-counted", kind: auth.kind, uses: event.lease.uses },
+          "the tokens of this role end after so many requests; they are replaced before",
+        );
+      isCountedLogged = event.lease.uses !== undefined;
       const ttlSeconds = Number.isFinite(held.grantedMs) ? held.grantedMs / 1000 : 0;
       log.info({ event: "vault-login", kind: auth.kind, ttlSeconds }, "logged in to Vault");
       answer(({ resolve }) => resolve(held.token));
@@ -209,7 +220,12 @@ export function keepToken({
 
   return {
     async current(signal) {
-      return heldToken() ?? (await raceAbort(logInForCaller(), signal));
+      usesLeft -= 1;
+      // One that is counted is replaced while it still works; with the last use callers wait.
+      if (Number.isFinite(usesLeft) && usesLeft <= usesGranted * 0.3 && state.kind === "valid")
+        move({ kind: "login-wanted" });
+      const held = usesLeft < 0 ? undefined : heldToken();
+      return held ?? (await raceAbort(logInForCaller(), signal));
     },
     async replace(refused, signal) {
       const current = heldToken();
