@@ -1,14 +1,17 @@
 // Ends a connection to Redis on which far more arrives than a gateway ever asks for: whoever can write
 // there can also put a value of half a gibibyte under a name that is read. (docs/architecture.md #keys.)
-import type { Redis } from "ioredis";
+import type { Duplex } from "node:stream";
 
 /** Bytes of a second. Ten thousand keys whose reports are all read at once are a tenth of it. */
 const bytesPerSecond = 16 * 2 ** 20;
 
+/** A client of one server; its stream is another one after each connection. */
+type Guarded = { readonly stream: Duplex; on(event: "connect", run: () => void): unknown };
+
 /** @param onFlood called when a connection is ended */
-export function guardAgainstFloods(client: Redis, onFlood: () => void): void {
+export function guardAgainstFloods(client: Guarded, onFlood: () => void): void {
   client.on("connect", () => {
-    const { stream } = client as { readonly stream: Redis["stream"] };
+    const { stream } = client;
     let bytes = 0;
     let until = 0;
     stream.on("data", (chunk: Buffer) => {

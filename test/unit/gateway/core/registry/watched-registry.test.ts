@@ -113,7 +113,7 @@ test("hints without end are no storm of reads", async (t) => {
   assert.ok(vault.reads <= 8, String(vault.reads));
 });
 
-test("of replicas with a Redis one reads for all, and tells the others of an edit that nobody announced", async (t) => {
+test("replicas with a Redis read once a second each, and the first to see an edit that nobody announced tells the others", async (t) => {
   const vault = createVault();
   const listeners: (() => void)[] = [];
   let freeAt = 0;
@@ -131,12 +131,13 @@ test("of replicas with a Redis one reads for all, and tells the others of an edi
   for (const registry of registries) listeners.push(() => void registry.refresh());
   const before = vault.reads;
   await sleep(2000);
-  assert.ok(vault.reads - before <= 5, String(vault.reads - before));
+  // Each for itself would read 16 times.
+  assert.ok(vault.reads - before <= 12, String(vault.reads - before));
   vault.set(documentOf(config), registryOf("suspended"));
   await until(() => registries.every((registry) => registry.get(prod)?.state === "suspended"), 1000);
 });
 
-test("a Redis that says it is another's turn, always, delays an edit by seconds and hides none", {
+test("a Redis that says it is another's turn, always, delays an edit by a second and hides none", {
   timeout: 10_000,
 }, async (t) => {
   const vault = createVault();
