@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openRedis, redisSchema } from "@claviger/gateway-core/src/redis/client.ts";
+import { openRedis } from "@claviger/gateway-core/src/redis/client.ts";
+import { redisSchema } from "@claviger/gateway-core/src/redis/config.ts";
 import { checkConfig } from "@claviger/proto/runtime/config.ts";
 import { redisContract } from "../../contracts/redis.ts";
 import { createProcessGroup } from "../../lab/process-group.ts";
