@@ -18,6 +18,8 @@ export type UpstreamWorld = {
   /** From now on the gateway answers nothing, until `resume`. */
   pause(): void;
   resume(): void;
+  /** Ends the gateway for good. */
+  end(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -27,7 +29,7 @@ function hasReason(...reasons: readonly Reason[]) {
 
 /**
  * The contract of the Upstream port.
- * @param start makes an upstream for the suite alone
+ * @param start makes an upstream for the suite or a test of it alone
  */
 export function upstreamContract(name: string, start: () => Promise<UpstreamWorld>): void {
   suite(`${name} keeps the contract of an upstream`, () => {
@@ -129,5 +131,23 @@ export function upstreamContract(name: string, start: () => Promise<UpstreamWorl
       assert.ok(performance.now() - began < 3000, "before the deadline");
       world.resume();
     });
+  });
+
+  test(`a gateway that is gone cannot be reached and has said nothing, with ${name}`, async () => {
+    const gone = await start();
+    const { upstream, status, refused } = gone;
+    try {
+      const shown: Answered[] = [];
+      const accept = (answered: Answered): void => void shown.push(answered);
+      await gone.end();
+      for (const { method, body } of [status, refused])
+        await assert.rejects(
+          upstream.call({ method, body, deadline: steadyNow() + 500, hedge: false, accept }),
+          hasReason("gateway_unavailable"),
+        );
+      assert.deepEqual(shown, []);
+    } finally {
+      await gone.stop();
+    }
   });
 }

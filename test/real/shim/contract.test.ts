@@ -26,6 +26,7 @@ upstreamContract("an upstream of a real gateway", async () => {
     refused: { method: "decrypt", body: decryptRequest("no envelope"), reason: "ciphertext_invalid" },
     pause: () => void process.kill(gateway.proc.pid, "SIGSTOP"),
     resume: () => void process.kill(gateway.proc.pid, "SIGCONT"),
+    end: () => lab.processes.stop(gateway.proc),
     async stop() {
       await upstream.close();
       await lab.stop();

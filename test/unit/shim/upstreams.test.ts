@@ -34,22 +34,28 @@ function createGate() {
 upstreamContract("the fake upstream", () => {
   const { pass, ...gate } = createGate();
   const url = "https://gateway.test";
+  let isGone = false;
   const upstream = createFakeUpstream(
     async ({ method }) => {
       await pass();
+      if (isGone) throw new KmsError("gateway_unavailable");
       if (method === "decrypt") throw new KmsError(refused.reason);
       return reply(statusBytes("key-1"), { epoch: { text: "0.1.1" } });
     },
     [url],
   );
-  return Promise.resolve({ upstream, url, status, refused, ...gate, stop: () => upstream.close() });
+  const end = () => {
+    isGone = true;
+    return Promise.resolve();
+  };
+  return Promise.resolve({ upstream, url, status, refused, ...gate, end, stop: () => upstream.close() });
 });
 
 upstreamContract("an upstream of one gateway", async () => {
   const { pass, ...gate } = createGate();
   const stops: (() => unknown)[] = [];
   const fleet = await createFleet();
-  const { url } = await startGateway(
+  const { url, stop: end } = await startGateway(
     { after: (stop) => void stops.push(stop as () => unknown) },
     fleet,
     async (asked) => {
@@ -65,6 +71,7 @@ upstreamContract("an upstream of one gateway", async () => {
     status,
     refused,
     ...gate,
+    end,
     async stop() {
       gate.resume();
       await upstream.close();
