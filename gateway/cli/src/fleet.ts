@@ -2,13 +2,11 @@
 // --lab or --config. The operator's own Vault token is used, never the gateway's: that one may not
 // rotate.
 import { existsSync, readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkConfig, parseYaml, z } from "@claviger/proto/runtime/config.ts";
 import { backendName } from "@claviger/proto/wire/names.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
-import type { BackendConfig, VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
+import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import { announceRegistry } from "@claviger/gateway-core/src/redis/registry-channel.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
@@ -117,18 +115,6 @@ function asOperator(vault: VaultConfig, { env }: Terminal): VaultConfig {
   return { ...vault, tls: { ...tls, ...own } };
 }
 
-/** Backends take tokens from files alone: one for the time of `use`, readable by nobody else. */
-async function withTokenFile<T>(token: Secret, use: (file: string) => Promise<T>): Promise<T> {
-  const dir = await mkdtemp(join(tmpdir(), "claviger-"));
-  try {
-    const file = join(dir, "token");
-    await token.use((text) => writeFile(file, text, { mode: 0o600 }));
-    return await use(file);
-  } finally {
-    await rm(dir, { recursive: true, force: true });
-  }
-}
-
 /** Errors are thrown and printed once; log lines are for a gateway's operators. */
 export function silentLog(): Log {
   const log = createLog("claviger", "error");
@@ -150,20 +136,16 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
   const withBackend = async <T>(name: string, use: (backend: OpenBackend) => Promise<T>): Promise<T> => {
     const backendConfig = backendName.is(name) ? config.backends[name] : undefined;
     if (backendConfig === undefined) throw new CliError(`there is no backend ${name} in ${source.configFile}`);
-    const run = async (as: BackendConfig): Promise<T> => {
-      const backend = await openBackend({ name, config: as, log });
-      try {
-        return await use(backend);
-      } finally {
-        await backend.close();
-      }
-    };
-    if (backendConfig.kind === "embedded") return await run(backendConfig);
     // The gateway's own addresses, the operator's own token.
-    const token = operatorToken(name, backendConfig.addresses, source, terminal);
-    return await withTokenFile(token, (file) =>
-      run({ ...asOperator(backendConfig, terminal), auth: { kind: "token-file", file } }),
-    );
+    const isVault = backendConfig.kind === "vault";
+    const token = isVault ? operatorToken(name, backendConfig.addresses, source, terminal) : undefined;
+    const own = isVault ? asOperator(backendConfig, terminal) : backendConfig;
+    const backend = await openBackend({ name, config: own, log, ...(token !== undefined && { token }) });
+    try {
+      return await use(backend);
+    } finally {
+      await backend.close();
+    }
   };
   const backends = new Set(Object.keys(config.backends));
   const { registry: where, redis } = config;

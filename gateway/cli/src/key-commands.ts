@@ -1,76 +1,18 @@
 // `claviger key`: a cluster's key versions, with the operator's own credentials.
 // (docs/architecture.md #keys and #rotation.)
 import { setTimeout as sleep } from "node:timers/promises";
-import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
-import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import { CliError, type Command, numberBetween, type Terminal } from "./commander.ts";
 import { type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
+import { formatReport, reportOf } from "./key-report.ts";
 import { keyOf } from "./registry-edit.ts";
-import { formatTable } from "./table.ts";
 import { addRetireCommands } from "./usage/retire-commands.ts";
 
 const callMs = 10_000;
 
 function call<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> {
   return run(AbortSignal.timeout(callMs));
-}
-
-export type KeyReport = {
-  readonly cluster: string;
-  readonly state: ClusterRecord["state"];
-  readonly rotation: ClusterRecord["rotation"];
-  readonly backend: string;
-  /** `mount/name`, after the namespace where there is one. */
-  readonly key: string;
-  readonly latest: number;
-  /** 0: none yet. */
-  readonly promoted: number;
-  readonly minDecryption: number;
-  /**
-   * What apiservers see in Status once every gateway has read the key; absent while nothing is
-   * promoted.
-   */
-  readonly keyId?: string;
-  readonly versions: readonly { readonly version: number; readonly createdAt: string }[];
-};
-
-function reportOf(record: ClusterRecord, state: KeyState): KeyReport {
-  const ref = keyOf(record);
-  const createdAt = state.versions.get(state.minEncryption);
-  return {
-    cluster: record.name,
-    state: record.state,
-    rotation: record.rotation,
-    backend: ref.backend,
-    key: keyPath(ref),
-    latest: state.latest,
-    promoted: state.minEncryption,
-    minDecryption: state.minDecryption,
-    ...(createdAt === undefined
-      ? {}
-      : { keyId: deriveKeyId(record.uid, [{ ref, version: state.minEncryption, createdAt }]) }),
-    versions: [...state.versions].map(([version, at]) => ({ version, createdAt: new Date(at * 1000).toISOString() })),
-  };
-}
-
-function roleOf(report: KeyReport, version: number): string {
-  if (version === report.promoted) return "encrypts";
-  if (version < report.minDecryption) return "retired";
-  return version > report.promoted ? "waits for promotion" : "decrypts";
-}
-
-function formatReport(report: KeyReport): string {
-  return [
-    `cluster   ${report.cluster} (${report.state}, rotation ${report.rotation})`,
-    `key       ${report.backend}: ${report.key}`,
-    `key_id    ${report.keyId ?? `none: no version is promoted yet; a gateway does it at first use, or: claviger key promote ${report.cluster}`}`,
-    "",
-    formatTable(
-      ["VERSION", "CREATED", ""],
-      report.versions.map(({ version, createdAt }) => [String(version), createdAt, roleOf(report, version)]),
-    ),
-  ].join("\n");
 }
 
 /** As many versions as a gateway makes of its own accord. */
@@ -107,17 +49,38 @@ async function replaceLost(backend: OpenBackend, key: KeyRef, lost: number): Pro
   return (await promoteLatest(backend, key)).version;
 }
 
-/** Waits until the gateways have promoted a version. */
-async function waitForPromotion(backend: OpenBackend, key: KeyRef, version: number, timeoutMs: number): Promise<void> {
-  const end = performance.now() + timeoutMs;
+const pollMs = 250;
+const sayMs = 5000;
+
+function inSeconds(ms: number): string {
+  return `${Math.round(ms / 1000)} s`;
+}
+
+/** Waits until the gateways have promoted a version, and says so now and then. */
+async function waitForPromotion(
+  backend: OpenBackend,
+  key: KeyRef,
+  version: number,
+  { timeoutMs, say }: { readonly timeoutMs: number; readonly say: (line: string) => void },
+): Promise<void> {
+  const start = performance.now();
+  let saidAt = Number.NEGATIVE_INFINITY;
   for (;;) {
     const { minEncryption } = await call((signal) => backend.describe(key, signal));
     if (minEncryption >= version) return;
-    if (performance.now() > end)
+    const waited = performance.now() - start;
+    if (waited > timeoutMs)
       throw new CliError(
-        `version ${version} is not promoted after ${timeoutMs / 1000} s; is a gateway running? Its log has the result of its canary`,
+        `version ${version} is not promoted after ${inSeconds(timeoutMs)}; is a gateway running? Its log has the result of its canary`,
       );
-    await sleep(250);
+    if (waited - saidAt >= sayMs) {
+      const now = minEncryption === 0 ? "none encrypts yet" : `version ${minEncryption} encrypts`;
+      say(
+        `waiting for a gateway to promote version ${version}; ${now} (${inSeconds(waited)} of ${inSeconds(timeoutMs)})`,
+      );
+      saidAt = waited;
+    }
+    await sleep(pollMs);
   }
 }
 
@@ -165,7 +128,7 @@ export function addKeyCommands(root: Command, terminal: Terminal): void {
           return;
         }
         if (!options.wait) return;
-        await waitForPromotion(backend, key, version, options.timeout * 1000);
+        await waitForPromotion(backend, key, version, { timeoutMs: options.timeout * 1000, say: terminal.err });
         const { keyId } = reportOf(record, await call((signal) => backend.describe(key, signal)));
         terminal.out(
           `version ${version} encrypts; key_id ${keyId ?? "unknown"}. Each shim shows it after the gateways' next refresh.`,

@@ -90,7 +90,8 @@ export function addPkiCommands(root: Command, terminal: Terminal): void {
     .requiredOption("--cluster <name>", "the node's cluster, as in the registry")
     .requiredOption("--node <name>", "the node's name")
     .action((options: Common & { readonly cluster: string; readonly node: string }) =>
-      issue(options, `${options.cluster}-${options.node}`, (ca) =>
+      // `_` is in no name of either: no two nodes have the same files, whatever dashes they have.
+      issue(options, `${options.cluster}_${options.node}`, (ca) =>
         issueNode({ ca, cluster: options.cluster, node: options.node, validity: options.days }),
       ),
     );

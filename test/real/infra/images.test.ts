@@ -93,7 +93,7 @@ suite("The bundles and images", () => {
     await cli("pki", "node", "--dir", pki, "--cluster", "edge", "--node", "n1");
     for (const [image, pair] of [
       ["gateway", "gateway"],
-      ["shim", "edge-n1"],
+      ["shim", "edge_n1"],
     ] as const) {
       write(image, "etc/claviger/tls.crt", readFileSync(join(pki, `${pair}.crt`), "utf8"));
       write(image, "etc/claviger/tls.key", readFileSync(join(pki, `${pair}.key`), "utf8"));

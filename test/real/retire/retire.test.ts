@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { encodeStored } from "../../demo/stored.ts";
+import { etcdClient } from "../../lab/etcd-client.ts";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type ApiServer, type Etcd, secretPath } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
@@ -101,7 +103,23 @@ suite("retiring a version of a key", () => {
       made + 2,
     );
     assert.ok(plain > 0);
-    assert.match((await run("usage", "--etcd", etcd.url)).out, /main: transit\/cluster-1 +1 /);
+    assert.match(
+      (await run("usage", "--etcd", etcd.url)).out,
+      /main: transit\/cluster-1 +1 .* decrypts +\/registry\/secrets\/default\//,
+    );
+  });
+
+  test("key status shows the hash under which kube-apiserver's metrics have the key_id", async () => {
+    const { keyIdHash } = JSON.parse((await run("status", "--json")).out) as { keyIdHash: string };
+    assert.match(keyIdHash, /^sha256:[0-9a-f]{64}$/);
+    const { json: metrics } = await api.call<string>("GET", "/metrics");
+    const shown = metrics
+      .split("\n")
+      .filter((line) => line.startsWith("apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds{"));
+    assert.ok(
+      shown.some((line) => line.includes(`key_id_hash="${keyIdHash}"`)),
+      shown.join("\n"),
+    );
   });
 
   const refused = async (reason: RegExp, args: readonly string[] = []): Promise<void> => {
@@ -145,6 +163,51 @@ suite("retiring a version of a key", () => {
     assert.match(nobody.err, /how many control-plane nodes/);
   });
 
+  test("nor while an object of another KMS plugin may be under the same Transit key", async () => {
+    const { vault } = lab;
+    assert.ok(vault !== undefined);
+    const { ciphertext } = (
+      await vault.call<{ data: { ciphertext: string } }>("POST", "transit/encrypt/cluster-1", {
+        plaintext: Buffer.alloc(32).toString("base64"),
+        key_version: 2,
+      })
+    ).data;
+    const foreign = (source: string): Buffer =>
+      Buffer.from(
+        encodeStored({
+          provider: "kleidi",
+          encryptedData: Buffer.alloc(80),
+          keyId: "kleidi-kms-plugin_1_1727188139",
+          encryptedDekSource: Buffer.from(source),
+          annotations: {},
+        }),
+      );
+    const key = "/registry/example.com/widgets/one";
+    await etcd.put(key, foreign(ciphertext.replace("vault:v2:", "vault:v1:")));
+    await refused(/1 object of cluster cluster-1 that KMS plugin kleidi encrypted need version 1 of a Transit key/);
+    await etcd.put(key, foreign("opaque"));
+    await refused(/that KMS plugin kleidi encrypted do not tell which key they need.*--other-key kleidi/);
+    await etcd.put(key, foreign(ciphertext));
+  });
+
+  test("nor with a snapshot of which nobody says how old it is", async () => {
+    const file = join(dir, "snapshot.db");
+    const client = etcdClient(new URL(etcd.url).host);
+    await client.saveSnapshot(file);
+    client.close();
+    const args = ["--etcd-snapshot", file, "--nodes", "1", "--quiet", `${quietMs}ms`];
+    const { status, err } = await run("retire", ...args);
+    assert.equal(status, 1);
+    assert.match(err, /\n {2}- cluster cluster-1 was counted in a snapshot.*--snapshots-checked\n$/);
+    assert.equal((await run("retire", ...args, "--snapshots-checked")).status, 0);
+    const counts = async (...from: readonly string[]): Promise<unknown> => {
+      type Counts = { uses: { version: number; count: number }[]; foreign: { count: number }[]; plain: number };
+      const { uses, foreign, plain } = JSON.parse((await run("usage", ...from, "--json")).out) as Counts;
+      return [uses.map(({ version, count }) => [version, count]), foreign.map(({ count }) => count), plain];
+    };
+    assert.deepEqual(await counts("--etcd-snapshot", file), await counts("--etcd", etcd.url));
+  });
+
   test("once the last object is rewritten it can: --yes alone does it, and the objects stay readable, cold too", async () => {
     const look = await retire();
     assert.equal(look.status, 0, look.err);
@@ -154,6 +217,11 @@ suite("retiring a version of a key", () => {
     assert.equal(done.status, 0, done.err);
     assert.match(done.out, /backup/);
     assert.equal(await minDecryption(), 2);
+    const again = await retire("--yes");
+    assert.deepEqual([again.status, again.err], [0, ""]);
+    assert.match(again.out, /nothing was changed/);
+    // Transit no longer tells of it.
+    assert.match((await run("status")).out, /^1 +retired\n2 .*encrypts$/m);
     await api.restart();
     for (const name of ["one", "two"]) assert.deepEqual(await api.readSecret(name), value);
   });
@@ -163,5 +231,8 @@ suite("retiring a version of a key", () => {
     assert.equal(status, 0, err);
     assert.equal(await minDecryption(), 1);
     assert.match((await run("unretire", "--from", "1")).out, /nothing was changed/);
+    const none = await run("unretire", "--from", "7");
+    assert.deepEqual([none.status, none.out], [1, ""]);
+    assert.match(none.err, /has no version 7; its latest is 2/);
   });
 });

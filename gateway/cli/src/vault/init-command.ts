@@ -165,7 +165,7 @@ function nextSteps(role: Role | undefined, policy: string): readonly string[] {
     case "approle": {
       const path = `auth/${role.mount}/role/${role.options.role}`;
       return [
-        `Next: vault read -field=role_id ${path}/role-id > ROLE-ID-FILE; vault write -f -field=secret_id ${path}/secret-id > SECRET-ID-FILE`,
+        `Next: (umask 077; vault read -field=role_id ${path}/role-id > ROLE-ID-FILE; vault write -f -field=secret_id ${path}/secret-id > SECRET-ID-FILE)`,
       ];
     }
     case "kubernetes":

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, X509Certificate } from "node:crypto";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
@@ -75,11 +75,29 @@ test("pki makes an authority once, and certificates that say who they are for", 
     /DNS:kms\.example, IP Address:127\.0\.0\.1/,
   );
   assert.match((await run(["pki", "operator", "--dir", pki, "--name", "alice"])).out, /operator\/alice/);
-  assert.equal((await stat(join(pki, "a-b.key"))).mode & 0o777, 0o600);
+  assert.equal((await stat(join(pki, "a_b.key"))).mode & 0o777, 0o600);
   assert.match(
     (await run(["pki", "node", "--dir", pki, "--cluster", "../a", "--node", "b"])).err,
     /^claviger: a cluster name must be/,
   );
+});
+
+test("no two nodes have the same files, whatever dashes their clusters' names have", async () => {
+  const pki = join(dir, "dashes");
+  await run(["pki", "init", "--dir", pki, "--trust-domain", "fleet.example"]);
+  for (const [name, node] of [
+    ["prod", "eu-1"],
+    ["prod-eu", "1"],
+  ] as const)
+    assert.equal((await run(["pki", "node", "--dir", pki, "--cluster", name, "--node", node])).status, 0);
+  assert.equal((await run(["pki", "operator", "--dir", pki, "--name", "alice"])).status, 0);
+  const files = await readdir(pki);
+  assert.deepEqual(files.filter((file) => file.endsWith(".crt")).toSorted(), [
+    "ca.crt",
+    "operator-alice.crt",
+    "prod-eu_1.crt",
+    "prod_eu-1.crt",
+  ]);
 });
 
 test("cluster lists, suspends, resumes and adds", async () => {
@@ -123,13 +141,18 @@ test("key shows, rotates and promotes on the embedded backend", async () => {
   const at = ["--config", config];
   assert.match((await run(["key", "status", "prod", ...at])).out, /no version is promoted yet/);
   assert.match((await run(["key", "promote", "prod", ...at])).out, /version 1 encrypts from now on/);
-  const first = JSON.parse((await run(["key", "status", "prod", "--json", ...at])).out) as { keyId: string };
+  const first = JSON.parse((await run(["key", "status", "prod", "--json", ...at])).out) as {
+    keyId: string;
+    keyIdHash: string;
+  };
   assert.match(first.keyId, /^clv1\./);
+  assert.equal(first.keyIdHash, `sha256:${createHash("sha256").update(first.keyId).digest("hex")}`);
+  assert.ok((await run(["key", "status", "prod", ...at])).out.includes(`\nhash      ${first.keyIdHash} (key_id_hash`));
   assert.match((await run(["key", "rotate", "prod", ...at])).out, /has version 2 now/);
-  assert.match(
-    (await run(["key", "rotate", "prod", "--wait", "--timeout", "1", ...at])).err,
-    /not promoted after 1 s; is a gateway running/,
-  );
+  const waited = await run(["key", "rotate", "prod", "--wait", "--timeout", "1", ...at]);
+  assert.equal(waited.status, 1);
+  assert.match(waited.err, /^waiting for a gateway to promote version 3; version 1 encrypts \(0 s of 1 s\)\n/);
+  assert.match(waited.err, /\nclaviger: version 3 is not promoted after 1 s; is a gateway running/);
   assert.match((await run(["key", "promote", "prod", ...at])).out, /version 3/);
   assert.match((await run(["key", "status", "prod", ...at])).out, /3 +\S+ +encrypts/);
 });

@@ -73,26 +73,31 @@ function problemOf(
     : undefined;
 }
 
-/** @throws the system's error when a TLS file cannot be read */
+/**
+ * @param token instead of the configured login
+ * @throws the system's error when a TLS file cannot be read
+ */
 export function openVaultBackend({
   name,
   config,
   log,
+  token,
 }: {
   readonly name: BackendName;
   readonly config: VaultConfig;
   readonly log: Log;
+  readonly token?: Secret;
 }): OpenBackend {
   const ownLog = log.child({ backend: name });
   const transport = createVaultTransport(config, ownLog);
   // A certificate is shown when a connection is made: one that was replaced must not be hidden by a
   // connection that is kept alive.
   const loginTransport: VaultTransport =
-    config.auth.kind === "cert"
+    token === undefined && config.auth.kind === "cert"
       ? { ...transport, send: (request) => transport.send({ ...request, isFresh: true }) }
       : transport;
   const keeper = keepToken({
-    auth: config.auth,
+    auth: token === undefined ? config.auth : { kind: "given", token },
     clientOf: (token) => createVaultClient(loginTransport, config.namespace, token),
     log: ownLog,
   });

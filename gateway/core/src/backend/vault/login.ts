@@ -18,6 +18,9 @@ export type Lease = {
   readonly uses?: number;
 };
 
+/** What is configured, or a token that somebody already has: an operator's own. */
+export type Credentials = AuthConfig | { readonly kind: "given"; readonly token: Secret };
+
 const authReply = z.object({
   auth: z.object({
     client_token: z.string(),
@@ -68,7 +71,7 @@ async function readCredential(file: string): Promise<string> {
 export type Login = (signal: AbortSignal) => Promise<Lease>;
 
 /** @param clientOf a client of the login's namespace with that token, or none */
-export function createLogin(auth: AuthConfig, clientOf: (token?: Secret) => VaultClient): Login {
+export function createLogin(auth: Credentials, clientOf: (token?: Secret) => VaultClient): Login {
   // A wrapping token opens once; what was in it serves until the file holds another.
   let unwrapped: { readonly from: string; readonly secretId: Secret } | undefined;
 
@@ -86,6 +89,9 @@ export function createLogin(auth: AuthConfig, clientOf: (token?: Secret) => Vaul
 
   return async (signal) => {
     switch (auth.kind) {
+      case "given":
+        await clientOf(auth.token).read("auth/token/lookup-self", signal);
+        return { token: auth.token, ttlMs: 0, isRenewable: false };
       case "token":
       case "token-file": {
         const token = new Secret(await readCredential(auth.file));

@@ -5,11 +5,10 @@ import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { KmsError, type Reason, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import type { AuthConfig } from "../config.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import type { VaultClient } from "./client.ts";
 import { createLockoutGuard, fingerprint } from "./lockout.ts";
-import { createLogin, isKnownToken, renew } from "./login.ts";
+import { type Credentials, createLogin, isKnownToken, renew } from "./login.ts";
 import { initialState, lastPauseMs, next, requestMs, type TokenEvent, usable } from "./token-state.ts";
 
 export interface TokenKeeper {
@@ -48,7 +47,7 @@ function asLoginFailure(error: KmsError): KmsError {
 }
 
 /** The files of a credential that Vault counts failures of. */
-function lockable(auth: AuthConfig): readonly string[] {
+function lockable(auth: Credentials): readonly string[] {
   if (auth.kind === "approle") return [auth.roleIdFile, auth.secretIdFile];
   return auth.kind === "userpass" ? [auth.passwordFile] : [];
 }
@@ -60,7 +59,7 @@ export function keepToken({
   log,
   now = createSteadyClock(),
 }: {
-  readonly auth: AuthConfig;
+  readonly auth: Credentials;
   readonly clientOf: (token?: Secret) => VaultClient;
   readonly log: Log;
   readonly now?: () => number;
