@@ -1,19 +1,33 @@
-// `claviger cluster`: the registry as operators see and change it. The gateways pick an edit up
-// within a second.
+// `claviger cluster`: the registry as operators see and change it. An edit is done when the gateways
+// that can be asked have it in force.
 import { readFileSync } from "node:fs";
 import { publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { backendName, clusterName, keyName, mountPath, type NameKind } from "@claviger/proto/wire/names.ts";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { CliError, type Command, Option, type Terminal } from "./commander.ts";
-import { type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
+import { CliError, type Command, Option, several, type Terminal } from "./commander.ts";
+import { type Fleet, type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
+import { type GatewayAddresses, waitForGateways } from "./gateway-word.ts";
 import { addRecord, type NewRecord, printRecord, readRegistry, setState } from "./registry-edit.ts";
 import { formatTable } from "./table.ts";
 import { newClusterUid } from "./uid.ts";
 
 function keyText({ backend, namespace, mount, key }: KeyRef): string {
   return `${backend}: ${namespace === undefined ? "" : `${namespace}/`}${mount}/${key}`;
+}
+
+type EditOptions = FleetOptions & { readonly gateway?: readonly string[] };
+
+const gatewayHelp =
+  "second listener of a gateway that must have the edit in force (default: those of the configuration); several times";
+
+function gatewaysOf({ gateway }: EditOptions, fleet: Fleet): GatewayAddresses {
+  if (gateway === undefined) return { urls: fleet.gateways, areNamed: false };
+  for (const url of gateway)
+    if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
+      throw new CliError(`--gateway ${url} is not the URL of a gateway's second listener, e.g. http://10.0.0.1:9090`);
+  return { urls: gateway.map((url) => new URL(url)), areNamed: true };
 }
 
 /** What each verb means for the cluster's nodes, said after it was done. */
@@ -28,16 +42,21 @@ const verbs: readonly {
     state: "suspended",
     help: "refuse everything from this cluster",
     effect:
-      "gateways refuse it within a second. Its apiservers keep what they hold in memory: reads of known Secrets go on, writes stop within three minutes",
+      "gateways that have read this refuse it. Its apiservers keep what they hold in memory: reads of known Secrets go on, writes stop within three minutes",
   },
   {
     verb: "decrypt-only",
     state: "decrypt-only",
     help: "let this cluster read and not write",
     effect:
-      "gateways refuse its Encrypt within a second. An apiserver that starts now needs one good Encrypt before it can read anything",
+      "gateways that have read this refuse its Encrypt. An apiserver that starts now needs one good Encrypt before it can read anything",
   },
-  { verb: "resume", state: "active", help: "serve this cluster again", effect: "gateways serve it within a second" },
+  {
+    verb: "resume",
+    state: "active",
+    help: "serve this cluster again",
+    effect: "gateways that have read this serve it",
+  },
 ];
 
 function parse<T extends string>(kind: NameKind<T>, option: string, value: string): T {
@@ -45,7 +64,7 @@ function parse<T extends string>(kind: NameKind<T>, option: string, value: strin
   return value;
 }
 
-type AddOptions = FleetOptions & {
+type AddOptions = EditOptions & {
   readonly backend: string;
   readonly namespace?: string;
   readonly mount: string;
@@ -114,14 +133,18 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
     fleetOptions(group.command(verb))
       .argument("<cluster>")
       .description(help)
-      .action(async (cluster: string, options: FleetOptions) => {
-        const { registry } = openFleet(options, terminal);
-        const earlier = await setState(registry, cluster, state);
+      .option("--gateway <url>", gatewayHelp, several)
+      .action(async (cluster: string, options: EditOptions) => {
+        const fleet = openFleet(options, terminal);
+        const { registry } = fleet;
+        const gateways = gatewaysOf(options, fleet);
+        const { earlier, registry: after } = await setState(registry, cluster, state);
         terminal.out(
           earlier === state
             ? `${cluster} is ${state} already; nothing was changed`
             : `${cluster}: ${earlier} → ${state} in ${registry.name}; ${effect}.`,
         );
+        terminal.out(await waitForGateways(gateways, after));
       });
 
   fleetOptions(group.command("add"))
@@ -135,15 +158,19 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
       new Option("--rotation <kind>", "who promotes a new key version").choices(["auto", "manual"]).default("auto"),
     )
     .option("--issuer-ca <file>", "the only CA that may speak for the cluster, PEM; one of the gateways' tls.clientCa")
+    .option("--gateway <url>", gatewayHelp, several)
     .option("--dry-run", "print the record and change nothing", false)
     .action(async (name: string, options: AddOptions) => {
-      const { registry } = openFleet(options, terminal);
+      const fleet = openFleet(options, terminal);
+      const { registry } = fleet;
+      const gateways = gatewaysOf(options, fleet);
       const record = newRecord(name, options);
-      if (!options.dryRun) await addRecord(registry, record);
+      const after = options.dryRun ? undefined : await addRecord(registry, record);
       terminal.out(printRecord(record).trimEnd());
-      if (!options.dryRun)
-        terminal.out(
-          `added to ${registry.name}. Next: make its key (claviger vault init), and issue a certificate for each node (claviger pki node).`,
-        );
+      if (after === undefined) return;
+      terminal.out(
+        `added to ${registry.name}. Next: make its key (claviger vault init), and issue a certificate for each node (claviger pki node).`,
+      );
+      terminal.out(await waitForGateways(gateways, after));
     });
 }

@@ -27,6 +27,8 @@ export type VaultBackend = { readonly name: string; readonly config: VaultConfig
 export type Fleet = {
   readonly config: GatewayConfig;
   readonly registry: RegistrySource;
+  /** Second listeners of the gateways whose configuration is at hand. */
+  readonly gateways: readonly URL[];
   /**
    * A cluster's record and the backend of its key, opened for the time of `use` with the operator's
    * credentials.
@@ -57,7 +59,12 @@ const labFile = z.object({
   vault: z.optional(z.nullable(z.object({ addr: z.string(), tokenFile: z.string() }))),
 });
 
-type Source = { readonly configFile: string; readonly tokenFile?: string };
+type Source = {
+  readonly configFile: string;
+  /** Of further gateways, in a lab. */
+  readonly others: readonly string[];
+  readonly tokenFile?: string;
+};
 
 function readText(file: string): string {
   try {
@@ -71,13 +78,21 @@ function sourceOf({ config, lab }: FleetOptions, { env }: Terminal): Source {
   if (config !== undefined && lab !== undefined) throw new CliError("give --config or --lab, not both");
   if (lab !== undefined) {
     const { gateways, vault } = checkConfig(lab, parseYaml(lab, readText(lab)), labFile);
-    const configFile = gateways[0]?.config ?? "";
-    return vault === undefined || vault === null ? { configFile } : { configFile, tokenFile: vault.tokenFile };
+    const [configFile = "", ...others] = gateways.map((gateway) => gateway.config);
+    const tokenFile = vault?.tokenFile;
+    return { configFile, others, ...(tokenFile !== undefined && { tokenFile }) };
   }
   const file = config ?? env["CLAVIGER_CONFIG"];
   if (file === undefined || file === "")
     throw new CliError("give --config FILE (a gateway's configuration) or --lab FILE (a running lab)");
-  return { configFile: file };
+  return { configFile: file, others: [] };
+}
+
+/** Where a gateway's second listener is for who is on its machine; none when the port is any. */
+function secondListener({ admin: { address, port } }: GatewayConfig): readonly URL[] {
+  const loopback: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "[::1]" };
+  const host = loopback[address] ?? (address.includes(":") ? `[${address}]` : address);
+  return port === 0 ? [] : [new URL(`http://${host}:${port}`)];
 }
 
 function sameOrigin(a: string, b: string): boolean {
@@ -162,6 +177,7 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
   return {
     config,
     registry,
+    gateways: [config, ...source.others.map((file) => loadGatewayConfig(file))].flatMap(secondListener),
     withBackend,
     withKey: async (cluster, use) => {
       const record = recordOf(await readRegistry(registry), cluster);

@@ -38,16 +38,18 @@ function clustersOf(source: string, text: string): YAMLSeq {
   return list;
 }
 
-async function edit(source: RegistrySource, change: (text: string, before: Registry) => string): Promise<void> {
+/** Resolves with the registry as it stands after that. */
+async function edit(source: RegistrySource, change: (text: string, before: Registry) => string): Promise<Registry> {
   const { name, backends } = source;
   const { text, write } = await source.read();
   const before = parseRegistry(name, text, backends, undefined);
   const changed = change(text, before);
-  if (changed === text) return;
+  if (changed === text) return before;
   // The rules that a gateway applies from one edit to the next: what it would refuse is not
   // written.
-  parseRegistry(name, changed, backends, before);
+  const after = parseRegistry(name, changed, backends, before);
   await write(changed);
+  return after;
 }
 
 function mapOf(list: YAMLSeq, name: ClusterName): YAMLMap {
@@ -69,15 +71,16 @@ function spliced(text: string, [start, end]: readonly [number, number], value: s
 
 /**
  * Sets a cluster's state and raises its generation, so that a gateway which has not read the edit
- * hears of it from the shims; the rest of the text stays. Resolves with the state it had.
+ * hears of it from the shims; the rest of the text stays. Resolves with the state it had and the
+ * registry as it stands.
  */
 export async function setState(
   registry: RegistrySource,
   name: string,
   state: ClusterRecord["state"],
-): Promise<ClusterRecord["state"]> {
+): Promise<{ readonly earlier: ClusterRecord["state"]; readonly registry: Registry }> {
   let earlier: ClusterRecord["state"] = state;
-  await edit(registry, (text, before) => {
+  const after = await edit(registry, (text, before) => {
     const record = recordOf(before, name);
     earlier = record.state;
     if (earlier === state) return text;
@@ -99,7 +102,7 @@ export async function setState(
       ? spliced(spliced(text, stateAt, state), generationAt, generation)
       : spliced(spliced(text, generationAt, generation), stateAt, state);
   });
-  return earlier;
+  return { earlier, registry: after };
 }
 
 /** A record as it stands in the file, in the form that people write. */
@@ -123,7 +126,7 @@ export function printRecord({ name, uid, state, rotation, keys, issuer }: NewRec
 }
 
 /** Adds a record at the end. */
-export function addRecord(registry: RegistrySource, record: NewRecord): Promise<void> {
+export function addRecord(registry: RegistrySource, record: NewRecord): Promise<Registry> {
   return edit(registry, (text, before) => {
     if (before.has(record.name)) throw new CliError(`cluster ${record.name} is in the registry already`);
     const list = clustersOf(registry.name, text);

@@ -55,9 +55,18 @@ export function fileSource({
       return {
         text,
         async write(changed) {
-          const { mode } = await stat(target);
+          const { mode, uid, gid } = await stat(target);
           if ((await readText(target)) !== text) throw tooLate(file);
-          await writeFileAtomically(target, changed, mode & 0o777);
+          // The file is the gateways' to read, whoever edits it.
+          await writeFileAtomically(target, changed, mode & 0o777, true, { uid, gid }).catch((error: unknown) => {
+            const { code } = error as NodeJS.ErrnoException;
+            if (code === undefined) throw error;
+            throw new CliError(
+              code === "EPERM"
+                ? `the registry ${file} belongs to user ${uid}, group ${gid}, and you may not give it to them: run this with sudo, or as that user; nothing was changed`
+                : `the registry ${file} cannot be written (${code}); nothing was changed`,
+            );
+          });
         },
       };
     },

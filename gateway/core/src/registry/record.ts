@@ -1,5 +1,6 @@
 // What the fleet knows of a cluster, and the rules that a registry must keep from one edit to the
 // next. (docs/architecture.md #registry.)
+import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import {
   acceptRenamed,
@@ -90,6 +91,15 @@ function withCurrentNames(value: unknown, warn: (line: string) => void): unknown
 export type ClusterRecord = z.infer<typeof clusterRecord>;
 /** All clusters by name, as one good edit gave them. */
 export type Registry = ReadonlyMap<ClusterName, ClusterRecord>;
+
+/**
+ * One text for one content, whatever file or document it came from and however that is written:
+ * tells whether two programs hold the same registry.
+ */
+export function registryDigest(registry: Registry): string {
+  const records = [...registry.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return `sha256:${createHash("sha256").update(JSON.stringify(records)).digest("hex")}`;
+}
 
 function duplicates(values: readonly string[]): readonly string[] {
   return [...new Set(values.filter((value, i) => values.indexOf(value) !== i))];

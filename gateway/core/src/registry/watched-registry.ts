@@ -5,7 +5,7 @@ import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { ClusterName } from "@claviger/proto/wire/names.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { type ClusterRecord, parseRegistry, type Registry } from "./record.ts";
+import { type ClusterRecord, parseRegistry, type Registry, registryDigest } from "./record.ts";
 
 /** Which cluster uses which keys, as of the last good read. */
 export interface RegistryStore {
@@ -16,6 +16,8 @@ export interface RegistryStore {
   get(name: ClusterName): ClusterRecord | undefined;
   /** Every record; none while nothing could be read yet. */
   readonly list: () => readonly ClusterRecord[];
+  /** See registryDigest, of what is in force; undefined while nothing could be read yet. */
+  readonly digest: () => string | undefined;
   /** What is wrong with the newest edit, or undefined while it is the one in use. */
   problem(): string | undefined;
   /** Reads it again: a read that begins after this call, soon. Never rejects. */
@@ -64,6 +66,7 @@ export async function openRegistry({
 }: StoreOptions): Promise<RegistryStore> {
   let text: string | undefined;
   let registry: Registry | undefined;
+  let digest: string | undefined;
   let rejected: unknown;
   let problem: string | undefined;
   let failure: unknown;
@@ -76,6 +79,7 @@ export async function openRegistry({
       registry = parseRegistry(source, newest, backends, registry, (line) => renamed.add(line));
       for (const line of renamed)
         log.warn({ event: "setting-renamed", problem: line }, "a setting has another name now");
+      digest = registryDigest(registry);
       rejected = undefined;
       log.info({ event: "registry-changed", clusters: registry.size }, "the registry has changed");
     } catch (error) {
@@ -138,6 +142,7 @@ export async function openRegistry({
       return registry.get(name);
     },
     list: () => [...(registry?.values() ?? [])],
+    digest: () => digest,
     problem: () => problem,
     refresh,
     close() {

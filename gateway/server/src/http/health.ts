@@ -6,7 +6,12 @@ import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
 
-export type Readiness = { readonly ready: boolean; readonly checks: Readonly<Record<string, string>> };
+export type Readiness = {
+  readonly ready: boolean;
+  /** Of the registry in force (registryDigest): whoever edits it sees whether this gateway has the edit. */
+  readonly registryDigest?: string;
+  readonly checks: Readonly<Record<string, string>>;
+};
 
 export interface Health {
   readonly readiness: () => Readiness;
@@ -74,7 +79,12 @@ export function createHealth({
         ...Object.fromEntries(certificates().map(({ role, text }) => [`certificate/${role}`, text])),
         ...Object.fromEntries(all.map(({ name }) => [`backend/${name}`, seen.get(name) ?? "not asked yet"])),
       };
-      return { ready: !isDraining && audit.isHealthy(), checks };
+      const digest = registry.digest();
+      return {
+        ready: !isDraining && audit.isHealthy(),
+        ...(digest !== undefined && { registryDigest: digest }),
+        checks,
+      };
     },
     drain() {
       isDraining = true;

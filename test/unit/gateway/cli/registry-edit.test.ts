@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
@@ -54,12 +54,12 @@ beforeEach(() => writeFile(file, text));
 
 test("a new state replaces one word, raises the generation, and nothing else, in block and in flow style", async () => {
   const suspended = text.replace('state:   "active"', "generation: 1\n    state:   suspended");
-  assert.equal(await setState(registry(), "prod-eu", "suspended"), "active");
+  assert.equal((await setState(registry(), "prod-eu", "suspended")).earlier, "active");
   assert.equal(await readFile(file, "utf8"), suspended);
-  assert.equal(await setState(registry(), "prod-eu", "active"), "suspended");
+  assert.equal((await setState(registry(), "prod-eu", "active")).earlier, "suspended");
   const resumed = suspended.replace("generation: 1", "generation: 2").replace("suspended", "active");
   assert.equal(await readFile(file, "utf8"), resumed);
-  assert.equal(await setState(registry(), "lab", "decrypt-only"), "active");
+  assert.equal((await setState(registry(), "lab", "decrypt-only")).earlier, "active");
   assert.equal(
     await readFile(file, "utf8"),
     resumed.replace("state: active, ", "generation: 1, state: decrypt-only, "),
@@ -74,7 +74,7 @@ test("a generation that stands behind the state is raised in its place", async (
 
 test("the state that it has already changes no byte and not the file's time", async () => {
   const { mtimeMs, ino } = await stat(file);
-  assert.equal(await setState(registry(), "prod-eu", "active"), "active");
+  assert.equal((await setState(registry(), "prod-eu", "active")).earlier, "active");
   const now = await stat(file);
   assert.deepEqual([now.mtimeMs, now.ino], [mtimeMs, ino]);
 });
@@ -101,6 +101,34 @@ test("mode and symlink are kept", async () => {
   assert.match(await readFile(file, "utf8"), /suspended/);
   assert.equal(await readFile(link, "utf8"), await readFile(file, "utf8"));
   await rm(link);
+});
+
+test("the file stays its owner's, with its mode, whoever edits it", {
+  skip: process.getuid?.() === 0 ? false : "only root can give a file away",
+}, async () => {
+  await chown(file, 65_532, 65_531);
+  await chmod(file, 0o600);
+  await setState(registry(), "lab", "suspended");
+  const { uid, gid, mode } = await stat(file);
+  assert.deepEqual([uid, gid, mode & 0o777], [65_532, 65_531, 0o600]);
+  // Somebody who may write in the directory, and not give files away.
+  await chmod(dir, 0o777);
+  await chmod(file, 0o644);
+  process.seteuid?.(65_534);
+  try {
+    await assert.rejects(
+      setState(registry(), "lab", "active"),
+      /belongs to user 65532, group 65531, and you may not give it to them: run this with sudo, .*nothing was changed/,
+    );
+  } finally {
+    process.seteuid?.(0);
+  }
+  assert.equal(recordOf(await readRegistry(registry()), "lab").state, "suspended");
+  assert.deepEqual(
+    (await readdir(dir)).filter((name) => name.endsWith(".tmp")),
+    [],
+  );
+  await chown(file, 0, 0);
 });
 
 test("a new record goes to the end, reads back as it was, and what stood before is untouched", async () => {

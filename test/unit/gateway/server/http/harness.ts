@@ -49,6 +49,7 @@ export function registryOf(records: readonly ClusterRecord[]): RegistryStore {
   return {
     get: (name) => records.find((record) => record.name === name),
     list: () => records,
+    digest: () => undefined,
     problem: () => undefined,
     refresh: () => Promise.resolve(),
     close: () => {},

@@ -43,6 +43,7 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
   const store = {
     get: (name: ClusterRecord["name"]) => registry.get(name),
     list: () => [...registry.values()],
+    digest: () => undefined,
     problem: () => undefined,
     refresh: () => Promise.resolve(),
     close: () => {},
@@ -235,6 +236,7 @@ test("a registry is read again before a caller is admitted that has seen a newer
     registry: {
       get: () => records[0],
       list: () => records,
+      digest: () => undefined,
       problem: () => undefined,
       refresh: () => {
         reads += 1;

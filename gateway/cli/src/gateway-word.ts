@@ -1,0 +1,81 @@
+// Whether the gateways have an edit of the registry in force, by their own word: each says on its
+// second listener which registry it holds.
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "@claviger/proto/runtime/config.ts";
+import { type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
+import { CliError } from "./commander.ts";
+
+/** Where to ask: gateways' second listeners. */
+export type GatewayAddresses = {
+  readonly urls: readonly URL[];
+  /** Named by the operator: one that does not answer is an error. */
+  readonly areNamed: boolean;
+};
+
+const waitMs = 5000;
+const callMs = 1000;
+const pollMs = 100;
+
+const readyReply = z.object({
+  registryDigest: z.optional(z.string()),
+  checks: z.object({ registry: z.optional(z.string()) }),
+});
+
+type Word = { readonly kind: "has-it" } | { readonly kind: "other" | "silent"; readonly why: string };
+
+async function ask(url: URL, digest: string): Promise<Word> {
+  try {
+    const reply = await fetch(new URL("/readyz", url), { signal: AbortSignal.timeout(callMs) });
+    const state = readyReply.safeParse(await reply.json());
+    if (!state.success) return { kind: "silent", why: "what answers there is no gateway" };
+    if (state.data.registryDigest === digest) return { kind: "has-it" };
+    const { registry = "" } = state.data.checks;
+    return {
+      kind: "other",
+      why: registry === "" || registry === "ok" ? "it still has another registry; does it read this one?" : registry,
+    };
+  } catch (error) {
+    const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    return { kind: "silent", why: cause?.code ?? "no answer" };
+  }
+}
+
+async function wait(url: URL, digest: string, timeoutMs: number): Promise<Word> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const word = await ask(url, digest);
+    // Who does not listen will not within seconds.
+    if (word.kind !== "other" || performance.now() > end) return word;
+    await sleep(pollMs);
+  }
+}
+
+/**
+ * Waits until every gateway has the registry in force.
+ * @returns what to tell the operator
+ * @param timeoutMs for those that answer and have another one
+ * @throws CliError when one has it not, or one that was named does not answer
+ */
+export async function waitForGateways(
+  { urls, areNamed }: GatewayAddresses,
+  registry: Registry,
+  timeoutMs = waitMs,
+): Promise<string> {
+  const digest = registryDigest(registry);
+  const words = await Promise.all(
+    urls.map(async (url) => ({ at: url.origin, word: await wait(url, digest, timeoutMs) })),
+  );
+  const has = words.filter(({ word }) => word.kind === "has-it").map(({ at }) => at);
+  const problems = words.flatMap(({ at, word }) =>
+    word.kind === "other" || (word.kind === "silent" && areNamed) ? [`gateway ${at}: ${word.why}`] : [],
+  );
+  if (problems.length > 0)
+    throw new CliError(["the edit is written, and not every gateway has it in force:", ...problems].join("\n  - "));
+  const heard =
+    has.length === 0
+      ? "No gateway was heard: whether one has it in force is not known."
+      : `In force at ${has.join(", ")}, by their own word.`;
+  return areNamed
+    ? heard
+    : `${heard} Of further gateways nothing is known; name their second listeners to wait for them, too: --gateway http://HOST:PORT`;
+}
