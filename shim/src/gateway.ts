@@ -1,20 +1,22 @@
 // One gateway: a pool of mTLS connections, and what its answers and failures mean. The only file that
 // imports undici. (docs/architecture.md #wire.)
-import { X509Certificate } from "node:crypto";
-import { checkServerIdentity, type PeerCertificate } from "node:tls";
+import type { PeerCertificate } from "node:tls";
 import { type EpochClaim, epochHeaders, readEpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, parseReason, type Reason } from "@claviger/proto/wire/errors.ts";
-import {
-  describeHandshakeFailure,
-  type HandshakeFailure,
-  handshakeFailureOf,
-  parseHandshakeFailure,
-} from "@claviger/proto/wire/handshakes.ts";
-import { contentTypes, headers, limits, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
+import { contentTypes, headers, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
 import { createLookup } from "@claviger/proto/runtime/lookup.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { type Dispatcher, Pool } from "undici";
 import { delayAbort, type Sent } from "./delayed-abort.ts";
+import {
+  checkIdentities,
+  collect,
+  createFailures,
+  type HandshakeRefusal,
+  staleForMs,
+  text,
+  unavailable,
+} from "./gateway-answers.ts";
 
 /** PEM texts of the shim's certificate and key, and the CA of the gateways. */
 export type ClientTls = {
@@ -82,58 +84,6 @@ const connectMs = 15_000;
 /** A gateway keeps idle connections for hours, and so does a shim: handshakes are dear. */
 const idleMs = 4 * 3600_000;
 
-function text(value: string | string[] | undefined): string | undefined {
-  return typeof value === "string" ? value : undefined;
-}
-
-// A gateway of 0.1.0 names a time of its own clock.
-function staleForMs(given: Readonly<Record<string, string | string[] | undefined>>): number | undefined {
-  const [age, since] = [text(given[headers.staleFor]), text(given[headers.staleSince])];
-  const milliseconds = age !== undefined ? Number(age) : since !== undefined ? Date.now() - Number(since) : undefined;
-  return milliseconds === undefined || !Number.isFinite(milliseconds) ? undefined : Math.max(0, milliseconds);
-}
-
-/** Who does not accept whose certificate. */
-export type HandshakeRefusal = { readonly by: "shim" | "gateway"; readonly failure: HandshakeFailure };
-
-function unavailable(why: string): KmsError {
-  return new KmsError("gateway_unavailable", { cause: new Error(why) });
-}
-
-/** What is wrong with the shim's certificate at this moment, as far as the shim can tell. */
-function ownFailure(cert: string): HandshakeFailure | undefined {
-  const { validFrom, validTo } = new X509Certificate(cert);
-  if (Date.parse(validTo) < Date.now()) return "certificate_expired";
-  return Date.parse(validFrom) > Date.now() ? "certificate_not_yet_valid" : undefined;
-}
-
-/** Does a gateway's certificate carry one of these SPIFFE ids or DNS names? */
-function checkIdentities(identities: readonly string[], host: string, certificate: PeerCertificate): Error | undefined {
-  const uris = (certificate.subjectaltname ?? "").split(", ");
-  const isOne = identities.some((identity) =>
-    identity.startsWith("spiffe://")
-      ? uris.includes(`URI:${identity}`)
-      : checkServerIdentity(identity, certificate) === undefined,
-  );
-  if (isOne) return undefined;
-  return Object.assign(new Error(`the certificate of ${host} carries none of the identities that are configured`), {
-    code: "ERR_TLS_CERT_ALTNAME_INVALID",
-  });
-}
-
-async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > limits.batchMessage) throw unavailable("a reply that is too large");
-    chunks.push(chunk);
-  }
-  const all = Buffer.concat(chunks);
-  for (const chunk of chunks) chunk.fill(0);
-  return all;
-}
-
 const lookup = createLookup();
 
 /** For `compose`: tells a request's `opaque`, a Sent, when the request is written. */
@@ -167,29 +117,7 @@ export function createGateway(
   traceparent: () => string | undefined,
   onRefusal: (refusal: HandshakeRefusal) => void,
 ): Gateway {
-  const refused = (refusal: HandshakeRefusal, detail: string): KmsError => {
-    onRefusal(refusal);
-    const { by, failure } = refusal;
-    const what = by === "shim" ? "the gateway's certificate is refused" : "the gateway refuses this shim's certificate";
-    return unavailable(`${what}: ${failure}, ${describeHandshakeFailure(failure)}${detail}`);
-  };
-  /** Only what kind of fault it was: undici's errors may hold on to the request. */
-  const unreachable = (error: unknown): KmsError => {
-    const { code, name } = error as NodeJS.ErrnoException;
-    const failure = code === undefined ? undefined : handshakeFailureOf(code);
-    // An alert says that the gateway refused.
-    if (failure === "peer_refused" || failure === "no_certificate")
-      return refused({ by: "gateway", failure }, ` (${code ?? ""})`);
-    if (failure !== undefined) return refused({ by: "shim", failure }, ` (${code ?? ""})`);
-    // A gateway of 0.1.0 closes the connection without a word.
-    const own = code === "UND_ERR_SOCKET" || code === "ECONNRESET" ? ownFailure(tls.cert) : undefined;
-    return own === undefined ? unavailable(code ?? name) : refused({ by: "gateway", failure: own }, "");
-  };
-  /** What an answer without a reason of ours says: a gateway that lets nobody in, a proxy, a foreign server. */
-  const foreign = (status: number, given: string | undefined): KmsError => {
-    const failure = parseHandshakeFailure(given);
-    return failure === undefined ? unavailable(`status ${status}`) : refused({ by: "gateway", failure }, "");
-  };
+  const { unreachable, foreign } = createFailures(tls.cert, onRefusal);
   const { serverName, serverIdentities } = tls;
   const pool = new Pool(url, {
     connections: 16,

@@ -59,10 +59,17 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "gateway/core/src/tls-files.ts": ["proto/", "gateway/core/src/config.ts", "gateway/core/src/backend/"],
 
   "gateway/server/src/metrics.ts": ["proto/", "gateway/core/"],
+  "gateway/server/src/backend/outcomes.ts": ["proto/", "gateway/core/"],
   "gateway/server/src/backend/": ["proto/", "gateway/core/"],
   "gateway/server/src/keys/": ["proto/", "gateway/core/"],
   "gateway/server/src/kms/": ["proto/", "gateway/core/", "gateway/server/src/backend/", "gateway/server/src/keys/"],
-  "gateway/server/src/http/": ["proto/", "gateway/core/", "gateway/server/src/metrics.ts", "gateway/server/src/kms/"],
+  "gateway/server/src/http/": [
+    "proto/",
+    "gateway/core/",
+    "gateway/server/src/metrics.ts",
+    "gateway/server/src/backend/outcomes.ts",
+    "gateway/server/src/kms/",
+  ],
   "gateway/server/src/main.ts": ["proto/", "gateway/core/", "gateway/server/"],
 
   "gateway/cli/src/": ["proto/", "gateway/core/"],
@@ -75,7 +82,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
  */
 const shimOrder = [
   ["config.ts", "metrics.ts", "socket.ts", "state-file.ts"],
-  ["delayed-abort.ts"],
+  ["delayed-abort.ts", "gateway-answers.ts"],
   ["gateway.ts"],
   ["upstream.ts", "tls.ts"],
   ["status.ts", "decrypts.ts"],

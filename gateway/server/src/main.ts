@@ -15,6 +15,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { openAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import { checkSinks, createSink } from "@claviger/gateway-core/src/audit/sinks.ts";
 import { createDispatcher } from "./backend/dispatch.ts";
+import { watchOutcomes } from "./backend/outcomes.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { loadGatewayConfig } from "@claviger/gateway-core/src/config.ts";
@@ -85,7 +86,9 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing);
   const names = new Set(Object.keys(config.backends));
   const opened = await Promise.all(
-    Object.entries(config.backends).map(async ([name, backend]) => await openBackend({ name, config: backend, log })),
+    Object.entries(config.backends).map(async ([name, backend]) =>
+      watchOutcomes(await openBackend({ name, config: backend, log })),
+    ),
   );
   metrics.observeBackendAddresses(() =>
     opened.flatMap(({ name, addresses }) => (addresses?.() ?? []).map((state) => ({ backend: name, ...state }))),

@@ -2,7 +2,7 @@
 // be made, to be changed, or in the way. Nothing that is there is changed unless it is ours (the
 // marked policy) or `update` was asked for.
 import { isDeepStrictEqual } from "node:util";
-import { usableTypes } from "@claviger/gateway-core/src/backend/vault/adapter.ts";
+import { usableTypes } from "@claviger/gateway-core/src/backend/vault/key-problem.ts";
 import type { VaultControl, VaultData } from "./control.ts";
 import type { RoleMethod, Wanted } from "./roles.ts";
 import { policyMark, type WantedKey, type WantedRegistry } from "./desired-state.ts";

@@ -1,9 +1,10 @@
-// What /readyz says: each dependency by name. Backends are asked at an interval, never by a probe.
+// What /readyz says: each dependency by name, as the last real calls found it. Backends are asked at an
+// interval as well, never by a probe.
 // (docs/architecture.md #shim; docs/kms-contract.md section 3.2.)
 import { toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
-import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import type { WatchedBackend } from "../backend/outcomes.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
 
 export type Readiness = {
@@ -36,7 +37,7 @@ export function createHealth({
 }: {
   readonly registry: RegistryStore;
   readonly audit: AuditLog;
-  readonly backends: Iterable<OpenBackend>;
+  readonly backends: Iterable<WatchedBackend>;
   /** `ok`, or what is wrong; undefined where there is none. */
   readonly redis: (() => string) | undefined;
   readonly certificates: () => readonly CertificateState[];
@@ -44,7 +45,7 @@ export function createHealth({
   const seen = new Map<string, string>();
   let isDraining = false;
   let timer: NodeJS.Timeout | undefined;
-  const ask = async (backend: OpenBackend): Promise<void> => {
+  const ask = async (backend: WatchedBackend): Promise<void> => {
     try {
       await backend.health(AbortSignal.timeout(2000));
       seen.set(backend.name, "ok");
@@ -77,7 +78,9 @@ export function createHealth({
             ]),
         ),
         ...Object.fromEntries(certificates().map(({ role, text }) => [`certificate/${role}`, text])),
-        ...Object.fromEntries(all.map(({ name }) => [`backend/${name}`, seen.get(name) ?? "not asked yet"])),
+        ...Object.fromEntries(
+          all.map(({ name, problem }) => [`backend/${name}`, problem() ?? seen.get(name) ?? "not asked yet"]),
+        ),
       };
       const digest = registry.digest();
       return {

@@ -7,6 +7,7 @@ import { type Secret, zeroize } from "@claviger/proto/runtime/secret.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { VaultConfig } from "../config.ts";
 import type { DocumentRef, Documents, KeyRef, OpenBackend } from "../port.ts";
+import { problemOf } from "./key-problem.ts";
 import { createVaultClient, DocumentDeleted, MountMissing, type VaultClient } from "./client.ts";
 import { keepToken } from "./token.ts";
 import { buildDecrypt, buildEncrypt, readDecrypt, readEncrypt } from "./transit.ts";
@@ -41,36 +42,6 @@ function accepted<S extends z.core.$ZodType>(schema: S, reply: unknown, what: st
 
 function createdAt(entry: number | { readonly creation_time: string }): number {
   return typeof entry === "number" ? entry : Math.floor(Date.parse(entry.creation_time) / 1000);
-}
-
-/** Transit's types that encrypt with associated data. */
-export const usableTypes: readonly string[] = [
-  "aes256-gcm96",
-  "aes128-gcm96",
-  "chacha20-poly1305",
-  "xchacha20-poly1305",
-];
-
-/** Why a key that is there cannot be used. */
-function problemOf(
-  {
-    type,
-    soft_deleted: isDeleted,
-    derived: isDerived,
-  }: {
-    readonly type?: string | undefined;
-    readonly soft_deleted?: boolean | undefined;
-    readonly derived?: boolean | undefined;
-  },
-  { mount, key }: KeyRef,
-): string | undefined {
-  if (isDeleted === true)
-    return `${mount}/${key} is soft-deleted; restore it: bao write -f ${mount}/keys/${key}/soft-delete-restore`;
-  if (type !== undefined && !usableTypes.includes(type))
-    return `${mount}/${key} is of type ${type}, which does not encrypt with associated data; use ${usableTypes.join(", ")}`;
-  return isDerived === true
-    ? `${mount}/${key} is derived, and a gateway gives no context; make another key`
-    : undefined;
 }
 
 /**

@@ -1,0 +1,102 @@
+// What a gateway's answers and failures mean, as far as they can be trusted to mean anything.
+// (docs/architecture.md #wire.)
+import { X509Certificate } from "node:crypto";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+import {
+  describeHandshakeFailure,
+  type HandshakeFailure,
+  handshakeFailureOf,
+  parseHandshakeFailure,
+} from "@claviger/proto/wire/handshakes.ts";
+import { headers, limits } from "@claviger/proto/wire/protocol.ts";
+
+/** The value of a header that stands once. */
+export function text(value: string | string[] | undefined): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+/** How old the word is that a Status passes on. A gateway of 0.1.0 names a time of its own clock. */
+export function staleForMs(given: Readonly<Record<string, string | string[] | undefined>>): number | undefined {
+  const [age, since] = [text(given[headers.staleFor]), text(given[headers.staleSince])];
+  const milliseconds = age !== undefined ? Number(age) : since !== undefined ? Date.now() - Number(since) : undefined;
+  return milliseconds === undefined || !Number.isFinite(milliseconds) ? undefined : Math.max(0, milliseconds);
+}
+
+/** Who does not accept whose certificate. */
+export type HandshakeRefusal = { readonly by: "shim" | "gateway"; readonly failure: HandshakeFailure };
+
+/** A gateway that cannot be reached, or something that is none. */
+export function unavailable(why: string): KmsError {
+  return new KmsError("gateway_unavailable", { cause: new Error(why) });
+}
+
+/** What is wrong with the shim's certificate at this moment, as far as the shim can tell. */
+function ownFailure(cert: string): HandshakeFailure | undefined {
+  const { validFrom, validTo } = new X509Certificate(cert);
+  if (Date.parse(validTo) < Date.now()) return "certificate_expired";
+  return Date.parse(validFrom) > Date.now() ? "certificate_not_yet_valid" : undefined;
+}
+
+/** Does a gateway's certificate carry one of these SPIFFE ids or DNS names? */
+export function checkIdentities(
+  identities: readonly string[],
+  host: string,
+  certificate: PeerCertificate,
+): Error | undefined {
+  const uris = (certificate.subjectaltname ?? "").split(", ");
+  const isOne = identities.some((identity) =>
+    identity.startsWith("spiffe://")
+      ? uris.includes(`URI:${identity}`)
+      : checkServerIdentity(identity, certificate) === undefined,
+  );
+  if (isOne) return undefined;
+  return Object.assign(new Error(`the certificate of ${host} carries none of the identities that are configured`), {
+    code: "ERR_TLS_CERT_ALTNAME_INVALID",
+  });
+}
+
+/** The whole body, at most the size of a batch; the receiver's to zeroize. @throws KmsError gateway_unavailable */
+export async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > limits.batchMessage) throw unavailable("a reply that is too large");
+    chunks.push(chunk);
+  }
+  const all = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
+  return all;
+}
+
+/**
+ * @param cert of the shim, PEM
+ * @param onRefusal called for each handshake that one side refused
+ */
+export function createFailures(cert: string, onRefusal: (refusal: HandshakeRefusal) => void) {
+  const refused = (refusal: HandshakeRefusal, detail: string): KmsError => {
+    onRefusal(refusal);
+    const { by, failure } = refusal;
+    const what = by === "shim" ? "the gateway's certificate is refused" : "the gateway refuses this shim's certificate";
+    return unavailable(`${what}: ${failure}, ${describeHandshakeFailure(failure)}${detail}`);
+  };
+  /** Only what kind of fault it was: undici's errors may hold on to the request. */
+  const unreachable = (error: unknown): KmsError => {
+    const { code, name } = error as NodeJS.ErrnoException;
+    const failure = code === undefined ? undefined : handshakeFailureOf(code);
+    // An alert says that the gateway refused.
+    if (failure === "peer_refused" || failure === "no_certificate")
+      return refused({ by: "gateway", failure }, ` (${code ?? ""})`);
+    if (failure !== undefined) return refused({ by: "shim", failure }, ` (${code ?? ""})`);
+    // A gateway of 0.1.0 closes the connection without a word.
+    const own = code === "UND_ERR_SOCKET" || code === "ECONNRESET" ? ownFailure(cert) : undefined;
+    return own === undefined ? unavailable(code ?? name) : refused({ by: "gateway", failure: own }, "");
+  };
+  /** What an answer without a reason of ours says: a gateway that lets nobody in, a proxy, a foreign server. */
+  const foreign = (status: number, given: string | undefined): KmsError => {
+    const failure = parseHandshakeFailure(given);
+    return failure === undefined ? unavailable(`status ${status}`) : refused({ by: "gateway", failure }, "");
+  };
+  return { unreachable, foreign };
+}
