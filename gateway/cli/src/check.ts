@@ -2,6 +2,7 @@
 // Decrypt), checks the answers against Kubernetes' own rules, and says what is wrong and what to do.
 import { randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
 import type { EncryptResponse } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
+import { adviceForMessage } from "./advice.ts";
 import { GrpcError } from "./grpc.ts";
 import type { KmsClient } from "./kms-client.ts";
 import { Finding } from "./probe.ts";
@@ -24,13 +25,12 @@ export type CheckReport = { readonly socket: string; readonly ok: boolean; reado
 /** With less the shim cannot ask a gateway and answer before the caller gives up. */
 const leastTimeoutMs = 50;
 
-/**
- * A message of the error table already says what to do; for any other the code decides.
- */
+/** Each message of the error table has its own advice; for any other text the code decides. */
 function adviceFor({ code, text }: GrpcError, timeoutMs: number): string {
   if (code === "DEADLINE_EXCEEDED" && timeoutMs < leastTimeoutMs)
     return `${timeoutMs} ms are too few: give the provider a timeout of at least ${leastTimeoutMs} ms and the round trip to the gateway (3s by default)`;
-  if (text.startsWith("claviger: ")) return "see the shim's and the gateway's log for the cause";
+  if (text.startsWith("claviger: "))
+    return adviceForMessage(text) ?? "this is a message of another release: see the log of the shim and of the gateway";
   switch (code) {
     case "DEADLINE_EXCEEDED":
       return `no answer within ${timeoutMs} ms: look at the log of the shim, then at the gateway's /readyz; kube-apiserver waits as long as its provider's timeout says (3s by default)`;
@@ -74,7 +74,7 @@ async function encryptAsStatusSays(client: KmsClient, plaintext: Uint8Array, key
 
 /**
  * Runs the steps until one fails.
- * @param probe looks at the socket; throws Finding
+ * @param probe looks at the socket, and says who may connect; throws Finding
  */
 export async function runCheck({
   socket,
@@ -85,7 +85,7 @@ export async function runCheck({
 }: {
   readonly socket: string;
   readonly timeoutMs: number;
-  readonly probe: () => Promise<void>;
+  readonly probe: () => Promise<string>;
   readonly open: () => KmsClient;
   readonly clock?: () => number;
 }): Promise<CheckReport> {
@@ -109,8 +109,7 @@ export async function runCheck({
   const report = (): CheckReport => ({ socket, ok: steps.every(({ ok }) => ok), steps });
 
   const listening = await step("socket", async () => {
-    await probe();
-    return { detail: "a process listens, and this user may connect", value: true };
+    return { detail: `a process listens, and this user may connect; ${await probe()}`, value: true };
   });
   if (listening === undefined) return report();
   const client = open();

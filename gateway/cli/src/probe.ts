@@ -24,6 +24,13 @@ function octal(mode: number): string {
   return (mode & 0o777).toString(8).padStart(4, "0");
 }
 
+/** Connecting needs the right to write. */
+function whoMayConnect(mode: number, uid: number | bigint, gid: number | bigint): string {
+  if ((mode & 0o002) !== 0) return "so may every user";
+  const group = (mode & 0o020) !== 0 ? ` and members of group ${gid}` : "";
+  return `only root, user ${uid}${group} may: kube-apiserver must run as one of them`;
+}
+
 async function looking(path: string): Promise<Awaited<ReturnType<typeof stat>>> {
   try {
     return await stat(path);
@@ -55,10 +62,11 @@ async function looking(path: string): Promise<Awaited<ReturnType<typeof stat>>> 
 }
 
 /**
- * Verifies that a process listens on the socket and that this user may connect to it.
+ * Verifies that a process listens on the socket and that this user may connect to it. Resolves with who
+ * else may: root may whatever the mode, and kube-apiserver need not be root.
  * @throws Finding
  */
-export async function probeSocket(path: string, timeoutMs: number): Promise<void> {
+export async function probeSocket(path: string, timeoutMs: number): Promise<string> {
   if (Buffer.byteLength(path) > limits.socketPath)
     throw new Finding(
       `the path has ${Buffer.byteLength(path)} bytes, a socket's path has at most ${limits.socketPath}`,
@@ -81,7 +89,7 @@ export async function probeSocket(path: string, timeoutMs: number): Promise<void
     socket.once("connect", () => done());
     socket.once("error", (error) => done(codeOf(error)));
   });
-  if (code === undefined) return;
+  if (code === undefined) return whoMayConnect(Number(found.mode), found.uid, found.gid);
   if (code === "EACCES" || code === "EPERM")
     throw new Finding(
       `no permission to connect (socket mode ${octal(Number(found.mode))}, owner ${found.uid}:${found.gid})`,

@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { create } from "@bufbuild/protobuf";
+import { adviceForMessage } from "@claviger/cli/src/advice.ts";
+import { reasons } from "@claviger/proto/wire/errors.ts";
 import { type CheckReport, formatCheck, runCheck } from "@claviger/cli/src/check.ts";
 import { GrpcError } from "@claviger/cli/src/grpc.ts";
 import { createKmsClient, type KmsClient } from "@claviger/cli/src/kms-client.ts";
@@ -45,7 +47,10 @@ function plugin(change: Partial<KmsClient> = {}): KmsClient & { readonly calls: 
   };
 }
 
-function check(client: KmsClient, probe: () => Promise<void> = async () => undefined): Promise<CheckReport> {
+function check(
+  client: KmsClient,
+  probe: () => Promise<string> = () => Promise.resolve("so may every user"),
+): Promise<CheckReport> {
   return runCheck({ socket: "/run/kms.sock", timeoutMs: 3000, probe, open: () => client, clock: () => 0 });
 }
 
@@ -54,7 +59,7 @@ test("a timeout that is too short for any shim is named with the least that is n
   const { steps } = await runCheck({
     socket: "/run/kms.sock",
     timeoutMs: 20,
-    probe: async () => undefined,
+    probe: () => Promise.resolve("so may every user"),
     open: () => client,
     clock: () => 0,
   });
@@ -112,7 +117,7 @@ const broken: readonly {
     },
     step: "status",
     says: /^PERMISSION_DENIED: claviger: this cluster is suspended/,
-    advises: /log/,
+    advises: /claviger cluster resume/,
   },
   {
     name: "no answer",
@@ -268,4 +273,11 @@ describe("a socket", () => {
     assert.deepEqual([report.ok, report.steps.length, report.steps[1]?.name], [false, 2, "status"]);
     assert.ok((report.steps[1]?.advice ?? "").length > 0);
   });
+});
+
+test("every message of the error table has its own advice", () => {
+  const all = Object.values(reasons).map(({ message }) => adviceForMessage(message));
+  assert.ok(all.every((advice) => advice !== undefined && advice.length > 10));
+  // What is a fault of the caller has the same cure, whatever the message.
+  assert.equal(new Set(all).size, all.length - 1);
 });
