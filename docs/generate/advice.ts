@@ -41,7 +41,8 @@ export const advice: Readonly<Record<string, string>> = {
   "previous-versions-unknown": "Check the policy for the documents beside the registry.",
   "promotion-failed": "Look at the reason in `err`. The earlier version goes on encrypting.",
   "redis-away": "Bring Redis back. Gateways are slower without it, and serve.",
-  "registry-rejected": "Correct the registry as `problem` says. The last good one stays in force.",
+  "registry-rejected":
+    "Correct the registry as `problem` says. A record that is wrong keeps its own last good state; the others are in force.",
   "epoch-refused":
     "Look at the gateways that the shim asks: one names an epoch that cannot be. Raise the cluster's `generation` to heal it; where the epoch is right after all, stop the shim and run it with `--forget`.",
   "restart-needed": "Restart the shim (`--takeover` does it without a gap) to use the `settings`.",

@@ -76,7 +76,8 @@ export const clusterRecord = z.strictObject({
   ),
 });
 
-const registryFile = z.strictObject({ clusters: z.array(clusterRecord) });
+// Records are checked one by one: a bad one holds up no other.
+const registryFile = z.strictObject({ clusters: z.array(z.unknown()) });
 
 /** Fields of a record that had another name in 0.1.0. */
 const renamedFields = { former: "previousKeys" } as const;
@@ -101,15 +102,108 @@ export function registryDigest(registry: Registry): string {
   return `sha256:${createHash("sha256").update(JSON.stringify(records)).digest("hex")}`;
 }
 
-function duplicates(values: readonly string[]): readonly string[] {
-  return [...new Set(values.filter((value, i) => values.indexOf(value) !== i))];
+/** What a gateway makes of an edit: every good record, and in place of a bad one what was good last. */
+export type MergedRegistry = {
+  readonly registry: Registry;
+  /** Everything that is wrong, one line each. */
+  readonly problems: readonly string[];
+  /** Names whose record is bad, and of which none was good before. */
+  readonly broken: ReadonlySet<string>;
+};
+
+type Problem = { readonly name: string | undefined; readonly text: string };
+
+function duplicates(values: readonly string[]): ReadonlySet<string> {
+  return new Set(values.filter((value, i) => values.indexOf(value) !== i));
+}
+
+/** The records that are well formed, and what is wrong with the others. */
+function readRecords(list: readonly unknown[]): { readonly records: ClusterRecord[]; readonly problems: Problem[] } {
+  const records: ClusterRecord[] = [];
+  const problems: Problem[] = [];
+  for (const [i, raw] of list.entries())
+    try {
+      records.push(checkConfig("", raw, clusterRecord));
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      const given = isTree(raw) ? raw["name"] : undefined;
+      const name = typeof given === "string" ? given : undefined;
+      problems.push(...error.problems.map((text) => ({ name, text: `clusters.${i}.${text}` })));
+    }
+  return { records, problems };
+}
+
+/** The rules from one edit to the next. */
+function changeProblems({ name, uid, keys, generation }: ClusterRecord, previous: Registry): readonly string[] {
+  const before = previous.get(name);
+  const other = [...previous.values()].find((record) => record.uid === uid && record.name !== name);
+  const isOfOther =
+    other === undefined
+      ? []
+      : [`${name}: the uid ${uid} is that of ${other.name}, for life; give this cluster its own`];
+  if (before === undefined) return isOfOther;
+  return [
+    ...isOfOther,
+    ...(before.uid === uid
+      ? []
+      : [`${name}: a cluster's uid is for life; what ${before.uid} encrypted could never be decrypted as ${uid}`]),
+    ...(generation < before.generation
+      ? [`${name}: generation went back from ${before.generation} to ${generation}`]
+      : []),
+    ...(generation === before.generation && !isDeepStrictEqual(keys, before.keys)
+      ? [
+          `${name}: keys changed; raise generation to ${before.generation + 1} and list the earlier keys under previousKeys`,
+        ]
+      : []),
+  ];
 }
 
 /**
- * Reads a registry and holds it against the last good one.
+ * Reads an edit and holds it against what is in force.
  * @param backends the names that the configuration knows
  * @param previous undefined at the first load
  * @param warn called with one line for each field that stands under an earlier name
+ * @throws ConfigError when the text as a whole is of no use
+ */
+export function mergeRegistry(
+  source: string,
+  text: string,
+  backends: ReadonlySet<string>,
+  previous: Registry | undefined,
+  warn: (line: string) => void = () => {},
+): MergedRegistry {
+  const { clusters } = checkConfig(source, withCurrentNames(parseYaml(source, text), warn), registryFile);
+  const { records, problems } = readRecords(clusters);
+  const [names, uids] = [duplicates(records.map(({ name }) => name)), duplicates(records.map(({ uid }) => uid))];
+  for (const name of names) problems.push({ name, text: `clusters: the name ${name} stands twice` });
+  for (const uid of uids) {
+    // Whose it was before keeps it.
+    const others = records.filter((record) => record.uid === uid && previous?.get(record.name)?.uid !== uid);
+    const told = others.length === 0 ? records.filter((record) => record.uid === uid) : others;
+    for (const [i, { name }] of told.entries())
+      problems.push({ name, text: i === 0 ? `clusters: the uid ${uid} stands twice` : "" });
+  }
+  for (const record of records) {
+    const { name, keys, previousKeys } = record;
+    for (const { backend } of [...keys, ...previousKeys])
+      if (!backends.has(backend))
+        problems.push({ name, text: `${name}: backend ${backend} is not in the gateway's configuration` });
+    if (previous !== undefined)
+      problems.push(...changeProblems(record, previous).map((problem) => ({ name, text: problem })));
+  }
+  const bad = new Set(problems.flatMap(({ name }) => (name === undefined ? [] : [name])));
+  const registry = new Map(records.filter(({ name }) => !bad.has(name)).map((record) => [record.name, record]));
+  const broken = new Set<string>();
+  for (const name of bad) {
+    const before = clusterName.is(name) ? previous?.get(name) : undefined;
+    if (before === undefined) broken.add(name);
+    else registry.set(before.name, before);
+  }
+  return { registry, problems: problems.map(({ text: line }) => line).filter((line) => line !== ""), broken };
+}
+
+/**
+ * Reads a registry in which everything must be good: for those who edit it.
  * @throws ConfigError with every problem
  */
 export function parseRegistry(
@@ -119,27 +213,7 @@ export function parseRegistry(
   previous: Registry | undefined,
   warn: (line: string) => void = () => {},
 ): Registry {
-  const { clusters } = checkConfig(source, withCurrentNames(parseYaml(source, text), warn), registryFile);
-  const problems = [
-    ...duplicates(clusters.map(({ name }) => name)).map((name) => `clusters: the name ${name} stands twice`),
-    ...duplicates(clusters.map(({ uid }) => uid)).map((uid) => `clusters: the uid ${uid} stands twice`),
-  ];
-  for (const { name, uid, keys, previousKeys, generation } of clusters) {
-    for (const { backend } of [...keys, ...previousKeys])
-      if (!backends.has(backend)) problems.push(`${name}: backend ${backend} is not in the gateway's configuration`);
-    const before = previous?.get(name);
-    if (before === undefined) continue;
-    if (before.uid !== uid)
-      problems.push(
-        `${name}: a cluster's uid is for life; what ${before.uid} encrypted could never be decrypted as ${uid}`,
-      );
-    if (generation < before.generation)
-      problems.push(`${name}: generation went back from ${before.generation} to ${generation}`);
-    if (generation === before.generation && !isDeepStrictEqual(keys, before.keys))
-      problems.push(
-        `${name}: keys changed; raise generation to ${before.generation + 1} and list the earlier keys under previousKeys`,
-      );
-  }
+  const { registry, problems } = mergeRegistry(source, text, backends, previous, warn);
   if (problems.length > 0) throw new ConfigError(source, problems);
-  return new Map(clusters.map((record) => [record.name, record]));
+  return registry;
 }

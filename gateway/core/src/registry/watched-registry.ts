@@ -5,13 +5,14 @@ import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { ClusterName } from "@claviger/proto/wire/names.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { type ClusterRecord, parseRegistry, type Registry, registryDigest } from "./record.ts";
+import { type ClusterRecord, mergeRegistry, type Registry, registryDigest } from "./record.ts";
 
 /** Which cluster uses which keys, as of the last good read. */
 export interface RegistryStore {
   /**
    * The record of a cluster, or undefined when there is none. Never waits.
-   * @throws KmsError backend_unavailable while nothing could be read yet
+   * @throws KmsError backend_unavailable while nothing could be read yet, or where the cluster's record
+   * is bad and none was good before
    */
   get(name: ClusterName): ClusterRecord | undefined;
   /** Every record; none while nothing could be read yet. */
@@ -32,7 +33,7 @@ export type StoreOptions = {
   readonly read: () => Promise<string>;
   readonly backends: ReadonlySet<string>;
   readonly log: Log;
-  /** Opening rejects when the first read is not good; otherwise nobody is served until one is. */
+  /** Opening rejects when the first read is of no use; otherwise nobody is served until one is. */
   readonly mustStart: boolean;
   /** How long a change may go unseen, milliseconds. */
   readonly pollMs: number;
@@ -67,6 +68,7 @@ export async function openRegistry({
   let text: string | undefined;
   let registry: Registry | undefined;
   let digest: string | undefined;
+  let broken: ReadonlySet<string> = new Set();
   let rejected: unknown;
   let problem: string | undefined;
   let failure: unknown;
@@ -76,11 +78,12 @@ export async function openRegistry({
     text = newest;
     try {
       const renamed = new Set<string>();
-      registry = parseRegistry(source, newest, backends, registry, (line) => renamed.add(line));
+      const merged = mergeRegistry(source, newest, backends, registry, (line) => renamed.add(line));
+      ({ registry, broken } = merged);
       for (const line of renamed)
         log.warn({ event: "setting-renamed", problem: line }, "a setting has another name now");
       digest = registryDigest(registry);
-      rejected = undefined;
+      rejected = merged.problems.length === 0 ? undefined : new ConfigError(source, merged.problems);
       log.info({ event: "registry-changed", clusters: registry.size }, "the registry has changed");
     } catch (error) {
       rejected = error;
@@ -91,7 +94,7 @@ export async function openRegistry({
     if (now !== undefined && now !== problem)
       log.error(
         { event: "registry-rejected", problem: now },
-        "the registry is not usable; the last good one stays in force",
+        "the registry is not usable as it is; in place of what is wrong the last good state stays in force",
       );
     problem = now;
   };
@@ -132,13 +135,15 @@ export async function openRegistry({
     if (!isClosed) timer = setTimeout(() => void poll().finally(next), pollMs).unref();
   };
   await refresh();
-  if (mustStart && failure !== undefined) throw failure as Error;
+  if (mustStart && registry === undefined) throw failure as Error;
   next();
 
   return {
     get(name) {
       if (registry === undefined)
         throw new KmsError("backend_unavailable", { cause: new Error("the registry could not be read yet") });
+      if (broken.has(name))
+        throw new KmsError("backend_unavailable", { cause: new Error("its record in the registry is not usable") });
       return registry.get(name);
     },
     list: () => [...(registry?.values() ?? [])],

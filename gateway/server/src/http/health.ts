@@ -66,7 +66,7 @@ export function createHealth({
         registry:
           registry.problem() === undefined
             ? "ok"
-            : "the newest one is not usable or cannot be read; the last good one is in force",
+            : "the newest one is not usable in part, or cannot be read; in its place the last good state is in force",
         ...(redis !== undefined && { redis: redis() }),
         audit: audit.isHealthy() ? "ok" : "no sink takes records",
         ...Object.fromEntries(

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseRegistry } from "@claviger/gateway-core/src/registry/record.ts";
+import { mergeRegistry, parseRegistry } from "@claviger/gateway-core/src/registry/record.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
 
@@ -96,4 +96,38 @@ test("a record of 0.1.0 names its previous keys `former`", () => {
     clusterName.parse("prod"),
   );
   assert.deepEqual(record?.previousKeys, [previous]);
+});
+
+test("a bad record keeps its own last good state and holds up no other, above all no suspension", () => {
+  const other = { name: "other", uid: uidB };
+  const before = parseRegistry("r", text(cluster(), cluster(other)), backends, undefined);
+  const edit = text(
+    cluster({ state: "nonsense", typo: 1 }),
+    cluster({ ...other, state: "suspended" }),
+    cluster({ name: "new", uid: "01JD9Z6X3QK8V5T7W2M4N6P8RX", keys: [] }),
+  );
+  const { registry, problems, broken } = mergeRegistry("r", edit, backends, before);
+  assert.deepEqual(
+    [...registry.values()].map(({ name, state }) => [name, state]),
+    [
+      ["other", "suspended"],
+      ["prod", "active"],
+    ],
+  );
+  assert.deepEqual([...broken], ["new"]);
+  assert.equal(problems.length, 3, problems.join("\n"));
+});
+
+test("a uid is one cluster's for life: under another name it is refused, and its owner stays", () => {
+  const before = parseRegistry("r", text(cluster()), backends, undefined);
+  for (const edit of [text(cluster({ name: "thief" })), text(cluster(), cluster({ name: "thief" }))]) {
+    const { registry, problems } = mergeRegistry("r", edit, backends, before);
+    assert.equal(registry.get(clusterName.parse("thief")), undefined);
+    assert.match(problems.join(), /the uid/);
+  }
+  assert.ok(
+    mergeRegistry("r", text(cluster(), cluster({ name: "thief" })), backends, before).registry.has(
+      clusterName.parse("prod"),
+    ),
+  );
 });
