@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -99,6 +100,15 @@ describe("claviger vault init on a real OpenBao", () => {
     ])
       assert.ok(first.out.includes(`  denied  ${path}  `), path);
     assert.doesNotMatch(first.out, /FAIL|OPEN/);
+    // The commands that it prints, run under a careless umask, write files that nobody else can read.
+    const printed = /^Next: (\(umask .*\))$/m.exec(first.out)?.[1] ?? "";
+    const [fake, made] = [join(dir, "bin"), join(dir, "made")];
+    mkdirSync(fake);
+    mkdirSync(made);
+    writeFileSync(join(fake, "vault"), "#!/bin/sh\necho canary\n", { mode: 0o755 });
+    execFileSync("/bin/sh", ["-c", `umask 022; ${printed}`], { cwd: made, env: { PATH: fake } });
+    for (const file of ["ROLE-ID-FILE", "SECRET-ID-FILE"])
+      assert.equal(statSync(join(made, file)).mode & 0o777, 0o600, file);
     const key = (await bao.call<{ data: Record<string, unknown> }>("GET", "transit-a/keys/one")).data;
     assert.deepEqual(
       [key["type"], key["exportable"], key["allow_plaintext_backup"], key["deletion_allowed"]],

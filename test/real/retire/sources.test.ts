@@ -1,6 +1,7 @@
 // Reading an etcd as Kubernetes' own are: gRPC alone, client certificates, and its snapshots, with
 // each way in which it cannot be read. (docs/architecture.md #rotation.)
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -166,6 +167,31 @@ suite("an etcd that speaks gRPC and wants client certificates", () => {
     await fails(snapshot(await write("state.db", Buffer.from("SQLite format 3\0"))), /a database of kine/);
     await fails(snapshot(join(dir, "nowhere.db")), /nowhere\.db cannot be read \(ENOENT\)/);
     await fails(snapshot(dir), /cannot be read \(EISDIR\)/);
+  });
+
+  test("a snapshot with a right checksum and damaged pages is refused in words, or read as it was: never half", async () => {
+    const file = join(dir, "fuzzed.db");
+    await client.saveSnapshot(file);
+    const whole = await readFile(file);
+    const body = whole.subarray(0, -32);
+    const count = (await snapshot(file)).size;
+    const [page, refused] = [4096, new Set<string>()];
+    // In the headers of the first pages: ids, kinds, counts, overflows, places, sizes.
+    const places = [0, 8, 9, 10, 12, 16, 20, 24, 28, 32].flatMap((offset) =>
+      [0, 1, 2, 3, 4, 5].map((id) => id * page + offset),
+    );
+    for (const at of places) {
+      const bytes = Buffer.from(body);
+      bytes[at] = (bytes[at] ?? 0) ^ 0x85;
+      await writeFile(file, Buffer.concat([bytes, createHash("sha256").update(bytes).digest()]));
+      try {
+        assert.equal((await snapshot(file)).size, count, `byte ${at}`);
+      } catch (error) {
+        assert.ok(error instanceof Error && error.name === "CliError", `byte ${at}: ${String(error)}`);
+        refused.add(error.message);
+      }
+    }
+    assert.ok(refused.size > 3, [...refused].join("\n"));
   });
 
   test("without a certificate, with another's, without the CA or with the wrong scheme it is said what to give", async () => {

@@ -20,11 +20,19 @@ const magic = 0xed0cdaed;
 const version = 2;
 const metaLength = 64;
 const metaChecksumAt = 56;
-/** A tree of four billion entries is not this deep; a loop is. */
-const maxDepth = 64;
 const pageSizes = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536] as const;
 
 type Meta = { readonly pageSize: number; readonly root: bigint; readonly end: bigint; readonly txid: bigint };
+
+/** A walk through a tree of pages. */
+type Walk = {
+  readonly file: FileHandle;
+  readonly meta: Meta;
+  /** Pages of the file, whatever it says of itself. */
+  readonly pages: bigint;
+  /** Pages seen so far: a tree has none twice. */
+  seen: bigint;
+};
 
 /** FNV-1a, 64 bits. */
 function fnv(bytes: Uint8Array): bigint {
@@ -37,8 +45,10 @@ function parseMeta(bytes: Buffer): Meta | undefined {
   if (bytes.length < metaLength || bytes.readUInt32LE(0) !== magic || bytes.readUInt32LE(4) !== version)
     return undefined;
   if (bytes.readBigUInt64LE(metaChecksumAt) !== fnv(bytes.subarray(0, metaChecksumAt))) return undefined;
+  const pageSize = bytes.readUInt32LE(8);
+  if (!(pageSizes as readonly number[]).includes(pageSize)) return undefined;
   return {
-    pageSize: bytes.readUInt32LE(8),
+    pageSize,
     root: bytes.readBigUInt64LE(16),
     end: bytes.readBigUInt64LE(40),
     txid: bytes.readBigUInt64LE(48),
@@ -62,12 +72,12 @@ async function readMeta(file: FileHandle): Promise<Meta> {
 }
 
 /** One page with its overflow pages. */
-async function readPage(file: FileHandle, { pageSize, end }: Meta, id: bigint): Promise<Buffer> {
-  if (id >= end) throw new BboltError(`page ${id} is outside of the file`);
+async function readPage({ file, meta: { pageSize, end }, pages }: Walk, id: bigint): Promise<Buffer> {
+  if (id >= end || id >= pages) throw new BboltError(`page ${id} is outside of the file`);
   const position = Number(id) * pageSize;
   const head = await readAt(file, position, pageSize);
   const length = head.length < pageHeader ? 0 : (head.readUInt32LE(12) + 1) * pageSize;
-  if (length === 0 || head.readBigUInt64LE(0) !== id || BigInt(length / pageSize) + id > end)
+  if (length === 0 || head.readBigUInt64LE(0) !== id || BigInt(length / pageSize) + id > pages)
     throw new BboltError(`page ${id} is damaged`);
   if (length === pageSize && head.length === pageSize) return head;
   const rest = await readAt(file, position + pageSize, length - pageSize);
@@ -81,6 +91,7 @@ function slice(page: Buffer, start: number, length: number): Buffer {
 }
 
 function countOf(page: Buffer): number {
+  if (page.length < pageHeader) throw new BboltError("a page is cut off");
   const count = page.readUInt16LE(10);
   if (pageHeader + count * element > page.length) throw new BboltError("a page has more entries than it has room for");
   return count;
@@ -102,14 +113,14 @@ function* leafItems(page: Buffer): Generator<BboltItem & { readonly isBucket: bo
   }
 }
 
-async function* walk(file: FileHandle, meta: Meta, id: bigint, depth = 0): AsyncGenerator<Buffer> {
-  if (depth > maxDepth) throw new BboltError("its pages form a loop");
-  const page = await readPage(file, meta, id);
+async function* walk(tree: Walk, id: bigint): AsyncGenerator<Buffer> {
+  tree.seen += 1n;
+  if (tree.seen > tree.pages) throw new BboltError("its pages form a loop");
+  const page = await readPage(tree, id);
   const kind = page.readUInt16LE(8);
   if (kind === flags.leaf) yield page;
   else if (kind === flags.branch)
-    for (let i = 0; i < countOf(page); i++)
-      yield* walk(file, meta, page.readBigUInt64LE(pageHeader + i * element + 8), depth + 1);
+    for (let i = 0; i < countOf(page); i++) yield* walk(tree, page.readBigUInt64LE(pageHeader + i * element + 8));
   else throw new BboltError(`page ${id} is neither a leaf nor a branch`);
 }
 
@@ -119,14 +130,16 @@ async function* walk(file: FileHandle, meta: Meta, id: bigint, depth = 0): Async
  */
 export async function* readBucket(file: FileHandle, name: string): AsyncGenerator<BboltItem> {
   const meta = await readMeta(file);
-  for await (const page of walk(file, meta, meta.root))
+  const pages = BigInt(Math.floor((await file.stat()).size / meta.pageSize));
+  const tree = (): Walk => ({ file, meta, pages, seen: 0n });
+  for await (const page of walk(tree(), meta.root))
     for (const { key, value, isBucket: bucket } of leafItems(page)) {
       if (!bucket || key.toString() !== name) continue;
       if (value.length < bucketHeader) throw new BboltError(`bucket ${name} is damaged`);
       const root = value.readBigUInt64LE(0);
       // A small bucket has no pages of its own: one stands behind its header.
       if (root === 0n) yield* leafItems(value.subarray(bucketHeader));
-      else for await (const leaf of walk(file, meta, root)) yield* leafItems(leaf);
+      else for await (const leaf of walk(tree(), root)) yield* leafItems(leaf);
       return;
     }
   throw new BboltError(`it has no bucket '${name}'`);

@@ -14,7 +14,7 @@ export type Observation = {
   readonly node: string;
   readonly keyId: string;
   /**
-   * Unix milliseconds of the first time that the gateway that wrote this knows of, and of the last.
+   * Unix milliseconds of the first time that any gateway knows of, and of the last.
    */
   readonly since: number;
   readonly at: number;
@@ -62,7 +62,7 @@ export function createObservations({
   readonly secret: () => Uint8Array | undefined;
   readonly now?: () => number;
 }): Observations {
-  const known = new Map<string, { readonly since: number; writtenAt: number }>();
+  const known = new Map<string, { since: number; writtenAt: number; isAsked: boolean }>();
   return {
     record(event, cluster, node, keyId) {
       const key = secret();
@@ -70,15 +70,26 @@ export function createObservations({
       const deed = storedEvents[event];
       const field = `${deed}/${node}/${keyId}`;
       const id = `${cluster}/${field}`;
-      const entry = known.get(id) ?? { since: now(), writtenAt: Number.NEGATIVE_INFINITY };
+      const entry = known.get(id) ?? { since: now(), writtenAt: Number.NEGATIVE_INFINITY, isAsked: false };
       if (now() - entry.writtenAt < againMs) return;
       entry.writtenAt = now();
       known.delete(id);
       known.set(id, entry);
       const [oldest] = known.keys();
       if (known.size > maxKnown && oldest !== undefined) known.delete(oldest);
-      const text = JSON.stringify({ deed, node, keyId, since: entry.since, at: now() } satisfies StoredObservation);
-      redis.put(nameOf(cluster), field, signValue(key, `${nameOf(cluster)}/${field}`, text), keepMs).catch(() => {
+      const at = now();
+      const write = async (): Promise<void> => {
+        // Another gateway, or this one before it was started anew, may have seen it earlier.
+        if (!entry.isAsked) {
+          const all = await readObservations(redis, key, cluster);
+          const same = all.find((one) => one.event === event && one.node === node && one.keyId === keyId);
+          entry.since = Math.min(entry.since, same?.since ?? entry.since);
+          entry.isAsked = true;
+        }
+        const text = JSON.stringify({ deed, node, keyId, since: entry.since, at } satisfies StoredObservation);
+        await redis.put(nameOf(cluster), field, signValue(key, `${nameOf(cluster)}/${field}`, text), keepMs);
+      };
+      write().catch(() => {
         // Lost is lost: it can only veto. But who goes on is written again at once.
         entry.writtenAt = Number.NEGATIVE_INFINITY;
       });

@@ -313,6 +313,18 @@ test("a node that is missing, late, unsettled or still decrypts under an earlier
   refusedFor(/node b of prod has not been shown/, withEntries(a, shown("b", 1, 500)));
   refusedFor(/node b of prod has had the new key_id for 60 s only/, withEntries(a, shown("b", 2, 1000, 60_000)));
   refusedFor(/node b of prod has had the new key_id for 100 s only/, withEntries(a, b, shown("b", 1, 100_000)));
+  // The last sight of the earlier key_id leaves every window, and the figure goes on.
+  const quiet = { quietMs: 400_000 };
+  for (const [ago, figure] of [
+    [285_000, 285],
+    [301_000, 301],
+    [399_000, 399],
+  ] as const)
+    refusedFor(
+      new RegExp(`node b of prod has had the new key_id for ${figure} s only`),
+      withEntries(a, b, shown("b", 1, ago)),
+      quiet,
+    );
   refusedFor(
     /node a of prod decrypted under an earlier key_id 20 s ago/,
     withEntries(a, b, { ...shown("a", 1, 20_000), event: "decrypted" }),

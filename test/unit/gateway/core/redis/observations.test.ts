@@ -16,9 +16,11 @@ test("an event is written once in ten seconds, with its first time and its last"
   let now = 1000;
   const observations = createObservations({ redis, secret: () => secret, now: () => now });
   for (let i = 0; i < 100; i++) observations.record("reported", uid, node, id);
+  await new Promise(setImmediate);
   assert.equal(server.writes, 1);
   now += 20_000;
   observations.record("reported", uid, node, id);
+  await new Promise(setImmediate);
   assert.deepEqual(await readObservations(redis, secret, uid), [
     { event: "reported", node, keyId: id, since: 1000, at: 21_000 },
   ]);
@@ -28,6 +30,7 @@ test("forged, moved and foreign entries are left out", async () => {
   const server = createFakeRedis();
   const redis = server.open();
   createObservations({ redis, secret: () => secret, now: () => 1 }).record("decrypted", uid, node, id);
+  await new Promise(setImmediate);
   const [field = "", value = ""] = Object.entries(server.hash(`ledger:${uid}`))[0] ?? [];
   server.setHash(`ledger:${uid}`, {
     [field.replace("node-1", "node-2")]: value,
@@ -49,6 +52,7 @@ test("a Redis that is away costs nothing and is written to again at once; withou
   let own: Uint8Array | undefined;
   const observations = createObservations({ redis, secret: () => own, now: () => 5 });
   observations.record("reported", uid, node, id);
+  await new Promise(setImmediate);
   assert.equal(server.writes, 0);
   own = secret;
   server.isAway = true;
@@ -56,5 +60,19 @@ test("a Redis that is away costs nothing and is written to again at once; withou
   await new Promise(setImmediate);
   server.isAway = false;
   observations.record("reported", uid, node, id);
+  await new Promise(setImmediate);
   assert.equal(server.writes, 1);
+});
+
+test("the first time is the first of any gateway, also of one that was started anew", async () => {
+  const redis = createFakeRedis().open();
+  let now = 1000;
+  for (const at of [1000, 50_000, 90_000]) {
+    now = at;
+    createObservations({ redis, secret: () => secret, now: () => now }).record("reported", uid, node, id);
+    await new Promise(setImmediate);
+    assert.deepEqual(await readObservations(redis, secret, uid), [
+      { event: "reported", node, keyId: id, since: 1000, at },
+    ]);
+  }
 });
