@@ -26,6 +26,7 @@ import { createMethods } from "./http/methods.ts";
 import { createKmsHttpServer } from "./http/server.ts";
 import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
 import { noObservations } from "@claviger/gateway-core/src/redis/observations.ts";
+import { readRedisFiles } from "@claviger/gateway-core/src/redis/client.ts";
 import { openSharedCache } from "./keys/open-shared-cache.ts";
 import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { createAuditKey } from "@claviger/gateway-core/src/key/audit-key.ts";
@@ -73,6 +74,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const roles = certificateRoles(config, () => tls);
   const unusable = checkSinks(config.audit.sinks);
   if (unusable.length > 0) throw new ConfigError(configFile, unusable);
+  if (config.redis !== undefined) readRedisFiles(config.redis);
   if (checkOnly) {
     const states = roles.map((role) => judgeCertificates(role, Date.now()));
     process.stdout.write(formatCertificates(states));
@@ -225,14 +227,22 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   );
 }
 
-const { values } = parseArgs({
-  options: {
+function readFlags() {
+  const options = {
     config: { type: "string" },
     check: { type: "boolean" },
     version: { type: "boolean" },
     help: { type: "boolean" },
-  },
-});
+  } as const;
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    process.stderr.write(`claviger-gateway: ${(error as Error).message.split(". ")[0] ?? ""}; see --help\n`);
+    process.exit(2);
+  }
+}
+
+const values = readFlags();
 if (values.help === true) process.stdout.write(usage);
 else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
 else if (values.config === undefined) {
@@ -242,8 +252,10 @@ else if (values.config === undefined) {
   try {
     await run(values.config, values.check === true);
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`claviger-gateway: ${error.message}\n`);
+    // A port that is taken, an address that is not the machine's, a directory that cannot be written to.
+    const isExpected = error instanceof ConfigError || (error as NodeJS.ErrnoException).syscall !== undefined;
+    if (!isExpected) throw error;
+    process.stderr.write(`claviger-gateway: ${(error as Error).message}\n`);
     // What was opened by then keeps nothing that is worth closing.
     process.exit(2);
   }

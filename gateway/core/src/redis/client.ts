@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { Cluster, Redis } from "ioredis";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { RedisConfig } from "./config.ts";
 import { guardAgainstFloods } from "./flood-guard.ts";
@@ -37,27 +38,45 @@ export interface RedisStore {
   close(): void;
 }
 
-/** Files are read again for each connection: what was replaced is used without a restart. */
-function readFiles({ passwordFile, tls, ...rest }: RedisConfig) {
-  const read = (file: string | undefined): string | undefined =>
-    file === undefined ? undefined : readFileSync(file, "utf8");
-  const sentinelPassword = rest.kind === "sentinel" ? read(rest.sentinelPasswordFile)?.trim() : undefined;
-  return {
-    password: read(passwordFile)?.trim(),
+/**
+ * What the files that the settings name say. They are read again for each connection: what was replaced
+ * is used without a restart.
+ * @throws ConfigError with every file that cannot be read or is empty
+ */
+export function readRedisFiles({ passwordFile, tls, ...rest }: RedisConfig) {
+  const problems: string[] = [];
+  const read = (file: string | undefined, setting: string): string | undefined => {
+    if (file === undefined) return undefined;
+    try {
+      const text = readFileSync(file, "utf8");
+      if (text.trim() === "") problems.push(`redis.${setting}: ${file} is empty`);
+      return text;
+    } catch (error) {
+      const { code = "unknown error" } = error as NodeJS.ErrnoException;
+      problems.push(`redis.${setting}: ${file} cannot be read (${code})`);
+      return "";
+    }
+  };
+  const sentinelPassword =
+    rest.kind === "sentinel" ? read(rest.sentinelPasswordFile, "sentinelPasswordFile")?.trim() : undefined;
+  const files = {
+    password: read(passwordFile, "passwordFile")?.trim(),
     sentinelPassword,
     tls:
       tls === undefined
         ? undefined
         : {
             allowPartialTrustChain: true,
-            ...(tls.ca !== undefined && { ca: read(tls.ca) }),
-            ...(tls.cert !== undefined && { cert: read(tls.cert) }),
-            ...(tls.key !== undefined && { key: read(tls.key) }),
+            ...(tls.ca !== undefined && { ca: read(tls.ca, "tls.ca") }),
+            ...(tls.cert !== undefined && { cert: read(tls.cert, "tls.cert") }),
+            ...(tls.key !== undefined && { key: read(tls.key, "tls.key") }),
             ...(tls.serverName !== undefined && { servername: tls.serverName }),
           },
   };
+  if (problems.length > 0) throw new ConfigError("configuration", problems);
+  return files;
 }
-type Files = ReturnType<typeof readFiles>;
+type Files = ReturnType<typeof readRedisFiles>;
 
 /** What the options of a connection say of the files, by the names of ioredis. */
 function optionsOf({ password, sentinelPassword, tls }: Files) {
@@ -84,7 +103,7 @@ function addressesOf(config: RedisConfig): string {
 /** Between two lines of the log about the same Redis. */
 const quietMs = 2000;
 
-/** @throws the system's error when a file cannot be read */
+/** @throws ConfigError when a file cannot be read */
 export function openRedis(config: RedisConfig, log: Log): RedisStore {
   const options = {
     // A frozen Redis must not hold a request: without commandTimeout every call would hang.
@@ -97,13 +116,13 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
     autoResubscribe: true,
     retryStrategy: (attempt: number) => Math.min(100 * attempt, 1000),
     ...(config.username !== undefined && { username: config.username }),
-    ...optionsOf(readFiles(config)),
+    ...optionsOf(readRedisFiles(config)),
   };
   const watch = (client: Redis): Redis => {
     guardAgainstFloods(client, () => report("far more arrives than was asked for; the connection was ended"));
     client.on("reconnecting", () => {
       try {
-        Object.assign(client.options, optionsOf(readFiles(config)));
+        Object.assign(client.options, optionsOf(readRedisFiles(config)));
       } catch {
         // In the middle of being replaced: the files that were read before.
       }
@@ -131,7 +150,7 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
           redisOptions: own,
           enableOfflineQueue: isSubscriber,
           clusterRetryStrategy(attempt) {
-            Object.assign(own, optionsOf(readFiles(config)));
+            Object.assign(own, optionsOf(readRedisFiles(config)));
             return Math.min(100 * attempt, 1000);
           },
         });

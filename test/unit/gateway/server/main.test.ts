@@ -1,6 +1,7 @@
 // The gateway as a process: its certificates at --check, at the start and at a reload.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -19,7 +20,7 @@ const leaf = (change: Partial<Parameters<typeof createLeaf>[0]> = {}) =>
     ...change,
   });
 
-function site(t: TestContext, pair: Pem) {
+function site(t: TestContext, pair: Pem, settings: object = {}) {
   const dir = mkdtempSync(join(tmpdir(), "claviger-gateway-"));
   t.after(() => rmSync(dir, { recursive: true }));
   const put = (name: string, text: string): string => {
@@ -36,6 +37,7 @@ function site(t: TestContext, pair: Pem) {
       registry: { kind: "file", file: put("clusters.yaml", "clusters: []\n") },
       backends: { main: { kind: "embedded", file: join(dir, "keys.json") } },
       audit: { sinks: [{ kind: "file", path: join(dir, "audit.jsonl") }] },
+      ...settings,
     }),
   );
   return { put, run: (...args: readonly string[]) => runProgram(t, main, "--config", config, ...args) };
@@ -85,4 +87,33 @@ test("a pair of another identity, or one that does not fit, is refused at a relo
   assert.match(checks["certificate/client_ca"] ?? "", /^expires in \d+ min/);
   const page = await (await fetch(`${admin}/metrics`)).text();
   assert.match(page, /claviger_gateway_certificate_seconds_left\{role="server"[^}]*\} 172\d{3}/);
+});
+
+test("what a start cannot work with is one line and status 2, and no stack", async (t) => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => void taken.listen(0, "127.0.0.1", resolve));
+  t.after(() => taken.close());
+  const { port } = taken.address() as AddressInfo;
+  const redis = {
+    kind: "standalone",
+    node: "127.0.0.1:1",
+    passwordFile: "/nowhere/password",
+    tls: { ca: "/dev/null" },
+  };
+  const integrity = { backend: "main", mount: "transit", key: "integrity", version: 1 };
+  const cases: readonly (readonly [object, readonly string[], RegExp])[] = [
+    [{ redis, integrity }, ["--check"], /redis\.passwordFile: \/nowhere\/password cannot be read \(ENOENT\)/],
+    [{ redis, integrity }, [], /redis\.tls\.ca: \/dev\/null is empty/],
+    [{ listen: { port } }, [], /EADDRINUSE.*127\.0\.0\.1/],
+    [{ admin: { port } }, [], /EADDRINUSE/],
+    [{ listen: { address: "192.0.2.1", port: 1 } }, [], /EADDRNOTAVAIL/],
+    [{}, ["--nonsense"], /Unknown option '--nonsense'/],
+  ];
+  for (const [settings, args, says] of cases) {
+    const gateway = await site(t, await leaf(), settings).run(...args);
+    assert.equal(await gateway.exited, 2);
+    const text = gateway.lines.filter((line) => !line.startsWith("{")).join("\n");
+    assert.match(text, says);
+    assert.doesNotMatch(text, /^\s+at /m);
+  }
 });
