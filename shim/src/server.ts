@@ -51,8 +51,11 @@ const idleMs = 600_000;
  * new one.
  */
 const silentMs = 1000;
-/** What was sent before the caller could know that we stop is read for this long, and served. */
-const drainReadMs = 100;
+/**
+ * What was sent before the caller could know that we stop is read for this long, and served: on a busy
+ * node either side may get no time for a while.
+ */
+const drainReadMs = 500;
 /**
  * The HTTP/2 frame GOAWAY that names no last stream: make further calls elsewhere, what is on its
  * way is still taken. node:http2 writes whole frames, so ours stands between two of them; its own
