@@ -2,7 +2,8 @@
 // hold together is bounded, what one identity may hold as well, and none is waited for long.
 // (docs/architecture.md #limits.)
 import type { IncomingMessage } from "node:http";
-import { abortReason } from "@claviger/proto/runtime/abort.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { abortReason, raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { newSecretBytes, zeroize } from "@claviger/proto/runtime/secret.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 
@@ -38,6 +39,16 @@ function declaredLength({ headers }: IncomingMessage): number | undefined {
   return text === undefined ? undefined : Number(text);
 }
 
+/** Bodies up to this size never wait for their turn. */
+const smallBytes = 64 * 1024;
+/**
+ * What one identity's bodies may come to in a second, with as much in reserve: a node that sends more is
+ * read more slowly, so that decrypting and holding it costs the others no time.
+ */
+const bytesPerSecond = 8 * 2 ** 20;
+/** Identities whose rate is kept; the one that was not heard of for longest goes first. */
+const maxRates = 20_000;
+
 export function createBodies({ totalBytes, identityBytes, bodyMs }: BodyLimits): Bodies {
   let total = 0;
   const held = new Map<string, number>();
@@ -54,6 +65,22 @@ export function createBodies({ totalBytes, identityBytes, bodyMs }: BodyLimits):
     const own = (held.get(identity) ?? 0) - bytes;
     if (own > 0) held.set(identity, own);
     else held.delete(identity);
+  };
+
+  const rates = new Map<string, { tokens: number; at: number }>();
+  /** Waits until it is this body's turn. */
+  const takeTurn = async (identity: string, bytes: number, signal: AbortSignal): Promise<void> => {
+    const at = performance.now();
+    const known = rates.get(identity) ?? { tokens: bytesPerSecond, at };
+    const tokens = Math.min(bytesPerSecond, known.tokens + ((at - known.at) * bytesPerSecond) / 1000);
+    const waitMs = bytes <= smallBytes ? 0 : Math.max(0, ((bytes - tokens) * 1000) / bytesPerSecond);
+    if (waitMs > bodyMs)
+      throw new KmsError("overloaded", { cause: new Error("too many bytes of request bodies in a second") });
+    rates.delete(identity);
+    rates.set(identity, { tokens: tokens - bytes, at });
+    const [oldest] = rates.keys();
+    if (rates.size > maxRates && oldest !== undefined) rates.delete(oldest);
+    if (waitMs > 0) await raceAbort(sleep(waitMs, undefined, { ref: false }), signal);
   };
 
   const collect = (message: IncomingMessage, limit: number, signal: AbortSignal): Promise<Buffer> =>
@@ -102,6 +129,7 @@ export function createBodies({ totalBytes, identityBytes, bodyMs }: BodyLimits):
       const bytes = declared ?? limit;
       reserve(identity, bytes);
       try {
+        await takeTurn(identity, bytes, signal);
         return await collect(message, limit, signal);
       } finally {
         release(identity, bytes);
