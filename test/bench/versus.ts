@@ -82,6 +82,9 @@ async function startSide(name: string, dist: string): Promise<Side> {
   const node = process.execPath;
   const lab = await startLab({
     dir,
+    redis: false,
+    // 0.1.0 knows no such setting.
+    ...(name !== "now" && { gatewayExtra: { integrity: undefined } }),
     programs: {
       gateway: [node, join(dist, "claviger-gateway.mjs")],
       shim: [node, ...shimFlags, join(dist, "claviger-shim.mjs")],
