@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { abortReason, raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { newSecretBytes, zeroize } from "@claviger/proto/runtime/secret.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { createBuckets } from "../buckets.ts";
 
 export type BodyLimits = {
   /** Bytes of all bodies that are being read. */
@@ -46,8 +47,6 @@ const smallBytes = 64 * 1024;
  * read more slowly, so that decrypting and holding it costs the others no time.
  */
 const bytesPerSecond = 8 * 2 ** 20;
-/** Identities whose rate is kept; the one that was not heard of for longest goes first. */
-const maxRates = 20_000;
 
 export function createBodies({ totalBytes, identityBytes, bodyMs }: BodyLimits): Bodies {
   let total = 0;
@@ -67,19 +66,14 @@ export function createBodies({ totalBytes, identityBytes, bodyMs }: BodyLimits):
     else held.delete(identity);
   };
 
-  const rates = new Map<string, { tokens: number; at: number }>();
+  const rates = createBuckets();
   /** Waits until it is this body's turn. */
   const takeTurn = async (identity: string, bytes: number, signal: AbortSignal): Promise<void> => {
-    const at = performance.now();
-    const known = rates.get(identity) ?? { tokens: bytesPerSecond, at };
-    const tokens = Math.min(bytesPerSecond, known.tokens + ((at - known.at) * bytesPerSecond) / 1000);
-    const waitMs = bytes <= smallBytes ? 0 : Math.max(0, ((bytes - tokens) * 1000) / bytesPerSecond);
+    const bucket = rates.of(identity, { perSecond: bytesPerSecond, full: bytesPerSecond });
+    const waitMs = bytes <= smallBytes ? 0 : Math.max(0, ((bytes - bucket.tokens) * 1000) / bytesPerSecond);
     if (waitMs > bodyMs)
       throw new KmsError("overloaded", { cause: new Error("too many bytes of request bodies in a second") });
-    rates.delete(identity);
-    rates.set(identity, { tokens: tokens - bytes, at });
-    const [oldest] = rates.keys();
-    if (rates.size > maxRates && oldest !== undefined) rates.delete(oldest);
+    bucket.tokens -= bytes;
     if (waitMs > 0) await raceAbort(sleep(waitMs, undefined, { ref: false }), signal);
   };
 

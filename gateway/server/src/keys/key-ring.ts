@@ -7,6 +7,7 @@ import { deriveKeyId, type PromotedKey, refId } from "@claviger/gateway-core/src
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { createBuckets } from "../buckets.ts";
 import type { SharedKeyCache } from "./shared-key-cache.ts";
 import type { CanaryCiphertexts } from "./canary-ciphertexts.ts";
 import { createKeyPoller, type KeyPoller, type KeyView } from "./key-poller.ts";
@@ -123,14 +124,13 @@ export function createKeyRing({
     combine(cluster, await Promise.all(cluster.keys.map((ref) => pollerOf(ref).view())));
 
   // Whoever can write to Redis can say so without end, of every key. Beyond this the interval has to do.
-  let news = newsPerSecond;
-  let refilledAt = now();
+  const news = createBuckets(now);
   sharedCache.onInvalidate((id) => {
     const poller = pollers.get(id);
-    news = Math.min(newsPerSecond, news + ((now() - refilledAt) * newsPerSecond) / 1000);
-    refilledAt = now();
-    if (poller === undefined || news < 1) return;
-    news -= 1;
+    if (poller === undefined) return;
+    const bucket = news.of("news", { perSecond: newsPerSecond, full: newsPerSecond });
+    if (bucket.tokens < 1) return;
+    bucket.tokens -= 1;
     void poller.refresh(false);
   });
 

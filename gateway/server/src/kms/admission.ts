@@ -7,6 +7,7 @@ import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { type EpochMac, createEpochMac, type SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import type { Epoch, EpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
+import { createBuckets } from "../buckets.ts";
 import type { NodeName } from "@claviger/proto/wire/names.ts";
 
 /** What a method asks for. `none` is a method that does not exist. */
@@ -62,8 +63,6 @@ const burstSeconds = 10;
 const strangerPerSecond = 50;
 /** The longest wait for a registry that is read again. */
 const catchUpMs = 1000;
-/** Buckets that are kept; the one that was not used for longest goes first. */
-const maxBuckets = 20_000;
 
 export function createAdmission({
   registry,
@@ -75,18 +74,9 @@ export function createAdmission({
   /** Monotonic milliseconds */
   readonly now?: () => number;
 }): Admission {
-  // A token bucket each. (rate-limiter-flexible would do, but each of its answers is a promise;
-  // admission is not worth a turn of the event loop.)
-  const buckets = new Map<string, { tokens: number; at: number }>();
+  const buckets = createBuckets(now);
   const take = (name: string, perSecond: number, calls: number): void => {
-    const full = perSecond * burstSeconds;
-    const bucket = buckets.get(name) ?? { tokens: full, at: now() };
-    buckets.delete(name);
-    buckets.set(name, bucket);
-    const [oldest] = buckets.keys();
-    if (buckets.size > maxBuckets && oldest !== undefined) buckets.delete(oldest);
-    bucket.tokens = Math.min(full, bucket.tokens + (Math.max(0, now() - bucket.at) * perSecond) / 1000);
-    bucket.at = now();
+    const bucket = buckets.of(name, { perSecond, full: perSecond * burstSeconds });
     if (bucket.tokens < calls)
       throw new KmsError("overloaded", { cause: new Error(`the rate of ${perSecond} calls a second is used up`) });
     bucket.tokens -= calls;
