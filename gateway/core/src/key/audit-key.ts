@@ -1,7 +1,7 @@
 // What makes audit records believable: a key of their own, derived from the fleet's integrity key,
 // and Vault's own word on the head of a chain. (docs/architecture.md #audit.)
 import type { Signer } from "../backend/port.ts";
-import { type IntegrityConfig, integrityKeyFor, integrityRef } from "./integrity.ts";
+import { type IntegrityConfig, integrityKeySource, integrityRef } from "./integrity.ts";
 
 export type AuditKey = {
   /** The key of the MACs, 32 bytes; undefined while the integrity key is not known. */
@@ -18,14 +18,9 @@ export function createAuditKey(
   config: IntegrityConfig,
   secret: () => Uint8Array | undefined,
 ): AuditKey {
-  let key: Uint8Array | undefined;
   return {
     keyVersion: config.version,
-    key() {
-      const integrity = secret();
-      if (integrity !== undefined) key ??= integrityKeyFor("audit", integrity);
-      return key;
-    },
+    key: integrityKeySource("audit", secret),
     sign: (input, signal) => signer.hmac(integrityRef(config), config.version, input, signal),
   };
 }

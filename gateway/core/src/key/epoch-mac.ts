@@ -2,7 +2,7 @@
 // cluster. (docs/architecture.md #rotation.)
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { type Epoch, type EpochClaim, formatEpoch, parseEpoch } from "@claviger/proto/wire/epoch.ts";
-import { integrityKeyFor } from "./integrity.ts";
+import { integrityKeySource } from "./integrity.ts";
 import { lengthPrefixed } from "./key-id.ts";
 
 /** The highest epoch that a shim has seen of its cluster. */
@@ -19,32 +19,39 @@ export interface EpochMac {
   read(uid: string, claim: EpochClaim | undefined): SeenEpoch | undefined;
 }
 
+function isSame(wanted: string, given: string): boolean {
+  const [a, b] = [Buffer.from(wanted), Buffer.from(given)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
 /** @param secret the integrity key; undefined while it is not known, or where none is configured */
 export function createEpochMac(secret: () => Uint8Array | undefined = () => undefined): EpochMac {
-  let key: Uint8Array | undefined;
-  const macOf = (uid: string, text: string): Buffer | undefined => {
-    const integrity = secret();
-    if (integrity === undefined) return undefined;
-    key ??= integrityKeyFor("epoch", integrity);
-    return createHmac("sha256", key)
+  const keyOf = integrityKeySource("epoch", secret);
+  // A cluster's epoch stays for days, and stands on each of its requests and replies.
+  const signed = new Map<string, Required<EpochClaim>>();
+  const sign = (uid: string, text: string): EpochClaim => {
+    const known = signed.get(uid);
+    if (known?.text === text) return known;
+    const key = keyOf();
+    if (key === undefined) return { text };
+    const mac = createHmac("sha256", key)
       .update(lengthPrefixed([uid, text]))
-      .digest();
+      .digest("base64url");
+    return { text, mac };
   };
   return {
     sign(uid, epoch) {
-      const text = formatEpoch(epoch);
-      const mac = macOf(uid, text)?.toString("base64url");
-      return mac === undefined ? { text } : { text, mac };
+      const claim = sign(uid, formatEpoch(epoch));
+      const { text, mac } = claim;
+      // Only what a gateway says is kept: a node that names another epoch each time costs itself.
+      if (mac !== undefined && signed.get(uid) !== claim) signed.set(uid, { text, mac });
+      return claim;
     },
     read(uid, claim) {
       const epoch = parseEpoch(claim?.text);
       if (claim === undefined || epoch === undefined) return undefined;
-      const wanted = claim.mac === undefined ? undefined : macOf(uid, claim.text);
-      const given = Buffer.from(claim.mac ?? "", "base64url");
-      return {
-        epoch,
-        isProven: wanted !== undefined && given.length === wanted.length && timingSafeEqual(given, wanted),
-      };
+      const wanted = claim.mac === undefined ? undefined : sign(uid, claim.text).mac;
+      return { epoch, isProven: wanted !== undefined && isSame(wanted, claim.mac ?? "") };
     },
   };
 }

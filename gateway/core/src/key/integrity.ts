@@ -37,9 +37,24 @@ export function integrityKey(signer: Signer, config: IntegrityConfig, signal: Ab
   return signer.hmac(integrityRef(config), config.version, constant, signal);
 }
 
+type Use = "epoch" | "audit";
+
 /** 32 bytes for another use of the integrity key. */
-export function integrityKeyFor(use: "epoch" | "audit", secret: Uint8Array): Uint8Array {
+export function integrityKeyFor(use: Use, secret: Uint8Array): Uint8Array {
   return new Uint8Array(hkdfSync("sha256", secret, "", `claviger/v1/${use}`, 32));
+}
+
+/**
+ * The same, derived once it can be, and once.
+ * @param secret the integrity key; undefined while it is not known, and then so is what is returned
+ */
+export function integrityKeySource(use: Use, secret: () => Uint8Array | undefined): () => Uint8Array | undefined {
+  let key: Uint8Array | undefined;
+  return () => {
+    const integrity = key === undefined ? secret() : undefined;
+    if (integrity !== undefined) key = integrityKeyFor(use, integrity);
+    return key;
+  };
 }
 
 /** Derives in the background, for as long as it takes; gives undefined until then. */
