@@ -111,10 +111,12 @@ export type MergedRegistry = {
   readonly broken: ReadonlySet<string>;
 };
 
-type Problem = { readonly name: string | undefined; readonly text: string };
+/** One line, and the records that it makes bad. */
+type Problem = { readonly names: readonly string[]; readonly text: string };
 
 function duplicates(values: readonly string[]): ReadonlySet<string> {
-  return new Set(values.filter((value, i) => values.indexOf(value) !== i));
+  const seen = new Set<string>();
+  return new Set(values.filter((value) => seen.size === seen.add(value).size));
 }
 
 /** The records that are well formed, and what is wrong with the others. */
@@ -127,20 +129,26 @@ function readRecords(list: readonly unknown[]): { readonly records: ClusterRecor
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       const given = isTree(raw) ? raw["name"] : undefined;
-      const name = typeof given === "string" ? given : undefined;
-      problems.push(...error.problems.map((text) => ({ name, text: `clusters.${i}.${text}` })));
+      const names = typeof given === "string" ? [given] : [];
+      problems.push(...error.problems.map((text) => ({ names, text: `clusters.${i}.${text}` })));
     }
   return { records, problems };
 }
 
-/** The rules from one edit to the next. */
-function changeProblems({ name, uid, keys, generation }: ClusterRecord, previous: Registry): readonly string[] {
-  const before = previous.get(name);
-  const other = [...previous.values()].find((record) => record.uid === uid && record.name !== name);
+/**
+ * The rules from one edit to the next.
+ * @param before the cluster's record until now
+ * @param owner the name that the uid has stood under
+ */
+function changeProblems(
+  { name, uid, keys, generation }: ClusterRecord,
+  before: ClusterRecord | undefined,
+  owner: string | undefined,
+): readonly string[] {
   const isOfOther =
-    other === undefined
+    owner === undefined || owner === name
       ? []
-      : [`${name}: the uid ${uid} is that of ${other.name}, for life; give this cluster its own`];
+      : [`${name}: the uid ${uid} is that of ${owner}, for life; give this cluster its own`];
   if (before === undefined) return isOfOther;
   return [
     ...isOfOther,
@@ -175,23 +183,24 @@ export function mergeRegistry(
   const { clusters } = checkConfig(source, withCurrentNames(parseYaml(source, text), warn), registryFile);
   const { records, problems } = readRecords(clusters);
   const [names, uids] = [duplicates(records.map(({ name }) => name)), duplicates(records.map(({ uid }) => uid))];
-  for (const name of names) problems.push({ name, text: `clusters: the name ${name} stands twice` });
+  for (const name of names) problems.push({ names: [name], text: `clusters: the name ${name} stands twice` });
   for (const uid of uids) {
+    const all = records.filter((record) => record.uid === uid);
     // Whose it was before keeps it.
-    const others = records.filter((record) => record.uid === uid && previous?.get(record.name)?.uid !== uid);
-    const told = others.length === 0 ? records.filter((record) => record.uid === uid) : others;
-    for (const [i, { name }] of told.entries())
-      problems.push({ name, text: i === 0 ? `clusters: the uid ${uid} stands twice` : "" });
+    const others = all.filter(({ name }) => previous?.get(name)?.uid !== uid);
+    const told = others.length === 0 ? all : others;
+    problems.push({ names: told.map(({ name }) => name), text: `clusters: the uid ${uid} stands twice` });
   }
+  const owners = new Map([...(previous?.values() ?? [])].map(({ uid, name }) => [uid, name]));
   for (const record of records) {
     const { name, keys, previousKeys } = record;
     for (const { backend } of [...keys, ...previousKeys])
       if (!backends.has(backend))
-        problems.push({ name, text: `${name}: backend ${backend} is not in the gateway's configuration` });
-    if (previous !== undefined)
-      problems.push(...changeProblems(record, previous).map((problem) => ({ name, text: problem })));
+        problems.push({ names: [name], text: `${name}: backend ${backend} is not in the gateway's configuration` });
+    for (const problem of changeProblems(record, previous?.get(name), owners.get(record.uid)))
+      problems.push({ names: [name], text: problem });
   }
-  const bad = new Set(problems.flatMap(({ name }) => (name === undefined ? [] : [name])));
+  const bad = new Set(problems.flatMap(({ names: told }) => told));
   const registry = new Map(records.filter(({ name }) => !bad.has(name)).map((record) => [record.name, record]));
   const broken = new Set<string>();
   for (const name of bad) {
@@ -199,7 +208,7 @@ export function mergeRegistry(
     if (before === undefined) broken.add(name);
     else registry.set(before.name, before);
   }
-  return { registry, problems: problems.map(({ text: line }) => line).filter((line) => line !== ""), broken };
+  return { registry, problems: problems.map(({ text: line }) => line), broken };
 }
 
 /**
