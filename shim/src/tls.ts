@@ -1,9 +1,9 @@
 // The shim's certificate, key and CA: read, held against each other, and who they say we are.
 import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { problemOfBundle, problemOfPair, problemOfSuccessor, splitPem } from "@claviger/proto/runtime/certificates.ts";
+import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { CertificateRole } from "@claviger/proto/runtime/expiry.ts";
+import { readPemFiles } from "@claviger/proto/runtime/pem-files.ts";
 import type { ShimConfig } from "./config.ts";
 import type { ClientTls } from "./gateway.ts";
 
@@ -21,28 +21,7 @@ export function readCredentials(
   { serverName, serverIdentities, ...files }: ShimConfig["tls"],
   inUse?: ClientTls,
 ): Credentials {
-  const problems: string[] = [];
-  const read = (setting: keyof typeof files): string | undefined => {
-    try {
-      return readFileSync(files[setting], "utf8");
-    } catch (error) {
-      const { code = "unknown error" } = error as NodeJS.ErrnoException;
-      problems.push(`tls.${setting}: ${files[setting]} cannot be read (${code})`);
-      return undefined;
-    }
-  };
-  const [cert, key, ca] = [read("cert"), read("key"), read("ca")];
-  const bundleProblem = ca === undefined ? undefined : problemOfBundle(ca);
-  if (bundleProblem !== undefined) problems.push(`tls.ca: ${files.ca} ${bundleProblem}`);
-  const pairProblem = cert === undefined || key === undefined ? undefined : problemOfPair("client", cert, key);
-  if (pairProblem !== undefined)
-    problems.push(`tls.${pairProblem.file}: ${files[pairProblem.file]} ${pairProblem.text}`);
-  else if (cert !== undefined) {
-    const successorProblem = inUse === undefined ? undefined : problemOfSuccessor(inUse.cert, cert);
-    if (successorProblem !== undefined) problems.push(`tls.cert: ${files.cert} ${successorProblem}`);
-  }
-  if (problems.length > 0 || cert === undefined || key === undefined || ca === undefined)
-    throw new ConfigError("tls", problems);
+  const { cert, key, ca } = readPemFiles(files, { side: "client", at: "tls.", inUse: inUse?.cert });
   const cluster = nodeUri.exec(new X509Certificate(cert).subjectAltName ?? "")?.[1];
   if (cluster === undefined)
     throw new ConfigError("tls", [

@@ -1,10 +1,10 @@
 // The only file that imports ioredis: standalone, Sentinel or Cluster, with or without TLS. Every
 // call is short and may fail; nobody depends on one. (docs/architecture.md #keys.)
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { Cluster, Redis } from "ioredis";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
+import { readFileOf } from "@claviger/proto/runtime/pem-files.ts";
 import type { RedisConfig } from "./config.ts";
 import { guardAgainstFloods } from "./flood-guard.ts";
 import { describeProblem } from "./problem.ts";
@@ -47,15 +47,9 @@ export function readRedisFiles({ passwordFile, tls, ...rest }: RedisConfig) {
   const problems: string[] = [];
   const read = (file: string | undefined, setting: string): string | undefined => {
     if (file === undefined) return undefined;
-    try {
-      const text = readFileSync(file, "utf8");
-      if (text.trim() === "") problems.push(`redis.${setting}: ${file} is empty`);
-      return text;
-    } catch (error) {
-      const { code = "unknown error" } = error as NodeJS.ErrnoException;
-      problems.push(`redis.${setting}: ${file} cannot be read (${code})`);
-      return "";
-    }
+    const text = readFileOf(`redis.${setting}`, file, problems);
+    if (text?.trim() === "") problems.push(`redis.${setting}: ${file} is empty`);
+    return text;
   };
   const sentinelPassword =
     rest.kind === "sentinel" ? read(rest.sentinelPasswordFile, "sentinelPasswordFile")?.trim() : undefined;
@@ -118,15 +112,16 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
     ...(config.username !== undefined && { username: config.username }),
     ...optionsOf(readRedisFiles(config)),
   };
+  const readAgain = (connection: object): void => {
+    try {
+      Object.assign(connection, optionsOf(readRedisFiles(config)));
+    } catch {
+      // In the middle of being replaced: the files that were read before.
+    }
+  };
   const watch = (client: Redis): Redis => {
     guardAgainstFloods(client, () => report("far more arrives than was asked for; the connection was ended"));
-    client.on("reconnecting", () => {
-      try {
-        Object.assign(client.options, optionsOf(readRedisFiles(config)));
-      } catch {
-        // In the middle of being replaced: the files that were read before.
-      }
-    });
+    client.on("reconnecting", () => readAgain(client.options));
     return client;
   };
   const connect = (isSubscriber: boolean): Redis | Cluster => {
@@ -150,7 +145,7 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
           redisOptions: own,
           enableOfflineQueue: isSubscriber,
           clusterRetryStrategy(attempt) {
-            Object.assign(own, optionsOf(readRedisFiles(config)));
+            readAgain(own);
             return Math.min(100 * attempt, 1000);
           },
         });
