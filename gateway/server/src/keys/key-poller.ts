@@ -100,7 +100,7 @@ export function createKeyPoller({
   let waitingFor: PollSource = "news";
   let retryInMs: number | undefined;
   /** min_decryption_version, as of the last look at the backend. */
-  let known: number | undefined;
+  let minimum: number | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
 
@@ -144,19 +144,19 @@ export function createKeyPoller({
 
   // Who retires versions with our command knows; whoever does it by hand may not know what needs them.
   const noteMinimum = ({ minDecryption }: KeyState): void => {
-    if (minDecryption === known) return;
-    const change = { ...name, from: known, to: minDecryption };
-    if (known !== undefined && minDecryption > known)
+    if (minDecryption === minimum) return;
+    const change = { ...name, from: minimum, to: minDecryption };
+    if (minimum !== undefined && minDecryption > minimum)
       log.warn(
         { event: "key-versions-retired", ...change },
         "min_decryption_version was raised: earlier versions decrypt no longer",
       );
-    else if (known !== undefined)
+    else if (minimum !== undefined)
       log.warn(
         { event: "key-versions-reopened", ...change },
         "min_decryption_version was lowered: retired versions decrypt again",
       );
-    known = minDecryption;
+    minimum = minDecryption;
   };
 
   const poll = async (source: PollSource): Promise<void> => {

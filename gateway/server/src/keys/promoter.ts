@@ -85,6 +85,7 @@ export function createPromoter({
   let rotatedAt = Number.NEGATIVE_INFINITY;
 
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
+  const decide = (state: KeyState): Decision => decidePromotion(state, promoted, isAuto());
 
   const accept = (next: PromotedVersion): void => {
     if (promoted?.version === next.version && promoted.createdAt === next.createdAt) return;
@@ -154,10 +155,12 @@ export function createPromoter({
 
   // A replica of the backend that lags behind looks like one that was restored: whatever is to be done
   // about a key, or said of it, has the active node's word.
-  const look = async (): Promise<KeyState> => {
-    const state = await backend.describe(ref, signal());
-    const isSettled = decidePromotion(state, promoted, isAuto()).kind === "keep";
-    return isSettled ? state : await backend.describe(ref, signal(), { fromActive: true });
+  const look = async (): Promise<{ readonly state: KeyState; readonly decision: Decision }> => {
+    const any = await backend.describe(ref, signal());
+    const first = decide(any);
+    if (first.kind === "keep") return { state: any, decision: first };
+    const state = await backend.describe(ref, signal(), { fromActive: true });
+    return { state, decision: decide(state) };
   };
 
   /** @throws KmsError key_rolled_back when an operator has to decide */
@@ -191,14 +194,13 @@ export function createPromoter({
       promoted = shown;
       knownGeneration = generation();
     },
-    decide: (state) => decidePromotion(state, promoted, isAuto()),
+    decide,
     async reconcile() {
       let isClaimed = false;
       let hasTried = false;
       let repeats = 0;
       for (let step = 0; step < maxSteps; step++) {
-        const state = await look();
-        const decision = decidePromotion(state, promoted, isAuto());
+        const { state, decision } = await look();
         switch (decision.kind) {
           case "replace":
             log.error(
