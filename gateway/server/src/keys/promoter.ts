@@ -156,9 +156,9 @@ export function createPromoter({
   // A replica of the backend that lags behind looks like one that was restored: whatever is to be done
   // about a key, or said of it, has the active node's word.
   const look = async (): Promise<{ readonly state: KeyState; readonly decision: Decision }> => {
-    const any = await backend.describe(ref, signal());
-    const first = decide(any);
-    if (first.kind === "keep") return { state: any, decision: first };
+    const seen = await backend.describe(ref, signal());
+    const first = decide(seen);
+    if (first.kind === "keep") return { state: seen, decision: first };
     const state = await backend.describe(ref, signal(), { fromActive: true });
     return { state, decision: decide(state) };
   };
