@@ -1,5 +1,31 @@
-// How a program of ours ends: once, in order, with exit code 0. (docs/architecture.md #shim.)
+// How a program of ours begins and ends: its flags, a start that cannot work, and the end in order.
+// (docs/architecture.md #shim.)
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import { ConfigError } from "./config.ts";
 import type { Log } from "./log.ts";
+
+/** The flags of the command line. @throws ConfigError for one that there is not, or without its value */
+export function readFlags<const Options extends NonNullable<ParseArgsConfig["options"]>>(options: Options) {
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    throw new ConfigError("command line", [`${(error as Error).message.split(". ")[0] ?? ""}; see --help`]);
+  }
+}
+
+/**
+ * Ends the process with status 2 and a line on stderr, for what an operator can mend: a configuration, a
+ * port that is taken, an address that is not the machine's, a directory that cannot be written to. What
+ * was opened by then would keep a process that serves nobody.
+ * @param isExpected errors of the program's own that say what to do
+ * @throws error for all else
+ */
+export function endStart(program: NodeJS.Process, name: string, error: unknown, isExpected = false): void {
+  const { syscall } = error as NodeJS.ErrnoException;
+  if (!isExpected && !(error instanceof ConfigError) && syscall === undefined) throw error;
+  program.stderr.write(`${name}: ${(error as Error).message}\n`);
+  program.exit(2);
+}
 
 /**
  * At the first SIGTERM or SIGINT closes what there is and ends the process with code 0. SIGHUP ends

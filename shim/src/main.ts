@@ -2,13 +2,12 @@
 // claviger-shim: kube-apiserver's KMS plugin. Owns a socket, a client certificate and a list of
 // gateways; holds no key and no Vault credential. The composition root: constructs everything,
 // reads from top to bottom.
-import { isDeepStrictEqual, parseArgs } from "node:util";
+import { isDeepStrictEqual } from "node:util";
 import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
-import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
-import { stopOnSignals } from "@claviger/proto/runtime/signals.ts";
+import { endStart, readFlags, stopOnSignals } from "@claviger/proto/runtime/program.ts";
 import { formatCertificates, judgeCertificates, watchExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
@@ -165,8 +164,8 @@ function forget(config: ShimConfig): void {
   process.stdout.write(hasForgotten ? `${file}: the epoch is removed\n` : `${file}: there is no epoch to remove\n`);
 }
 
-function readFlags() {
-  const options = {
+try {
+  const values = readFlags({
     config: { type: "string" },
     takeover: { type: "boolean" },
     check: { type: "boolean" },
@@ -174,16 +173,7 @@ function readFlags() {
     version: { type: "boolean" },
     help: { type: "boolean" },
     ...Object.fromEntries(flagNames.map((name) => [name, { type: "string" as const }])),
-  } as const;
-  try {
-    return parseArgs({ options }).values;
-  } catch (error) {
-    throw new ConfigError("command line", [`${(error as Error).message.split(". ")[0] ?? ""}; see --help`]);
-  }
-}
-
-try {
-  const values = readFlags();
+  });
   const flags = Object.fromEntries(
     Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
   );
@@ -194,12 +184,5 @@ try {
   else if (values.check === true) check(load());
   else await run(load, values.config, values.takeover === true);
 } catch (error) {
-  const isExpected =
-    error instanceof ConfigError ||
-    error instanceof SocketError ||
-    (error as NodeJS.ErrnoException).syscall !== undefined;
-  if (!isExpected) throw error;
-  process.stderr.write(`claviger-shim: ${(error as Error).message}\n`);
-  // What is open by now would keep the process, which serves nobody.
-  process.exit(2);
+  endStart(process, "claviger-shim", error, error instanceof SocketError);
 }

@@ -3,12 +3,11 @@
 // constructs everything, reads from top to bottom.
 import { readFileSync } from "node:fs";
 import { hostname, totalmem } from "node:os";
-import { parseArgs } from "node:util";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
-import { stopOnSignals } from "@claviger/proto/runtime/signals.ts";
+import { endStart, readFlags, stopOnSignals } from "@claviger/proto/runtime/program.ts";
 import { formatCertificates, judgeCertificates, watchExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
@@ -227,36 +226,19 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   );
 }
 
-function readFlags() {
-  const options = {
+try {
+  const values = readFlags({
     config: { type: "string" },
     check: { type: "boolean" },
     version: { type: "boolean" },
     help: { type: "boolean" },
-  } as const;
-  try {
-    return parseArgs({ options }).values;
-  } catch (error) {
-    process.stderr.write(`claviger-gateway: ${(error as Error).message.split(". ")[0] ?? ""}; see --help\n`);
-    process.exit(2);
-  }
-}
-
-const values = readFlags();
-if (values.help === true) process.stdout.write(usage);
-else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
-else if (values.config === undefined) {
-  process.stderr.write(`claviger-gateway: --config FILE is missing\n\n${usage}`);
-  process.exitCode = 2;
-} else {
-  try {
-    await run(values.config, values.check === true);
-  } catch (error) {
-    // A port that is taken, an address that is not the machine's, a directory that cannot be written to.
-    const isExpected = error instanceof ConfigError || (error as NodeJS.ErrnoException).syscall !== undefined;
-    if (!isExpected) throw error;
-    process.stderr.write(`claviger-gateway: ${(error as Error).message}\n`);
-    // What was opened by then keeps nothing that is worth closing.
-    process.exit(2);
-  }
+  });
+  if (values.help === true) process.stdout.write(usage);
+  else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
+  else if (values.config === undefined) {
+    process.stderr.write(`claviger-gateway: --config FILE is missing\n\n${usage}`);
+    process.exitCode = 2;
+  } else await run(values.config, values.check === true);
+} catch (error) {
+  endStart(process, "claviger-gateway", error);
 }
