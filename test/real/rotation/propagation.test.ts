@@ -2,7 +2,7 @@
 // moment: the gateway that has just claimed the promotion is killed, or somebody else writes to the
 // key. (docs/architecture.md #rotation.)
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { connect, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
+import { hasSocket } from "../../lab/sockets.ts";
 import { readyLine } from "../../lab/process-group.ts";
 
 const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
@@ -28,17 +29,6 @@ function inodeOfPort(port: number): string | undefined {
     if (fields[1]?.split(":")[1] === wanted) return fields[9];
   }
   return undefined;
-}
-
-function hasSocket(pid: number, inode: string): boolean {
-  const dir = `/proc/${pid}/fd`;
-  return readdirSync(dir).some((fd) => {
-    try {
-      return readlinkSync(join(dir, fd)) === `socket:[${inode}]`;
-    } catch {
-      return false;
-    }
-  });
 }
 
 function figuresOf(what: string, times: readonly number[]): string {

@@ -18,6 +18,7 @@ import { kmsClient } from "../../lab/kms.ts";
 import { failuresOf } from "../../lab/load.ts";
 import { freePorts, type LabProcess, logOf, readyLine, until } from "../../lab/process-group.ts";
 import { startShimLoad } from "../../lab/shim-load.ts";
+import { hasSocket } from "../../lab/sockets.ts";
 import { type ShimNode, startShimNode } from "./node.ts";
 
 /** The inode of the kernel's socket behind a path, as /proc/net/unix has it. */
@@ -27,19 +28,6 @@ function socketInode(path: string): string {
     .split("\n")
     .find((text) => text.endsWith(` ${real}`));
   return line?.trim().split(/\s+/)[6] ?? "none";
-}
-
-/** Does a process have this socket open? */
-function hasOpen(pid: number, inode: string): boolean {
-  const fds = `/proc/${pid}/fd`;
-  return readdirSync(fds).some((fd) => {
-    try {
-      return readlinkSync(join(fds, fd)) === `socket:[${inode}]`;
-    } catch {
-      // Closed since.
-      return false;
-    }
-  });
 }
 
 const takeovers = process.env["CLAVIGER_TEST_FULL"] === "1" ? 20 : 5;
@@ -110,7 +98,7 @@ suite("the socket is taken over, or left alone", () => {
         const both = [1, 2].map((i) => node.start(`both-${round}-${i}`, { takeover: true }));
         await Promise.all(both.map((one) => readyLine(one)));
         // Each bound `.XXXXXXXX` beside the path: the link tells whose socket it leads to.
-        const owner = both.find(({ pid }) => hasOpen(pid, socketInode(socket)));
+        const owner = both.find(({ pid }) => hasSocket(pid, socketInode(socket)));
         assert.ok(owner !== undefined, "the path leads to one of the two");
         for (const old of [shim, ...both.filter((one) => one !== owner)]) {
           old.child.kill("SIGTERM");

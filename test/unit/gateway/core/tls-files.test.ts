@@ -14,6 +14,7 @@ import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { createAuthority, createLeaf, type Pem } from "../../certificates.ts";
 import { silent } from "../fakes.ts";
+import { problemsOf } from "../problems.ts";
 
 const hour = 3_600_000;
 const root = await createAuthority("root");
@@ -28,16 +29,6 @@ function folder(t: TestContext) {
     writeFileSync(join(dir, name), text);
     return join(dir, name);
   };
-}
-
-function problemsOf(run: () => unknown): readonly string[] {
-  try {
-    run();
-  } catch (error) {
-    assert.ok(error instanceof ConfigError, String(error));
-    return error.problems;
-  }
-  return [];
 }
 
 /** Each of these is refused at a start, by --check and at a reload; FILE is the file's name. */

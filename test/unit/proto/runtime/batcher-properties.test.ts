@@ -1,26 +1,10 @@
 // What holds for the batcher whatever arrives, leaves, ends and fails, in any order.
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { type BatchOutcome, createBatcher } from "@claviger/proto/runtime/batcher.ts";
+import { createBatcher } from "@claviger/proto/runtime/batcher.ts";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { never, resultOf, turn, type Outcome, type Result } from "./batch-results.ts";
 import * as fc from "fast-check";
-
-type Result = { readonly text: string; isDiscarded: boolean };
-type Outcome = BatchOutcome<Result>;
-
-const never = new AbortController().signal;
-
-/** Two turns of the event loop: what waits is sent, what ended is known. */
-async function turn(): Promise<void> {
-  for (let i = 0; i < 2; i += 1)
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
-}
-
-function resultOf(text: string): Result {
-  return { text, isDiscarded: false };
-}
 
 suite("The batcher, always", () => {
   test("whatever arrives, leaves and fails: one right outcome for each caller, every result ends with one owner", async (t) => {

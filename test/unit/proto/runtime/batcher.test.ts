@@ -1,15 +1,9 @@
 import assert from "node:assert/strict";
 import { suite, test, type TestContext } from "node:test";
-import {
-  type BatcherOptions,
-  type BatchOutcome,
-  type BatchRequest,
-  createBatcher,
-} from "@claviger/proto/runtime/batcher.ts";
+import { type BatcherOptions, type BatchRequest, createBatcher } from "@claviger/proto/runtime/batcher.ts";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { never, resultOf, turn, type Outcome, type Result } from "./batch-results.ts";
 
-type Result = { readonly text: string; isDiscarded: boolean };
-type Outcome = BatchOutcome<Result>;
 type Held = {
   readonly key: string;
   readonly items: readonly string[];
@@ -19,20 +13,6 @@ type Held = {
   readonly reject: (error: unknown) => void;
   answer(): readonly Result[];
 };
-
-const never = new AbortController().signal;
-
-/** Two turns of the event loop: what waits is sent, what ended is known. */
-async function turn(): Promise<void> {
-  for (let i = 0; i < 2; i += 1)
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
-}
-
-function resultOf(text: string): Result {
-  return { text, isDiscarded: false };
-}
 
 /** A batcher whose calls wait for the test, under a clock that the test moves. */
 function setUp(t: TestContext, options: Partial<BatcherOptions<string, string, Result>> = {}) {

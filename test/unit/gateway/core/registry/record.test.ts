@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { mergeRegistry, parseRegistry } from "@claviger/gateway-core/src/registry/record.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
+import { problemsOf } from "../../problems.ts";
 
 const backends = new Set(["main", "second"]);
 const uidA = "01JD9Z6X3QK8V5T7W2M4N6P8RA";
@@ -19,16 +20,6 @@ function cluster(fields: Record<string, unknown> = {}) {
 function text(...clusters: unknown[]): string {
   return JSON.stringify({ clusters });
 }
-function problemsOf(run: () => unknown): readonly string[] {
-  try {
-    run();
-  } catch (error) {
-    assert.ok(error instanceof ConfigError, String(error));
-    return error.problems;
-  }
-  return [];
-}
-
 test("a good registry is read with its defaults", () => {
   const record = parseRegistry("r", text(cluster()), backends, undefined).get(clusterName.parse("prod"));
   assert.equal(record?.rotation, "auto");
