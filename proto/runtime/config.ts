@@ -33,17 +33,17 @@ export function zDuration(min: string, max: string) {
     const ms = parseDuration(value);
     return ms !== undefined && ms >= low && ms <= high;
   };
+  const error = `must be a duration such as 500ms, 10s, 5m or 1h, from ${min} to ${max}`;
   return z.pipe(
-    z
-      .string()
-      .check(z.refine(inRange, { error: `must be a duration such as 500ms, 10s, 5m or 1h, from ${min} to ${max}` })),
+    z.string({ error }).check(z.refine(inRange, { error })),
     z.transform((value: string) => parseDuration(value) ?? 0),
   );
 }
 
 /** A whole number between two bounds. */
 export function zInteger(min: number, max: number) {
-  return z.int({ error: `must be a whole number from ${min} to ${max}` }).check(z.minimum(min), z.maximum(max));
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.int({ error }).check(z.minimum(min, { error }), z.maximum(max, { error }));
 }
 
 /**
@@ -59,11 +59,55 @@ function deepFreeze<T>(value: T): T {
   return value;
 }
 
-function issueLines(issue: z.core.$ZodIssue): readonly string[] {
+/** What zod/mini says of everything that has no text of its own in the schema. */
+const unexplained = "Invalid input";
+
+const forms: Readonly<Record<string, string>> = {
+  object: "a mapping (name: value)",
+  record: "a mapping (name: value)",
+  array: "a list",
+  string: "a text",
+  number: "a number",
+  boolean: "true or false",
+};
+
+function oneOf(values: readonly unknown[]): string {
+  return `must be ${values.length === 1 ? "" : "one of "}${values.map(String).join(", ")}`;
+}
+
+/** The form that a value must have, where its schema has no text for it. */
+function formOf(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case "invalid_type":
+      return `must be ${forms[issue.expected] ?? issue.expected}`;
+    case "invalid_value":
+      return oneOf(issue.values);
+    case "invalid_union":
+      return oneOf("options" in issue ? (issue.options ?? []) : []);
+    default:
+      return "has a value that it cannot have; docs/reference/settings.md says which it can";
+  }
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === "object" && inner !== null ? (inner as Record<PropertyKey, unknown>)[key] : undefined,
+    value,
+  );
+}
+
+/** @param whole what was checked */
+function issueLines(issue: z.core.$ZodIssue, whole: unknown): readonly string[] {
   const at = issue.path.join(".");
   if (issue.code === "unrecognized_keys")
     return issue.keys.map((key) => `${at === "" ? key : `${at}.${key}`}: no such setting`);
-  return [`${at === "" ? "(top)" : at}: ${issue.message}`];
+  const form = issue.message === unexplained ? formOf(issue) : issue.message;
+  const given = valueAt(whole, issue.path);
+  const isAbsent = given === undefined || given === null;
+  return [
+    `${at === "" ? "(top)" : at}: ${isAbsent ? `${given === null ? "is empty" : "is missing"}; it ${form}` : form}`,
+  ];
 }
 
 /**
@@ -73,7 +117,11 @@ function issueLines(issue: z.core.$ZodIssue): readonly string[] {
  */
 export function checkConfig<S extends z.core.$ZodType>(source: string, value: unknown, schema: S): z.core.output<S> {
   const result = z.safeParse(schema, value);
-  if (!result.success) throw new ConfigError(source, result.error.issues.flatMap(issueLines));
+  if (!result.success)
+    throw new ConfigError(
+      source,
+      result.error.issues.flatMap((issue) => issueLines(issue, value)),
+    );
   return deepFreeze(result.data);
 }
 

@@ -4,31 +4,15 @@ import { readFileSync } from "node:fs";
 import { publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { backendName, clusterName, keyName, mountPath, type NameKind } from "@claviger/proto/wire/names.ts";
-import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
-import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { ClusterRecord, Registry } from "@claviger/gateway-core/src/registry/record.ts";
+import { type EditOptions, gatewayHelp, gatewaysOf, keyText } from "./cluster-options.ts";
 import { CliError, type Command, Option, several, type Terminal } from "./commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
-import { type GatewayAddresses, waitForGateways } from "./gateway-word.ts";
+import { waitForGateways } from "./gateway-word.ts";
+import { addRegistryCommands } from "./registry-commands.ts";
 import { addRecord, type NewRecord, printRecord, readRegistry, setState } from "./registry-edit.ts";
 import { formatTable } from "./table.ts";
 import { newClusterUid } from "./uid.ts";
-
-function keyText({ backend, namespace, mount, key }: KeyRef): string {
-  return `${backend}: ${namespace === undefined ? "" : `${namespace}/`}${mount}/${key}`;
-}
-
-type EditOptions = FleetOptions & { readonly gateway?: readonly string[] };
-
-const gatewayHelp =
-  "second listener of a gateway that must have the edit in force (default: those of the configuration); several times";
-
-function gatewaysOf({ gateway }: EditOptions, fleet: Fleet): GatewayAddresses {
-  if (gateway === undefined) return { urls: fleet.gateways, areNamed: false };
-  for (const url of gateway)
-    if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
-      throw new CliError(`--gateway ${url} is not the URL of a gateway's second listener, e.g. http://10.0.0.1:9090`);
-  return { urls: gateway.map((url) => new URL(url)), areNamed: true };
-}
 
 /** What each verb means for the cluster's nodes, said after it was done. */
 const verbs: readonly {
@@ -65,9 +49,9 @@ function parse<T extends string>(kind: NameKind<T>, option: string, value: strin
 }
 
 type AddOptions = EditOptions & {
-  readonly backend: string;
+  readonly backend?: string;
   readonly namespace?: string;
-  readonly mount: string;
+  readonly mount?: string;
   readonly key?: string;
   readonly rotation: ClusterRecord["rotation"];
   readonly issuerCa?: string;
@@ -86,7 +70,32 @@ function pinOf(file: string): string {
   throw new CliError(`--issuer-ca: ${file} must hold one CA certificate (PEM)`);
 }
 
-function newRecord(name: string, options: AddOptions): NewRecord {
+/** The one value, where there is one. @throws CliError that names them all where there are more, or none */
+function theOne(option: string, what: string, values: Iterable<string>): string {
+  const [one, ...others] = new Set(values);
+  if (one !== undefined && others.length === 0) return one;
+  throw new CliError(
+    one === undefined
+      ? `give ${option}: ${what} is not in the configuration`
+      : `give ${option}: it can be ${[one, ...others].join(", ")}`,
+  );
+}
+
+/** The Transit mounts of a backend that are in use: those of its clusters, and of the integrity key. */
+function mountsOf({ config: { integrity } }: Fleet, registry: Registry, backend: string): readonly string[] {
+  const refs = [...registry.values()].flatMap(({ keys }) => keys);
+  return [...refs, ...(integrity === undefined ? [] : [integrity])]
+    .filter((ref) => ref.backend === backend)
+    .map(({ mount }) => mount);
+}
+
+function newRecord(name: string, options: AddOptions, fleet: Fleet, registry: Registry): NewRecord {
+  const backend = parse(
+    backendName,
+    "--backend",
+    options.backend ?? theOne("--backend", "a backend", Object.keys(fleet.config.backends)),
+  );
+  const mount = options.mount ?? theOne("--mount", `a Transit mount of ${backend}`, mountsOf(fleet, registry, backend));
   return {
     name: parse(clusterName, "NAME", name),
     uid: newClusterUid(),
@@ -95,9 +104,9 @@ function newRecord(name: string, options: AddOptions): NewRecord {
     ...(options.issuerCa !== undefined && { issuer: pinOf(options.issuerCa) }),
     keys: [
       {
-        backend: parse(backendName, "--backend", options.backend),
+        backend,
         ...(options.namespace === undefined ? {} : { namespace: parse(mountPath, "--namespace", options.namespace) }),
-        mount: parse(mountPath, "--mount", options.mount),
+        mount: parse(mountPath, "--mount", mount),
         key: parse(keyName, "--key", options.key ?? name),
       },
     ],
@@ -150,9 +159,9 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
   fleetOptions(group.command("add"))
     .argument("<name>", "the cluster's name, as in its nodes' certificates")
     .description("add a cluster, with a new uid")
-    .requiredOption("--backend <name>", "a backend of the gateway's configuration")
+    .option("--backend <name>", "a backend of the gateway's configuration (default: the only one)")
     .option("--namespace <path>", "Vault namespace")
-    .requiredOption("--mount <path>", "Transit mount")
+    .option("--mount <path>", "Transit mount (default: the only one in use)")
     .option("--key <name>", "Transit key (default: the cluster's name)")
     .addOption(
       new Option("--rotation <kind>", "who promotes a new key version").choices(["auto", "manual"]).default("auto"),
@@ -164,7 +173,7 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
       const fleet = openFleet(options, terminal);
       const { registry } = fleet;
       const gateways = gatewaysOf(options, fleet);
-      const record = newRecord(name, options);
+      const record = newRecord(name, options, fleet, await readRegistry(registry, "empty"));
       const after = options.dryRun ? undefined : await addRecord(registry, record);
       terminal.out(printRecord(record).trimEnd());
       if (after === undefined) return;
@@ -173,4 +182,6 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
       );
       terminal.out(await waitForGateways(gateways, after));
     });
+
+  addRegistryCommands(group, terminal);
 }

@@ -3,16 +3,25 @@
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
 import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
-import { type ClusterRecord, parseRegistry, type Registry } from "@claviger/gateway-core/src/registry/record.ts";
+import {
+  type ClusterRecord,
+  defaultRequestsPerSecond,
+  parseRegistry,
+  type Registry,
+} from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
 import type { RegistrySource } from "./registry-source.ts";
 
-/** A record as `cluster add` writes it. */
-export type NewRecord = Pick<ClusterRecord, "name" | "uid" | "state" | "rotation" | "keys" | "issuer">;
+/** A record as `cluster add` and `cluster import` write it: what it does not say has its default. */
+export type NewRecord = Pick<ClusterRecord, "name" | "uid" | "state" | "rotation" | "keys" | "issuer"> &
+  Partial<Pick<ClusterRecord, "generation" | "previousKeys" | "limits">>;
 
 /** The registry as it stands. @throws ConfigError with every problem */
-export async function readRegistry({ name, backends, read }: RegistrySource): Promise<Registry> {
-  return parseRegistry(name, (await read()).text, backends, undefined);
+export async function readRegistry(
+  { name, backends, read }: RegistrySource,
+  missing: "error" | "empty" = "error",
+): Promise<Registry> {
+  return parseRegistry(name, (await read(missing)).text, backends, undefined);
 }
 
 /** The record of a cluster. */
@@ -39,9 +48,13 @@ function clustersOf(source: string, text: string): YAMLSeq {
 }
 
 /** Resolves with the registry as it stands after that. */
-async function edit(source: RegistrySource, change: (text: string, before: Registry) => string): Promise<Registry> {
+async function edit(
+  source: RegistrySource,
+  change: (text: string, before: Registry) => string,
+  missing: "error" | "empty" = "error",
+): Promise<Registry> {
   const { name, backends } = source;
-  const { text, write } = await source.read();
+  const { text, write } = await source.read(missing);
   const before = parseRegistry(name, text, backends, undefined);
   const changed = change(text, before);
   if (changed === text) return before;
@@ -106,7 +119,8 @@ export async function setState(
 }
 
 /** A record as it stands in the file, in the form that people write. */
-export function printRecord({ name, uid, state, rotation, keys, issuer }: NewRecord, indent = ""): string {
+export function printRecord(record: NewRecord, indent = ""): string {
+  const { name, uid, state, rotation, keys, issuer, generation = 0, previousKeys = [], limits } = record;
   // stringify quotes what YAML would take for something else than text: a key called `true` or
   // `1e3`.
   const scalar = (value: string): string => stringify(value).trimEnd();
@@ -114,31 +128,78 @@ export function printRecord({ name, uid, state, rotation, keys, issuer }: NewRec
     `{ ${Object.entries(ref)
       .map(([field, value]) => `${field}: ${scalar(value)}`)
       .join(", ")} }`;
+  const list = (refs: readonly KeyRef[]): string => `[${refs.map(key).join(", ")}]`;
+  const rate = limits?.requestsPerSecond ?? defaultRequestsPerSecond;
   const lines = [
     `- name: ${scalar(name)}`,
     `  uid: ${scalar(uid)}`,
+    ...(generation === 0 ? [] : [`  generation: ${generation}`]),
     `  state: ${state}`,
     `  rotation: ${rotation}`,
-    `  keys: [${keys.map(key).join(", ")}]`,
+    `  keys: ${list(keys)}`,
+    ...(previousKeys.length === 0 ? [] : [`  previousKeys: ${list(previousKeys)}`]),
     ...(issuer === undefined ? [] : [`  issuer: ${issuer}`]),
+    ...(rate === defaultRequestsPerSecond ? [] : [`  limits: { requestsPerSecond: ${rate} }`]),
   ];
   return lines.map((line) => `${indent}${line}\n`).join("");
 }
 
-/** Adds a record at the end. */
+/** The text with records at the end of its list. */
+function withRecords(source: string, text: string, records: readonly NewRecord[]): string {
+  const list = clustersOf(source, text);
+  const range = list.range ?? undefined;
+  const print = (indent: string): string => records.map((record) => printRecord(record, indent)).join("");
+  if (list.items.length === 0 && range !== undefined)
+    return `${text.slice(0, range[0]).trimEnd()}\n${print("  ")}${text.slice(range[1]).trimStart()}`;
+  if (list.flow === true || range === undefined)
+    throw new CliError(`${source} is written in flow style (JSON); add this by hand:\n${print("")}`);
+  // A block list is the file's one and last value: the new record goes to the end, as far in as
+  // its neighbours.
+  return `${text.trimEnd()}\n${print(text.slice(text.lastIndexOf("\n", range[0]) + 1, range[0]))}`;
+}
+
+/** Adds a record at the end; makes the registry when there is none yet. */
 export function addRecord(registry: RegistrySource, record: NewRecord): Promise<Registry> {
+  return edit(
+    registry,
+    (text, before) => {
+      if (before.has(record.name)) throw new CliError(`cluster ${record.name} is in the registry already`);
+      return withRecords(registry.name, text, [record]);
+    },
+    "empty",
+  );
+}
+
+/**
+ * Adds those records that `select` picks, by what the registry holds; makes the registry when there
+ * is none yet. Resolves with the registry as it stands.
+ */
+export function addRecords(
+  registry: RegistrySource,
+  select: (before: Registry) => readonly NewRecord[],
+): Promise<Registry> {
+  return edit(
+    registry,
+    (text, before) => {
+      const records = select(before);
+      return records.length === 0 ? text : withRecords(registry.name, text, records);
+    },
+    "empty",
+  );
+}
+
+/** Takes a record out; comments stay. Resolves with the registry as it stands. */
+export function removeRecord(registry: RegistrySource, name: string): Promise<Registry> {
   return edit(registry, (text, before) => {
-    if (before.has(record.name)) throw new CliError(`cluster ${record.name} is in the registry already`);
     const list = clustersOf(registry.name, text);
-    const range = list.range ?? undefined;
-    if (list.items.length === 0 && range !== undefined)
-      return `${text.slice(0, range[0]).trimEnd()}\n${printRecord(record, "  ")}${text.slice(range[1]).trimStart()}`;
-    if (list.flow === true || range === undefined)
-      throw new CliError(`${registry.name} is written in flow style (JSON); add this by hand:\n${printRecord(record)}`);
-    // A block list is the file's one and last value: the new record goes to the end, as far in as
-    // its neighbours.
-    const indent = text.slice(text.lastIndexOf("\n", range[0]) + 1, range[0]);
-    return `${text.trimEnd()}\n${printRecord(record, indent)}`;
+    const [start, end] = rangeOf(mapOf(list, recordOf(before, name).name)) ?? [0, 0];
+    const lineStart = text.lastIndexOf("\n", start - 1) + 1;
+    const lead = text.slice(lineStart, start);
+    if (list.flow === true || !/^ *- +$/.test(lead))
+      throw new CliError(`cluster ${name} is written in a way that this command cannot edit; edit the file by hand`);
+    const lineEnd = text.indexOf("\n", start + text.slice(start, end).trimEnd().length);
+    const left = list.items.length === 1 ? "  []\n" : "";
+    return text.slice(0, lineStart) + left + (lineEnd < 0 ? "" : text.slice(lineEnd + 1));
   });
 }
 

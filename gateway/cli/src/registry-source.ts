@@ -1,6 +1,7 @@
 // The registry that a command reads and edits: the YAML file, or the document in Vault with the
 // operator's own credentials. (docs/architecture.md #registry.)
-import { readFile, realpath, stat } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { parseYaml } from "@claviger/proto/runtime/config.ts";
 import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
 import { writeFileAtomically } from "@claviger/gateway-core/src/pki/atomic-file.ts";
@@ -19,8 +20,13 @@ export type RegistrySource = {
   readonly name: string;
   /** The backends that the gateways know. */
   readonly backends: ReadonlySet<string>;
-  /** YAML. @throws CliError */
-  readonly read: () => Promise<RegistryText>;
+  /**
+   * YAML.
+   * @param missing what a registry that is not there yet is: an error, or one without clusters that
+   * the first write makes
+   * @throws CliError
+   */
+  readonly read: (missing?: "error" | "empty") => Promise<RegistryText>;
 };
 
 function tooLate(name: string): CliError {
@@ -32,10 +38,23 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
+    const { code = "unknown error" } = error as NodeJS.ErrnoException;
     throw new CliError(
-      `the registry ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`,
+      code === "ENOENT"
+        ? `there is no registry ${file} yet: 'claviger cluster add' makes it`
+        : `the registry ${file} cannot be read (${code})`,
     );
   }
+}
+
+const empty = "clusters: []\n";
+
+/** Makes a file that is not there, for everybody to read: there is no secret in a registry. */
+async function makeFile(file: string, text: string): Promise<void> {
+  await writeFile(file, text, { flag: "wx", mode: 0o644 }).catch((error: unknown) => {
+    const { code = "unknown error" } = error as NodeJS.ErrnoException;
+    throw code === "EEXIST" ? tooLate(file) : new CliError(`the registry ${file} cannot be made (${code})`);
+  });
 }
 
 export function fileSource({
@@ -48,7 +67,8 @@ export function fileSource({
   return {
     name: file,
     backends,
-    async read() {
+    async read(missing = "error") {
+      if (missing === "empty" && !existsSync(file)) return { text: empty, write: (changed) => makeFile(file, changed) };
       // Behind a symlink, as in a ConfigMap's folder, it is the target that is replaced.
       const target = await realpath(file).catch(() => file);
       const text = await readText(target);

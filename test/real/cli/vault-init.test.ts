@@ -134,6 +134,14 @@ describe("claviger vault init on a real OpenBao", () => {
       (await bao.call<{ data: Record<string, unknown> }>("GET", "transit-a/keys/three")).data["auto_rotate_period"],
       2_592_000,
     );
+
+    const exported = join(dir, "first", "exported.yaml");
+    writeFileSync(exported, readFileSync(registry));
+    writeFileSync(registry, "clusters: []\n");
+    const empty = await run(config);
+    assert.equal(empty.status, 1);
+    assert.match(empty.out, /CONFLICT {2}policy claviger-gateway: the registry has no cluster, .*--registry/);
+    assert.match((await run(config, "--registry", exported)).out, /Nothing was changed/);
   });
 
   test("logs in from the gateway's side with the AppRole that it made, under its policy alone", async () => {

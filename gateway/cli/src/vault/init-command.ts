@@ -8,6 +8,7 @@ import { integrityRef } from "@claviger/gateway-core/src/key/integrity.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet, type VaultBackend } from "../fleet.ts";
 import { readRegistry } from "../registry-edit.ts";
+import { fileSource } from "../registry-source.ts";
 import { recordIn, type VaultControl } from "./control.ts";
 import { terraformText } from "./hcl.ts";
 import { applyPlan, makePlan, type PlanStep } from "./plan.ts";
@@ -16,6 +17,7 @@ import { kubernetesManifest, type RoleMethod, type RoleOptions, wantedRole, type
 import { policyText, wantedKeys, type WantedKey, type WantedRegistry, wantedRegistry } from "./desired-state.ts";
 
 type InitOptions = FleetOptions & {
+  readonly registry?: string;
   readonly backend?: string;
   readonly policy: string;
   readonly role?: string;
@@ -179,7 +181,9 @@ function nextSteps(role: Role | undefined, policy: string): readonly string[] {
 async function init(options: InitOptions, terminal: Terminal): Promise<void> {
   const fleet = openFleet(options, terminal);
   const { name, config } = backendOf(fleet, options.backend);
-  const records = [...(await readRegistry(fleet.registry)).values()];
+  const { backends } = fleet.registry;
+  const source = options.registry === undefined ? fleet.registry : fileSource({ file: options.registry, backends });
+  const records = [...(await readRegistry(source)).values()];
   const { integrity } = fleet.config;
   const keys = wantedKeys({
     records,
@@ -246,6 +250,10 @@ export function addVaultCommands(root: Command, terminal: Terminal): void {
   fleetOptions(group.command("init"))
     .description("make mount, keys, policy and login role for the registry's clusters; safe to run again")
     .option("--backend <name>", "which backend of the configuration (default: the only one of kind vault)")
+    .option(
+      "--registry <file>",
+      "make it for the clusters in this file, as 'cluster export' prints them, before they are imported",
+    )
     .option("--policy <name>", "name of the gateway's policy", "claviger-gateway")
     .option(
       "--role <name>",

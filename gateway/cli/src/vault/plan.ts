@@ -109,7 +109,7 @@ async function transitKey(
   return { what, status: "present" };
 }
 
-async function policyStep({ vault, policy, update }: PlanInput): Promise<PlanStep> {
+async function policyStep({ vault, keys, policy, update }: PlanInput): Promise<PlanStep> {
   const path = `sys/policies/acl/${policy.name}`;
   const what = `policy ${policy.name}`;
   const data = await vault.read(path);
@@ -117,6 +117,14 @@ async function policyStep({ vault, policy, update }: PlanInput): Promise<PlanSte
   const apply = (): Promise<unknown> => vault.write(path, { policy: policy.text });
   if (typeof found !== "string") return { what, status: "create", apply };
   if (found.trim() === policy.text.trim()) return { what, status: "present" };
+  // A registry that was moved or lost must not take the keys away from gateways that serve.
+  if (found.includes("/decrypt/") && !update && !keys.some(({ use }) => use === "data"))
+    return {
+      what,
+      status: "conflict",
+      detail:
+        "the registry has no cluster, and the policy there lets gateways use keys: import the registry first, name its file with --registry, or empty the policy with --update",
+    };
   if (found.startsWith(policyMark)) return { what, status: "change", detail: "it follows the registry", apply };
   if (update) return { what, status: "change", detail: "it was not written by this command", apply };
   return {

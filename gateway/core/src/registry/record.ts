@@ -36,6 +36,8 @@ const keyRef = z.pipe(
   z.transform(({ namespace, ...rest }): KeyRef => (namespace === undefined ? rest : { ...rest, namespace })),
 );
 
+export const defaultRequestsPerSecond = 2000;
+
 /** The schema of a record; docs/reference/settings.md is generated from it. */
 export const clusterRecord = z.strictObject({
   /** The name of the cluster, as it stands in client certificates. */
@@ -70,14 +72,18 @@ export const clusterRecord = z.strictObject({
   limits: z._default(
     z.strictObject({
       /** Requests of all nodes together that last; bursts of ten seconds' worth pass. */
-      requestsPerSecond: z._default(zInteger(1, 1_000_000), 2000),
+      requestsPerSecond: z._default(zInteger(1, 1_000_000), defaultRequestsPerSecond),
     }),
-    { requestsPerSecond: 2000 },
+    { requestsPerSecond: defaultRequestsPerSecond },
   ),
 });
 
 // Records are checked one by one: a bad one holds up no other.
-const registryFile = z.strictObject({ clusters: z.array(z.unknown()) });
+const form = "must be the mapping 'clusters:' with a list of clusters; while there is none yet, 'clusters: []'";
+const registryFile = z.strictObject(
+  { clusters: z.array(z.unknown(), { error: "must be a list; while there is no cluster yet, 'clusters: []'" }) },
+  { error: form },
+);
 
 /** Fields of a record that had another name in 0.1.0. */
 const renamedFields = { former: "previousKeys" } as const;

@@ -167,3 +167,12 @@ test("a name, a uid or a backend that cannot be is refused, and the file stays",
   );
   assert.equal(await readFile(file, "utf8"), text);
 });
+
+test("the first record makes the registry, for everybody to read; anything else wants one that is there", async () => {
+  await rm(file);
+  await assert.rejects(readRegistry(registry()), /there is no registry .*: 'claviger cluster add' makes it/);
+  await assert.rejects(setState(registry(), "lab", "suspended"), /there is no registry/);
+  await addRecord(registry(), record);
+  assert.equal(await readFile(file, "utf8"), `clusters:\n${printRecord(record, "  ")}`);
+  assert.equal((await stat(file)).mode & 0o777, 0o644);
+});

@@ -193,3 +193,30 @@ test("a Vault token goes to its own Vault only, and is never shown", async () =>
   assert.deepEqual([away.status, /cannot be reached/.test(away.err)], [1, true]);
   assert.doesNotMatch([elsewhere, away].map(({ out, err }) => out + err).join(), /canary/);
 });
+
+test("cluster add takes the one backend and the one mount there are, and names them where there are more", async () => {
+  const added = await run(["cluster", "add", "new", "--config", config, "--dry-run"]);
+  assert.equal(added.status, 0, added.err);
+  assert.match(added.out, /keys: \[\{ backend: main, mount: transit, key: new \}\]/);
+  await run(["cluster", "add", "far", "--mount", "elsewhere", "--config", config]);
+  assert.match((await run(["cluster", "add", "new", "--config", config])).err, /give --mount: .*transit, elsewhere/);
+  await rm(join(dir, "clusters.yaml"));
+  const none = await run(["cluster", "add", "new", "--config", config]);
+  assert.match(none.err, /give --mount: a Transit mount of main is not in the configuration/);
+  await writeFile(config, yaml("{ kind: embedded, file: a }, other: { kind: embedded, file: b }"));
+  assert.match((await run(["cluster", "add", "new", "--config", config])).err, /--backend: it can be main, other/);
+});
+
+test("cluster remove says what follows and does it with --yes alone; what it prints brings the cluster back", async () => {
+  const before = await readFile(join(dir, "clusters.yaml"), "utf8");
+  const look = await run(["cluster", "remove", "prod", "--config", config]);
+  assert.deepEqual([look.status, await readFile(join(dir, "clusters.yaml"), "utf8")], [0, before]);
+  assert.match(look.out, /uid 01JD9Z6X3QK8V5T7W2M4N6P8RA never stands under another name/);
+  const done = await run(["cluster", "remove", "prod", "--config", config, "--yes"]);
+  assert.equal(done.status, 0, done.err);
+  assert.doesNotMatch((await run(["cluster", "list", "--config", config])).out, /prod/);
+  const saved = join(dir, "saved.yaml");
+  await writeFile(saved, done.out.slice(0, done.out.indexOf("\n\n")));
+  assert.match((await run(["cluster", "import", saved, "--config", config])).out, /added {4}prod|added {2}prod/);
+  assert.match((await run(["cluster", "export", "--config", config])).out, /uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA/);
+});
