@@ -11,7 +11,7 @@ export const lost = Symbol("lost");
 export type PoolCall<E, T> = {
   /**
    * Asks one endpoint. Aborted when its answer is no longer wanted, with `lost` as the reason where
-   * another one was faster; may go on for ever then.
+   * another one was faster, and else with why the round ended; may go on for ever then.
    */
   readonly attempt: (endpoint: E, signal: AbortSignal) => Promise<T>;
   /** Milliseconds that the caller waits. */
@@ -92,7 +92,7 @@ export function runRound<E, T>(
         const waitedMs = clock.now() - began;
         if (waitedMs >= overdueMs) health.late(entry, waitedMs);
       }
-      stop.abort("value" in result ? lost : undefined);
+      if (pending.size > 0) stop.abort("value" in result ? lost : result.failure);
       resolve(result);
     };
     const onAbort = (): void => end({ failure: abortReason(signal), isFinal: true });

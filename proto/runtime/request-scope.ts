@@ -50,10 +50,10 @@ export class RequestScope {
   }
 
   /** The caller has left, or the call is given up: the first reason counts. */
-  cancel(reason: KmsError = new KmsError("canceled")): void {
+  cancel(reason?: KmsError): void {
     if (this.#isDisposed || this.#controller.signal.aborted) return;
     this.#stopTimer();
-    this.#controller.abort(reason);
+    this.#controller.abort(reason ?? new KmsError("canceled"));
   }
 
   /**

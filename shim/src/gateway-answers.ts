@@ -9,7 +9,8 @@ import {
   handshakeFailureOf,
   parseHandshakeFailure,
 } from "@claviger/proto/wire/handshakes.ts";
-import { headers, limits } from "@claviger/proto/wire/protocol.ts";
+import { ReplyTooLarge } from "@claviger/proto/runtime/exchange.ts";
+import { headers } from "@claviger/proto/wire/protocol.ts";
 
 /** The value of a header that stands once. */
 export function text(value: string | string[] | undefined): string | undefined {
@@ -27,7 +28,7 @@ export function staleForMs(given: Readonly<Record<string, string | string[] | un
 export type HandshakeRefusal = { readonly by: "shim" | "gateway"; readonly failure: HandshakeFailure };
 
 /** A gateway that cannot be reached, or something that is none. */
-export function unavailable(why: string): KmsError {
+function unavailable(why: string): KmsError {
   return new KmsError("gateway_unavailable", { cause: new Error(why) });
 }
 
@@ -56,20 +57,6 @@ export function checkIdentities(
   });
 }
 
-/** The whole body, at most the size of a batch; the receiver's to zeroize. @throws KmsError gateway_unavailable */
-export async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > limits.batchMessage) throw unavailable("a reply that is too large");
-    chunks.push(chunk);
-  }
-  const all = Buffer.concat(chunks);
-  for (const chunk of chunks) chunk.fill(0);
-  return all;
-}
-
 /**
  * @param cert of the shim, PEM
  * @param onRefusal called for each handshake that one side refused
@@ -83,6 +70,8 @@ export function createFailures(cert: string, onRefusal: (refusal: HandshakeRefus
   };
   /** Only what kind of fault it was: undici's errors may hold on to the request. */
   const unreachable = (error: unknown): KmsError => {
+    if (error instanceof KmsError) return error;
+    if (error instanceof ReplyTooLarge) return unavailable("a reply that is too large");
     const { code, name } = error as NodeJS.ErrnoException;
     const failure = code === undefined ? undefined : handshakeFailureOf(code);
     // An alert says that the gateway refused.

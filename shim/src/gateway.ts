@@ -3,20 +3,12 @@
 import type { PeerCertificate } from "node:tls";
 import { type EpochClaim, epochHeaders, readEpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, parseReason, type Reason } from "@claviger/proto/wire/errors.ts";
-import { contentTypes, headers, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
+import { contentTypes, headers, limits, livezPath, type Method, methods } from "@claviger/proto/wire/protocol.ts";
 import { createLookup } from "@claviger/proto/runtime/lookup.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
-import { type Dispatcher, Pool } from "undici";
-import { delayAbort, type Sent } from "./delayed-abort.ts";
-import {
-  checkIdentities,
-  collect,
-  createFailures,
-  type HandshakeRefusal,
-  staleForMs,
-  text,
-  unavailable,
-} from "./gateway-answers.ts";
+import { exchange, type ExchangeReply, type ExchangeRequest } from "@claviger/proto/runtime/exchange.ts";
+import { Pool } from "undici";
+import { checkIdentities, createFailures, type HandshakeRefusal, staleForMs, text } from "./gateway-answers.ts";
 
 /** PEM texts of the shim's certificate and key, and the CA of the gateways. */
 export type ClientTls = {
@@ -84,27 +76,8 @@ const connectMs = 15_000;
 /** A gateway keeps idle connections for hours, and so does a shim: handshakes are dear. */
 const idleMs = 4 * 3600_000;
 
+const never = new AbortController().signal;
 const lookup = createLookup();
-
-/** For `compose`: tells a request's `opaque`, a Sent, when the request is written. */
-function noteStart(dispatch: Dispatcher["dispatch"]): Dispatcher["dispatch"] {
-  return (options, handler) => {
-    const { opaque } = options as { readonly opaque?: Sent };
-    if (opaque === undefined) return dispatch(options, handler);
-    const noting: Dispatcher.DispatchHandler = {
-      onRequestStart(controller, context) {
-        opaque.isSent = true;
-        handler.onRequestStart?.(controller, context);
-      },
-      onRequestUpgrade: (...given) => handler.onRequestUpgrade?.(...given),
-      onResponseStart: (...given) => handler.onResponseStart?.(...given),
-      onResponseData: (...given) => handler.onResponseData?.(...given),
-      onResponseEnd: (...given) => handler.onResponseEnd?.(...given),
-      onResponseError: (...given) => handler.onResponseError?.(...given),
-    };
-    return dispatch(options, noting);
-  };
-}
 
 /**
  * One gateway.
@@ -143,16 +116,15 @@ export function createGateway(
       }),
     },
   });
-  const dispatcher = pool.compose(noteStart);
-  const exchange = async (
-    { method, body, deadline, epoch, accept }: UpstreamCall,
-    signal: AbortSignal,
-    sent: Sent,
-  ): Promise<UpstreamReply> => {
-    const trace = traceparent();
-    const reply = await dispatcher
-      .request({
-        opaque: sent,
+  const ask = (request: Omit<ExchangeRequest, "maxReplyBytes">): Promise<ExchangeReply> =>
+    exchange(pool, { ...request, maxReplyBytes: limits.batchMessage }).catch((error: unknown) => {
+      throw unreachable(error);
+    });
+  return {
+    url,
+    async ask({ method, body, deadline, epoch, accept }, signal) {
+      const trace = traceparent();
+      const reply = await ask({
         method: "POST",
         path: methods[method],
         headers: {
@@ -164,48 +136,23 @@ export function createGateway(
         },
         body,
         signal,
-      })
-      .catch((error: unknown) => {
-        throw unreachable(error);
       });
-    const bytes = await collect(reply.body).catch((error: unknown) => {
-      throw error instanceof KmsError ? error : unavailable("the reply broke off");
-    });
-    const said = readEpochClaim(reply.headers);
-    if (reply.statusCode === 200) {
-      accept?.({ method, epoch: said });
-      return { body: bytes, epoch: said, staleForMs: staleForMs(reply.headers) };
-    }
-    const reason = parseReason(text(reply.headers[headers.reason]));
-    if (reason !== undefined) accept?.({ method, epoch: said, reason });
-    throw reason !== undefined
-      ? new KmsError(reason)
-      : foreign(reply.statusCode, text(reply.headers[headers.handshake]));
-  };
-  return {
-    url,
-    async ask(call, signal) {
-      const sent = { isSent: false };
-      const own = delayAbort(signal, sent);
-      try {
-        return await exchange(call, own.signal, sent);
-      } finally {
-        own.end();
+      const said = readEpochClaim(reply.headers);
+      if (reply.status === 200) {
+        accept?.({ method, epoch: said });
+        return { body: reply.body, epoch: said, staleForMs: staleForMs(reply.headers) };
       }
+      const reason = parseReason(text(reply.headers[headers.reason]));
+      if (reason !== undefined) accept?.({ method, epoch: said, reason });
+      throw reason !== undefined ? new KmsError(reason) : foreign(reply.status, text(reply.headers[headers.handshake]));
     },
-    // Goes on when nobody waits for it any more: a connection that is made late is kept, while that of a
-    // request which was given up before it was sent is not.
+    // Goes on when nobody waits for it any more: a connection that is made late is kept.
     async probe() {
-      const reply = await pool.request({ method: "GET", path: livezPath }).catch((error: unknown) => {
-        throw unreachable(error);
-      });
-      await reply.body.dump();
+      const reply = await ask({ method: "GET", path: livezPath, headers: {}, signal: never });
       const reason = parseReason(text(reply.headers[headers.reason]));
       // A gateway of 0.1.0 does not know the path, and says so in words of its own.
-      if (reply.statusCode === 200 || reason === "method_unknown") return;
-      throw reason === undefined
-        ? foreign(reply.statusCode, text(reply.headers[headers.handshake]))
-        : new KmsError(reason);
+      if (reply.status === 200 || reason === "method_unknown") return;
+      throw reason === undefined ? foreign(reply.status, text(reply.headers[headers.handshake])) : new KmsError(reason);
     },
     close: () => pool.close(),
     destroy: () => pool.destroy(),

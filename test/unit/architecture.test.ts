@@ -90,7 +90,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
  */
 const shimOrder = [
   ["config.ts", "metrics.ts", "socket.ts", "state-file.ts"],
-  ["delayed-abort.ts", "gateway-answers.ts"],
+  ["gateway-answers.ts"],
   ["gateway.ts"],
   ["upstream.ts", "tls.ts"],
   ["status.ts", "decrypts.ts"],

@@ -1,5 +1,6 @@
 // `claviger audit verify`: are these records what the gateways wrote, all of them, in order?
 // (docs/architecture.md #audit.)
+import type { KeyObject } from "node:crypto";
 import type { Finding, Report } from "@claviger/gateway-core/src/audit/findings.ts";
 import { createVerifier, type VerifyKeys } from "@claviger/gateway-core/src/audit/verify.ts";
 import type { Signer } from "@claviger/gateway-core/src/backend/port.ts";
@@ -38,8 +39,8 @@ async function orNothing<T>(result: Promise<T>): Promise<T | undefined> {
 
 /** Keys are derived and signatures asked for with the operator's own right to. */
 function keysOf(signer: Signer, config: IntegrityConfig): VerifyKeys {
-  const keys = new Map<number, Promise<Uint8Array | undefined>>();
-  const derive = async (version: number): Promise<Uint8Array | undefined> => {
+  const keys = new Map<number, Promise<KeyObject | undefined>>();
+  const derive = async (version: number): Promise<KeyObject | undefined> => {
     const secret = integrityKey(signer, { ...config, version }, AbortSignal.timeout(callMs));
     // A version that a line names may be made up; that of the configuration must be there.
     const known = version === config.version ? await secret : await orNothing(secret);

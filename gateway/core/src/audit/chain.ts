@@ -2,7 +2,7 @@
 // has the SHA-256 of the one before, which anybody can check. From when the fleet's integrity key is
 // known each line has a MAC as well, so that nobody else can make lines anew; and what Vault has
 // signed not even who has stolen the derived key can. (docs/architecture.md #audit.)
-import { createHmac, hash, randomUUID } from "node:crypto";
+import { createHmac, hash, type KeyObject, randomUUID } from "node:crypto";
 import type { AuditEntry, ChainHead, ChainPlace } from "./record.ts";
 
 /** Where a chain stands: the place of its next record, but for the MAC. */
@@ -14,7 +14,7 @@ export function lineHash(line: string | Uint8Array): string {
 }
 
 /** What `mac` says of a line: its bytes up to that field, closed by a brace. Hexadecimal. */
-export function lineMac(key: Uint8Array, body: string | Uint8Array): string {
+export function lineMac(key: KeyObject, body: string | Uint8Array): string {
   return createHmac("sha256", key).update(body).digest("hex");
 }
 
@@ -30,7 +30,7 @@ export function headInput({ chain, sequence, hash: digest }: ChainHead): Uint8Ar
 export function chainLine(
   next: Next,
   { at, ...entry }: AuditEntry,
-  key?: Uint8Array,
+  key?: KeyObject,
 ): { readonly line: string; readonly next: Next } {
   const body = JSON.stringify({ time: new Date(at).toISOString(), ...entry, ...next });
   const text = key === undefined ? body : `${body.slice(0, -1)},"mac":"${lineMac(key, body)}"}`;
@@ -46,7 +46,7 @@ export interface Chain {
 }
 
 /** @param key asked for each record; undefined while it is not known */
-export function createChain(key: () => Uint8Array | undefined = () => undefined): Chain {
+export function createChain(key: () => KeyObject | undefined = () => undefined): Chain {
   let next: Next = { chain: randomUUID(), sequence: 0, previous: "" };
   return {
     append(entry) {

@@ -19,10 +19,11 @@ import type { ChainHead } from "./record.ts";
 const keepMs = 10_000;
 /** And at most so many bytes of lines are kept. */
 const keepBytes = 8 * 2 ** 20;
-/** Between two looks for a truncation while nothing is written. */
+/**
+ * Between two looks for a truncation while nothing is written. A look that is newer need not be
+ * repeated before a write: the one after it decides.
+ */
 const idleMs = 1000;
-/** A look that is newer need not be repeated before a write: the one after it decides. */
-const freshMs = 10;
 /** How often in a row a file may be moved away under a write. */
 const maxTries = 5;
 /** More than the longest record. */
@@ -146,7 +147,7 @@ export function createFileSink({ path, fsync }: { readonly path: string; readonl
     let wanted = wasTruncated ? all() : lines;
     for (let tries = 0; tries < maxTries; tries++) {
       const at = await opened();
-      if (performance.now() - at.at > freshMs) {
+      if (performance.now() - at.at > idleMs) {
         const found = await look(at, at.size);
         if (found === "moved") {
           await release();

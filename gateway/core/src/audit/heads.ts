@@ -1,12 +1,13 @@
 // Has the head of a chain signed by Vault, at intervals and at the end. What is signed cannot be made
 // anew by anybody who may not ask Vault for it, whatever else he has. (docs/architecture.md #audit.)
+import type { KeyObject } from "node:crypto";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { type Chain, headInput } from "./chain.ts";
 import type { SignedHead } from "./record.ts";
 
 export type HeadSigner = {
   /** The key of the MACs; undefined while it is not known. */
-  readonly key: () => Uint8Array | undefined;
+  readonly key: () => KeyObject | undefined;
   /** The version of the integrity key that `sign` uses and `key` is derived from. */
   readonly keyVersion: number;
   /** @throws KmsError as Signer */

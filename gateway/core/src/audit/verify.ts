@@ -1,7 +1,7 @@
 // Verifies audit records, file after file in the order in which they were written: each line as it
 // was written, in its place, and none missing. What a crash or a rotation leaves behind is no sign of
 // tampering. (docs/architecture.md #audit.)
-import { timingSafeEqual } from "node:crypto";
+import { type KeyObject, timingSafeEqual } from "node:crypto";
 import { headInput, lineMac, type ReadLine, readLine } from "./chain.ts";
 import { type ChainSummary, createFindings, type Place, type Report } from "./findings.ts";
 import type { ChainHead } from "./record.ts";
@@ -12,7 +12,7 @@ export type VerifyKeys = {
    * The key of the MACs under a version of the integrity key; without one, under that of now.
    * Undefined: there is none to be had, and MACs are not checked.
    */
-  readonly key: (version: number | undefined) => Promise<Uint8Array | undefined>;
+  readonly key: (version: number | undefined) => Promise<KeyObject | undefined>;
   /** Vault's HMAC of these bytes, undefined when it has no such version. Absent: Vault is not asked. */
   readonly sign: ((input: Uint8Array, version: number) => Promise<Uint8Array | undefined>) | undefined;
 };
@@ -31,14 +31,14 @@ const atOnce = 16;
 /** Heads are signed each minute; a time like this without one is worth asking about, in milliseconds. */
 const unsignedMs = 300_000;
 
-type Chain = ChainVerifier & { readonly key: Uint8Array | undefined };
+type Chain = ChainVerifier & { readonly key: KeyObject | undefined };
 
 function isSame(given: string, wanted: string): boolean {
   const [a, b] = [Buffer.from(given, "hex"), Buffer.from(wanted, "hex")];
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-function verdictOf({ record, body }: ReadLine, key: Uint8Array | undefined): Verdict {
+function verdictOf({ record, body }: ReadLine, key: KeyObject | undefined): Verdict {
   if (body === undefined) return "none";
   if (key === undefined) return "unchecked";
   return isSame(record.mac ?? "", lineMac(key, body)) ? "good" : "bad";

@@ -1,11 +1,12 @@
 // What makes audit records believable: a key of their own, derived from the fleet's integrity key,
 // and Vault's own word on the head of a chain. (docs/architecture.md #audit.)
+import type { KeyObject } from "node:crypto";
 import type { Signer } from "../backend/port.ts";
 import { type IntegrityConfig, integrityKeySource, integrityRef } from "./integrity.ts";
 
 export type AuditKey = {
-  /** The key of the MACs, 32 bytes; undefined while the integrity key is not known. */
-  readonly key: () => Uint8Array | undefined;
+  /** The key of the MACs; undefined while the integrity key is not known. */
+  readonly key: () => KeyObject | undefined;
   /** The version of the integrity key. */
   readonly keyVersion: number;
   /** Vault's HMAC under the integrity key, 32 bytes. @throws KmsError as Signer */

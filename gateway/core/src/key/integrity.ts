@@ -1,7 +1,7 @@
 // The integrity key: what gateways authenticate to each other, by way of Redis and of shims, is under
 // it. Derived through a backend at the start, by every gateway alike, and never stored.
 // (docs/architecture.md #keys.)
-import { hkdfSync } from "node:crypto";
+import { createSecretKey, hkdfSync, type KeyObject } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z, zInteger, zName } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -39,17 +39,17 @@ export function integrityKey(signer: Signer, config: IntegrityConfig, signal: Ab
 
 type Use = "epoch" | "audit";
 
-/** 32 bytes for another use of the integrity key. */
-export function integrityKeyFor(use: Use, secret: Uint8Array): Uint8Array {
-  return new Uint8Array(hkdfSync("sha256", secret, "", `claviger/v1/${use}`, 32));
+/** A key of 32 bytes for another use of the integrity key. */
+export function integrityKeyFor(use: Use, secret: Uint8Array): KeyObject {
+  return createSecretKey(new Uint8Array(hkdfSync("sha256", secret, "", `claviger/v1/${use}`, 32)));
 }
 
 /**
  * The same, derived once it can be, and once.
  * @param secret the integrity key; undefined while it is not known, and then so is what is returned
  */
-export function integrityKeySource(use: Use, secret: () => Uint8Array | undefined): () => Uint8Array | undefined {
-  let key: Uint8Array | undefined;
+export function integrityKeySource(use: Use, secret: () => Uint8Array | undefined): () => KeyObject | undefined {
+  let key: KeyObject | undefined;
   return () => {
     const integrity = key === undefined ? secret() : undefined;
     if (integrity !== undefined) key = integrityKeyFor(use, integrity);

@@ -12,11 +12,11 @@ import type { SharedKeyCache } from "./shared-key-cache.ts";
 import type { CanaryCiphertexts } from "./canary-ciphertexts.ts";
 import { createKeyPoller, type KeyPoller, type KeyView } from "./key-poller.ts";
 
+/** The promoted version of each key, and what is derived from them. */
+type Promotion = { readonly keyId: KeyId; readonly epoch: Epoch; readonly keys: readonly PromotedKey[] };
+
 /** What a cluster encrypts with now. */
-export type KeyRingEntry = {
-  readonly keyId: KeyId;
-  readonly epoch: Epoch;
-  readonly keys: readonly PromotedKey[];
+export type KeyRingEntry = Promotion & {
   /** Unix milliseconds since when some backend has given no fresh word. */
   readonly staleSince?: number;
   /** A promoted version is gone from its backend: nothing may be encrypted. */
@@ -103,17 +103,27 @@ export function createKeyRing({
     return poller;
   };
 
-  const combine = (cluster: ClusterRecord, views: readonly KeyView[]): KeyRingEntry => {
+  // What stays the same between two changes of a key is made once, and not for each call.
+  const promotions = new WeakMap<ClusterRecord, Promotion>();
+  const promotionOf = (cluster: ClusterRecord, views: readonly KeyView[]): Promotion => {
+    const known = promotions.get(cluster);
+    const isSame = ({ version, createdAt }: PromotedKey, i: number): boolean =>
+      views[i]?.promoted.version === version && views[i].promoted.createdAt === createdAt;
+    if (known?.keys.length === views.length && known.keys.every(isSame)) return known;
     const keys = cluster.keys.flatMap((ref, i) => {
       const view = views[i];
       return view === undefined ? [] : [{ ref, ...view.promoted }];
     });
+    const made = { keys, keyId: deriveKeyId(cluster.uid, keys), epoch: epochOf(cluster, keys) };
+    promotions.set(cluster, made);
+    return made;
+  };
+
+  const combine = (cluster: ClusterRecord, views: readonly KeyView[]): KeyRingEntry => {
     const stale = views.flatMap(({ staleSince }) => (staleSince === undefined ? [] : [staleSince]));
     const failing = views.find((view) => view.failing !== undefined)?.failing;
     return {
-      keyId: deriveKeyId(cluster.uid, keys),
-      epoch: epochOf(cluster, keys),
-      keys,
+      ...promotionOf(cluster, views),
       ...(stale.length > 0 && { staleSince: Math.min(...stale) }),
       isLost: views.some((view) => view.isLost === true),
       ...(failing !== undefined && { failing }),

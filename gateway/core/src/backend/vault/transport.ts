@@ -5,6 +5,7 @@
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import { buildConnector, Client, Pool } from "undici";
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
+import { type Dispatcher, exchange, ReplyTooLarge } from "@claviger/proto/runtime/exchange.ts";
 import { createLookup } from "@claviger/proto/runtime/lookup.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { describeHandshakeFailure, handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
@@ -102,6 +103,8 @@ function createConnect(tls: VaultConfig["tls"]): buildConnector.connector {
 
 function toFailure(error: unknown): KmsError {
   if (error instanceof KmsError) return error;
+  if (error instanceof ReplyTooLarge)
+    return new KmsError("backend_protocol_error", { cause: new Error("a reply of more than 8 MiB") });
   // Only what kind of fault it was: undici's errors may hold on to the request.
   const { code, name } = error as NodeJS.ErrnoException;
   const failure = code === undefined ? undefined : handshakeFailureOf(code);
@@ -118,41 +121,26 @@ function isUntouched({ reason, cause }: KmsError): boolean {
   );
 }
 
-async function exchange(
-  via: Pool | Client,
-  { method, path, headers, body, signal }: VaultRequest,
-): Promise<VaultReply> {
-  const chunks: Buffer[] = [];
+/** Asks one address, and takes what is Vault's own word. @throws KmsError */
+async function ask(via: Dispatcher, { method, path, headers, body, signal }: VaultRequest): Promise<VaultReply> {
   try {
-    const reply = await via.request({ method, path, headers, signal, ...(body !== undefined && { body }) });
-    let size = 0;
-    for await (const chunk of reply.body as AsyncIterable<Buffer>) {
-      chunks.push(chunk);
-      size += chunk.length;
-      if (size > maxReplyBytes)
-        throw new KmsError("backend_protocol_error", { cause: new Error("a reply of more than 8 MiB") });
-    }
-    const all = Buffer.concat(chunks);
-    const { "retry-after": retryAfter } = reply.headers;
-    const failure = faultOf(reply.statusCode, all, typeof retryAfter === "string" ? retryAfter : undefined);
+    const reply = await exchange(via, { method, path, headers, signal, maxReplyBytes, ...(body && { body }) });
+    const retryAfter = reply.headers["retry-after"];
+    const failure = faultOf(reply.status, reply.body, retryAfter);
     if (failure !== undefined) throw failure;
-    return { status: reply.statusCode, body: all };
+    return { status: reply.status, body: reply.body };
   } catch (error) {
     throw toFailure(error);
-  } finally {
-    for (const chunk of chunks) chunk.fill(0);
   }
 }
 
-async function asksStandby(via: Pool | Client, signal: AbortSignal): Promise<boolean> {
-  const { statusCode, body } = await via
-    .request({ method: "GET", path: "/v1/sys/health", signal })
-    .catch((error: unknown) => {
-      throw toFailure(error);
-    });
-  await body.dump();
-  if (statusCode === 501 || statusCode === 503) throw notVaultsWord(`sys/health says ${statusCode}`);
-  return isStandby(statusCode);
+async function asksStandby(via: Dispatcher, signal: AbortSignal): Promise<boolean> {
+  const health = { method: "GET", path: "/v1/sys/health", headers: {}, signal, maxReplyBytes };
+  const { status } = await exchange(via, health).catch((error: unknown) => {
+    throw toFailure(error);
+  });
+  if (status === 501 || status === 503) throw notVaultsWord(`sys/health says ${status}`);
+  return isStandby(status);
 }
 
 /** The reply, if it is not one that a standby gives because it lags. @throws KmsError backend_unavailable */
@@ -183,7 +171,7 @@ export function createVaultTransport(
     // Goes on when nobody waits for it any more, so that a connection which is made late is kept.
     probe: async (node) => {
       const path = "/v1/sys/health?standbyok=true&perfstandbyok=true";
-      const { status } = await exchange(node.pool, { method: "GET", path, headers: {}, signal: never });
+      const { status } = await ask(node.pool, { method: "GET", path, headers: {}, signal: never });
       if (status !== 200) throw new KmsError("backend_unavailable", { cause: new Error(`status ${status}`) });
     },
     // What the transport lets pass is Vault's own word, and no error.
@@ -207,11 +195,11 @@ export function createVaultTransport(
         attempt: async (node, signal) => {
           const asked = { ...request, signal };
           const isOwn = request.isFresh === true || request.fromActive === true;
-          if (!isOwn) return await confirmed(node, asked, await exchange(node.pool, asked));
+          if (!isOwn) return await confirmed(node, asked, await ask(node.pool, asked));
           const own = new Client(node.origin, { connect });
           try {
             if (request.fromActive === true && (await asksStandby(own, signal))) throw notVaultsWord("a standby");
-            return await confirmed(node, asked, await exchange(own, asked));
+            return await confirmed(node, asked, await ask(own, asked));
           } finally {
             await own.destroy();
           }

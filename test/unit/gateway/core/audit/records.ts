@@ -1,11 +1,11 @@
 // Files of genuine audit records, and what a verification says of them.
-import { createHmac } from "node:crypto";
+import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import { chainLine, createChain, headInput, type Chain } from "@claviger/gateway-core/src/audit/chain.ts";
 import type { Report } from "@claviger/gateway-core/src/audit/findings.ts";
 import type { AuditEntry, ChainHead, SignedHead } from "@claviger/gateway-core/src/audit/record.ts";
 import { createVerifier, type VerifyKeys } from "@claviger/gateway-core/src/audit/verify.ts";
 
-export const key = Buffer.alloc(32, 7);
+export const key = createSecretKey(Buffer.alloc(32, 7));
 
 export function sign(input: Uint8Array): Uint8Array {
   return createHmac("sha256", "in Vault").update(input).digest();
@@ -73,7 +73,7 @@ export function processLines(
 }
 
 /** The chain from a line on made anew, as somebody can who has this key. */
-export function makeAnew(lines: Lines, from: number, change: (line: string) => string, own?: Uint8Array): Lines {
+export function makeAnew(lines: Lines, from: number, change: (line: string) => string, own?: KeyObject): Lines {
   const made = lines.slice(0, from);
   let previous: string | undefined;
   for (const line of lines.slice(from)) {

@@ -1,5 +1,6 @@
 // Every kind of tampering with audit records is found and named, and what crashes and rotations leave
 // behind is not taken for it.
+import { createSecretKey } from "node:crypto";
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { createChain, lineHash } from "@claviger/gateway-core/src/audit/chain.ts";
@@ -39,7 +40,7 @@ const table: readonly Tamper[] = [
   },
   {
     what: "a field is edited, and all lines after it chained anew without the key",
-    change: (one, two, three) => [makeAnew(one, 2, edit, Buffer.alloc(32)), two, three],
+    change: (one, two, three) => [makeAnew(one, 2, edit, createSecretKey(Buffer.alloc(32))), two, three],
     says: [3, 4, 5, 6, 7, 8].map((line) => `1:${line} edited ${line - 1}`),
   },
   {
@@ -105,7 +106,7 @@ const table: readonly Tamper[] = [
   {
     what: "a chain of an attacker's own is inserted",
     change: (one, two, three) => [
-      [...one, makeAnew(processLines(1, 50).lines, 0, String, Buffer.alloc(32))[0] ?? ""],
+      [...one, makeAnew(processLines(1, 50).lines, 0, String, createSecretKey(Buffer.alloc(32)))[0] ?? ""],
       two,
       three,
     ],
