@@ -76,6 +76,14 @@ export function documentsContract(name: string, start: () => Promise<DocumentsWo
       assert.equal(await write(at("five"), { n: 4 }, found.version), true);
     });
 
+    test("the names below a path are listed, and neither what is further down nor what stands beside", async () => {
+      const below = (path: string): DocumentRef => ({ ...at("list"), path: `${at("list").path}/${path}` });
+      assert.deepEqual(await world.documents.listDocuments(at("list"), signal()), []);
+      for (const path of ["b", "a", "c/d"]) await write(below(path), {}, 0);
+      await write(at("listed"), {}, 0);
+      assert.deepEqual((await world.documents.listDocuments(at("list"), signal())).toSorted(), ["a", "b"]);
+    });
+
     test("a call whose time is over rejects", async () => {
       const over = AbortSignal.abort(new KmsError("deadline_exceeded"));
       await assert.rejects(world.documents.readDocument(at("one"), over), hasReason("deadline_exceeded"));

@@ -47,7 +47,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "gateway/core/src/key/",
   ],
   "gateway/core/src/redis/": ["proto/", "gateway/core/src/backend/port.ts", "gateway/core/src/key/"],
-  "gateway/core/src/registry/": ["proto/", "gateway/core/src/backend/port.ts"],
+  "gateway/core/src/registry/": ["proto/", "gateway/core/src/backend/port.ts", "gateway/core/src/key/"],
   "gateway/core/src/config.ts": [
     "proto/",
     "gateway/core/src/audit/",

@@ -2,6 +2,7 @@
 // second listener which registry it holds.
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "@claviger/proto/runtime/config.ts";
+import { isInForce } from "@claviger/gateway-core/src/registry/port.ts";
 import { type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
 
@@ -17,18 +18,18 @@ const callMs = 1000;
 const pollMs = 100;
 
 const readyReply = z.object({
-  registryDigest: z.optional(z.string()),
+  registryVersion: z.optional(z.string()),
   checks: z.object({ registry: z.optional(z.string()) }),
 });
 
 type Word = { readonly kind: "has-it" } | { readonly kind: "other" | "silent"; readonly why: string };
 
-async function ask(url: URL, digest: string): Promise<Word> {
+async function ask(url: URL, wanted: string): Promise<Word> {
   try {
     const reply = await fetch(new URL("/readyz", url), { signal: AbortSignal.timeout(callMs) });
     const state = readyReply.safeParse(await reply.json());
     if (!state.success) return { kind: "silent", why: "what answers there is no gateway" };
-    if (state.data.registryDigest === digest) return { kind: "has-it" };
+    if (isInForce(wanted, state.data.registryVersion)) return { kind: "has-it" };
     const { registry = "" } = state.data.checks;
     return {
       kind: "other",
@@ -40,10 +41,10 @@ async function ask(url: URL, digest: string): Promise<Word> {
   }
 }
 
-async function wait(url: URL, digest: string, timeoutMs: number): Promise<Word> {
+async function wait(url: URL, wanted: string, timeoutMs: number): Promise<Word> {
   const end = performance.now() + timeoutMs;
   for (;;) {
-    const word = await ask(url, digest);
+    const word = await ask(url, wanted);
     // Who does not listen will not within seconds.
     if (word.kind !== "other" || performance.now() > end) return word;
     await sleep(pollMs);

@@ -3,10 +3,10 @@
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
 import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
+import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
 import {
   type ClusterRecord,
   defaultRequestsPerSecond,
-  parseRegistry,
   type Registry,
 } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";

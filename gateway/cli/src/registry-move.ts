@@ -2,7 +2,8 @@
 // and `import` takes them. A record that is there is never changed.
 import { isDeepStrictEqual } from "node:util";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
-import { type ClusterRecord, mergeRegistry, type Registry } from "@claviger/gateway-core/src/registry/record.ts";
+import { mergeRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
+import type { ClusterRecord, Registry } from "@claviger/gateway-core/src/registry/record.ts";
 import { addRecords, printRecord } from "./registry-edit.ts";
 import type { RegistrySource } from "./registry-source.ts";
 

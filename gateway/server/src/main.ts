@@ -112,7 +112,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const sharedCache = config.redis === undefined ? undefined : openSharedCache(config.redis, secret, log);
   const registry =
     config.registry.kind === "vault"
-      ? await openVaultRegistry({
+      ? openVaultRegistry({
           documents: documentsOf(backends, config.registry.backend),
           config: config.registry,
           backends: names,
@@ -128,7 +128,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   sharedCache?.onRegistryChange(() => void registry.refresh());
   const ring = createKeyRing({
     backends,
-    clusters: registry.list,
+    using: registry.using,
     sharedCache: sharedCache ?? createNoOpKeyCache(),
     ...(config.registry.kind === "vault" && {
       canaryCiphertexts: createCanaryCiphertexts(

@@ -125,6 +125,8 @@ export interface Documents {
     at: DocumentRef,
     signal: AbortSignal,
   ): Promise<{ readonly data: unknown; readonly version: number } | undefined>;
+  /** The names of the documents directly below a path; such as were deleted may be among them. */
+  listDocuments(below: DocumentRef, signal: AbortSignal): Promise<readonly string[]>;
   /**
    * Writes over that version, 0 for none; false when another one is there, and nothing was written.
    */

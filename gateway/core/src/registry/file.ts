@@ -2,7 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { openRegistry, type RegistryStore } from "./watched-registry.ts";
+import { piecesOfText } from "./pieces.ts";
+import { createPollLoop, type Look } from "./poll-loop.ts";
+import type { RegistryStore } from "./port.ts";
+import { createRecordTable } from "./table.ts";
+import { createMergedRecords, createProblemReport } from "./texts.ts";
 
 /** Keeps the promised second. */
 const pollMs = 500;
@@ -13,12 +17,23 @@ const pollMs = 500;
  * @throws ConfigError when the first read is not good: a gateway without a registry can serve
  * nobody, and a file that is missing now will be later
  */
-export function openFileRegistry(options: {
+export async function openFileRegistry({
+  file,
+  backends,
+  log,
+}: {
   readonly file: string;
   readonly backends: ReadonlySet<string>;
   readonly log: Log;
 }): Promise<RegistryStore> {
-  const { file, backends, log } = options;
+  const table = createRecordTable();
+  const records = createMergedRecords({ source: file, backends, table, log });
+  const report = createProblemReport(log);
+  let text: string | undefined;
+  /** What is wrong with `text`. */
+  let rejected: unknown;
+  let failure: unknown;
+
   const read = async (): Promise<string> => {
     try {
       return await readFile(file, "utf8");
@@ -26,5 +41,39 @@ export function openFileRegistry(options: {
       throw new ConfigError(file, [`cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`]);
     }
   };
-  return openRegistry({ source: file, read, backends, log, mustStart: true, pollMs });
+  const look = async (): Promise<Look> => {
+    let hasChanged = false;
+    try {
+      const newest = await read();
+      hasChanged = newest !== text;
+      if (hasChanged) {
+        text = newest;
+        rejected = undefined;
+        try {
+          await records.take(piecesOfText(file, newest));
+        } catch (error) {
+          rejected = error;
+        }
+      }
+      failure = rejected;
+    } catch (error) {
+      failure = error;
+    }
+    report.set(failure);
+    return { hasChanged, isGood: failure === undefined };
+  };
+
+  const loop = createPollLoop({ look, pollMs });
+  await loop.refresh();
+  if (!records.isKnown()) throw failure as Error;
+  loop.begin();
+  return {
+    get: records.get,
+    load: () => undefined,
+    using: table.using,
+    version: table.digest,
+    problem: report.problem,
+    refresh: () => loop.refresh(),
+    close: loop.close,
+  };
 }

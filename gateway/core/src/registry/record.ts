@@ -2,16 +2,7 @@
 // next. (docs/architecture.md #registry.)
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import {
-  acceptRenamed,
-  checkConfig,
-  ConfigError,
-  isTree,
-  parseYaml,
-  z,
-  zInteger,
-  zName,
-} from "@claviger/proto/runtime/config.ts";
+import { checkConfig, ConfigError, isTree, z, zInteger, zName } from "@claviger/proto/runtime/config.ts";
 import {
   backendName,
   type ClusterName,
@@ -78,67 +69,39 @@ export const clusterRecord = z.strictObject({
   ),
 });
 
-// Records are checked one by one: a bad one holds up no other.
-const form = "must be the mapping 'clusters:' with a list of clusters; while there is none yet, 'clusters: []'";
-const registryFile = z.strictObject(
-  { clusters: z.array(z.unknown(), { error: "must be a list; while there is no cluster yet, 'clusters: []'" }) },
-  { error: form },
-);
-
-/** Fields of a record that had another name in 0.1.0. */
-const renamedFields = { former: "previousKeys" } as const;
-
-/** The registry's value with each record's fields under the names of now. */
-function withCurrentNames(value: unknown, warn: (line: string) => void): unknown {
-  if (!isTree(value) || !Array.isArray(value["clusters"])) return value;
-  const records = value["clusters"].map((record) => acceptRenamed(record, renamedFields, "clusters.", warn));
-  return { ...value, clusters: records };
-}
-
 export type ClusterRecord = z.infer<typeof clusterRecord>;
 /** All clusters by name, as one good edit gave them. */
 export type Registry = ReadonlyMap<ClusterName, ClusterRecord>;
 
-/**
- * One text for one content, whatever file or document it came from and however that is written:
- * tells whether two programs hold the same registry.
- */
-export function registryDigest(registry: Registry): string {
-  const records = [...registry.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  return `sha256:${createHash("sha256").update(JSON.stringify(records)).digest("hex")}`;
-}
-
-/** What a gateway makes of an edit: every good record, and in place of a bad one what was good last. */
-export type MergedRegistry = {
-  readonly registry: Registry;
-  /** Everything that is wrong, one line each. */
+/** A record whose fields are good, or what is wrong with it. */
+export type CheckedRecord = {
+  /** As it is given, also where the record is bad; undefined where there is none to tell. */
+  readonly name: string | undefined;
+  readonly record?: ClusterRecord;
+  /** One line each, without where it stands. */
   readonly problems: readonly string[];
-  /** Names whose record is bad, and of which none was good before. */
-  readonly broken: ReadonlySet<string>;
 };
 
-/** One line, and the records that it makes bad. */
-type Problem = { readonly names: readonly string[]; readonly text: string };
-
-function duplicates(values: readonly string[]): ReadonlySet<string> {
-  const seen = new Set<string>();
-  return new Set(values.filter((value) => seen.size === seen.add(value).size));
+/** Checks the fields of one record. */
+export function checkRecord(raw: unknown): CheckedRecord {
+  const given = isTree(raw) ? raw["name"] : undefined;
+  const name = typeof given === "string" ? given : undefined;
+  try {
+    return { name, record: checkConfig("", raw, clusterRecord), problems: [] };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { name, problems: error.problems };
+  }
 }
 
-/** The records that are well formed, and what is wrong with the others. */
-function readRecords(list: readonly unknown[]): { readonly records: ClusterRecord[]; readonly problems: Problem[] } {
-  const records: ClusterRecord[] = [];
-  const problems: Problem[] = [];
-  for (const [i, raw] of list.entries())
-    try {
-      records.push(checkConfig("", raw, clusterRecord));
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      const given = isTree(raw) ? raw["name"] : undefined;
-      const names = typeof given === "string" ? [given] : [];
-      problems.push(...error.problems.map((text) => ({ names, text: `clusters.${i}.${text}` })));
-    }
-  return { records, problems };
+/** Backends of the record that the gateway's configuration does not name, one line each. */
+export function backendProblems(
+  { name, keys, previousKeys }: ClusterRecord,
+  backends: ReadonlySet<string>,
+): readonly string[] {
+  return [...keys, ...previousKeys].flatMap(({ backend }) =>
+    backends.has(backend) ? [] : [`${name}: backend ${backend} is not in the gateway's configuration`],
+  );
 }
 
 /**
@@ -146,7 +109,7 @@ function readRecords(list: readonly unknown[]): { readonly records: ClusterRecor
  * @param before the cluster's record until now
  * @param owner the name that the uid has stood under
  */
-function changeProblems(
+export function changeProblems(
   { name, uid, keys, generation }: ClusterRecord,
   before: ClusterRecord | undefined,
   owner: string | undefined,
@@ -172,63 +135,27 @@ function changeProblems(
   ];
 }
 
-/**
- * Reads an edit and holds it against what is in force.
- * @param backends the names that the configuration knows
- * @param previous undefined at the first load
- * @param warn called with one line for each field that stands under an earlier name
- * @throws ConfigError when the text as a whole is of no use
- */
-export function mergeRegistry(
-  source: string,
-  text: string,
-  backends: ReadonlySet<string>,
-  previous: Registry | undefined,
-  warn: (line: string) => void = () => {},
-): MergedRegistry {
-  const { clusters } = checkConfig(source, withCurrentNames(parseYaml(source, text), warn), registryFile);
-  const { records, problems } = readRecords(clusters);
-  const [names, uids] = [duplicates(records.map(({ name }) => name)), duplicates(records.map(({ uid }) => uid))];
-  for (const name of names) problems.push({ names: [name], text: `clusters: the name ${name} stands twice` });
-  for (const uid of uids) {
-    const all = records.filter((record) => record.uid === uid);
-    // Whose it was before keeps it.
-    const others = all.filter(({ name }) => previous?.get(name)?.uid !== uid);
-    const told = others.length === 0 ? all : others;
-    problems.push({ names: told.map(({ name }) => name), text: `clusters: the uid ${uid} stands twice` });
-  }
-  const owners = new Map([...(previous?.values() ?? [])].map(({ uid, name }) => [uid, name]));
-  for (const record of records) {
-    const { name, keys, previousKeys } = record;
-    for (const { backend } of [...keys, ...previousKeys])
-      if (!backends.has(backend))
-        problems.push({ names: [name], text: `${name}: backend ${backend} is not in the gateway's configuration` });
-    for (const problem of changeProblems(record, previous?.get(name), owners.get(record.uid)))
-      problems.push({ names: [name], text: problem });
-  }
-  const bad = new Set(problems.flatMap(({ names: told }) => told));
-  const registry = new Map(records.filter(({ name }) => !bad.has(name)).map((record) => [record.name, record]));
-  const broken = new Set<string>();
-  for (const name of bad) {
-    const before = clusterName.is(name) ? previous?.get(name) : undefined;
-    if (before === undefined) broken.add(name);
-    else registry.set(before.name, before);
-  }
-  return { registry, problems: problems.map(({ text: line }) => line), broken };
+/** 32 bytes that say what a record holds, however its source writes it. */
+export function recordDigest(record: ClusterRecord): Buffer {
+  return createHash("sha256").update(JSON.stringify(record)).digest();
+}
+
+/** The digests of several records in one: the order does not count, and one can be taken out again. */
+export function addDigest(sum: Buffer, digest: Buffer): void {
+  for (let i = 0; i < sum.length; i += 1) sum[i] = (sum[i] ?? 0) ^ (digest[i] ?? 0);
 }
 
 /**
- * Reads a registry in which everything must be good: for those who edit it.
- * @throws ConfigError with every problem
+ * One word for one content, whatever file or document it came from and however that is written: tells
+ * whether two programs hold the same registry.
  */
-export function parseRegistry(
-  source: string,
-  text: string,
-  backends: ReadonlySet<string>,
-  previous: Registry | undefined,
-  warn: (line: string) => void = () => {},
-): Registry {
-  const { registry, problems } = mergeRegistry(source, text, backends, previous, warn);
-  if (problems.length > 0) throw new ConfigError(source, problems);
-  return registry;
+export function registryDigest(registry: Registry): string {
+  const sum = Buffer.alloc(32);
+  for (const record of registry.values()) addDigest(sum, recordDigest(record));
+  return digestText(sum);
+}
+
+/** A digest as /readyz shows it. */
+export function digestText(sum: Buffer): string {
+  return `sha256:${sum.toString("hex")}`;
 }

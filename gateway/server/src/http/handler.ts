@@ -109,8 +109,10 @@ export function createHandler(options: HandlerOptions): Handler {
         identity = identify(request.socket as TLSSocket, request.headers["x-forwarded-client-cert"]);
         // One path for each method: what a router would decode or normalise into it is another one.
         const known = method === "unknown" || request.url !== paths[method] ? undefined : methods[method];
+        const loading = admission.ready(identity);
+        if (loading !== undefined) await raceAbort(loading, scope.signal);
         const seen = admission.seen(identity, readEpochClaim(request.headers));
-        if (admission.isBehind(identity, seen)) await raceAbort(admission.catchUp(), scope.signal);
+        if (admission.isBehind(identity, seen)) await raceAbort(admission.catchUp(identity), scope.signal);
         const admitted: Admitted = admission.admit(identity, known?.operation ?? "none");
         if (failure !== undefined) throw failure;
         if (known === undefined) throw new KmsError("method_unknown");

@@ -5,12 +5,12 @@ import { toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { WatchedBackend } from "../backend/outcomes.ts";
-import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 
 export type Readiness = {
   readonly ready: boolean;
-  /** Of the registry in force (registryDigest): whoever edits it sees whether this gateway has the edit. */
-  readonly registryDigest?: string;
+  /** Of the registry in force (RegistryStore): whoever edits it sees whether this gateway has the edit. */
+  readonly registryVersion?: string;
   readonly checks: Readonly<Record<string, string>>;
 };
 
@@ -82,10 +82,10 @@ export function createHealth({
           all.map(({ name, problem }) => [`backend/${name}`, problem() ?? seen.get(name) ?? "not asked yet"]),
         ),
       };
-      const digest = registry.digest();
+      const version = registry.version();
       return {
         ready: !isDraining && audit.isHealthy(),
-        ...(digest !== undefined && { registryDigest: digest }),
+        ...(version !== undefined && { registryVersion: version }),
         checks,
       };
     },

@@ -57,7 +57,7 @@ const newsPerSecond = 50;
 
 export function createKeyRing({
   backends,
-  clusters,
+  using,
   sharedCache,
   canaryCiphertexts,
   refreshMs,
@@ -66,8 +66,8 @@ export function createKeyRing({
   now = steadyNow,
 }: {
   readonly backends: ReadonlyMap<BackendName, OpenBackend>;
-  /** The registry's records now: who shares a key, and does one of them rotate by itself? */
-  readonly clusters: () => readonly ClusterRecord[];
+  /** The registry's records that encrypt with a key: does one of them rotate by itself? */
+  readonly using: (key: KeyRef) => readonly ClusterRecord[];
   readonly sharedCache: SharedKeyCache;
   readonly canaryCiphertexts?: CanaryCiphertexts;
   readonly refreshMs: number;
@@ -82,10 +82,8 @@ export function createKeyRing({
     if (poller === undefined) {
       const backend = backends.get(ref.backend);
       if (backend === undefined) throw new TypeError("the registry let a backend pass that is not configured");
-      const isAuto = (): boolean =>
-        clusters().some(({ rotation, keys }) => rotation === "auto" && keys.some((key) => refId(key) === id));
-      const generation = (): number =>
-        Math.max(0, ...clusters().flatMap((c) => (c.keys.some((key) => refId(key) === id) ? [c.generation] : [])));
+      const isAuto = (): boolean => using(ref).some(({ rotation }) => rotation === "auto");
+      const generation = (): number => Math.max(0, ...using(ref).map((cluster) => cluster.generation));
       poller = createKeyPoller({
         backend,
         ref,

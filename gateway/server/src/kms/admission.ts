@@ -2,7 +2,7 @@
 // read. (docs/architecture.md #identity and #registry.)
 import type { Identity } from "@claviger/gateway-core/src/identity.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { type EpochMac, createEpochMac, type SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import type { Epoch, EpochClaim } from "@claviger/proto/wire/epoch.ts";
@@ -27,8 +27,13 @@ export interface Admission {
   seen(identity: Identity, claim: EpochClaim | undefined): SeenEpoch | undefined;
   /** Has the caller seen a newer generation of its cluster than the registry names? */
   isBehind(identity: Identity, seen: SeenEpoch | undefined): boolean;
-  /** Reads the registry again. Resolves within a second. Never rejects. */
-  catchUp(): Promise<void>;
+  /**
+   * Undefined where the registry says what it knows of the caller's cluster; else a promise for the
+   * moment when it does. Never rejects.
+   */
+  ready(identity: Identity): Promise<void> | undefined;
+  /** Reads the caller's record again. Resolves within a second. Never rejects. */
+  catchUp(identity: Identity): Promise<void>;
   /**
    * What a reply says of the caller's cluster; undefined for one that is not in the registry.
    * @param epoch undefined: its generation alone, which stands on a refusal, so that another gateway
@@ -128,9 +133,11 @@ export function createAdmission({
       const known = recordOf(identity);
       return known === undefined ? undefined : epochMac.sign(known.uid, epoch ?? [known.generation, 0, 0]);
     },
-    async catchUp() {
+    ready: (identity) => (identity.kind === "node" ? registry.load(identity.cluster) : undefined),
+    async catchUp(identity) {
+      const name = identity.kind === "node" ? identity.cluster : undefined;
       try {
-        await raceAbort(registry.refresh(), AbortSignal.timeout(catchUpMs));
+        await raceAbort(registry.refresh(name), AbortSignal.timeout(catchUpMs));
       } catch {
         // Admission and the service say what that means.
       }

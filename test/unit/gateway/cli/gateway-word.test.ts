@@ -3,7 +3,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { waitForGateways } from "@claviger/cli/src/gateway-word.ts";
-import { parseRegistry, type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
+import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
+import { type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
 
 function registryOf(state: string, text = "{ name: prod, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA, "): Registry {
   return parseRegistry(
@@ -33,7 +34,7 @@ async function startGateway(t: TestContext, ...answers: readonly unknown[]): Pro
 }
 
 function holding(registry: Registry, problem = "ok"): unknown {
-  return { ready: true, registryDigest: registryDigest(registry), checks: { registry: problem } };
+  return { ready: true, registryVersion: registryDigest(registry), checks: { registry: problem } };
 }
 
 test("two programs that hold one registry have one digest, however it is written; another content has another", () => {

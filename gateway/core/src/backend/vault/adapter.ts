@@ -32,6 +32,7 @@ const hmacReply = z.object({
 });
 
 const documentReply = z.object({ data: z.object({ data: z.unknown(), metadata: z.object({ version: z.number() }) }) });
+const listReply = z.object({ data: z.object({ keys: z.array(z.string()) }) });
 
 function accepted<S extends z.core.$ZodType>(schema: S, reply: unknown, what: string): z.core.output<S> {
   const result = z.safeParse(schema, reply);
@@ -158,6 +159,16 @@ export function openVaultBackend({
       } catch (error) {
         if (error instanceof KmsError && (error.reason === "key_missing" || error.cause instanceof MountMissing))
           return undefined;
+        throw error;
+      }
+    },
+    async listDocuments(below, signal) {
+      try {
+        const path = `${below.mount}/metadata/${below.path}/`;
+        const reply = await control(below, signal, (client) => client.list(path, signal));
+        return accepted(listReply, reply, "list").data.keys.filter((name) => !name.endsWith("/"));
+      } catch (error) {
+        if (error instanceof KmsError && error.reason === "key_missing") return [];
         throw error;
       }
     },

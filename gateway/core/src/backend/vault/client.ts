@@ -14,6 +14,8 @@ export interface VaultClient {
    * backend_protocol_error (anything else that is not 2xx)
    */
   read(path: string, signal: AbortSignal, options?: { readonly fromActive?: boolean }): Promise<unknown>;
+  /** The names below a path. Same errors; key_missing where there is none. */
+  list(path: string, signal: AbortSignal): Promise<unknown>;
   /** Same errors. `fromActive`, `isOnce`: see VaultRequest. */
   write(
     path: string,
@@ -101,7 +103,8 @@ export function createVaultClient(
   token: Secret | undefined,
 ): VaultClient {
   const send = async ({ method, uri, headers, json, signal, isOnce, fromActive }: Outgoing) => {
-    const path = new URL(uri).pathname;
+    const { pathname, search } = new URL(uri);
+    const path = pathname + search;
     const body = json !== undefined && typeof json === "object" ? Buffer.from(JSON.stringify(json)) : undefined;
     const reply = await transport.send({
       method,
@@ -138,6 +141,7 @@ export function createVaultClient(
     await (token === undefined ? run(client(undefined)) : token.use((text) => run(client(text))));
   return {
     read: (path, signal, options) => withClient((made) => made.read(path, { signal, ...options })),
+    list: (path, signal) => withClient((made) => made.list(path, { signal })),
     write: (path, data, signal, options) => withClient((made) => made.write(path, data, { signal, ...options })),
   };
 }

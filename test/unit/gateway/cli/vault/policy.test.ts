@@ -4,7 +4,8 @@ import { type VaultControl, VaultRefusal } from "@claviger/cli/src/vault/control
 import { terraformText } from "@claviger/cli/src/vault/hcl.ts";
 import { testPolicy } from "@claviger/cli/src/vault/policy-test.ts";
 import { policyText, type WantedKey, wantedKeys } from "@claviger/cli/src/vault/desired-state.ts";
-import { type ClusterRecord, parseRegistry } from "@claviger/gateway-core/src/registry/record.ts";
+import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
 
 const registry = `clusters:

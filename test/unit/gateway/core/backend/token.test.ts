@@ -32,6 +32,7 @@ function createFakeVault() {
         if (token === undefined || !vault.known.has(textOf(token))) throw new KmsError("backend_denied");
         return Promise.resolve({ data: { ttl: 0 } });
       },
+      list: () => assert.fail("nothing is listed"),
       write() {
         vault.logins += 1;
         if (vault.isDown) return Promise.reject(new KmsError("backend_unavailable"));
@@ -118,6 +119,7 @@ suite("the token keeper", () => {
     const answer = <T>(reply: T): Promise<T> =>
       isRefusing ? Promise.reject(new KmsError("backend_denied")) : Promise.resolve(reply);
     const client: VaultClient = {
+      list: () => assert.fail("nothing is listed"),
       read: () => answer({ data: { ttl: 3600, renewable: true, expire_time: "2030-01-01T00:00:00Z" } }),
       write() {
         if (!isRefusing) renewals++;

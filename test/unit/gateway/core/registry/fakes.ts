@@ -8,6 +8,8 @@ export type FakeDocuments = Documents & {
   isAway: boolean;
   /** Reads so far. */
   reads: number;
+  /** Why a read of this place fails; undefined: it does not. */
+  fails: (at: DocumentRef) => KmsError | undefined;
   /** Runs after a read has looked and before it answers; may wait. */
   before: () => Promise<unknown>;
   /** Puts a document there, whatever is there now; undefined deletes it. */
@@ -29,16 +31,27 @@ export function createFakeDocuments(): FakeDocuments {
   const fake: FakeDocuments = {
     isAway: false,
     reads: 0,
+    fails: () => undefined,
     before: () => Promise.resolve(),
     set: put,
     async readDocument(at, signal) {
       fake.reads += 1;
       assertThere(signal);
+      const failure = fake.fails(at);
+      if (failure !== undefined) throw failure;
       const found = held.get(placeOf(at));
       await fake.before();
       return found?.text === undefined
         ? undefined
         : { data: JSON.parse(found.text) as unknown, version: found.version };
+    },
+    async listDocuments({ path, ...rest }, signal) {
+      assertThere(signal);
+      const names = [...held.keys()].map((place) => JSON.parse(place) as [string, string, string]);
+      return names.flatMap(([namespace, mount, held]) => {
+        const name = held.startsWith(`${path}/`) ? held.slice(path.length + 1) : "/";
+        return namespace === (rest.namespace ?? "") && mount === rest.mount && !name.includes("/") ? [name] : [];
+      });
     },
     async writeDocument(at, data, version, signal) {
       assertThere(signal);

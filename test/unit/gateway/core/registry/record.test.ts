@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { mergeRegistry, parseRegistry } from "@claviger/gateway-core/src/registry/record.ts";
+import { mergeRegistry, parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import { problemsOf } from "../../problems.ts";
@@ -99,7 +99,7 @@ test("a bad record keeps its own last good state and holds up no other, above al
   );
   const { registry, problems, broken } = mergeRegistry("r", edit, backends, before);
   assert.deepEqual(
-    [...registry.values()].map(({ name, state }) => [name, state]),
+    [...registry.values()].map(({ name, state }) => [name, state]).toSorted(([a = ""], [b = ""]) => (a < b ? -1 : 1)),
     [
       ["other", "suspended"],
       ["prod", "active"],

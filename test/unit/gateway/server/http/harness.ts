@@ -6,7 +6,7 @@ import { createMethods } from "@claviger/gateway-server/src/http/methods.ts";
 import { defaultListenLimits, type ListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
 import { createKmsHttpServer } from "@claviger/gateway-server/src/http/server.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { createAdmission } from "@claviger/gateway-server/src/kms/admission.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import { createMetrics, type Metrics } from "@claviger/gateway-server/src/metrics.ts";
@@ -48,8 +48,9 @@ export const reversing: KmsService = {
 export function registryOf(records: readonly ClusterRecord[]): RegistryStore {
   return {
     get: (name) => records.find((record) => record.name === name),
-    list: () => records,
-    digest: () => undefined,
+    load: () => undefined,
+    using: () => records,
+    version: () => undefined,
     problem: () => undefined,
     refresh: () => Promise.resolve(),
     close: () => {},

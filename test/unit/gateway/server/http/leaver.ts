@@ -118,7 +118,7 @@ export async function startLeavable(
   const record = cluster({ limits: { requestsPerSecond: 10_000 } });
   const ring = createKeyRing({
     backends: new Map([[backend.name, backend]]),
-    clusters: () => [record],
+    using: () => [record],
     sharedCache: createNoOpKeyCache(),
     refreshMs: 3_600_000,
     canaryMs: 3_600_000,

@@ -33,7 +33,7 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
   const registry = new Map(records.map((record) => [record.name, record]));
   const ring = createKeyRing({
     backends: new Map([[backend.name, backend]]),
-    clusters: () => [...registry.values()],
+    using: () => [...registry.values()],
     sharedCache: createNoOpKeyCache(),
     refreshMs: 3_600_000,
     canaryMs: 3_600_000,
@@ -42,8 +42,9 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
   t.after(() => ring.close());
   const store = {
     get: (name: ClusterRecord["name"]) => registry.get(name),
-    list: () => [...registry.values()],
-    digest: () => undefined,
+    load: () => undefined,
+    using: () => [...registry.values()],
+    version: () => undefined,
     problem: () => undefined,
     refresh: () => Promise.resolve(),
     close: () => {},
@@ -235,10 +236,12 @@ test("a registry is read again before a caller is admitted that has seen a newer
   const admission = createAdmission({
     registry: {
       get: () => records[0],
-      list: () => records,
-      digest: () => undefined,
+      load: () => undefined,
+      using: () => records,
+      version: () => undefined,
       problem: () => undefined,
-      refresh: () => {
+      refresh: (name) => {
+        assert.equal(name, "prod");
         reads += 1;
         records[0] = cluster({ generation: 1, state: "suspended" });
         return Promise.resolve();
@@ -249,7 +252,7 @@ test("a registry is read again before a caller is admitted that has seen a newer
   const { identity } = callOf();
   assert.equal(admission.isBehind(identity, admission.seen(identity, { text: "0.9000.9" })), false);
   assert.equal(admission.isBehind(identity, admission.seen(identity, { text: "1.1000.1" })), true);
-  await admission.catchUp();
+  await admission.catchUp(identity);
   assert.equal(reads, 1);
   // On the refusal: a gateway whose registry is older learns of it from the shim.
   assert.equal(admission.claim(identity, undefined)?.text, "1.0.0");

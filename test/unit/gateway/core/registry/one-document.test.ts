@@ -1,8 +1,9 @@
+// The one document of 0.1.0, as a gateway reads it.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
-import type { RegistryStore } from "@claviger/gateway-core/src/registry/watched-registry.ts";
+import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import {
   documentOf,
   openVaultRegistry,
@@ -36,7 +37,7 @@ function createVault(): FakeDocuments {
 }
 
 async function openOn(t: TestContext, vault: FakeDocuments, peers?: Peers): Promise<RegistryStore> {
-  const registry = await openVaultRegistry({
+  const registry = openVaultRegistry({
     documents: vault,
     config,
     backends: new Set(["main"]),
@@ -44,6 +45,7 @@ async function openOn(t: TestContext, vault: FakeDocuments, peers?: Peers): Prom
     ...(peers !== undefined && { peers }),
   });
   t.after(() => registry.close());
+  await registry.load(prod);
   return registry;
 }
 
@@ -57,7 +59,6 @@ test("a registry that opens while its Vault is away serves nobody, says so, and 
   vault.isAway = true;
   const registry = await openOn(t, vault);
   assert.throws(() => registry.get(prod), { reason: "backend_unavailable" });
-  assert.deepEqual(registry.list(), []);
   assert.match(registry.problem() ?? "", /cannot be read/);
   vault.isAway = false;
   await until(() => registry.problem() === undefined, 1000);
@@ -93,9 +94,10 @@ test("a hint that comes during a read leads to another one: the read may have be
   const vault = createVault();
   const registry = await openOn(t, vault);
   const gate = new EventTarget();
+  const { reads } = vault;
   vault.before = () => once(gate, "go");
   const old = registry.refresh();
-  await until(() => vault.reads === 2, 1000);
+  await until(() => vault.reads > reads, 1000);
   vault.set(documentOf(config), registryOf("suspended"));
   vault.before = () => Promise.resolve();
   const hinted = registry.refresh();

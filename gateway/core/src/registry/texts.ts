@@ -1,0 +1,90 @@
+// A registry whose records are read all at once: what each edit's pieces make of what is in force. A bad
+// record keeps its own last good state and is named loudly. (docs/architecture.md #registry.)
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+import type { ClusterName } from "@claviger/proto/wire/names.ts";
+import { createMerger, runInSlices } from "./merge.ts";
+import type { Piece } from "./pieces.ts";
+import type { ClusterRecord } from "./record.ts";
+import type { RecordTable } from "./table.ts";
+
+export interface MergedRecords {
+  /** As RegistryStore. */
+  readonly get: (name: ClusterName) => ClusterRecord | undefined;
+  /** False while nothing good was taken. */
+  readonly isKnown: () => boolean;
+  /** Takes an edit, in slices. @throws ConfigError with everything that is wrong with it */
+  readonly take: (pieces: readonly Piece[]) => Promise<void>;
+}
+
+export function createMergedRecords({
+  source,
+  backends,
+  table,
+  log,
+}: {
+  readonly source: string;
+  readonly backends: ReadonlySet<string>;
+  readonly table: RecordTable;
+  readonly log: Log;
+}): MergedRecords {
+  const merger = createMerger(backends, table);
+  let broken: ReadonlySet<string> = new Set();
+  let isKnown = false;
+  return {
+    get(name) {
+      const record = table.get(name);
+      if (record !== undefined) return record;
+      if (!isKnown)
+        throw new KmsError("backend_unavailable", { cause: new Error("the registry could not be read yet") });
+      if (broken.has(name))
+        throw new KmsError("backend_unavailable", { cause: new Error("its record in the registry is not usable") });
+      return undefined;
+    },
+    isKnown: () => isKnown,
+    async take(pieces) {
+      const merged = await runInSlices(merger.apply(pieces));
+      isKnown = true;
+      ({ broken } = merged);
+      for (const line of merged.renamed)
+        log.warn({ event: "setting-renamed", problem: line }, "a setting has another name now");
+      log.info({ event: "registry-changed", clusters: table.records.size }, "the registry has changed");
+      if (merged.problems.length > 0) throw new ConfigError(source, merged.problems);
+    },
+  };
+}
+
+/** Problems that a log line and /readyz name; a number stands for the others. */
+const namedProblems = 20;
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof ConfigError)) return `it cannot be read (${toKmsError(error).reason})`;
+  const more = error.problems.length - namedProblems;
+  if (more <= 0) return error.message;
+  const [head = "", ...lines] = error.message.split("\n");
+  return [head, ...lines.slice(0, namedProblems), `  and ${more} more`].join("\n");
+}
+
+export type ProblemReport = {
+  /** Undefined: all is good. */
+  readonly set: (error: unknown) => void;
+  readonly problem: () => string | undefined;
+};
+
+/** Says what is wrong, once, loudly. */
+export function createProblemReport(log: Log): ProblemReport {
+  let problem: string | undefined;
+  return {
+    set(error) {
+      const now = error === undefined ? undefined : reasonOf(error);
+      if (now !== undefined && now !== problem)
+        log.error(
+          { event: "registry-rejected", problem: now },
+          "the registry is not usable as it is; in place of what is wrong the last good state stays in force",
+        );
+      problem = now;
+    },
+    problem: () => problem,
+  };
+}
