@@ -1,5 +1,5 @@
 // This checkout against an earlier commit, in the same run and in turn: `node test/bench/versus.ts
-// [--base COMMIT] [--rounds N] [--seconds N]`. Both run from their bundles, with the flags of the
+// [--base COMMIT] [--rounds N] [--seconds N] [--only WORDS]`. Both run from their bundles, with the flags of the
 // shipped systemd unit, each with a gateway, an OpenBao and a Redis of its own. Nothing passes or
 // fails here: the table has medians and ratios.
 import { execFileSync, spawn } from "node:child_process";
@@ -26,6 +26,8 @@ const { values } = parseArgs({
     base: { type: "string", default: "aa56adb" },
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "5" },
+    // Rows whose name has these words.
+    only: { type: "string", default: "" },
   },
 });
 const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
@@ -168,7 +170,7 @@ try {
   for (const [i, dist] of bundles.entries()) sides.push(await startSide(i === 0 ? values.base : "now", dist));
   console.log(`| load | calls/s | p50 ms | p99 ms | lost | CPU ms a call, shim and gateway | shim RSS MiB |`);
   console.log("|---|---|---|---|---|---|---|");
-  for (const row of rows) {
+  for (const row of rows.filter(({ name }) => name.includes(values.only))) {
     const figures: Figures[][] = sides.map(() => []);
     for (let round = 0; round < rounds; round++)
       for (const [i, side] of sides.entries()) {

@@ -73,21 +73,30 @@ export async function lastRecord(path: string): Promise<ReadLine | undefined> {
 
 /** What was written in the last seconds. */
 function createRecent() {
-  let kept: { readonly lines: Buffer; readonly at: number }[] = [];
+  const kept: { readonly lines: Buffer; readonly at: number }[] = [];
+  let bytes = 0;
+  /** The first that is kept; what stands before it is cut off now and then. */
+  let first = 0;
   const prune = (): void => {
-    let bytes = 0;
     const since = performance.now() - keepMs;
-    const from = kept.findLastIndex(({ lines, at }) => at < since || (bytes += lines.length) > keepBytes);
-    if (from !== -1) kept = kept.slice(from + 1);
+    for (let one = kept[first]; one !== undefined && (one.at < since || bytes > keepBytes); one = kept[first]) {
+      bytes -= one.lines.length;
+      first += 1;
+    }
+    // Each is moved once at most, on average.
+    if (first <= kept.length / 2) return;
+    kept.splice(0, first);
+    first = 0;
   };
   return {
     add(lines: Buffer): void {
       kept.push({ lines, at: performance.now() });
+      bytes += lines.length;
       prune();
     },
     lines(): readonly Buffer[] {
       prune();
-      return kept.map(({ lines }) => lines);
+      return kept.slice(first).map(({ lines }) => lines);
     },
   };
 }

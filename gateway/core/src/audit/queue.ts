@@ -39,6 +39,8 @@ type Queued = {
   readonly records: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
+  /** Rejects when the sink takes too long. */
+  readonly timer: NodeJS.Timeout;
 };
 
 /** Runs of missing numbers that are told apart; more of them count as one with what is between. */
@@ -108,39 +110,34 @@ export function createSinkQueue({
         lose(next);
         fail(wrapped);
         next.reject(wrapped);
+      } finally {
+        clearTimeout(next.timer);
       }
     }
     pump = undefined;
   };
 
   return {
-    async add(lines, first, records) {
-      if (bytes + lines.length > maxBytes) {
-        const error = new Error(`the queue of ${sink.name} is full`);
-        lose({ first, records });
-        fail(error);
-        throw error;
-      }
-      bytes += lines.length;
-      const taken = new Promise<void>((resolve, reject) => queue.push({ lines, first, records, resolve, reject }));
-      pump ??= run();
-      const late = new AbortController();
-      try {
-        await Promise.race([
-          taken,
-          sleep(deadlineMs, undefined, { signal: late.signal }).then(() => {
-            const error = new Error(`${sink.name} has taken no record for ${deadlineMs} ms`);
-            error.name = "TimeoutError";
-            // Not missed yet: it may still be written.
-            fail(error);
-            throw error;
-          }),
-        ]);
-      } finally {
-        late.abort();
-        taken.catch(() => {});
-      }
-    },
+    add: (lines, first, records) =>
+      new Promise<void>((resolve, reject) => {
+        if (bytes + lines.length > maxBytes) {
+          const error = new Error(`the queue of ${sink.name} is full`);
+          lose({ first, records });
+          fail(error);
+          return reject(error);
+        }
+        const timer = setTimeout(() => {
+          const error = new Error(`${sink.name} has taken no record for ${deadlineMs} ms`);
+          error.name = "TimeoutError";
+          // Not missed yet: it may still be written.
+          fail(error);
+          reject(error);
+        }, deadlineMs);
+        bytes += lines.length;
+        queue.push({ lines, first, records, resolve, reject, timer });
+        pump ??= run();
+        return undefined;
+      }),
     reopen: () => sink.reopen?.() ?? Promise.resolve(),
     state: () => ({ name: sink.name, problem, since, missed }),
     async close(milliseconds) {
