@@ -9,6 +9,7 @@ import { type EditOptions, gatewayHelp, gatewaysOf, keyText } from "./cluster-op
 import { CliError, type Command, Option, several, type Terminal } from "./commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
 import { waitForGateways } from "./gateway-word.ts";
+import { codeOf, fileProblem } from "./outside.ts";
 import { addRegistryCommands } from "./registry-commands.ts";
 import { addRecord, type NewRecord, printRecord, readRegistry, setState } from "./registry-edit.ts";
 import { formatTable } from "./table.ts";
@@ -64,8 +65,8 @@ function pinOf(file: string): string {
     const [authority, ...others] = splitPem(readFileSync(file, "utf8"));
     if (authority?.ca === true && others.length === 0) return publicKeyPin(authority);
   } catch (error) {
-    const { code = "it does not parse" } = error as NodeJS.ErrnoException;
-    throw new CliError(`--issuer-ca: ${file} cannot be used (${code})`);
+    const problem = /^E[A-Z]+$/.test(codeOf(error) ?? "") ? fileProblem(error) : "it holds no certificate (PEM)";
+    throw new CliError(`--issuer-ca: ${file} cannot be used (${problem})`);
   }
   throw new CliError(`--issuer-ca: ${file} must hold one CA certificate (PEM)`);
 }

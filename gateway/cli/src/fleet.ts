@@ -13,7 +13,9 @@ import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/
 import { type GatewayConfig, loadGatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { createLog, type Log } from "@claviger/proto/runtime/log.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { inWords, type Place } from "./backend-failure.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
+import { fileProblem } from "./outside.ts";
 import { openVaultAccess } from "./vault/access.ts";
 import type { VaultControl } from "./vault/control.ts";
 import { readRegistry, recordOf, toYaml } from "./registry-edit.ts";
@@ -34,8 +36,11 @@ export type Fleet = {
    * credentials.
    */
   withKey<T>(cluster: string, use: (record: ClusterRecord, backend: OpenBackend) => Promise<T>): Promise<T>;
-  /** A backend by its name, likewise. */
-  withBackend<T>(name: string, use: (backend: OpenBackend) => Promise<T>): Promise<T>;
+  /** A backend by its name, likewise. `explain` puts an error into words that does not end `use`. */
+  withBackend<T>(
+    name: string,
+    use: (backend: OpenBackend, explain: (error: unknown) => unknown) => Promise<T>,
+  ): Promise<T>;
   /** The Vault of a backend: with the operator's token, and a way to try another one. */
   withVault<T>(
     config: VaultBackend,
@@ -70,7 +75,7 @@ function readText(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+    throw new CliError(`${file} cannot be read (${fileProblem(error)})`);
   }
 }
 
@@ -99,9 +104,16 @@ function sameOrigin(a: string, b: string): boolean {
   return URL.canParse(a) && URL.canParse(b) && new URL(a).origin === new URL(b).origin;
 }
 
+/** A token, and where it came from. */
+type OwnToken = { readonly token: Secret; readonly from: string };
+
 /** The operator's own token, for a Vault at one of these addresses. */
-function operatorToken(name: string, addresses: readonly string[], source: Source, { env, home }: Terminal): Secret {
-  const fromFile = (file: string): Secret => new Secret(readText(file).trim());
+function operatorToken(name: string, addresses: readonly string[], source: Source, { env, home }: Terminal): OwnToken {
+  const fromFile = (file: string): OwnToken => {
+    const text = readText(file).trim();
+    if (text === "") throw new CliError(`${file} is empty; log in again (vault login, bao login)`);
+    return { token: new Secret(text), from: file };
+  };
   if (source.tokenFile !== undefined) return fromFile(source.tokenFile);
   const address = env["VAULT_ADDR"];
   // A token belongs to one Vault: sending it to another would give it away.
@@ -110,7 +122,7 @@ function operatorToken(name: string, addresses: readonly string[], source: Sourc
       `VAULT_ADDR is not an address of backend ${name} (${addresses.join(", ")}); set it to the one that your token is for, or unset it`,
     );
   const token = env["VAULT_TOKEN"];
-  if (token !== undefined && token !== "") return new Secret(token);
+  if (token !== undefined && token !== "") return { token: new Secret(token), from: "VAULT_TOKEN" };
   const file = join(home, ".vault-token");
   if (!existsSync(file))
     throw new CliError(
@@ -126,7 +138,10 @@ function operatorToken(name: string, addresses: readonly string[], source: Sourc
 function asOperator(vault: VaultConfig, { env }: Terminal): VaultConfig {
   const { cert: _, key: __, ...tls } = vault.tls ?? {};
   const [cert, key] = [env["VAULT_CLIENT_CERT"], env["VAULT_CLIENT_KEY"]];
-  const own = cert !== undefined && key !== undefined && cert !== "" && key !== "" ? { cert, key } : {};
+  const isGiven = (file: string | undefined): file is string => file !== undefined && file !== "";
+  if (isGiven(cert) !== isGiven(key))
+    throw new CliError("VAULT_CLIENT_CERT and VAULT_CLIENT_KEY go together: only one of them is set");
+  const own = isGiven(cert) && isGiven(key) ? { cert, key } : {};
   return { ...vault, tls: { ...tls, ...own } };
 }
 
@@ -148,18 +163,23 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
   const source = sourceOf(options, terminal);
   const config = loadGatewayConfig(source.configFile);
   const log = silentLog();
-  const withBackend = async <T>(name: string, use: (backend: OpenBackend) => Promise<T>): Promise<T> => {
+  const withBackend: Fleet["withBackend"] = async (name, use) => {
     const backendConfig = backendName.is(name) ? config.backends[name] : undefined;
     if (backendConfig === undefined) throw new CliError(`there is no backend ${name} in ${source.configFile}`);
     // The gateway's own addresses, the operator's own token.
     const isVault = backendConfig.kind === "vault";
-    const token = isVault ? operatorToken(name, backendConfig.addresses, source, terminal) : undefined;
-    const own = isVault ? asOperator(backendConfig, terminal) : backendConfig;
-    const backend = await openBackend({ name, config: own, log, ...(token !== undefined && { token }) });
+    const own = isVault ? operatorToken(name, backendConfig.addresses, source, terminal) : undefined;
+    const asOwn = isVault ? asOperator(backendConfig, terminal) : backendConfig;
+    const place: Place = { name, config: asOwn, settings: source.configFile, token: own?.from };
     try {
-      return await use(backend);
-    } finally {
-      await backend.close();
+      const backend = await openBackend({ name, config: asOwn, log, ...(own !== undefined && { token: own.token }) });
+      try {
+        return await use(backend, (error) => inWords(error, place));
+      } finally {
+        await backend.close();
+      }
+    } catch (error) {
+      throw inWords(error, place);
     }
   };
   const backends = new Set(Object.keys(config.backends));
@@ -184,14 +204,17 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
       return await withBackend(record.keys[0]?.backend ?? "", (backend) => use(record, backend));
     },
     withVault: async ({ name, config: vault }, use) => {
-      const access = openVaultAccess(asOperator(vault, terminal));
+      const own = operatorToken(name, vault.addresses, source, terminal);
+      const config = asOperator(vault, terminal);
       try {
-        return await use({
-          control: access.open(operatorToken(name, vault.addresses, source, terminal)),
-          open: access.open,
-        });
-      } finally {
-        await access.close();
+        const access = openVaultAccess(config);
+        try {
+          return await use({ control: access.open(own.token), open: access.open });
+        } finally {
+          await access.close();
+        }
+      } catch (error) {
+        throw inWords(error, { name, config, settings: source.configFile, token: own.from });
       }
     },
   };

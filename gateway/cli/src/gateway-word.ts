@@ -5,6 +5,7 @@ import { z } from "@claviger/proto/runtime/config.ts";
 import { isInForce } from "@claviger/gateway-core/src/registry/port.ts";
 import { type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
+import { codeOf, connectionProblem } from "./outside.ts";
 
 /** Where to ask: gateways' second listeners. */
 export type GatewayAddresses = {
@@ -36,8 +37,8 @@ async function ask(url: URL, wanted: string): Promise<Word> {
       why: registry === "" || registry === "ok" ? "it still has another registry; does it read this one?" : registry,
     };
   } catch (error) {
-    const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
-    return { kind: "silent", why: cause?.code ?? "no answer" };
+    const code = error instanceof Error ? codeOf(error.cause) : undefined;
+    return { kind: "silent", why: code === undefined ? "it does not answer" : connectionProblem(code) };
   }
 }
 

@@ -14,6 +14,7 @@ import {
 import { FileExistsError } from "@claviger/gateway-core/src/pki/atomic-file.ts";
 import { loadCa, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
 import { CliError, type Command, numberBetween, several, type Terminal } from "./commander.ts";
+import { fileProblem } from "./outside.ts";
 
 type Common = { readonly dir: string; readonly days: number };
 
@@ -35,7 +36,13 @@ function explain(error: unknown, dir: string): never {
     throw new CliError(
       `there is no authority in ${dir}; make one with: claviger pki init --dir ${dir} --trust-domain TRUST-DOMAIN`,
     );
-  if (code !== undefined) throw new CliError(`${path ?? dir}: ${code}`);
+  if (code?.startsWith("ERR_OSSL") === true)
+    throw new CliError(
+      `${join(dir, "ca.crt")} or ${join(dir, "ca.key")} is no certificate or key (PEM); restore them from a backup`,
+    );
+  // A file is written beside its place first, under a name that says nothing.
+  const place = path === undefined || /\/\.[\da-f]+\.tmp$/.test(path) ? dir : path;
+  if (code !== undefined) throw new CliError(`${place} cannot be used (${fileProblem(error)})`);
   throw error;
 }
 

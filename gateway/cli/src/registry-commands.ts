@@ -5,6 +5,7 @@ import { CliError, type Command, several, type Terminal } from "./commander.ts";
 import { type EditOptions, gatewayHelp, gatewaysOf, keyText } from "./cluster-options.ts";
 import { type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
 import { waitForGateways } from "./gateway-word.ts";
+import { fileProblem } from "./outside.ts";
 import { keyOf, readRegistry, recordOf, removeRecord } from "./registry-edit.ts";
 import { importRecords, printRegistry } from "./registry-move.ts";
 
@@ -12,7 +13,7 @@ function readText(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+    throw new CliError(`${file} cannot be read (${fileProblem(error)})`);
   }
 }
 

@@ -7,6 +7,7 @@ import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
 import { writeFileAtomically } from "@claviger/gateway-core/src/pki/atomic-file.ts";
 import { documentOf, sourceOf, type VaultRegistryConfig } from "@claviger/gateway-core/src/registry/vault.ts";
 import { CliError } from "./commander.ts";
+import { codeOf, fileProblem } from "./outside.ts";
 
 /** The text as it was read, and a way to replace it that loses no other edit. */
 export type RegistryText = {
@@ -38,11 +39,10 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    const { code = "unknown error" } = error as NodeJS.ErrnoException;
     throw new CliError(
-      code === "ENOENT"
+      codeOf(error) === "ENOENT"
         ? `there is no registry ${file} yet: 'claviger cluster add' makes it`
-        : `the registry ${file} cannot be read (${code})`,
+        : `the registry ${file} cannot be read (${fileProblem(error)})`,
     );
   }
 }
@@ -52,8 +52,9 @@ const empty = "clusters: []\n";
 /** Makes a file that is not there, for everybody to read: there is no secret in a registry. */
 async function makeFile(file: string, text: string): Promise<void> {
   await writeFile(file, text, { flag: "wx", mode: 0o644 }).catch((error: unknown) => {
-    const { code = "unknown error" } = error as NodeJS.ErrnoException;
-    throw code === "EEXIST" ? tooLate(file) : new CliError(`the registry ${file} cannot be made (${code})`);
+    throw codeOf(error) === "EEXIST"
+      ? tooLate(file)
+      : new CliError(`the registry ${file} cannot be made (${fileProblem(error)})`);
   });
 }
 
@@ -84,7 +85,7 @@ export function fileSource({
             throw new CliError(
               code === "EPERM"
                 ? `the registry ${file} belongs to user ${uid}, group ${gid}, and you may not give it to them: run this with sudo, or as that user; nothing was changed`
-                : `the registry ${file} cannot be written (${code}); nothing was changed`,
+                : `the registry ${file} cannot be written (${fileProblem(error)}); nothing was changed`,
             );
           });
         },

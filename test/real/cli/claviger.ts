@@ -10,9 +10,11 @@ export type CliResult = { readonly status: number | null; readonly out: string; 
 /**
  * Runs it with this environment and nothing else of ours: no token or address of whoever runs the
  * tests.
+ * @param uid another user than ours, which takes root
  */
-export async function claviger(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> {
+export async function claviger(args: readonly string[], env: NodeJS.ProcessEnv = {}, uid?: number): Promise<CliResult> {
   const child = spawn(process.execPath, [main, ...args], {
+    ...(uid !== undefined && { uid, gid: uid }),
     env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -165,7 +165,7 @@ suite("an etcd that speaks gRPC and wants client certificates", () => {
     await fails(snapshot(await write("a.zip", Buffer.from("PK\u0003\u0004rest"))), /it is a zip archive: unpack it/);
     await fails(snapshot(await write("a.gz", Buffer.of(0x1f, 0x8b, 8))), /it is compressed: unpack it/);
     await fails(snapshot(await write("state.db", Buffer.from("SQLite format 3\0"))), /a database of kine/);
-    await fails(snapshot(join(dir, "nowhere.db")), /nowhere\.db cannot be read \(ENOENT\)/);
+    await fails(snapshot(join(dir, "nowhere.db")), /nowhere\.db cannot be read \(ENOENT: there is no such file/);
     await fails(snapshot(dir), /cannot be read \(EISDIR\)/);
   });
 
@@ -212,8 +212,6 @@ suite("an etcd that speaks gRPC and wants client certificates", () => {
       /no TLS connection comes about; does it speak http:\/\/ there\?/,
     );
     await fails(read(new URL(url.origin.replace("https:", "http:")), {}), /does it speak TLS there \(https:\/\/\)/);
-    await fails(read(url, { ...tls, key: strangers.key }), /--etcd-key of https:\/\/.* cannot be used/);
-    await fails(read(url, { ...tls, ca: Buffer.from("nothing") }), /cannot be (?:used|read)/);
   });
 
   test("a port where nothing listens, where something else does, and a name that there is not", async () => {

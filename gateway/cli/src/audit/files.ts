@@ -6,6 +6,7 @@ import { createGunzip } from "node:zlib";
 import { readLine } from "@claviger/gateway-core/src/audit/chain.ts";
 import { lastRecord } from "@claviger/gateway-core/src/audit/file-sink.ts";
 import { CliError } from "../commander.ts";
+import { fileProblem } from "../outside.ts";
 
 /** A record is a few hundred bytes, that of a batch some twenty thousand. */
 const maxLineBytes = 16 * 2 ** 20;
@@ -16,7 +17,7 @@ export class BrokenFile extends Error {
 }
 
 function cannotRead(file: string, error: unknown): CliError {
-  return new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+  return new CliError(`${file} cannot be read (${fileProblem(error)})`);
 }
 
 /** By its first bytes, whatever its name. @throws CliError */

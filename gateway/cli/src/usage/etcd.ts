@@ -80,20 +80,14 @@ function endOfPrefix(prefix: string): Buffer {
   return end;
 }
 
-/** A client of one endpoint. @throws CliError when the TLS files are none, or do not belong together */
+/** A client of one endpoint. Its TLS files are read and held against each other before (sources.ts). */
 function connect({ endpoint, tls }: EtcdOptions): GrpcChannel {
-  try {
-    return openGrpc({
-      kind: "host",
-      hostname: endpoint.hostname.replace(/^\[(.*)\]$/, "$1"),
-      port: endpoint.port === "" ? (defaultPorts[endpoint.protocol] ?? 0) : Number(endpoint.port),
-      ...(endpoint.protocol === "https:" && { tls }),
-    });
-  } catch (error) {
-    throw new CliError(
-      `--etcd-ca, --etcd-cert or --etcd-key of ${endpoint.origin} cannot be used: ${error instanceof Error ? error.message : "unknown error"}`,
-    );
-  }
+  return openGrpc({
+    kind: "host",
+    hostname: endpoint.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: endpoint.port === "" ? (defaultPorts[endpoint.protocol] ?? 0) : Number(endpoint.port),
+    ...(endpoint.protocol === "https:" && { tls }),
+  });
 }
 
 /**

@@ -2,12 +2,23 @@
 // the key that authenticates them. (docs/architecture.md #keys and #rotation.)
 import { integrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
-import { openRedis } from "@claviger/gateway-core/src/redis/client.ts";
+import { openRedis, redisAddresses, type RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
+import type { RedisConfig } from "@claviger/gateway-core/src/redis/config.ts";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "../commander.ts";
 import { type Fleet, silentLog } from "../fleet.ts";
 
 const callMs = 10_000;
+
+function openOrExplain(config: RedisConfig, blind: (why: string) => CliError): RedisStore {
+  try {
+    return openRedis(config, silentLog());
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw blind(error.problems.join("; "));
+  }
+}
 
 /**
  * The observations of some clusters; undefined where there is no Redis.
@@ -22,7 +33,11 @@ export async function readClusterObservations(
   const secret = await fleet.withBackend(integrity.backend, (backend) =>
     integrityKey(backend, integrity, AbortSignal.timeout(callMs)),
   );
-  const redis = openRedis(config, silentLog());
+  const blind = (why: string): CliError =>
+    new CliError(
+      `Redis at ${redisAddresses(config)} cannot be asked which key_ids the nodes show (${why}); see for yourself that every node shows the new one, and say --nodes-checked`,
+    );
+  const redis = openOrExplain(config, blind);
   try {
     await redis.connected(AbortSignal.timeout(callMs));
     return new Map(
@@ -30,10 +45,8 @@ export async function readClusterObservations(
         records.map(async ({ name: cluster, uid }) => [cluster, await readObservations(redis, secret, uid)] as const),
       ),
     );
-  } catch (error) {
-    throw new CliError(
-      `Redis cannot be asked which key_ids the nodes show (${error instanceof Error ? error.message : "no answer"}); see for yourself and say --nodes-checked`,
-    );
+  } catch {
+    throw blind(redis.health());
   } finally {
     redis.close();
   }

@@ -5,6 +5,8 @@ import { backendName, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { associatedData, deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
+import { describeError } from "@claviger/proto/runtime/log.ts";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { CliError } from "../commander.ts";
 import type { Fleet } from "../fleet.ts";
 import type { Use } from "./count.ts";
@@ -43,11 +45,15 @@ export function isSameIncarnation(use: Use, ref: KeyRef, { versions, minDecrypti
 }
 
 function causeOf(error: unknown): string {
-  if (error instanceof KmsError) return error.reason === "backend_denied" ? "your token may not" : error.reason;
-  return error instanceof CliError ? error.message : "unexpected error";
+  return error instanceof CliError || error instanceof ConfigError ? error.message : describeError(error);
 }
 
-async function tryOne(backend: OpenBackend, ref: KeyRef, use: Use): Promise<Opening> {
+async function tryOne(
+  backend: OpenBackend,
+  ref: KeyRef,
+  use: Use,
+  explain: (error: unknown) => unknown,
+): Promise<Opening> {
   const state = await backend.describe(ref, AbortSignal.timeout(callMs));
   const isSame = isSameIncarnation(use, ref, state);
   if (isSame === undefined) return { kind: "retired" };
@@ -61,7 +67,7 @@ async function tryOne(backend: OpenBackend, ref: KeyRef, use: Use): Promise<Open
   const reason = outcome?.error.reason;
   return reason === "ciphertext_invalid" || reason === "key_missing"
     ? { kind: isSame ? "refused" : "lost" }
-    : { kind: "unknown", why: causeOf(outcome?.error) };
+    : { kind: "unknown", why: causeOf(explain(outcome?.error)) };
 }
 
 /**
@@ -76,17 +82,17 @@ export async function tryUses(
   const found = new Map<Use, Opening>();
   for (const [name, group] of Map.groupBy(uses, ({ backend }) => backend))
     try {
-      await fleet.withBackend(name, async (backend) => {
+      await fleet.withBackend(name, async (backend, explain) => {
         for (const use of group) {
           const ref = refOf(use, known);
           const opening =
             ref === undefined
               ? ({ kind: "unknown", why: "no backend can have a key of this name" } as const)
-              : await tryOne(backend, ref, use).catch(
+              : await tryOne(backend, ref, use, explain).catch(
                   (error: unknown): Opening =>
                     error instanceof KmsError && error.reason === "key_missing"
                       ? { kind: "lost" }
-                      : { kind: "unknown", why: causeOf(error) },
+                      : { kind: "unknown", why: causeOf(explain(error)) },
                 );
           found.set(use, opening);
         }

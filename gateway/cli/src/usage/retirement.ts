@@ -59,6 +59,8 @@ function seconds(ms: number): string {
 }
 
 function keyProblems({ state, before }: Retirement): readonly string[] {
+  if (state.minEncryption === 0)
+    return ["no version is promoted yet, so any of them may encrypt: claviger key promote makes the newest the one"];
   return before > state.minEncryption
     ? [`version ${state.minEncryption} encrypts: it and what is newer cannot be retired`]
     : [];
@@ -123,8 +125,12 @@ function usageProblems(counted: Counted, wanted: Retirement): readonly string[] 
   ];
 }
 
-function nodeProblems({ record, keyId, nodes }: Counted, { quietMs, now }: Retirement): readonly string[] {
+function nodeProblems(
+  { record, keyId, nodes }: Counted,
+  { quietMs, now, state: { minEncryption } }: Retirement,
+): readonly string[] {
   if (nodes.kind === "checked") return [];
+  if (keyId === undefined && minEncryption === 0) return [];
   if (keyId === undefined)
     return [
       `cluster ${record.name} has moved to another key: see for yourself that each of its nodes shows the new key_id, and say --nodes-checked`,

@@ -6,6 +6,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { fromBinary } from "@bufbuild/protobuf";
 import { type KeyValue, KeyValueSchema } from "@claviger/proto/gen/etcd/rpc_pb.ts";
 import { CliError } from "../commander.ts";
+import { fileProblem } from "../outside.ts";
 import { BboltError, readBucket } from "./bbolt.ts";
 import type { Entry } from "./etcd.ts";
 import type { Progress } from "./progress.ts";
@@ -100,7 +101,7 @@ export async function* readSnapshot({
     if (error instanceof BboltError) throw new CliError(`${name} cannot be read: ${error.message}`);
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined || error instanceof CliError) throw error;
-    throw new CliError(`${name} cannot be read (${code})`);
+    throw new CliError(`${name} cannot be read (${fileProblem(error)})`);
   } finally {
     await file?.close();
   }

@@ -1,9 +1,11 @@
 // Which etcds and snapshots a command counts, from its options: each for one cluster, with the TLS
 // files that are nearest to it.
 import { readFileSync } from "node:fs";
+import { problemOfBundle, problemOfPair } from "@claviger/proto/runtime/certificates.ts";
 import { CliError, type Command, several } from "../commander.ts";
 import { type FleetOptions, fleetOptions } from "../fleet.ts";
 import type { GrpcTls } from "../grpc.ts";
+import { fileProblem } from "../outside.ts";
 import { defaultPrefixes } from "./count.ts";
 import { type Entry, readEtcd } from "./etcd.ts";
 import type { Progress } from "./progress.ts";
@@ -56,13 +58,10 @@ export function byCluster(given: readonly string[], own: string): ReadonlyMap<st
   return found;
 }
 
-/** The bytes of the file that is nearest to an endpoint: its own, its cluster's, or everybody's. */
-function nearestFile(
-  option: string,
-  given: readonly string[] = [],
-  { host }: URL,
-  cluster: string,
-): Buffer | undefined {
+type Read = { readonly file: string; readonly bytes: Buffer };
+
+/** The file that is nearest to an endpoint: its own, its cluster's, or everybody's. */
+function nearestFile(option: string, given: readonly string[] = [], { host }: URL, cluster: string): Read | undefined {
   const files = new Map(
     given.map((one) => {
       const [, owner = "", file = ""] = /^(?:([a-z0-9.-]+(?::\d+)?|\[[0-9a-f:]+\]:\d+)=)?(.*)$/.exec(one) ?? [];
@@ -72,11 +71,9 @@ function nearestFile(
   const file = files.get(host) ?? files.get(cluster) ?? files.get("");
   if (file === undefined) return undefined;
   try {
-    return readFileSync(file);
+    return { file, bytes: readFileSync(file) };
   } catch (error) {
-    throw new CliError(
-      `${option}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`,
-    );
+    throw new CliError(`${option}: ${file} cannot be read (${fileProblem(error)})`);
   }
 }
 
@@ -87,10 +84,17 @@ function tlsOf(options: SourceOptions, endpoint: URL, cluster: string): GrpcTls 
   const key = nearestFile("--etcd-key", options.etcdKey, endpoint, cluster);
   if ((cert === undefined) !== (key === undefined))
     throw new CliError(`--etcd-cert and --etcd-key go together: ${endpoint.origin} has only one of them`);
+  const bundle = ca === undefined ? undefined : problemOfBundle(ca.bytes.toString());
+  if (ca !== undefined && bundle !== undefined) throw new CliError(`--etcd-ca: ${ca.file} ${bundle}`);
+  if (cert !== undefined && key !== undefined) {
+    const pair = problemOfPair("client", cert.bytes.toString(), key.bytes.toString());
+    if (pair !== undefined)
+      throw new CliError(`--etcd-${pair.file}: ${pair.file === "cert" ? cert.file : key.file} ${pair.text}`);
+  }
   return {
-    ...(ca !== undefined && { ca }),
-    ...(cert !== undefined && { cert }),
-    ...(key !== undefined && { key }),
+    ...(ca !== undefined && { ca: ca.bytes }),
+    ...(cert !== undefined && { cert: cert.bytes }),
+    ...(key !== undefined && { key: key.bytes }),
   };
 }
 

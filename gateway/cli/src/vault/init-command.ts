@@ -2,11 +2,13 @@
 // say, and shows that the policy is tight.
 import { readFileSync } from "node:fs";
 import { parseDuration } from "@claviger/proto/runtime/duration.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { AuthConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { integrityRef } from "@claviger/gateway-core/src/key/integrity.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
 import { type Fleet, type FleetOptions, fleetOptions, openFleet, type VaultBackend } from "../fleet.ts";
+import { fileProblem } from "../outside.ts";
 import { readRegistry } from "../registry-edit.ts";
 import { fileSource } from "../registry-source.ts";
 import { recordIn, type VaultControl } from "./control.ts";
@@ -51,7 +53,7 @@ function pem(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+    throw new CliError(`${file} cannot be read (${fileProblem(error)})`);
   }
 }
 
@@ -140,7 +142,8 @@ async function runPolicyTest(
     display_name: "claviger-policy-test",
   });
   const { client_token: text } = recordIn(created, "auth");
-  if (typeof text !== "string") throw new CliError("Vault gave no token to test the policy with");
+  if (typeof text !== "string")
+    throw new KmsError("backend_protocol_error", { cause: new Error("no token in the reply of auth/token/create") });
   const token = new Secret(text);
   try {
     return await testPolicy({

@@ -82,7 +82,8 @@ function optionsOf({ password, sentinelPassword, tls }: Files) {
   };
 }
 
-function addressesOf(config: RedisConfig): string {
+/** Where it is, as messages say it. */
+export function redisAddresses(config: RedisConfig): string {
   const text = ({ host, port }: { readonly host: string; readonly port: number }): string => `${host}:${port}`;
   switch (config.kind) {
     case "standalone":
@@ -153,7 +154,7 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
       }
     }
   };
-  const address = addressesOf(config);
+  const address = redisAddresses(config);
   const listeners = new Map<string, (message: string) => void>();
   let problem: string | undefined = "not connected yet";
   let isRefused = false;

@@ -154,7 +154,7 @@ suite("claviger audit verify", () => {
     assert.deepEqual(await run("verify", "/nowhere"), {
       status: 1,
       out: "",
-      err: "claviger: /nowhere cannot be read (ENOENT)",
+      err: "claviger: /nowhere cannot be read (ENOENT: there is no such file or directory)",
     });
     assert.match((await run("verify", path, path)).err, /is named twice$/);
   });

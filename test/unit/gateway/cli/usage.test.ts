@@ -187,10 +187,16 @@ test("what says nothing of where to count, or says it in a wrong way, is refused
   await refused(/say what is to be counted: --etcd URL .* or --etcd-snapshot FILE/);
   await refused(/--etcd 10\.0\.0\.1:2379 is not the URL of an etcd/, "--etcd", "10.0.0.1:2379");
   await refused(/--prefix registry is not a path/, "--etcd", etcd.url, "--prefix", "registry");
-  await refused(/--etcd-ca: \/nowhere cannot be read \(ENOENT\)/, "--etcd", "https://a:1", "--etcd-ca", "/nowhere");
+  await refused(
+    /--etcd-ca: \/nowhere cannot be read \(ENOENT: there is no such/,
+    "--etcd",
+    "https://a:1",
+    "--etcd-ca",
+    "/nowhere",
+  );
   await refused(/--etcd-cert and --etcd-key go together: https:\/\/a:1/, "--etcd", "https://a:1", "--etcd-cert", file);
   await refused(
-    /--etcd-key of https:\/\/a:1 cannot be used/,
+    /--etcd-cert: .*\/x\.pem holds no certificate \(PEM\)/,
     "--etcd",
     "https://a:1",
     "--etcd-cert",
@@ -198,7 +204,7 @@ test("what says nothing of where to count, or says it in a wrong way, is refused
     "--etcd-key",
     file,
   );
-  await refused(/the snapshot \/nowhere cannot be read \(ENOENT\)/, "--etcd-snapshot", "/nowhere");
+  await refused(/the snapshot \/nowhere cannot be read \(ENOENT: there is no such file/, "--etcd-snapshot", "/nowhere");
 });
 
 test("the TLS files of an endpoint go before those of its cluster, and those before everybody's", async () => {

@@ -73,8 +73,11 @@ function deletedVersionOf(body: unknown): number | undefined {
   return typeof version === "number" ? version : undefined;
 }
 
-/** The reason behind a status that the transport let pass; undefined for success. */
-export function refusalOf(status: number, body: unknown): KmsError | undefined {
+/**
+ * The reason behind a status that the transport let pass; undefined for success.
+ * @param path what was asked for, for the cause
+ */
+export function refusalOf(status: number, body: unknown, path?: string): KmsError | undefined {
   if (status >= 200 && status < 300) return undefined;
   const errors = (body as { errors?: unknown } | undefined)?.errors;
   const text = Array.isArray(errors)
@@ -82,9 +85,13 @@ export function refusalOf(status: number, body: unknown): KmsError | undefined {
         .filter((line) => typeof line === "string")
         .join("; ")
         .replaceAll(longRun, "…")
+        // Vault writes lists on several lines.
+        .replaceAll(/\s+/g, " ")
+        .trim()
         .slice(0, 300)
     : "";
-  const cause = new Error(`status ${status}${text === "" ? "" : `: ${text}`}`);
+  const at = path === undefined ? "" : ` at ${path.replace(/^\/v1\//, "")}`;
+  const cause = new Error(`status ${status}${at}${text === "" ? "" : `: ${text}`}`);
   if (status === 403) return new KmsError("backend_denied", { cause });
   // Says nothing of a key: the mount is not ready, or the configuration names another one.
   if (status === 404 && text.includes("no handler for route"))
@@ -118,7 +125,7 @@ export function createVaultClient(
     body?.fill(0);
     const parsed = parse(reply.body);
     reply.body.fill(0);
-    const refusal = refusalOf(reply.status, parsed);
+    const refusal = refusalOf(reply.status, parsed, path);
     if (refusal !== undefined) throw refusal;
     return { statusCode: reply.status, body: parsed, request: { path } };
   };
