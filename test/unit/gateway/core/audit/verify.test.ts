@@ -241,6 +241,12 @@ suite("What is no tampering with audit records", () => {
     );
   });
 
+  test("a file that was rotated in a process' first seconds: what was written before the key was known stands there again", async () => {
+    const lines = lateKey(8, 3);
+    const text = "stand at the end of the file before as well: it was rotated while they were written";
+    await quiet([lines.slice(0, 6), lines], [`2:1 records 0 to 5 ${text}`]);
+  });
+
   test("files whose first ones are gone", async () => {
     const [, two = [], three = []] = genuine();
     const { chain } = JSON.parse(two[0] ?? "") as { readonly chain: string };
