@@ -81,6 +81,9 @@ export function createChainVerifier(chain: string, findings: Findings): ChainVer
     if (record.head !== undefined) addHead(record.head, { ...place, time: record.time });
     if (record.method === "chainEnd") isEnded = true;
   };
+  /** Is it a line that stands before, or what one there was before it was edited? */
+  const isKnown = ({ record: { sequence }, hash }: ReadLine, verdict: Verdict): boolean =>
+    hashes.get(sequence) === hash || (verdict === "good" && forged.has(sequence));
   /** A line that no gateway has written like this. */
   const addForged = (line: ReadLine, place: Place, text: string): void => {
     const { sequence } = line.record;
@@ -173,7 +176,10 @@ export function createChainVerifier(chain: string, findings: Findings): ChainVer
           });
         advance(line, place, verdict);
         takeWord(line, place);
-      } else if (mayRepeat && hashes.get(sequence) === line.hash && (repeats?.next ?? sequence) === sequence) {
+      } else if (mayRepeat && isKnown(line, verdict) && (repeats?.next ?? sequence) === sequence) {
+        // Where it was edited before, this is what it was.
+        hashes.set(sequence, line.hash);
+        forged.delete(sequence);
         repeats = { first: repeats?.first ?? sequence, next: sequence + 1, place: repeats?.place ?? place };
         return true;
       } else if (sequence <= last.sequence) {

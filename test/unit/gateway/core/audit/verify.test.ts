@@ -104,6 +104,11 @@ const table: readonly Tamper[] = [
     says: ["1:5 inserted 3"],
   },
   {
+    what: "a field is edited of a record that stands in the next file as well",
+    change: (one, two, three) => [one.with(6, edit(one[6] ?? "")), [...one.slice(4), ...two], three],
+    says: ["1:7 edited 6"],
+  },
+  {
     what: "a chain of an attacker's own is inserted",
     change: (one, two, three) => [
       [...one, makeAnew(processLines(1, 50).lines, 0, String, createSecretKey(Buffer.alloc(32)))[0] ?? ""],
