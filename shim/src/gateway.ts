@@ -61,7 +61,7 @@ export type Gateway = {
   /** @throws KmsError: a reason of the gateway's, or gateway_unavailable for whatever is between us */
   ask(call: UpstreamCall, signal: AbortSignal): Promise<UpstreamReply>;
   /** Resolves when the gateway would serve; makes a connection where there is none. @throws KmsError */
-  probe(): Promise<void>;
+  probe(signal: AbortSignal): Promise<void>;
   /** Lets requests under way finish. */
   close(): Promise<void>;
   /** Ends what is under way, connections that are being made included. */
@@ -76,7 +76,6 @@ const connectMs = 15_000;
 /** A gateway keeps idle connections for hours, and so does a shim: handshakes are dear. */
 const idleMs = 4 * 3600_000;
 
-const never = new AbortController().signal;
 const lookup = createLookup();
 
 /**
@@ -146,9 +145,8 @@ export function createGateway(
       if (reason !== undefined) accept?.({ method, epoch: said, reason });
       throw reason !== undefined ? new KmsError(reason) : foreign(reply.status, text(reply.headers[headers.handshake]));
     },
-    // Goes on when nobody waits for it any more: a connection that is made late is kept.
-    async probe() {
-      const reply = await ask({ method: "GET", path: livezPath, headers: {}, signal: never });
+    async probe(signal) {
+      const reply = await ask({ method: "GET", path: livezPath, headers: {}, signal });
       const reason = parseReason(text(reply.headers[headers.reason]));
       // A gateway of 0.1.0 does not know the path, and says so in words of its own.
       if (reply.status === 200 || reason === "method_unknown") return;

@@ -44,7 +44,7 @@ export function createUpstream(
     nameOf: ({ url }) => url,
     choice: "fastest",
     warm: true,
-    probe: (gateway) => gateway.probe(),
+    probe: (gateway, signal) => gateway.probe(signal),
     isFault: ({ reason }) => rowOf(reason).kind === "outage",
     // A gateway whose key backend is away says so at every call, and is there.
     isBusy: ({ reason }) => reason !== "gateway_unavailable" && reason !== "gateway_draining",

@@ -68,7 +68,6 @@ const connectMs = 5000;
 const standbyMs = 1000;
 const maxReplyBytes = 8 * 1024 * 1024;
 
-const never = new AbortController().signal;
 const lookup = createLookup();
 
 /**
@@ -168,10 +167,9 @@ export function createVaultTransport(
     endpoints: nodes,
     nameOf: ({ origin }) => origin,
     choice: "ordered",
-    // Goes on when nobody waits for it any more, so that a connection which is made late is kept.
-    probe: async (node) => {
+    probe: async (node, signal) => {
       const path = "/v1/sys/health?standbyok=true&perfstandbyok=true";
-      const { status } = await ask(node.pool, { method: "GET", path, headers: {}, signal: never });
+      const { status } = await ask(node.pool, { method: "GET", path, headers: {}, signal });
       if (status !== 200) throw new KmsError("backend_unavailable", { cause: new Error(`status ${status}`) });
     },
     // What the transport lets pass is Vault's own word, and no error.
