@@ -1,0 +1,93 @@
+// What the reader of docs/setup.md has before the first step: an OpenBao with TLS and a token for it, a
+// Redis, a cluster with an etcd, programs on the PATH. Nothing of Claviger.
+import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createCa, issueGateway } from "@claviger/gateway-core/src/pki/authority.ts";
+import { writePem } from "@claviger/gateway-core/src/pki/files.ts";
+import { type ApiServer, type Etcd, readToken, startApiServer, startEtcd } from "../../lab/kubernetes.ts";
+import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
+import { freePorts, type ProcessGroup } from "../../lab/process-group.ts";
+import { startRedis } from "../../lab/redis.ts";
+import { findBinary } from "../../parts/find.ts";
+
+const root = join(import.meta.dirname, "..", "..", "..");
+
+export type Site = {
+  readonly etcd: Etcd;
+  readonly api: ApiServer;
+  readonly bao: OpenBao;
+  /** What the first block of the page exports, as it is here. */
+  readonly values: Readonly<Record<string, string>>;
+  /** The environment of the reader's shell. */
+  readonly env: Readonly<Record<string, string>>;
+};
+
+async function startTlsOpenBao(
+  processes: ProcessGroup,
+  dir: string,
+  port: number,
+): Promise<{ bao: OpenBao; ca: string }> {
+  const authority = await createCa({ trustDomain: "vault.example" });
+  const pair = await issueGateway({ ca: authority, dnsNames: ["localhost"], ips: ["127.0.0.1"] });
+  const { cert, key } = await writePem({ dir, name: "vault", pair });
+  const ca = join(dir, "vault-ca.crt");
+  writeFileSync(ca, authority.cert);
+  const listener = `listener "tcp" { address = "127.0.0.1:${port}"  tls_cert_file = "${cert}"  tls_key_file = "${key}" }`;
+  return { bao: await startOpenBao(processes, dir, listener), ca };
+}
+
+function kubeconfig({ server, tokenFile }: ApiServer): string {
+  const named = (kind: string, value: object): object => ({ name: "own", [kind]: value });
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "own",
+    clusters: [named("cluster", { server, "insecure-skip-tls-verify": true })],
+    users: [named("user", { token: readToken(tokenFile) })],
+    contexts: [named("context", { cluster: "own", user: "own" })],
+  });
+}
+
+/** @param dir for what is not Claviger's */
+export async function startSite(processes: ProcessGroup, dir: string): Promise<Site> {
+  const [vaultPort = 0, ...ports] = await freePorts(8);
+  const [home, bin] = [join(dir, "home"), join(dir, "bin")];
+  for (const path of [home, bin]) mkdirSync(path);
+  const [{ bao, ca }, redis, etcd] = await Promise.all([
+    startTlsOpenBao(processes, dir, vaultPort),
+    startRedis(processes, dir),
+    startEtcd(processes, dir),
+  ]);
+  const api = await startApiServer({ processes, dir, name: "kube-apiserver", etcd });
+  await api.waitReady();
+  copyFileSync(bao.tokenFile, join(home, ".vault-token"));
+  symlinkSync(findBinary("bao"), join(bin, "vault"));
+  symlinkSync(findBinary("kubectl"), join(bin, "kubectl"));
+  writeFileSync(join(home, "kubeconfig"), kubeconfig(api), { mode: 0o600 });
+  const names = [
+    "GATEWAY_A_PORT",
+    "GATEWAY_A_ADMIN",
+    "GATEWAY_B_PORT",
+    "GATEWAY_B_ADMIN",
+    "SHIM_EU_HEALTH",
+    "SHIM_US_HEALTH",
+  ];
+  return {
+    etcd,
+    api,
+    bao,
+    values: {
+      CLAVIGER: root,
+      VAULT_ADDR: `https://127.0.0.1:${vaultPort}`,
+      VAULT_CACERT: ca,
+      REDIS: `127.0.0.1:${redis.port}`,
+      REDIS_PASSWORD_FILE: redis.passwordFile,
+      KUBECONFIG: join(home, "kubeconfig"),
+      KUBE_APISERVER: api.proc().argv.join(" "),
+      ETCD: etcd.url,
+      QUIET: "2s",
+      ...Object.fromEntries(names.map((name, i) => [name, String(ports[i])])),
+    },
+    env: { HOME: home, PATH: [bin, dirname(process.execPath), "/usr/bin", "/bin"].join(":"), LANG: "C.UTF-8" },
+  };
+}
