@@ -10,6 +10,8 @@ import { CliError } from "../commander.ts";
 import { type Fleet, silentLog } from "../fleet.ts";
 
 const callMs = 10_000;
+/** A Redis that does not let one in is tried for so long. */
+const connectMs = 3000;
 
 function openOrExplain(config: RedisConfig, blind: (why: string) => CliError): RedisStore {
   try {
@@ -39,7 +41,7 @@ export async function readClusterObservations(
     );
   const redis = openOrExplain(config, blind);
   try {
-    await redis.connected(AbortSignal.timeout(callMs));
+    await redis.connected(AbortSignal.timeout(connectMs));
     return new Map(
       await Promise.all(
         records.map(async ({ name: cluster, uid }) => [cluster, await readObservations(redis, secret, uid)] as const),

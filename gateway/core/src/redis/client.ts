@@ -1,6 +1,5 @@
 // The only file that imports ioredis: standalone, Sentinel or Cluster, with or without TLS. Every
 // call is short and may fail; nobody depends on one. (docs/architecture.md #keys.)
-import { once } from "node:events";
 import { Cluster, Redis } from "ioredis";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -218,10 +217,21 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
       listeners.set(name(channel), onMessage);
       subscriber.subscribe(name(channel)).catch(() => {});
     },
-    async connected(signal) {
-      if (problem !== undefined)
-        await once(commands, "ready", { signal }).catch(() => Promise.reject(new Error(problem)));
-    },
+    // An error is no end: it is tried again until the signal is over.
+    connected: (signal) =>
+      new Promise((resolve, reject) => {
+        const end = (): void => {
+          commands.off("ready", onReady);
+          signal.removeEventListener("abort", end);
+          reject(new Error(problem ?? "not connected yet"));
+        };
+        const onReady = (): void => resolve(signal.removeEventListener("abort", end));
+        if (problem === undefined) return resolve();
+        if (signal.aborted) return end();
+        commands.once("ready", onReady);
+        signal.addEventListener("abort", end, { once: true });
+        return undefined;
+      }),
     health: () => problem ?? "ok",
     close() {
       for (const client of [commands, subscriber]) {
