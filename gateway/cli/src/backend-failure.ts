@@ -15,8 +15,8 @@ import { VaultRefusal } from "./vault/control.ts";
 export type Place = {
   readonly name: string;
   readonly config: BackendConfig;
-  /** Where its settings stand, e.g. a file. */
-  readonly settings: string;
+  /** Where its CA is set, e.g. a setting and its file. */
+  readonly caSetting: string;
   /** Where the operator's token came from; undefined where none is needed. */
   readonly token: string | undefined;
 };
@@ -32,12 +32,11 @@ function causeOf({ cause }: KmsError): string {
 }
 
 /** What to do where its certificate is not accepted. */
-function trustAdvice({ name, config, settings }: Place): string {
+function trustAdvice({ config, caSetting }: Place): string {
   const tls = config.kind === "vault" ? config.tls : undefined;
-  const what = `backends.${name}.tls`;
   return tls?.ca === undefined
-    ? `no CA is set: name the file of the CA that signed it, ${what}.ca in ${settings}`
-    : `${tls.ca} does not hold the CA that signed it: correct ${what}.ca in ${settings}`;
+    ? `no CA is set: name the file of the CA that signed it, ${caSetting}`
+    : `${tls.ca} does not hold the CA that signed it: correct ${caSetting}`;
 }
 
 function unreachable(error: KmsError, place: Place): string {

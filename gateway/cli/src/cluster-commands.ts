@@ -7,7 +7,8 @@ import { backendName, clusterName, keyName, mountPath, type NameKind } from "@cl
 import type { ClusterRecord, Registry } from "@claviger/gateway-core/src/registry/record.ts";
 import { type EditOptions, gatewayHelp, gatewaysOf, keyText } from "./cluster-options.ts";
 import { CliError, type Command, Option, several, type Terminal } from "./commander.ts";
-import { type Fleet, type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
+import { type Fleet, openFleet } from "./fleet.ts";
+import { type FleetOptions, fleetOptions } from "./target.ts";
 import { waitForGateways } from "./gateway-word.ts";
 import { codeOf, fileProblem } from "./outside.ts";
 import { addRegistryCommands } from "./registry-commands.ts";

@@ -2,7 +2,8 @@
 // written.
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import { CliError } from "./commander.ts";
-import type { Fleet, FleetOptions } from "./fleet.ts";
+import type { Fleet } from "./fleet.ts";
+import type { FleetOptions } from "./target.ts";
 import type { GatewayAddresses } from "./gateway-word.ts";
 
 export type EditOptions = FleetOptions & { readonly gateway?: readonly string[] };

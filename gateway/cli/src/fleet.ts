@@ -1,36 +1,34 @@
-// Where a fleet's registry and keys are, and with whose credentials a command goes there: from
-// --lab or --config. The operator's own Vault token is used, never the gateway's: that one may not
-// rotate.
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { checkConfig, parseYaml, z } from "@claviger/proto/runtime/config.ts";
+// A fleet's registry and keys, opened with the operator's own credentials and never the gateway's:
+// that one may not rotate. A command connects to what it asks, and to nothing else.
 import { backendName } from "@claviger/proto/wire/names.ts";
-import { Secret } from "@claviger/proto/runtime/secret.ts";
+import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import { announceRegistry } from "@claviger/gateway-core/src/redis/registry-channel.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { type GatewayConfig, loadGatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { createLog, type Log } from "@claviger/proto/runtime/log.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { inWords, type Place } from "./backend-failure.ts";
-import { CliError, type Command, type Terminal } from "./commander.ts";
-import { fileProblem } from "./outside.ts";
+import { CliError, type Terminal } from "./commander.ts";
+import { asOperator, operatorToken } from "./operator.ts";
+import { type FleetOptions, type FleetSettings, findTarget, type Target } from "./target.ts";
 import { openVaultAccess } from "./vault/access.ts";
 import type { VaultControl } from "./vault/control.ts";
 import { readRegistry, recordOf, toYaml } from "./registry-edit.ts";
 import { fileSource, type RegistrySource, vaultSource } from "./registry-source.ts";
 
-export type FleetOptions = { readonly config?: string; readonly lab?: string };
-
 /** A backend of kind vault, under its name. */
 export type VaultBackend = { readonly name: string; readonly config: VaultConfig };
 
 export type Fleet = {
-  readonly config: GatewayConfig;
+  /** What messages call it. */
+  readonly name: string;
+  readonly config: FleetSettings;
   readonly registry: RegistrySource;
-  /** Second listeners of the gateways whose configuration is at hand. */
+  /** Second listeners of the gateways whose configuration is at hand, or which a context names. */
   readonly gateways: readonly URL[];
+  /** The etcds of clusters that a context names. */
+  readonly etcd: NonNullable<Target["etcd"]>;
   /**
    * A cluster's record and the backend of its key, opened for the time of `use` with the operator's
    * credentials.
@@ -48,103 +46,6 @@ export type Fleet = {
   ): Promise<T>;
 };
 
-/** Adds the options that say which fleet. */
-export function fleetOptions(command: Command): Command {
-  return command
-    .option(
-      "--config <file>",
-      "a gateway's configuration: says where the registry and the keys are (default: $CLAVIGER_CONFIG)",
-    )
-    .option("--lab <file>", "lab.json of a running lab, instead of --config");
-}
-
-// What this command reads of a lab.json; other fields are ignored.
-const labFile = z.object({
-  gateways: z.array(z.object({ config: z.string() })).check(z.minLength(1, { error: "must list a gateway" })),
-  vault: z.optional(z.nullable(z.object({ addr: z.string(), tokenFile: z.string() }))),
-});
-
-type Source = {
-  readonly configFile: string;
-  /** Of further gateways, in a lab. */
-  readonly others: readonly string[];
-  readonly tokenFile?: string;
-};
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    throw new CliError(`${file} cannot be read (${fileProblem(error)})`);
-  }
-}
-
-function sourceOf({ config, lab }: FleetOptions, { env }: Terminal): Source {
-  if (config !== undefined && lab !== undefined) throw new CliError("give --config or --lab, not both");
-  if (lab !== undefined) {
-    const { gateways, vault } = checkConfig(lab, parseYaml(lab, readText(lab)), labFile);
-    const [configFile = "", ...others] = gateways.map((gateway) => gateway.config);
-    const tokenFile = vault?.tokenFile;
-    return { configFile, others, ...(tokenFile !== undefined && { tokenFile }) };
-  }
-  const file = config ?? env["CLAVIGER_CONFIG"];
-  if (file === undefined || file === "")
-    throw new CliError("give --config FILE (a gateway's configuration) or --lab FILE (a running lab)");
-  return { configFile: file, others: [] };
-}
-
-/** Where a gateway's second listener is for who is on its machine; none when the port is any. */
-function secondListener({ admin: { address, port } }: GatewayConfig): readonly URL[] {
-  const loopback: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "[::1]" };
-  const host = loopback[address] ?? (address.includes(":") ? `[${address}]` : address);
-  return port === 0 ? [] : [new URL(`http://${host}:${port}`)];
-}
-
-function sameOrigin(a: string, b: string): boolean {
-  return URL.canParse(a) && URL.canParse(b) && new URL(a).origin === new URL(b).origin;
-}
-
-/** A token, and where it came from. */
-type OwnToken = { readonly token: Secret; readonly from: string };
-
-/** The operator's own token, for a Vault at one of these addresses. */
-function operatorToken(name: string, addresses: readonly string[], source: Source, { env, home }: Terminal): OwnToken {
-  const fromFile = (file: string): OwnToken => {
-    const text = readText(file).trim();
-    if (text === "") throw new CliError(`${file} is empty; log in again (vault login, bao login)`);
-    return { token: new Secret(text), from: file };
-  };
-  if (source.tokenFile !== undefined) return fromFile(source.tokenFile);
-  const address = env["VAULT_ADDR"];
-  // A token belongs to one Vault: sending it to another would give it away.
-  if (address !== undefined && address !== "" && !addresses.some((known) => sameOrigin(known, address)))
-    throw new CliError(
-      `VAULT_ADDR is not an address of backend ${name} (${addresses.join(", ")}); set it to the one that your token is for, or unset it`,
-    );
-  const token = env["VAULT_TOKEN"];
-  if (token !== undefined && token !== "") return { token: new Secret(token), from: "VAULT_TOKEN" };
-  const file = join(home, ".vault-token");
-  if (!existsSync(file))
-    throw new CliError(
-      `backend ${name} needs your own Vault token: set VAULT_TOKEN, or log in (vault login) so that ~/.vault-token is there`,
-    );
-  return fromFile(file);
-}
-
-/**
- * The gateway's client certificate stays the gateway's: an operator shows their own, where the Vault
- * wants one, under the names that the vault command reads.
- */
-function asOperator(vault: VaultConfig, { env }: Terminal): VaultConfig {
-  const { cert: _, key: __, ...tls } = vault.tls ?? {};
-  const [cert, key] = [env["VAULT_CLIENT_CERT"], env["VAULT_CLIENT_KEY"]];
-  const isGiven = (file: string | undefined): file is string => file !== undefined && file !== "";
-  if (isGiven(cert) !== isGiven(key))
-    throw new CliError("VAULT_CLIENT_CERT and VAULT_CLIENT_KEY go together: only one of them is set");
-  const own = isGiven(cert) && isGiven(key) ? { cert, key } : {};
-  return { ...vault, tls: { ...tls, ...own } };
-}
-
 /** Errors are thrown and printed once; log lines are for a gateway's operators. */
 export function silentLog(): Log {
   const log = createLog("claviger", "error");
@@ -158,21 +59,36 @@ function documentsOf({ name, documents }: OpenBackend): Documents {
   return documents;
 }
 
+/** Every name is one of a backend that the command may not know. */
+const anyBackend = { has: () => true };
+
+function noBackend(name: string, { name: where, settings, isOneVault }: Target): CliError {
+  const [one = ""] = Object.keys(settings.backends);
+  return new CliError(
+    isOneVault
+      ? `this needs backend ${name}, and VAULT_ADDR stands for backend ${one}: if it is that of ${name}, set CLAVIGER_BACKEND=${name}; a context can have both`
+      : `there is no backend ${name} in ${where}`,
+  );
+}
+
 /** @throws ConfigError or CliError when the fleet cannot be found or read */
 export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
-  const source = sourceOf(options, terminal);
-  const config = loadGatewayConfig(source.configFile);
+  const target = findTarget(options, terminal);
+  const { settings, tokenFile, isOwn } = target;
   const log = silentLog();
+  const vaultOf = (name: string, config: VaultConfig) => {
+    const { token, from } = operatorToken(name, config.addresses, tokenFile, terminal);
+    const own = asOperator(config, isOwn, terminal);
+    const place: Place = { name, config: own, caSetting: target.caSetting(name), token: from };
+    return { own, token, place };
+  };
   const withBackend: Fleet["withBackend"] = async (name, use) => {
-    const backendConfig = backendName.is(name) ? config.backends[name] : undefined;
-    if (backendConfig === undefined) throw new CliError(`there is no backend ${name} in ${source.configFile}`);
-    // The gateway's own addresses, the operator's own token.
-    const isVault = backendConfig.kind === "vault";
-    const own = isVault ? operatorToken(name, backendConfig.addresses, source, terminal) : undefined;
-    const asOwn = isVault ? asOperator(backendConfig, terminal) : backendConfig;
-    const place: Place = { name, config: asOwn, settings: source.configFile, token: own?.from };
+    const config = backendName.is(name) ? settings.backends[name] : undefined;
+    if (config === undefined) throw noBackend(name, target);
+    const vault = config.kind === "vault" ? vaultOf(name, config) : undefined;
+    const place: Place = vault?.place ?? { name, config, caSetting: "", token: undefined };
     try {
-      const backend = await openBackend({ name, config: asOwn, log, ...(own !== undefined && { token: own.token }) });
+      const backend = await openBackend({ name, config: place.config, log, ...(vault && { token: vault.token }) });
       try {
         return await use(backend, (error) => inWords(error, place));
       } finally {
@@ -182,8 +98,9 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
       throw inWords(error, place);
     }
   };
-  const backends = new Set(Object.keys(config.backends));
-  const { registry: where, redis } = config;
+  const backends = target.isOneVault ? anyBackend : new Set(Object.keys(settings.backends));
+  const { registry: where } = target;
+  const { redis } = settings;
   const registry =
     where.kind === "file"
       ? fileSource({ file: where.file, backends })
@@ -195,26 +112,27 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
           toYaml,
         });
   return {
-    config,
+    name: target.name,
+    config: settings,
     registry,
-    gateways: [config, ...source.others.map((file) => loadGatewayConfig(file))].flatMap(secondListener),
+    gateways: target.gateways,
+    etcd: target.etcd ?? {},
     withBackend,
     withKey: async (cluster, use) => {
       const record = recordOf(await readRegistry(registry), cluster);
       return await withBackend(record.keys[0]?.backend ?? "", (backend) => use(record, backend));
     },
-    withVault: async ({ name, config: vault }, use) => {
-      const own = operatorToken(name, vault.addresses, source, terminal);
-      const config = asOperator(vault, terminal);
+    withVault: async ({ name, config }, use) => {
+      const { own, token, place } = vaultOf(name, config);
       try {
-        const access = openVaultAccess(config);
+        const access = openVaultAccess(own);
         try {
-          return await use({ control: access.open(own.token), open: access.open });
+          return await use({ control: access.open(token), open: access.open });
         } finally {
           await access.close();
         }
       } catch (error) {
-        throw inWords(error, { name, config, settings: source.configFile, token: own.from });
+        throw inWords(error, place);
       }
     },
   };

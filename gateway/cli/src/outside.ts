@@ -1,6 +1,8 @@
 // What the system says of a file or of a connection, in words, with what to do about it. The code
 // stays: it is what people look for.
+import { readFileSync } from "node:fs";
 import { describeHandshakeFailure, handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
+import { CliError } from "./commander.ts";
 
 const files: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file or directory",
@@ -52,4 +54,13 @@ export function connectionProblem(code: string): string {
   if (words !== undefined) return `${code}: ${words}`;
   const failure = handshakeFailureOf(code);
   return failure === undefined ? code : `${code}: ${describeHandshakeFailure(failure)}`;
+}
+
+/** The text of a file. @throws CliError */
+export function readTextFile(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new CliError(`${file} cannot be read (${fileProblem(error)})`);
+  }
 }

@@ -1,21 +1,13 @@
 // `claviger cluster export`, `import` and `remove`: records leave a registry and enter another, with
 // their uids.
-import { readFileSync } from "node:fs";
-import { CliError, type Command, several, type Terminal } from "./commander.ts";
+import { type Command, several, type Terminal } from "./commander.ts";
 import { type EditOptions, gatewayHelp, gatewaysOf, keyText } from "./cluster-options.ts";
-import { type FleetOptions, fleetOptions, openFleet } from "./fleet.ts";
+import { openFleet } from "./fleet.ts";
+import { type FleetOptions, fleetOptions } from "./target.ts";
 import { waitForGateways } from "./gateway-word.ts";
-import { fileProblem } from "./outside.ts";
+import { readTextFile } from "./outside.ts";
 import { keyOf, readRegistry, recordOf, removeRecord } from "./registry-edit.ts";
 import { importRecords, printRegistry } from "./registry-move.ts";
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    throw new CliError(`${file} cannot be read (${fileProblem(error)})`);
-  }
-}
 
 function clusters(count: number): string {
   return count === 1 ? "1 cluster" : `${count} clusters`;
@@ -29,7 +21,7 @@ async function importFile(file: string, options: ImportOptions, terminal: Termin
   const { dryRun } = options;
   const { added, present, registry } = await importRecords(fleet.registry, {
     source: file,
-    text: readText(file),
+    text: readTextFile(file),
     dryRun,
   });
   for (const { name, uid } of present) terminal.out(`  present  ${name}  ${uid}`);

@@ -20,7 +20,7 @@ export type RegistrySource = {
   /** What messages call it. */
   readonly name: string;
   /** The backends that the gateways know. */
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
   /**
    * YAML.
    * @param missing what a registry that is not there yet is: an error, or one without clusters that
@@ -63,7 +63,7 @@ export function fileSource({
   backends,
 }: {
   readonly file: string;
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
 }): RegistrySource {
   return {
     name: file,
@@ -108,7 +108,7 @@ export function vaultSource({
   toYaml,
 }: {
   readonly config: VaultRegistryConfig;
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
   readonly withDocuments: <T>(use: (documents: Documents) => Promise<T>) => Promise<T>;
   readonly announce: () => Promise<void>;
   readonly toYaml: (data: unknown) => string;

@@ -7,6 +7,7 @@ import { addAuditCommands } from "./audit/commands.ts";
 import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, type Command, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";
+import { addContextCommands } from "./context-commands.ts";
 import { addKeyCommands } from "./key-commands.ts";
 import { addPkiCommands } from "./pki-commands.ts";
 import { fileProblem } from "./outside.ts";
@@ -32,6 +33,7 @@ export function createCli(terminal: Terminal): Command {
   addAuditCommands(root, terminal);
   addCheckCommand(root, terminal);
   addClusterCommands(root, terminal);
+  addContextCommands(root, terminal);
   addKeyCommands(root, terminal);
   addPkiCommands(root, terminal);
   addVaultCommands(root, terminal);

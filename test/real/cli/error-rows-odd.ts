@@ -201,3 +201,168 @@ export function otherUserRows(world: World): readonly Row[] {
     ),
   ];
 }
+
+/** Contexts, and a Vault that the environment names. */
+export function contextRows(world: World): readonly Row[] {
+  const { dir, bao, tlsAddr, tokens, strangers } = world;
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(dir, name), text);
+    return join(dir, name);
+  };
+  const good = { addresses: [bao.addr] };
+  const contexts = (name: string, context: object): readonly string[] => [
+    "--config",
+    file(name, JSON.stringify({ current: "prod", contexts: { prod: context } })),
+  ];
+  const none = ["--config", file("no-current.yaml", "contexts: {}\n")];
+  const inFlow = file("flow.yaml", `{\n"current": "a", "contexts": {"a": {"config": "/x"}, "b": {"config": "/y"}}}\n`);
+  const registry = file("env.yaml", registryOf("prod"));
+  const list = ["cluster", "list"];
+  const env = { VAULT_TOKEN: tokens.root, VAULT_ADDR: bao.addr };
+  const status = ["key", "status", "prod", "--registry", registry];
+  return [
+    ...["list", "show", "use"].map(
+      (verb): Row => ({
+        what: `context ${verb}: no file`,
+        args: ["context", verb, ...(verb === "use" ? ["x"] : [])],
+        says: /^claviger: .*\/home\/\.config\/claviger\/config\.yaml cannot be read \(ENOENT: there is no such/,
+      }),
+    ),
+    {
+      what: "context show: none is the current one",
+      args: ["context", "show", ...none],
+      says: /^claviger: .*no-current\.yaml has no current context: claviger context use NAME/,
+    },
+    {
+      what: "context use: one that is not there",
+      args: ["context", "use", "x", ...contexts("c1", { config: "/x" })],
+      says: /^claviger: there is no context "x" in .*c1; it has prod$/,
+    },
+    {
+      what: "context use: a file in JSON",
+      args: ["context", "use", "b", "--config", inFlow],
+      says: /flow\.yaml is written in a way that this command cannot edit; set 'current: b' by hand$/,
+    },
+    {
+      what: "context list: a token in it",
+      args: [
+        "context",
+        "list",
+        ...contexts("c2", { backends: { main: { ...good, token: "hvs.canary" } }, registry: "/x" }),
+      ],
+      says: /^claviger: .*c2: contexts\.prod\.backends\.main\.token: no such setting$/,
+    },
+    {
+      what: "a context that says too little",
+      args: [...list, ...contexts("c3", { backends: { main: good } })],
+      says: /^claviger: .*c3: contexts\.prod: needs config \(a gateway's configuration\), or backends and registry$/,
+    },
+    {
+      what: "a context that says too much",
+      args: [...list, ...contexts("c4", { config: "/x", registry: "/x" })],
+      says: /contexts\.prod: config says backends, registry, redis and integrity; give one or the other$/,
+    },
+    {
+      what: "a context with a registry in another backend",
+      args: [
+        ...list,
+        ...contexts("c5", { backends: { main: good }, registry: { kind: "vault", backend: "x", mount: "kv" } }),
+      ],
+      says: /contexts\.prod: registry: x is not one of its backends$/,
+    },
+    {
+      what: "a context with Redis alone",
+      args: [
+        ...list,
+        ...contexts("c6", {
+          backends: { main: good },
+          registry: "/x",
+          redis: { kind: "standalone", node: "127.0.0.1:1" },
+        }),
+      ],
+      says: /contexts\.prod: integrity is required with redis$/,
+    },
+    {
+      what: "a context with an etcd that is no URL",
+      args: [
+        ...list,
+        ...contexts("c7", { backends: { main: good }, registry: "/x", etcd: { prod: { endpoints: ["10.0.0.1"] } } }),
+      ],
+      says: /endpoints\.0: must be a URL$/,
+    },
+    {
+      what: "a context with a name that is none",
+      args: [...list, "--config", file("c8", JSON.stringify({ contexts: { "a b": { config: "/x" } } }))],
+      says: /must be 1 to 64 letters, digits and '_\.-'/,
+    },
+    {
+      what: "a context of a gateway's configuration",
+      args: [...list, "--context", "x", "--config", world.site("no-contexts")],
+      says: /^claviger: --context x: .*gateway\.yaml is no file of contexts$/,
+    },
+    {
+      what: "a context's wrong CA",
+      args: [
+        "key",
+        "status",
+        "prod",
+        ...contexts("c9", { backends: { main: { addresses: [tlsAddr], tls: { ca: strangers.ca } } }, registry }),
+      ],
+      says: /does not hold the CA that signed it: correct contexts\.prod\.backends\.main\.tls\.ca in .*c9$/,
+    },
+    {
+      what: "VAULT_ADDR without a registry",
+      args: list,
+      env,
+      says: /^claviger: say where the registry is: --registry kv:MOUNT\/PATH/,
+    },
+    {
+      what: "VAULT_ADDR that is no address",
+      args: status,
+      env: { ...env, VAULT_ADDR: "vault:8200" },
+      says: /^claviger: the environment: addresses\.0: must be http:\/\/HOST:PORT/,
+    },
+    {
+      what: "VAULT_SKIP_VERIFY",
+      args: status,
+      env: { ...env, VAULT_SKIP_VERIFY: "true" },
+      says: /^claviger: VAULT_SKIP_VERIFY is set, .*set VAULT_CACERT to the file of its CA$/,
+    },
+    {
+      what: "no VAULT_CACERT",
+      args: status,
+      env: { ...env, VAULT_ADDR: tlsAddr },
+      says: /no CA is set: name the file of the CA that signed it, VAULT_CACERT$/,
+    },
+    {
+      what: "a registry that is none",
+      args: [...list, "--registry", "kv:"],
+      env,
+      says: /^claviger: --registry kv: is neither kv:MOUNT\/PATH nor the path of a file$/,
+    },
+    {
+      what: "a registry with a path that is none",
+      args: [...list, "--registry", "kv:kv/../x"],
+      env,
+      says: /^claviger: --registry kv:kv\/\.\.\/x: MOUNT and PATH must each be/,
+    },
+    {
+      what: "a backend's name that is none",
+      args: status,
+      env: { ...env, CLAVIGER_BACKEND: "A B" },
+      says: /^claviger: CLAVIGER_BACKEND must be/,
+    },
+    {
+      what: "a key of another backend",
+      args: [
+        "key",
+        "status",
+        "prod",
+        "--registry",
+        file("second.yaml", registryOf("prod").replace("backend: main", "backend: second")),
+      ],
+      env,
+      says: /^claviger: this needs backend second, and VAULT_ADDR stands for backend main/,
+    },
+  ];
+}

@@ -13,7 +13,7 @@ import { checkRows, etcdRows, initRows, keyRows, redisRows } from "./error-rows-
 import { type Exception, exceptions } from "./error-exceptions.ts";
 import { type ErrorText, errorTexts } from "./error-texts.ts";
 import { auditRows, pkiRows, registryRows } from "./error-rows-site.ts";
-import { fileRows, oddVaults, otherUserRows, silentVault } from "./error-rows-odd.ts";
+import { contextRows, fileRows, oddVaults, otherUserRows, silentVault } from "./error-rows-odd.ts";
 import { createWorld, type Ran, type World } from "./error-world.ts";
 
 type Tree = { readonly name: () => string; readonly commands: readonly Tree[] };
@@ -91,6 +91,7 @@ suite("every error of every command", () => {
     for (const server of servers) server.close();
   });
   test("files, and which Vault", (t) => runAll(t, fileRows(world)));
+  test("contexts and the environment", (t) => runAll(t, contextRows(world)));
   test("what stands at a Vault's address and is none", async (t) => {
     const { rows, servers } = await oddVaults(world);
     await runAll(t, rows);

@@ -12,7 +12,8 @@ import {
 } from "@claviger/gateway-core/src/key/integrity.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { type Command, Exit, numberBetween, Option, type Terminal } from "../commander.ts";
-import { type FleetOptions, fleetOptions, openFleet } from "../fleet.ts";
+import { openFleet } from "../fleet.ts";
+import { type FleetOptions, fleetOptions } from "../target.ts";
 import { BrokenFile, inOrder, readLines } from "./files.ts";
 
 type VerifyOptions = FleetOptions & {
@@ -127,8 +128,10 @@ export function addVerifyCommand(group: Command, terminal: Terminal): void {
       numberBetween(1, 1_000_000),
     )
     .action(async (files: readonly string[], options: VerifyOptions) => {
-      const isNamed = options.config ?? options.lab ?? terminal.env["CLAVIGER_CONFIG"] ?? "";
-      const fleet = options.offline || isNamed === "" ? undefined : openFleet(options, terminal);
+      const { config: file, lab, context } = options;
+      const named = [file, lab, context, terminal.env["CLAVIGER_CONFIG"], terminal.env["CLAVIGER_CONTEXT"]];
+      const isNamed = named.some((one) => one !== undefined && one !== "");
+      const fleet = options.offline || !isNamed ? undefined : openFleet(options, terminal);
       const integrity = fleet?.config.integrity;
       const config = integrity && { ...integrity, version: options.keyVersion ?? integrity.version };
       const report =

@@ -3,7 +3,8 @@
 import { parseDuration } from "@claviger/proto/runtime/duration.ts";
 import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import { CliError, type Command, InvalidArgumentError, numberBetween, several, type Terminal } from "../commander.ts";
-import { type FleetOptions, fleetOptions, openFleet } from "../fleet.ts";
+import { openFleet } from "../fleet.ts";
+import { type FleetOptions, fleetOptions } from "../target.ts";
 import { keyOf } from "../registry-edit.ts";
 import { retire, type RetireOptions } from "./retire.ts";
 import { sourceOptions } from "./sources.ts";

@@ -12,7 +12,7 @@ import { isSameKey } from "./key-identity.ts";
 import { readClusterObservations } from "./observations.ts";
 import { createProgress } from "./progress.ts";
 import { type Counted, type Nodes, reasonsAgainst, type Retirement } from "./retirement.ts";
-import { byCluster, entriesOf, parseSources, type SourceOptions } from "./sources.ts";
+import { byCluster, entriesOf, parseSources, type SourceOptions, withContextEtcds } from "./sources.ts";
 
 export type RetireOptions = SourceOptions & {
   readonly before?: number;
@@ -36,8 +36,9 @@ function nodesOf(
   entries: ReadonlyMap<string, readonly Observation[]> | undefined,
 ): Nodes {
   if (nodesChecked) return { kind: "checked", entries: entries?.get(name) ?? [] };
+  if (entries === undefined) return { kind: "blind" };
   const count = expected.get(name)?.at(-1);
-  if (count === undefined || entries === undefined) return { kind: "unknown" };
+  if (count === undefined) return { kind: "unknown" };
   if (!/^[1-9]\d{0,3}$/.test(count)) throw new CliError(`--nodes ${count} is not a number of nodes`);
   return { kind: "observations", expected: Number(count), entries: entries.get(name) ?? [] };
 }
@@ -73,7 +74,13 @@ export async function retire(
   // Every cluster whose objects may need the key.
   const users = [...(await readRegistry(fleet.registry)).values()].filter((user) => namesOf(user).some(isIt));
   const names = users.flatMap(namesOf).filter(isIt);
-  const sources = parseSources(options, record.name);
+  const where = withContextEtcds(
+    options,
+    fleet.etcd,
+    users.map((user) => user.name),
+    record.name,
+  );
+  const sources = parseSources(where, record.name);
   for (const name of sources.keys())
     if (!users.some((user) => user.name === name))
       throw new CliError(`--etcd ${name}=…: cluster ${name} does not use the key of ${record.name}`);
@@ -84,10 +91,13 @@ export async function retire(
     return;
   }
   const onProgress = createProgress(terminal.err);
+  const { redis } = fleet.config;
+  let blindness: string | undefined = redis === undefined ? `${fleet.name} names no Redis` : undefined;
   const look = async (): Promise<Retirement> => {
     const entries = await readClusterObservations(fleet, users).catch((error: unknown) => {
       // Where the operator has looked, missing observations neither prove nor hinder anything.
       if (!options.nodesChecked) throw error;
+      blindness = error instanceof Error ? error.message : "unknown error";
       return undefined;
     });
     const expected = byCluster(options.nodes ?? [], record.name);
@@ -118,6 +128,10 @@ export async function retire(
   const reasons = reasonsAgainst(await look());
   if (reasons.length > 0)
     throw new CliError([`the versions below ${before} of ${refId(ref)} are not retired:`, ...reasons].join("\n  - "));
+  if (blindness !== undefined)
+    terminal.err(
+      `Not known: whether a node still decrypts under an earlier key_id (${blindness}). You have said --nodes-checked.`,
+    );
   const what = `the versions ${state.minDecryption} to ${before - 1} of ${refId(ref)}`;
   const remains =
     "What an etcd backup from before needs, only 'claviger key unretire' brings back; the key material stays in Vault.";

@@ -29,6 +29,8 @@ export type Counted = {
 export type Nodes =
   | { readonly kind: "checked"; readonly entries: readonly Observation[] }
   | { readonly kind: "unknown" }
+  /** There is no Redis to ask. */
+  | { readonly kind: "blind" }
   | { readonly kind: "observations"; readonly entries: readonly Observation[]; readonly expected: number };
 
 export type Retirement = {
@@ -135,9 +137,13 @@ function nodeProblems(
     return [
       `cluster ${record.name} has moved to another key: see for yourself that each of its nodes shows the new key_id, and say --nodes-checked`,
     ];
+  if (nodes.kind === "blind")
+    return [
+      `without Redis it is not known which key_id the nodes of cluster ${record.name} show, nor whether one still decrypts under an earlier one: see for yourself that each of its nodes shows the new key_id and has for five minutes, and say --nodes-checked`,
+    ];
   if (nodes.kind === "unknown")
     return [
-      `how many control-plane nodes has cluster ${record.name}? Say --nodes ${record.name}=N (needs Redis), or see for yourself and say --nodes-checked`,
+      `how many control-plane nodes has cluster ${record.name}? Say --nodes ${record.name}=N, or see for yourself and say --nodes-checked`,
     ];
   const shown = nodes.entries.filter(({ event, at }) => event === "reported" && now - at < awayMs);
   const names = [...new Set(shown.map(({ node }) => node))];
@@ -167,7 +173,7 @@ function nodeProblems(
 
 /** Counts whatever the operator has looked at: a node that decrypts now needs the version now. */
 function decryptProblems({ record, retiring, nodes }: Counted, { quietMs, now }: Retirement): readonly string[] {
-  return nodes.kind === "unknown"
+  return nodes.kind === "unknown" || nodes.kind === "blind"
     ? []
     : nodes.entries
         .filter(({ event, keyId, at }) => event === "decrypted" && retiring.has(keyId) && now - at < quietMs)

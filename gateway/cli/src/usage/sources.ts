@@ -2,8 +2,10 @@
 // files that are nearest to it.
 import { readFileSync } from "node:fs";
 import { problemOfBundle, problemOfPair } from "@claviger/proto/runtime/certificates.ts";
+import { clusterName } from "@claviger/proto/wire/names.ts";
 import { CliError, type Command, several } from "../commander.ts";
-import { type FleetOptions, fleetOptions } from "../fleet.ts";
+import { type FleetOptions, fleetOptions } from "../target.ts";
+import type { Fleet } from "../fleet.ts";
 import type { GrpcTls } from "../grpc.ts";
 import { fileProblem } from "../outside.ts";
 import { defaultPrefixes } from "./count.ts";
@@ -102,6 +104,42 @@ function parseEndpoint(url: string): URL {
   if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
     throw new CliError(`--etcd ${url} is not the URL of an etcd, e.g. https://10.0.0.1:2379`);
   return new URL(url);
+}
+
+/**
+ * The etcds that a context names, for clusters of which the options name neither an etcd nor a
+ * snapshot; files that the options name go first.
+ * @param clusters those that may be counted
+ */
+export function withContextEtcds(
+  options: SourceOptions,
+  etcds: Fleet["etcd"],
+  clusters: readonly string[],
+  own: string,
+): SourceOptions {
+  const given = new Set([
+    ...byCluster(options.etcd ?? [], own).keys(),
+    ...byCluster(options.etcdSnapshot ?? [], own).keys(),
+  ]);
+  const found = clusters.flatMap((name) => {
+    const etcd = Object.hasOwn(etcds, name) && !given.has(name) ? etcds[clusterName.parse(name)] : undefined;
+    return etcd === undefined ? [] : [{ name, etcd }];
+  });
+  const files = (of: "ca" | "cert" | "key", said: readonly string[] = []): readonly string[] => [
+    ...found.flatMap(({ name, etcd }) => (etcd[of] === undefined ? [] : [`${name}=${etcd[of]}`])),
+    ...said,
+  ];
+  if (found.length === 0) return options;
+  return {
+    ...options,
+    etcd: [
+      ...(options.etcd ?? []),
+      ...found.flatMap(({ name, etcd }) => etcd.endpoints.map((one) => `${name}=${one}`)),
+    ],
+    etcdCa: files("ca", options.etcdCa),
+    etcdCert: files("cert", options.etcdCert),
+    etcdKey: files("key", options.etcdKey),
+  };
 }
 
 /** What is to be counted for each cluster. @param own the cluster of what names none @throws CliError */

@@ -7,7 +7,7 @@ import { formatTable, printable } from "../table.ts";
 import { countUsage, type Objects, type Usage, type Use } from "./count.ts";
 import { type Opening, tryUses } from "./opening.ts";
 import { createProgress } from "./progress.ts";
-import { entriesOf, parseSources, type SourceOptions } from "./sources.ts";
+import { entriesOf, parseSources, type SourceOptions, withContextEtcds } from "./sources.ts";
 
 export type UsageOptions = SourceOptions & { readonly json: boolean; readonly decrypt: boolean };
 
@@ -138,7 +138,7 @@ export async function showUsage(cluster: string, options: UsageOptions, terminal
   const fleet = openFleet(options, terminal);
   const registry = await readRegistry(fleet.registry);
   const record = recordOf(registry, cluster);
-  const sources = parseSources(options, record.name);
+  const sources = parseSources(withContextEtcds(options, fleet.etcd, [record.name], record.name), record.name);
   for (const name of sources.keys())
     if (name !== record.name) throw new CliError(`--etcd ${name}=…: usage counts the etcds of ${record.name} alone`);
   const usage = await countUsage(

@@ -1,16 +1,15 @@
 // `claviger vault init`: makes a Vault ready for the gateway, as its configuration and registry
 // say, and shows that the policy is tight.
-import { readFileSync } from "node:fs";
 import { parseDuration } from "@claviger/proto/runtime/duration.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { AuthConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { integrityRef } from "@claviger/gateway-core/src/key/integrity.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
-import { type Fleet, type FleetOptions, fleetOptions, openFleet, type VaultBackend } from "../fleet.ts";
-import { fileProblem } from "../outside.ts";
+import { type Fleet, openFleet, type VaultBackend } from "../fleet.ts";
+import { type FleetOptions, fleetOptions } from "../target.ts";
+import { readTextFile } from "../outside.ts";
 import { readRegistry } from "../registry-edit.ts";
-import { fileSource } from "../registry-source.ts";
 import { recordIn, type VaultControl } from "./control.ts";
 import { terraformText } from "./hcl.ts";
 import { applyPlan, makePlan, type PlanStep } from "./plan.ts";
@@ -19,7 +18,6 @@ import { kubernetesManifest, type RoleMethod, type RoleOptions, wantedRole, type
 import { policyText, wantedKeys, type WantedKey, type WantedRegistry, wantedRegistry } from "./desired-state.ts";
 
 type InitOptions = FleetOptions & {
-  readonly registry?: string;
   readonly backend?: string;
   readonly policy: string;
   readonly role?: string;
@@ -47,14 +45,6 @@ function seconds(text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined || ms < 1000) throw new InvalidArgumentError("Must be a duration such as 30s, 20m or 720h.");
   return Math.round(ms / 1000);
-}
-
-function pem(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    throw new CliError(`${file} cannot be read (${fileProblem(error)})`);
-  }
 }
 
 function backendOf({ config }: Fleet, wanted: string | undefined): VaultBackend {
@@ -95,8 +85,8 @@ function roleFor(auth: AuthConfig, options: InitOptions): Role | undefined {
     ...(options.boundSubject === undefined ? {} : { boundSubject: options.boundSubject }),
     ...(options.allowedDnsSan === undefined ? {} : { allowedDnsSans: options.allowedDnsSan }),
     ...(options.allowedUriSan === undefined ? {} : { allowedUriSans: options.allowedUriSan }),
-    ...(options.kubernetesCa === undefined ? {} : { kubernetesCa: pem(options.kubernetesCa) }),
-    ...(options.clientCa === undefined ? {} : { clientCa: pem(options.clientCa) }),
+    ...(options.kubernetesCa === undefined ? {} : { kubernetesCa: readTextFile(options.kubernetesCa) }),
+    ...(options.clientCa === undefined ? {} : { clientCa: readTextFile(options.clientCa) }),
   };
   return {
     method: auth.kind,
@@ -184,9 +174,7 @@ function nextSteps(role: Role | undefined, policy: string): readonly string[] {
 async function init(options: InitOptions, terminal: Terminal): Promise<void> {
   const fleet = openFleet(options, terminal);
   const { name, config } = backendOf(fleet, options.backend);
-  const { backends } = fleet.registry;
-  const source = options.registry === undefined ? fleet.registry : fileSource({ file: options.registry, backends });
-  const records = [...(await readRegistry(source)).values()];
+  const records = [...(await readRegistry(fleet.registry)).values()];
   const { integrity } = fleet.config;
   const keys = wantedKeys({
     records,
@@ -253,10 +241,6 @@ export function addVaultCommands(root: Command, terminal: Terminal): void {
   fleetOptions(group.command("init"))
     .description("make mount, keys, policy and login role for the registry's clusters; safe to run again")
     .option("--backend <name>", "which backend of the configuration (default: the only one of kind vault)")
-    .option(
-      "--registry <file>",
-      "make it for the clusters in this file, as 'cluster export' prints them, before they are imported",
-    )
     .option("--policy <name>", "name of the gateway's policy", "claviger-gateway")
     .option(
       "--role <name>",

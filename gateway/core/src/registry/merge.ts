@@ -73,7 +73,10 @@ export interface Merger {
 }
 
 /** @param backends the names that the configuration knows */
-export function createMerger(backends: ReadonlySet<string>, table: RecordTable = createRecordTable()): Merger {
+export function createMerger(
+  backends: Pick<ReadonlySet<string>, "has">,
+  table: RecordTable = createRecordTable(),
+): Merger {
   /** What the pieces of the last edit held, by their text. */
   let known = new Map<string, Unit>();
 
@@ -151,7 +154,7 @@ export function createMerger(backends: ReadonlySet<string>, table: RecordTable =
 export function mergeRegistry(
   source: string,
   text: string,
-  backends: ReadonlySet<string>,
+  backends: Pick<ReadonlySet<string>, "has">,
   previous: Registry | undefined,
 ): Merged & { readonly registry: Registry } {
   const { table, apply } = createMerger(backends);
@@ -167,7 +170,7 @@ export function mergeRegistry(
 export function parseRegistry(
   source: string,
   text: string,
-  backends: ReadonlySet<string>,
+  backends: Pick<ReadonlySet<string>, "has">,
   previous: Registry | undefined,
 ): Registry {
   const { registry, problems } = mergeRegistry(source, text, backends, previous);

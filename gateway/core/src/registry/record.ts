@@ -97,7 +97,7 @@ export function checkRecord(raw: unknown): CheckedRecord {
 /** Backends of the record that the gateway's configuration does not name, one line each. */
 export function backendProblems(
   { name, keys, previousKeys }: ClusterRecord,
-  backends: ReadonlySet<string>,
+  backends: Pick<ReadonlySet<string>, "has">,
 ): readonly string[] {
   return [...keys, ...previousKeys].flatMap(({ backend }) =>
     backends.has(backend) ? [] : [`${name}: backend ${backend} is not in the gateway's configuration`],

@@ -161,7 +161,10 @@ test("key shows, rotates and promotes on the embedded backend", async () => {
 });
 
 test("a fleet that cannot be found or read is one clear line", async () => {
-  assert.match((await run(["cluster", "list"])).err, /give --config FILE .* or --lab FILE/);
+  assert.match(
+    (await run(["cluster", "list"])).err,
+    /say which fleet: --config FILE .* --context NAME, --lab FILE .* VAULT_ADDR/,
+  );
   assert.match((await run(["cluster", "list", "--config", config, "--lab", "x"])).err, /not both/);
   assert.match(
     (await run(["cluster", "list", "--config", join(dir, "none.yaml")])).err,

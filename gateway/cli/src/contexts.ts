@@ -1,0 +1,160 @@
+// Named fleets of an operator, as kubectl has contexts: where Vault, registry, Redis and etcds are,
+// without a gateway's configuration. A context holds addresses and paths of files; no token and no
+// password, which the schema has no place for.
+import {
+  checkConfig,
+  ConfigError,
+  isTree,
+  parseYaml,
+  type Tree,
+  z,
+  zName,
+  zPath,
+} from "@claviger/proto/runtime/config.ts";
+import { backendName, clusterName, mountPath } from "@claviger/proto/wire/names.ts";
+import { backendSchema } from "@claviger/gateway-core/src/backend/config.ts";
+import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
+import type { GatewayConfig } from "@claviger/gateway-core/src/config.ts";
+import { CliError } from "./commander.ts";
+import { readTextFile } from "./outside.ts";
+
+const { registry, redis, integrity } = gatewayConfig.shape;
+
+const url = z
+  .string()
+  .check(z.refine((text) => /^https?:\/\/./.test(text) && URL.canParse(text), { error: "must be a URL" }));
+
+const contextSchema = z.strictObject({
+  /** A gateway's configuration, which says all of the settings below it but `gateways` and `etcd`. */
+  config: z.optional(zPath),
+  /** As in a gateway's configuration; `kind` is vault and `auth` is not needed. */
+  backends: z.optional(z.record(zName(backendName), backendSchema)),
+  /** As in a gateway's configuration, or a path, or `kv:MOUNT/PATH`. */
+  registry: z.optional(registry),
+  redis,
+  integrity,
+  /** Second listeners of the gateways, to wait for after an edit of the registry. */
+  gateways: z.optional(z.array(url)),
+  /** The etcds of clusters, for `key usage` and `retire`. */
+  etcd: z.optional(
+    z.record(
+      zName(clusterName),
+      z.strictObject({
+        endpoints: z.array(url),
+        ca: z.optional(zPath),
+        cert: z.optional(zPath),
+        key: z.optional(zPath),
+      }),
+    ),
+  ),
+});
+const contextsSchema = z.strictObject({
+  current: z.optional(z.string()),
+  contexts: z.record(z.string(), contextSchema),
+});
+
+export type Context = z.infer<typeof contextSchema>;
+export type Contexts = z.infer<typeof contextsSchema>;
+type RegistryConfig = GatewayConfig["registry"];
+
+/** An operator logs in with a token of their own. */
+export const ownLogin = { kind: "token-file", file: "~/.vault-token" } as const;
+
+/** A registry as `--registry` names it: `kv:MOUNT/PATH` of a backend, or the path of a file. @throws CliError */
+export function parseRegistryRef(text: string, backend: string): RegistryConfig {
+  const kv = /^kv:([^/]+)(?:\/(.+))?$/.exec(text);
+  if (kv === null) {
+    if (text === "" || text.startsWith("kv:"))
+      throw new CliError(`--registry ${text} is neither kv:MOUNT/PATH nor the path of a file`);
+    return { kind: "file", file: text.replace(/^file:/, "") };
+  }
+  const [, mount = "", path = "registry"] = kv;
+  if (!mountPath.is(mount) || !mountPath.is(path))
+    throw new CliError(`--registry ${text}: MOUNT and PATH must each be ${mountPath.rule}`);
+  return { kind: "vault", backend: backendName.parse(backend), mount, path };
+}
+
+/** What may be left out or written shorter than in a gateway's configuration. */
+function completed(context: unknown): unknown {
+  if (!isTree(context)) return context;
+  const { backends, registry: where } = context;
+  const all: Tree = isTree(backends) ? backends : {};
+  const [first = "main"] = Object.keys(all);
+  const whole = Object.entries(all).map(([name, backend]) => {
+    if (!isTree(backend)) return [name, backend];
+    const kind = backend["kind"] ?? "vault";
+    return [name, kind === "vault" ? { auth: ownLogin, ...backend, kind } : backend];
+  });
+  return {
+    ...context,
+    ...(backends !== undefined && { backends: Object.fromEntries(whole) as Tree }),
+    ...(typeof where === "string" && { registry: parseRegistryRef(where, first) }),
+  };
+}
+
+/** Is this the text of a file of contexts, and not a gateway's configuration? */
+export function holdsContexts(file: string, text: string): boolean {
+  const tree = parseYaml(file, text);
+  return isTree(tree) && "contexts" in tree;
+}
+
+/** @throws ConfigError with every problem */
+export function parseContexts(file: string, text: string): Contexts {
+  const tree = parseYaml(file, text);
+  const contexts = isTree(tree) ? tree["contexts"] : undefined;
+  const whole = isTree(contexts)
+    ? {
+        ...(tree as Tree),
+        contexts: Object.fromEntries(Object.entries(contexts).map(([name, one]) => [name, completed(one)])),
+      }
+    : tree;
+  const parsed = checkConfig(file, whole, contextsSchema);
+  const problems = Object.entries(parsed.contexts).flatMap(([name, one]) =>
+    [
+      ...(/^[\w.-]{1,64}$/.test(name) ? [] : ["a name must be 1 to 64 letters, digits and '_.-'"]),
+      ...problemsOf(one),
+    ].map((problem) => `contexts.${name}: ${problem}`),
+  );
+  if (problems.length > 0) throw new ConfigError(file, problems);
+  return parsed;
+}
+
+function problemsOf({ config, backends, registry: where, redis: server, integrity: key }: Context): readonly string[] {
+  if (config !== undefined)
+    return (backends ?? where ?? server ?? key)
+      ? ["config says backends, registry, redis and integrity; give one or the other"]
+      : [];
+  if (backends === undefined || where === undefined)
+    return ["needs config (a gateway's configuration), or backends and registry"];
+  const named = [
+    ...(where.kind === "vault" ? [["registry", where.backend]] : []),
+    ...(key ? [["integrity", key.backend]] : []),
+  ];
+  return [
+    ...named.flatMap(([what = "", name = ""]) =>
+      Object.hasOwn(backends, name) ? [] : [`${what}: ${name} is not one of its backends`],
+    ),
+    ...(server !== undefined && key === undefined ? ["integrity is required with redis"] : []),
+  ];
+}
+
+/** A context by its name, or the current one. @throws CliError */
+export function contextOf(
+  file: string,
+  { contexts, current }: Contexts,
+  name = current,
+): readonly [name: string, context: Context] {
+  if (name === undefined)
+    throw new CliError(`${file} has no current context: claviger context use NAME, or --context NAME`);
+  const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined;
+  if (found === undefined)
+    throw new CliError(
+      `there is no context ${JSON.stringify(name)} in ${file}; it has ${Object.keys(contexts).join(", ") || "none"}`,
+    );
+  return [name, found];
+}
+
+/** @throws CliError or ConfigError */
+export function readContexts(file: string): Contexts {
+  return parseContexts(file, readTextFile(file));
+}
