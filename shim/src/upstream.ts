@@ -1,5 +1,6 @@
 // The gateways as one: what the endpoint pool, which chooses among them, needs to know.
 // (docs/architecture.md #shim and #endpoints.)
+import { createEndReports } from "@claviger/proto/runtime/end-reports.ts";
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -39,6 +40,11 @@ export function createUpstream(
       createGateway(url, files, traceparent, ({ by, failure }) => metrics.handshakeFailed(by, failure)),
     );
   let gateways = connect(urls, tls);
+  const reports = createEndReports({
+    down: (gateway, err) =>
+      log?.warn({ event: "gateway-down", gateway, err }, "this gateway does not serve; others are asked"),
+    up: (gateway) => log?.info({ event: "gateway-up", gateway }, "this gateway answers again"),
+  });
   const pool = createEndpointPool<Gateway>({
     endpoints: gateways,
     nameOf: ({ url }) => url,
@@ -50,14 +56,7 @@ export function createUpstream(
     isBusy: ({ reason }) => reason !== "gateway_unavailable" && reason !== "gateway_draining",
     // What a gateway says of itself tells more than that it could not be reached.
     moreSpecific: (a, b) => (a.reason === "gateway_unavailable" ? b : a),
-    onChange: ({ url }, failure) => {
-      if (failure === undefined) log?.info({ event: "gateway-up", gateway: url }, "this gateway answers again");
-      else
-        log?.warn(
-          { event: "gateway-down", gateway: url, err: failure },
-          "this gateway does not serve; others are asked",
-        );
-    },
+    onChange: ({ url }, failure) => reports.changed(url, failure),
     onExtra: () => metrics.retried(),
   });
   metrics.observeGateways(() => pool.states().map(({ endpoint, isUp }) => ({ gateway: endpoint.url, isUp })));
@@ -106,6 +105,7 @@ export function createUpstream(
       })),
     async close() {
       pool.close();
+      reports.close();
       await Promise.all(gateways.map((gateway) => gateway.destroy()));
     },
   };

@@ -4,6 +4,7 @@
 // #vault.)
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import { buildConnector, Client, Pool } from "undici";
+import { createEndReports } from "@claviger/proto/runtime/end-reports.ts";
 import { createEndpointPool } from "@claviger/proto/runtime/endpoint-pool.ts";
 import { type Dispatcher, exchange, ReplyTooLarge } from "@claviger/proto/runtime/exchange.ts";
 import { createLookup } from "@claviger/proto/runtime/lookup.ts";
@@ -163,6 +164,14 @@ export function createVaultTransport(
     pool: new Pool(origin, { connections: 16, pipelining: 1, keepAliveTimeout: 30_000, connect }),
     standby: { is: false, at: Number.NEGATIVE_INFINITY },
   }));
+  const reports = createEndReports({
+    down: (address, err) =>
+      log?.warn(
+        { event: "vault-address-down", address, err },
+        "this address does not serve; the others are asked first",
+      ),
+    up: (address) => log?.info({ event: "vault-address-up", address }, "this address answers again"),
+  });
   const pool = createEndpointPool<Node>({
     endpoints: nodes,
     nameOf: ({ origin }) => origin,
@@ -176,15 +185,7 @@ export function createVaultTransport(
     isFault: () => true,
     isBusy: isNotVaultsWord,
     moreSpecific: (a, b) => (specific.indexOf(b.reason) < specific.indexOf(a.reason) ? b : a),
-    onChange: ({ origin }, failure) => {
-      if (failure === undefined)
-        log?.info({ event: "vault-address-up", address: origin }, "this address answers again");
-      else
-        log?.warn(
-          { event: "vault-address-down", address: origin, err: failure },
-          "this address does not serve; the others are asked first",
-        );
-    },
+    onChange: ({ origin }, failure) => reports.changed(origin, failure),
   });
 
   return {
@@ -213,6 +214,7 @@ export function createVaultTransport(
       pool.states().map(({ endpoint, isUp, latencyMs }) => ({ address: endpoint.origin, isUp, latencyMs })),
     async close() {
       pool.close();
+      reports.close();
       await Promise.all(nodes.map(({ pool }) => pool.destroy()));
     },
   };
