@@ -7,6 +7,7 @@ import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/b
 import { type Decision, decidePromotion, type PromotedVersion } from "@claviger/gateway-core/src/key/promotion.ts";
 import { keyPath, refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
+import { createNovelty } from "@claviger/proto/runtime/novelty.ts";
 import { runCanary } from "./canary.ts";
 import type { SharedKeyCache } from "./shared-key-cache.ts";
 
@@ -82,6 +83,8 @@ export function createPromoter({
   let announced = 0;
   let denied: { readonly lease: string; readonly at: number; isLogged: boolean } | undefined;
   let failures = 0;
+  /** What goes wrong goes wrong at each pass. */
+  const novelty = createNovelty();
   let rotatedAt = Number.NEGATIVE_INFINITY;
 
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
@@ -101,10 +104,11 @@ export function createPromoter({
   const promote = async (version: number): Promise<void> => {
     const failed = await runCanary(backend, ref, version, signal());
     if (failed !== undefined) {
-      log.error(
-        { event: "canary-failed", ...name, version, operation: failed.operation, err: failed.error },
-        "a new key version does not work",
-      );
+      if (novelty.isNew("canary-failed", version, failed.operation, failed.error.reason))
+        log.error(
+          { event: "canary-failed", ...name, version, operation: failed.operation, err: failed.error },
+          "a new key version does not work",
+        );
       throw failed.error;
     }
     try {
@@ -140,15 +144,20 @@ export function createPromoter({
   };
 
   const raise = async ({ version }: PromotedVersion): Promise<boolean> => {
-    log.warn({ event: "key-fell-back", ...name, version }, "the key's min_encryption_version was lowered; raising it");
+    if (novelty.isNew("key-fell-back", version))
+      log.warn(
+        { event: "key-fell-back", ...name, version },
+        "the key's min_encryption_version was lowered; raising it",
+      );
     try {
       await backend.promote(ref, version, signal());
       return true;
     } catch (error) {
-      log.error(
-        { event: "key-raise-failed", ...name, err: error },
-        "it could not be raised; this gateway keeps the version it knows",
-      );
+      if (novelty.isNew("key-raise-failed", toKmsError(error).reason))
+        log.error(
+          { event: "key-raise-failed", ...name, err: error },
+          "it could not be raised; this gateway keeps the version it knows",
+        );
       return false;
     }
   };
@@ -165,10 +174,11 @@ export function createPromoter({
 
   /** @throws KmsError key_rolled_back when an operator has to decide */
   const replaceLost = async (rotations: number): Promise<void> => {
-    log.error(
-      { event: "key-rolled-back", ...name, lost: promoted?.version, rotations },
-      "the backend lost the promoted version (restored from a backup?); it needs one above it, or a raised generation",
-    );
+    if (novelty.isNew("key-rolled-back", promoted?.version, rotations))
+      log.error(
+        { event: "key-rolled-back", ...name, lost: promoted?.version, rotations },
+        "the backend lost the promoted version (restored from a backup?); it needs one above it, or a raised generation",
+      );
     // The operator says that the earlier key is given up: it is as at first sight.
     if (promoted !== undefined && generation() > knownGeneration) {
       promoted = undefined;
@@ -210,6 +220,7 @@ export function createPromoter({
             accept(decision.promoted);
             return { state, hasTried };
           case "keep":
+            novelty.reset();
             accept(decision.promoted);
             return { state, hasTried };
           case "raise":
@@ -219,7 +230,7 @@ export function createPromoter({
             await replaceLost(decision.rotations);
             break;
           case "promote":
-            if (decision.lost)
+            if (decision.lost && novelty.isNew("key-lost", decision.version))
               log.error(
                 { event: "key-lost", ...name },
                 "the promoted version is gone from the backend; a newer one takes over",
@@ -239,10 +250,11 @@ export function createPromoter({
               }
               // What encrypted until now still does: a promotion that fails is an alarm, not an outage.
               if (promoted === undefined || decision.lost) throw error;
-              log.error(
-                { event: "promotion-failed", ...name, version: decision.version, err: error },
-                "a newer version could not be promoted",
-              );
+              if (novelty.isNew("promotion-failed", decision.version, toKmsError(error).reason))
+                log.error(
+                  { event: "promotion-failed", ...name, version: decision.version, err: error },
+                  "a newer version could not be promoted",
+                );
               return isDenied
                 ? { state, hasTried }
                 : { state, retryInMs: Math.min(refreshMs, retryMs * 2 ** failures++), hasTried };

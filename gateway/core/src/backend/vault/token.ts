@@ -73,7 +73,6 @@ export function keepToken({
   let request: AbortController | undefined;
   /** Of the last login, until one succeeds. */
   let failure: { readonly error: KmsError; readonly at: number } | undefined;
-  let loggedAt = Number.NEGATIVE_INFINITY;
   /** What callers wait for: the next login that ends. */
   let outcome: PromiseWithResolvers<Secret> | undefined;
   let fileMark = "";
@@ -99,9 +98,10 @@ export function keepToken({
 
   const noteFailure = (error: unknown): void => {
     const told = asLoginFailure(toKmsError(error));
+    // Failures follow each other within seconds; one after a while, in which the token was good, is new.
+    const isNew = failure?.error.reason !== told.reason || now() - failure.at > 4 * lastPauseMs;
     failure = { error: told, at: now() };
-    if (now() - loggedAt >= lastPauseMs) {
-      loggedAt = now();
+    if (isNew) {
       log.error({ event: "vault-login-failed", kind: auth.kind, err: told }, "no login to Vault; trying again");
     }
     answer(({ reject }) => reject(told));

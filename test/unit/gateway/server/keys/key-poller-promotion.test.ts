@@ -9,7 +9,7 @@ import {
 import { createNoOpKeyCache, type SharedKeyCache } from "@claviger/gateway-server/src/keys/shared-key-cache.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { pino } from "pino";
-import { createFakeBackend, type FakeBackend, ref, silent } from "../../fakes.ts";
+import { createFakeBackend, type FakeBackend, failWith, ref, silent } from "../../fakes.ts";
 
 function start(
   t: TestContext,
@@ -193,4 +193,30 @@ test("a backend that goes back again and again is rotated once an hour, and alar
   now += 3_600_000;
   await restore();
   assert.ok(backend.calls.rotate > made);
+});
+
+test("a promotion that fails at each try is one line, another reason is another, and so is the next time", async (t) => {
+  const events: string[] = [];
+  const log = pino({ level: "warn" }, { write: (line: string) => void events.push(line) });
+  const failed = (): number => events.filter((line) => line.includes('"promotion-failed"')).length;
+  const backend = createFakeBackend();
+  const poller = start(t, backend, createNoOpKeyCache(), { log, refreshMs: 20 });
+  await poller.view();
+  const refuse = (reason: "backend_denied" | "backend_protocol_error"): void => {
+    backend.before = failWith(reason, "promote");
+  };
+  refuse("backend_denied");
+  backend.addVersion(2000);
+  for (let i = 0; i < 3; i++) await poller.refresh(true);
+  assert.equal(failed(), 1);
+  refuse("backend_protocol_error");
+  for (let i = 0; i < 2; i++) await poller.refresh(true);
+  assert.equal(failed(), 2);
+  backend.before = () => Promise.resolve();
+  await poller.refresh(true);
+  assert.equal((await poller.view()).promoted.version, 2);
+  refuse("backend_denied");
+  backend.addVersion(3000);
+  await poller.refresh(true);
+  assert.equal(failed(), 3);
 });
