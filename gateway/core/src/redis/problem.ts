@@ -1,4 +1,5 @@
 // What is wrong with a Redis, in words: for the log and /readyz. (docs/architecture.md #keys.)
+import { describeHandshakeFailure, handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
 
 const refusals: Readonly<Record<string, string>> = {
   WRONGPASS: "it refuses the user name or the password",
@@ -33,7 +34,8 @@ export function describeProblem(error: unknown): string | undefined {
   const [word = ""] = message.split(" ");
   const refused = refusals[word];
   if (refused !== undefined) return refused;
-  if (code !== undefined) return connections[code] ?? code;
+  if (code !== undefined) return connections[code] ?? describeHandshake(code);
+  if (message.startsWith("Protocol error")) return "what answers there does not speak the protocol of Redis";
   if (message.startsWith("Command timed out")) return "it does not answer a command within 100 ms";
   if (message.startsWith("All sentinels are unreachable"))
     return `no Sentinel names a master (${describeSentinels(message)})`;
@@ -41,6 +43,12 @@ export function describeProblem(error: unknown): string | undefined {
   if (/ClusterAllFailedError|Failed to refresh slots cache/.test(message)) return "no node of the cluster answers";
   if (/^ERR Client sent AUTH|^ERR AUTH/.test(message)) return "a password is configured, and it wants none";
   return /^[A-Z]{3,20}$/.test(word) ? `it answers ${word}` : "it does not work";
+}
+
+/** The system's or the TLS library's code, with what it means where it is about a certificate. */
+function describeHandshake(code: string): string {
+  const failure = handshakeFailureOf(code);
+  return failure === undefined ? code : `${describeHandshakeFailure(failure)} (${code})`;
 }
 
 function describeSentinels(message: string): string {
