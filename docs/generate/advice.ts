@@ -40,6 +40,8 @@ export const advice: Readonly<Record<string, string>> = {
     "Bring the version back before somebody needs it: `claviger key unretire`, or a backup of Vault.",
   "previous-versions-unknown": "Check the policy for the documents beside the registry.",
   "promotion-failed": "Look at the reason in `err`. The earlier version goes on encrypting.",
+  "traces-lost":
+    "Look at the collector of `tracing.endpoint`; `problem` is the system's code or its HTTP status. Calls are served all the same.",
   "redis-away": "Bring Redis back. Gateways are slower without it, and serve.",
   "registry-rejected":
     "Correct the registry as `problem` says. A record that is wrong keeps its own last good state; the others are in force.",

@@ -17,10 +17,12 @@ import { resourceFromAttributes } from "@opentelemetry/resources";
 import {
   BatchSpanProcessor,
   ParentBasedSampler,
+  type SpanExporter,
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
 import { toKmsError } from "../wire/errors.ts";
+import type { Log } from "./log.ts";
 import type { Tracing, TracingConfig } from "./tracing.ts";
 
 /** How long the end of a process waits for spans to be sent. */
@@ -40,17 +42,48 @@ function format({ traceId, spanId, traceFlags }: SpanContext): string {
   return `00-${traceId}-${spanId}-0${traceFlags & 1}`;
 }
 
+/** Passes on what is exported, and says when spans begin to be lost and when they arrive again. */
+function createReportingExporter(exporter: SpanExporter, log: Log | undefined) {
+  let problem: string | undefined;
+  const report = (error: Error | undefined, isLost: boolean): void => {
+    const wasLost = problem !== undefined;
+    problem = isLost ? describeExport(error) : undefined;
+    if (isLost && !wasLost)
+      log?.warn({ event: "traces-lost", problem }, "the collector takes no traces; they are lost, and nothing else is");
+    if (!isLost && wasLost) log?.info({ event: "traces-sent" }, "the collector takes traces again");
+  };
+  const reporting: SpanExporter = {
+    export: (spans, done) =>
+      exporter.export(spans, (result) => {
+        // SUCCESS of an enum that the SDK does not export.
+        const { code }: { readonly code: number } = result;
+        report(result.error, code !== 0);
+        done(result);
+      }),
+    shutdown: () => exporter.shutdown(),
+    ...(exporter.forceFlush !== undefined && { forceFlush: () => exporter.forceFlush?.() ?? Promise.resolve() }),
+  };
+  return { exporter: reporting, health: () => problem ?? "ok" };
+}
+
+/** The system's code, or an HTTP status: a collector's own words may be long. */
+function describeExport(error: Error | undefined): string {
+  const { code } = (error ?? {}) as { readonly code?: string | number };
+  if (typeof code === "number") return `it answers ${code}`;
+  return code ?? "it gives no answer that counts";
+}
+
 export function createOpenTelemetry(
   service: string,
   version: string,
   { endpoint, ratio, delay }: TracingConfig,
+  log?: Log,
 ): Tracing {
+  const { exporter, health } = createReportingExporter(new OTLPTraceExporter({ url: endpoint }), log);
   const provider = new TracerProvider({
     resource: resourceFromAttributes({ "service.name": service, "service.version": version }),
     sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) }),
-    spanProcessors: [
-      new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url: endpoint }), scheduledDelayMillis: delay }),
-    ],
+    spanProcessors: [new BatchSpanProcessor({ exporter, scheduledDelayMillis: delay })],
   });
   const tracer = provider.getTracer(service, version);
   const current = new AsyncLocalStorage<Context>();
@@ -74,6 +107,7 @@ export function createOpenTelemetry(
         span.end();
       }
     },
+    health,
     traceparent: () => {
       const span = trace.getSpanContext(here());
       return span === undefined ? undefined : format(span);

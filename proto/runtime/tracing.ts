@@ -19,6 +19,8 @@ export interface Tracing {
   ): Promise<T>;
   /** The traceparent header to send on from here. */
   readonly traceparent: () => string | undefined;
+  /** `ok`, or why spans are lost. */
+  readonly health: () => string;
   /** Sends what is left. */
   close(): Promise<void>;
 }
@@ -27,6 +29,7 @@ export interface Tracing {
 export const noTracing: Tracing = {
   span: (_name, _options, work) => work(),
   traceparent: () => undefined,
+  health: () => "ok",
   close: () => Promise.resolve(),
 };
 

@@ -59,7 +59,7 @@ async function run(
   // One clock for the ages of both, which nobody can set.
   const now = createSteadyClock();
   const metrics = createMetrics();
-  const tracing = await openTracing("claviger-shim", packageJson.version, config.tracing);
+  const tracing = await openTracing("claviger-shim", packageJson.version, config.tracing, log);
   const upstream = createUpstream(config.gateways, credentials.tls, metrics, tracing.traceparent, log);
   const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log, now);
   const grace = () => ({ healthyForMs: config.outage.healthyFor, degradedForMs: config.outage.degradedFor });
@@ -89,6 +89,7 @@ async function run(
       ...readinessOf(status),
       gateways: Object.fromEntries(upstream.gateways().map(({ url, problem }) => [url, problem ?? "ok"])),
       certificates: Object.fromEntries(expiry.states().map(({ role, text }) => [role, text])),
+      ...(config.tracing !== undefined && { tracing: tracing.health() }),
     }),
     metrics: metrics.render,
     // The shim that is taken over from holds the same port until it stops.

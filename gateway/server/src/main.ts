@@ -84,7 +84,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const log = createLog("gateway", config.log.level);
   for (const problem of warnings) log.warn({ event: "setting-renamed", problem }, "a setting has another name now");
   const metrics = createMetrics();
-  const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing);
+  const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing, log);
   const names = new Set(Object.keys(config.backends));
   const opened = await Promise.all(
     Object.entries(config.backends).map(async ([name, backend]) =>
@@ -184,6 +184,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     audit,
     backends: opened,
     redis: sharedCache?.health,
+    tracing: config.tracing && tracing.health,
     certificates: expiry.states,
   });
   const admin = await openOperationsServer({ ...config.admin, readiness: health.readiness, metrics: metrics.render });

@@ -33,6 +33,7 @@ export function createHealth({
   audit,
   backends,
   redis,
+  tracing,
   certificates,
 }: {
   readonly registry: RegistryStore;
@@ -40,6 +41,8 @@ export function createHealth({
   readonly backends: Iterable<WatchedBackend>;
   /** `ok`, or what is wrong; undefined where there is none. */
   readonly redis: (() => string) | undefined;
+  /** As `redis`. */
+  readonly tracing?: (() => string) | undefined;
   readonly certificates: () => readonly CertificateState[];
 }): Health {
   const seen = new Map<string, string>();
@@ -68,6 +71,7 @@ export function createHealth({
             ? "ok"
             : "the newest one is not usable in part, or cannot be read; in its place the last good state is in force",
         ...(redis !== undefined && { redis: redis() }),
+        ...(tracing !== undefined && { tracing: tracing() }),
         audit: audit.isHealthy() ? "ok" : "no sink takes records",
         ...Object.fromEntries(
           audit
