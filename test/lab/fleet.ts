@@ -83,8 +83,15 @@ export type GatewayOptions = {
   readonly pki: Pki;
   readonly registry: string;
   /** Undefined: the embedded backend, one file for all gateways of the lab. */
-  readonly vault?: { readonly addresses: readonly string[]; readonly approle: AppRoleFiles };
+  readonly vault?: {
+    readonly addresses: readonly string[];
+    readonly approle: AppRoleFiles;
+    /** Settings of the backend to add or replace. */
+    readonly settings?: Readonly<Record<string, unknown>> | undefined;
+  };
   readonly redis?: RedisServer;
+  /** Settings of `redis` to add or replace. */
+  readonly redisSettings?: Readonly<Record<string, unknown>>;
   /** Settings to add or replace. */
   readonly extra?: Readonly<Record<string, unknown>>;
   /** What to start instead of the sources: a command line that lacks `--config FILE`. */
@@ -93,7 +100,7 @@ export type GatewayOptions = {
 
 /** The configuration of one gateway, written to a file. `port` 0 takes any. */
 export async function writeGatewayConfig(
-  { dir, name, pki, registry, vault, redis, extra }: GatewayOptions,
+  { dir, name, pki, registry, vault, redis, redisSettings, extra }: GatewayOptions,
   ports = { listen: 0, admin: 0 },
 ): Promise<{ readonly config: string; readonly audit: string }> {
   const home = join(dir, name);
@@ -107,6 +114,7 @@ export async function writeGatewayConfig(
           kind: "vault",
           addresses: [...vault.addresses],
           auth: { kind: "approle", mount: "approle", ...vault.approle },
+          ...vault.settings,
         };
   const settings = {
     listen: { address: "127.0.0.1", port: ports.listen },
@@ -125,6 +133,7 @@ export async function writeGatewayConfig(
         kind: "standalone",
         node: `127.0.0.1:${redis.port}`,
         passwordFile: redis.passwordFile,
+        ...redisSettings,
       },
     }),
     ...extra,

@@ -30,6 +30,10 @@ export type LabOptions = {
   readonly programs?: { readonly gateway: readonly string[]; readonly shim: readonly string[] };
   /** Where the gateways look for OpenBao, when something stands between. */
   readonly vaultAddresses?: (addr: string) => readonly string[] | Promise<readonly string[]>;
+  /** Settings of the backend to add or replace. */
+  readonly vaultSettings?: Readonly<Record<string, unknown>>;
+  /** Settings of `redis` to add or replace, e.g. where something stands between. */
+  readonly redisSettings?: (redis: RedisServer) => Promise<Readonly<Record<string, unknown>>>;
   readonly onProgress?: (text: string) => void;
   /** Called when the gateways serve, before any shim starts. */
   readonly onGateways?: (gateways: readonly LabGateway[]) => void;
@@ -132,6 +136,8 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     const approles = vault === undefined ? undefined : await setUpTransit(vault, keys, gatewayNames, dir);
     const addresses = vault === undefined ? [] : ((await options.vaultAddresses?.(vault.addr)) ?? [vault.addr]);
 
+    const redisSettings = redis === undefined ? undefined : await options.redisSettings?.(redis);
+
     onProgress("gateways");
     const startOne = async (name: string): Promise<LabGateway> => {
       const approle = approles?.get(name);
@@ -143,8 +149,9 @@ export async function startLab(options: LabOptions): Promise<Lab> {
         name,
         pki,
         registry,
-        ...(approle !== undefined && { vault: { addresses, approle } }),
+        ...(approle !== undefined && { vault: { addresses, approle, settings: options.vaultSettings } }),
         ...(redis !== undefined && { redis }),
+        ...(redisSettings !== undefined && { redisSettings }),
         ...(extra !== undefined && { extra }),
         ...(options.programs !== undefined && { program: options.programs.gateway }),
       });
