@@ -1,5 +1,6 @@
 // The registry in a YAML file (GitOps). (docs/architecture.md #registry.)
 import { readFile } from "node:fs/promises";
+import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { piecesOfText } from "./pieces.ts";
@@ -10,6 +11,8 @@ import { createMergedRecords, createProblemReport } from "./texts.ts";
 
 /** Keeps the promised second. */
 const pollMs = 500;
+/** A file system that gives no answer is said to give none; what was read before stays in force. */
+const readMs = 3000;
 
 /**
  * Opens the file and watches it by reading it again: sees an atomic rename, an edit in place and a
@@ -34,11 +37,18 @@ export async function openFileRegistry({
   let rejected: unknown;
   let failure: unknown;
 
+  // A read that hangs holds one of a few threads that everything shares: there is one at a time.
+  let pending: Promise<string> | undefined;
   const read = async (): Promise<string> => {
+    pending ??= readFile(file, "utf8").finally(() => {
+      pending = undefined;
+    });
+    const late = AbortSignal.timeout(readMs);
     try {
-      return await readFile(file, "utf8");
+      return await raceAbort(pending, late);
     } catch (error) {
-      throw new ConfigError(file, [`cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`]);
+      const why = late.aborted ? "no answer from the file system" : (error as NodeJS.ErrnoException).code;
+      throw new ConfigError(file, [`cannot be read (${why ?? "unknown error"})`]);
     }
   };
   const look = async (): Promise<Look> => {
