@@ -14,6 +14,7 @@ import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k
 import { kmsVersion, limits } from "@claviger/proto/wire/protocol.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { createSteadyClock, steadyNow } from "@claviger/proto/runtime/clock.ts";
+import { steadyMs } from "@claviger/proto/runtime/end-reports.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { OutagePhase } from "./metrics.ts";
 import type { LastGood, StateFile } from "./state-file.ts";
@@ -66,6 +67,9 @@ export function createStatusKeeper({
   let last: LastGood | undefined = stateFile.load();
   let savedAt = last?.goodAt ?? 0;
   let phase: OutagePhase = 0;
+  /** What the log said last. */
+  let reported: OutagePhase = 0;
+  let over: NodeJS.Timeout | undefined;
   let flight: Promise<StatusResponse> | undefined;
 
   /** @throws KmsError gateway_behind when the epoch is below the one seen, or further above than can be */
@@ -107,16 +111,24 @@ export function createStatusKeeper({
   const withKnownMac = (claim: EpochClaim | undefined): EpochClaim | undefined =>
     claim !== undefined && claim.mac === undefined && claim.text === last?.epoch?.text ? last.epoch : claim;
 
+  // A gateway that confirms the key now and then ends no outage for whoever reads the log.
+  const reportOver = (): void => {
+    reported = 0;
+    log.info({ event: "outage-over", phase: 0 }, "a gateway answers with a fresh key again");
+  };
   const enter = (next: OutagePhase, why: string): void => {
     if (next === phase) return;
-    const since = last === undefined ? undefined : new Date(last.goodAt).toISOString();
-    if (next === 0) log.info({ event: "outage-over", phase: next }, "a gateway answers with a fresh key again");
-    else
+    phase = next;
+    clearTimeout(over);
+    if (next === 0) over = setTimeout(reportOver, steadyMs).unref();
+    else if (next !== reported) {
+      reported = next;
+      const since = last === undefined ? undefined : new Date(last.goodAt).toISOString();
       log.warn(
         { event: "outage-phase", phase: next, since, why },
         "no gateway confirms the key: Status goes on with the last key_id",
       );
-    phase = next;
+    }
   };
 
   // T is the last moment of which we know that the key was good.

@@ -3,18 +3,21 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { steadyMs } from "@claviger/proto/runtime/end-reports.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import type { LastGood } from "@claviger/shim/src/state-file.ts";
 import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { createStateFile } from "@claviger/shim/src/state-file.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
+import { pino } from "pino";
 import { createFakeUpstream, createFakeStateFile, reasonOf, reply, silent, statusBytes } from "./fakes.ts";
 
 const minute = 60_000;
 
 /** A keeper with ten minutes of phase one and an hour of phase two, on a clock of its own. */
-function keeperAt(start: number, first?: LastGood) {
+function keeperAt(start: number, first?: LastGood, log: Log = silent) {
   const world = { now: start, next: (): UpstreamReply => reply(statusBytes("key-1"), { epoch: { text: "0.1.1" } }) };
   const upstream = createFakeUpstream(() => world.next());
   const stateFile = createFakeStateFile(first);
@@ -23,7 +26,7 @@ function keeperAt(start: number, first?: LastGood) {
     upstream,
     stateFile,
     grace: () => ({ healthyForMs: 10 * minute, degradedForMs: 60 * minute }),
-    log: silent,
+    log,
     now,
   });
   return { world, upstream, stateFile, keeper };
@@ -292,4 +295,26 @@ test("--forget removes the epoch and nothing else, so that the next gateway is b
   state.save({ keyId: "key-1", epoch: { text: "90.1.1" }, goodAt: T });
   assert.equal(state.forget(), true);
   assert.deepEqual(state.load(), { keyId: "key-1", epoch: undefined, goodAt: T, refused: undefined });
+});
+
+test("a gateway that confirms the key now and then is one outage in the log, over when it has done so for a while", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const events: string[] = [];
+  const log = pino({ level: "info" }, { write: (line: string) => void events.push(line) });
+  const { keeper, world } = keeperAt(T, undefined, log);
+  const good = world.next;
+  await keeper.status();
+  for (let i = 0; i < 5; i++) {
+    world.next = failWith("overloaded");
+    await keeper.status();
+    assert.equal(keeper.outage().phase, 1);
+    world.next = good;
+    await keeper.status();
+    assert.equal(keeper.outage().phase, 0);
+    t.mock.timers.tick(steadyMs - 1);
+  }
+  const seen = (): readonly string[] => events.map((line) => (JSON.parse(line) as { readonly event: string }).event);
+  assert.deepEqual(seen(), ["outage-phase"]);
+  t.mock.timers.tick(1);
+  assert.deepEqual(seen(), ["outage-phase", "outage-over"]);
 });
