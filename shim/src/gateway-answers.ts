@@ -28,7 +28,7 @@ export function staleForMs(given: Readonly<Record<string, string | string[] | un
 export type HandshakeRefusal = { readonly by: "shim" | "gateway"; readonly failure: HandshakeFailure };
 
 /** A gateway that cannot be reached, or something that is none. */
-function unavailable(why: string): KmsError {
+export function unavailable(why: string): KmsError {
   return new KmsError("gateway_unavailable", { cause: new Error(why) });
 }
 

@@ -8,7 +8,14 @@ import { createLookup } from "@claviger/proto/runtime/lookup.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { exchange, type ExchangeReply, type ExchangeRequest } from "@claviger/proto/runtime/exchange.ts";
 import { Pool } from "undici";
-import { checkIdentities, createFailures, type HandshakeRefusal, staleForMs, text } from "./gateway-answers.ts";
+import {
+  checkIdentities,
+  createFailures,
+  type HandshakeRefusal,
+  staleForMs,
+  text,
+  unavailable,
+} from "./gateway-answers.ts";
 
 /** PEM texts of the shim's certificate and key, and the CA of the gateways. */
 export type ClientTls = {
@@ -138,6 +145,9 @@ export function createGateway(
       });
       const said = readEpochClaim(reply.headers);
       if (reply.status === 200) {
+        // A web server that knows nothing of the request, or a portal that wants a login.
+        if (text(reply.headers["content-type"]) !== contentTypes.proto)
+          throw unavailable("status 200, and not an answer of a gateway");
         accept?.({ method, epoch: said });
         return { body: reply.body, epoch: said, staleForMs: staleForMs(reply.headers) };
       }

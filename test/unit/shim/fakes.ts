@@ -231,7 +231,11 @@ export async function startGateway(
         asked.push(one);
         const { body, reason, status, headers: extra } = await answer(one);
         const code = status ?? (reason === undefined ? 200 : connectCodes[rowOf(reason).connect].http);
-        response.writeHead(code, { ...(reason !== undefined && { [headers.reason]: reason }), ...extra });
+        response.writeHead(code, {
+          "content-type": "application/proto",
+          ...(reason !== undefined && { [headers.reason]: reason }),
+          ...extra,
+        });
         response.end(body);
       };
       serve().catch(() => response.destroy());

@@ -123,3 +123,12 @@ test("a gateway that closes without a word, as 0.1.0 does, leaves what the shim 
   const { outcome } = await askAt(t, gateway.url, { ...expired, ca: fleet.tls.ca });
   assert.match(outcome, /^the gateway refuses this shim's certificate: certificate_expired/);
 });
+
+test("a web server that answers 200 to all is no gateway", async (t) => {
+  const gateway = await startGateway(t, { ...fleet, server: await serverLeaf() }, () => ({
+    body: Buffer.from("<html>welcome</html>"),
+    headers: { "content-type": "text/html" },
+  }));
+  const { outcome } = await askAt(t, gateway.url, {});
+  assert.equal(outcome, "status 200, and not an answer of a gateway");
+});
