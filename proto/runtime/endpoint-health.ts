@@ -1,6 +1,6 @@
 // What is known of each of several remote ends: whether it is up, how quick it usually is, and the
 // probes that find it out. Does not ask for anything but probes. (docs/architecture.md #endpoints.)
-import { type KmsError, toKmsError } from "../wire/errors.ts";
+import { KmsError, toKmsError } from "../wire/errors.ts";
 import { raceAbort } from "./abort.ts";
 import { type Clock, systemClock } from "./clock.ts";
 
@@ -74,6 +74,11 @@ const longestPauseMs = 60_000;
 /** How quick an endpoint is taken to be before it is known, where the quickest is chosen. */
 const unknownLatencyMs = 5;
 
+/** Why an end is down that a probe has waited for in vain: its name is not resolved, or it says nothing. */
+function noAnswer(): KmsError {
+  return new KmsError("deadline_exceeded", { cause: new Error(`no answer within ${probeMs / 1000} s`) });
+}
+
 export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHealth<E> {
   const { nameOf, choice, probe, warm = false, clock = systemClock } = options;
   const { isBusy = () => false, onChange = () => {} } = options;
@@ -122,7 +127,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     if (isGone(entry) || entry.probe !== undefined) return;
     const late = new AbortController();
     entry.probe = late;
-    const timer = clock.setTimeout(() => late.abort(), probeMs);
+    const timer = clock.setTimeout(() => late.abort(noAnswer()), probeMs);
     timer.unref?.();
     const { pauseMs } = entry;
     const error = await raceAbort(probe(entry.endpoint, late.signal), late.signal).then(() => undefined, toKmsError);

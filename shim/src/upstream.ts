@@ -22,7 +22,8 @@ export interface Upstream {
 }
 
 function describeFailure({ reason, cause }: KmsError): string {
-  return cause instanceof Error && reason === "gateway_unavailable" ? cause.message : reason;
+  const isOurs = reason === "gateway_unavailable" || reason === "deadline_exceeded";
+  return isOurs && cause instanceof Error ? cause.message : reason;
 }
 
 const never = new AbortController().signal;
