@@ -23,10 +23,14 @@ function retryAfterMs(text: string | undefined): number | undefined {
   return ms > 0 ? ms : undefined;
 }
 
-/** Is this JSON of a form that Vault answers in? Looks at bytes: a batch reply holds plaintexts. */
+/** Looks at bytes: a batch reply holds plaintexts. */
+function isObject(body: Buffer): boolean {
+  return body.subarray(0, 64).toString("latin1").trimStart().startsWith("{");
+}
+
+/** Is this JSON of a form that Vault refuses in? */
 function isVaultJson(body: Buffer): boolean {
-  const start = body.subarray(0, 64).toString("latin1").trimStart();
-  return start.startsWith("{") && (body.includes('"errors"') || body.includes('"data"'));
+  return isObject(body) && (body.includes('"errors"') || body.includes('"data"'));
 }
 
 /**
@@ -46,7 +50,10 @@ export function faultOf(status: number, body: Buffer, retryAfter: string | undef
   // says.
   if (status >= 500 || status === 472 || status === 473 || (status >= 300 && status < 400))
     return fail("backend_unavailable", `status ${status}`);
-  if (status < 400) return undefined;
+  if (status < 400)
+    return body.length === 0 || isObject(body)
+      ? undefined
+      : notVaultsWord(`status ${status} without JSON: something else than a Vault?`);
   if (status === 412) return notVaultsWord("status 412: a standby that has not caught up");
   if (!isVaultJson(body)) return notVaultsWord(`status ${status} without Vault's JSON: a proxy before it?`);
   return undefined;

@@ -13,6 +13,8 @@ test("what is no JSON of Vault's, or not about the key, is a fault of the addres
   const odd: readonly (readonly [number, string])[] = [
     [404, ""],
     [404, "<html>not found</html>"],
+    [200, "<html>welcome</html>"],
+    [200, "ok"],
     [404, '{"message":"no such route"}'],
     [403, "Forbidden"],
     [400, "[]"],
