@@ -7,6 +7,7 @@ import { readFileOf } from "@claviger/proto/runtime/pem-files.ts";
 import type { RedisConfig } from "./config.ts";
 import { guardAgainstFloods } from "./flood-guard.ts";
 import { describeProblem } from "./problem.ts";
+import { createRedisReports } from "./reports.ts";
 
 /**
  * What the gateway asks of Redis. Every method rejects at once while there is no connection, and
@@ -94,9 +95,6 @@ export function redisAddresses(config: RedisConfig): string {
   }
 }
 
-/** Between two lines of the log about the same Redis. */
-const quietMs = 2000;
-
 /** @throws ConfigError when a file cannot be read */
 export function openRedis(config: RedisConfig, log: Log): RedisStore {
   const options = {
@@ -155,19 +153,11 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
   };
   const address = redisAddresses(config);
   const listeners = new Map<string, (message: string) => void>();
-  let problem: string | undefined = "not connected yet";
+  const reports = createRedisReports(log, address);
+  const report = (next: string | undefined): void => reports.report(next);
   let isRefused = false;
-  /** What the log said last; undefined: nothing yet. */
-  let logged: { readonly problem: string | undefined; readonly at: number } | undefined;
-  // One that comes and goes several times a second is worth two lines, not two at each turn.
-  function report(next: string | undefined): void {
-    problem = next;
-    if (logged !== undefined && (logged.problem === next || performance.now() - logged.at < quietMs)) return;
-    logged = { problem: next, at: performance.now() };
-    if (next === undefined) log.info({ event: "redis-ready", address }, "Redis is there");
-    else log.warn({ event: "redis-away", address, problem: next }, "Redis is away; the gateway goes on without it");
-  }
-  const fail = (error: unknown): void => report(describeProblem(error) ?? problem ?? "there is no connection");
+  const fail = (error: unknown): void =>
+    report(describeProblem(error) ?? reports.problem() ?? "there is no connection");
   const commands = connect(false);
   const subscriber = connect(true);
   commands.on("ready", () => {
@@ -176,7 +166,7 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
   commands.on("error", fail);
   // Why is known, where there was an error.
   commands.on("close", () => {
-    if (problem === undefined) report("the connection was closed");
+    if (reports.problem() === undefined) report("the connection was closed");
   });
   subscriber.on("error", () => {});
   subscriber.on("message", (channel: string, message: string) => listeners.get(channel)?.(message));
@@ -223,17 +213,18 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
         const end = (): void => {
           commands.off("ready", onReady);
           signal.removeEventListener("abort", end);
-          reject(new Error(problem ?? "not connected yet"));
+          reject(new Error(reports.problem() ?? "not connected yet"));
         };
         const onReady = (): void => resolve(signal.removeEventListener("abort", end));
-        if (problem === undefined) return resolve();
+        if (reports.problem() === undefined) return resolve();
         if (signal.aborted) return end();
         commands.once("ready", onReady);
         signal.addEventListener("abort", end, { once: true });
         return undefined;
       }),
-    health: () => problem ?? "ok",
+    health: () => reports.problem() ?? "ok",
     close() {
+      reports.close();
       for (const client of [commands, subscriber]) {
         // In the middle of a handshake its socket is left alone, and what it still says would end
         // the process.
