@@ -11,7 +11,11 @@ import { buffer } from "node:stream/consumers";
 export type ServerPair = { readonly cert: string; readonly key: string };
 
 export type Asked = { readonly method: string; readonly path: string; readonly body: Buffer };
-export type Answer = { readonly status: number; readonly body: string | Buffer; readonly type?: string };
+export type Answer = {
+  readonly status: number;
+  readonly body: string | Buffer;
+  readonly headers?: IncomingMessage["headers"];
+};
 
 export type Way =
   | { readonly kind: "pass" }
@@ -43,6 +47,8 @@ export type FaultProxy = {
   readonly port: number;
   /** Treats what comes so; what is open is cut, except where it only becomes slow or quick. */
   set(way: Way): Promise<void>;
+  /** Cuts what is open. */
+  cut(): void;
   close(): Promise<void>;
 };
 
@@ -50,16 +56,29 @@ export type FaultProxyOptions = {
   readonly target: () => number;
   /** Ends TLS here with this certificate; plain text is passed on. Absent: bytes are passed on as they are. */
   readonly pair?: ServerPair;
+  /** What is offered for ALPN with it, e.g. `h2` for gRPC. */
+  readonly alpn?: readonly string[];
   /** What the target is shown, and trusted by, where it speaks TLS itself and answers are made up here. */
   readonly client?: ServerPair & { readonly ca: string };
   /** Where to listen; any free one when absent. */
   readonly port?: number;
+  readonly host?: string;
 };
+
+/** What a web server that knows nothing of the request says. */
+export const html: Answer = { status: 200, body: "<html>welcome</html>", headers: { "content-type": "text/html" } };
 
 const garbage = "\u0015\u0003garbage\r\n\r\n";
 
 /** Passes everything on until it is told otherwise. */
-export async function startFaultProxy({ target, pair, client, port = 0 }: FaultProxyOptions): Promise<FaultProxy> {
+export async function startFaultProxy({
+  target,
+  pair,
+  alpn,
+  client,
+  port = 0,
+  host = "127.0.0.1",
+}: FaultProxyOptions): Promise<FaultProxy> {
   const open = new Set<Duplex>();
   let way: Way = { kind: "pass" };
   const track = <T extends Duplex>(socket: T): T => {
@@ -88,8 +107,9 @@ export async function startFaultProxy({ target, pair, client, port = 0 }: FaultP
     await new Promise((resolve, reject) => {
       const options = { port: target(), host: "127.0.0.1", method, path, headers, agent: false };
       const take = (reply: IncomingMessage): void => {
-        const type = reply.headers["content-type"] ?? "";
-        buffer(reply).then((bytes) => resolve({ status: reply.statusCode ?? 502, body: bytes, type }), reject);
+        const { connection: _connection, "transfer-encoding": _encoding, ...given } = reply.headers;
+        const { statusCode: status = 502 } = reply;
+        buffer(reply).then((bytes) => resolve({ status, body: bytes, headers: given }), reject);
       };
       const onward = client === undefined ? request(options, take) : secureRequest({ ...options, ...client }, take);
       onward.on("error", reject).end(body);
@@ -100,9 +120,9 @@ export async function startFaultProxy({ target, pair, client, port = 0 }: FaultP
     const {
       status,
       body,
-      type = "application/json",
+      headers = { "content-type": "application/json" },
     } = (way.kind === "answer" ? await way.answer(asked, passed) : { status: 503, body: "" }) ?? (await passed());
-    response.writeHead(status, { "content-type": type }).end(body);
+    response.writeHead(status, headers).end(body);
   };
   const http = createHttpServer((asking, response) => void serve(asking, response).catch(() => response.destroy()));
 
@@ -117,7 +137,9 @@ export async function startFaultProxy({ target, pair, client, port = 0 }: FaultP
     if (way.kind === "silent") return void socket.resume();
     const shown = way.kind === "certificate" || way.kind === "answer" ? (way.pair ?? pair) : pair;
     if (shown === undefined) return begin(socket, false);
-    const tls = createTlsServer(shown, (secure) => begin(track(secure), true));
+    const tls = createTlsServer({ ...shown, ...(alpn && { ALPNProtocols: [...alpn] }) }, (secure) =>
+      begin(track(secure), true),
+    );
     tls.on("tlsClientError", () => {});
     tls.emit("connection", socket);
   });
@@ -125,7 +147,7 @@ export async function startFaultProxy({ target, pair, client, port = 0 }: FaultP
     for (const socket of open) socket.destroy();
   };
   const listen = (at: number): Promise<void> =>
-    new Promise((resolve, reject) => void server.once("error", reject).listen(at, "127.0.0.1", resolve));
+    new Promise((resolve, reject) => void server.once("error", reject).listen(at, host, resolve));
   const stop = async (): Promise<void> => {
     const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
     cut();
@@ -142,6 +164,7 @@ export async function startFaultProxy({ target, pair, client, port = 0 }: FaultP
       if (next.kind === "refuse" && server.listening) await stop();
       if (next.kind !== "refuse" && !server.listening) await listen(bound);
     },
+    cut,
     close: stop,
   };
 }

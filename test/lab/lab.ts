@@ -35,6 +35,8 @@ export type LabOptions = {
   /** Settings of `redis` to add or replace, e.g. where something stands between. */
   readonly redisSettings?: (redis: RedisServer) => Promise<Readonly<Record<string, unknown>>>;
   readonly onProgress?: (text: string) => void;
+  /** The name that gateways' certificates carry, where shims reach them by another one. */
+  readonly serverName?: string;
   /** Called when the gateways serve, before any shim starts. */
   readonly onGateways?: (gateways: readonly LabGateway[]) => void;
   /** Ends the start in the middle: everything is stopped, startLab rejects. */
@@ -171,6 +173,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
           node: `node-${n}`,
           pki,
           gateways: urls,
+          ...(options.serverName !== undefined && { serverName: options.serverName }),
           ...(options.shimExtra !== undefined && { extra: options.shimExtra }),
           ...(options.programs !== undefined && { program: options.programs.shim }),
         });

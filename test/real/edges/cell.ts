@@ -2,7 +2,17 @@
 // written down is measured; what a test expects of it is compared with that.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { logFrom, type LogLine, metricsOf, moved, type Program, type Readyz, readyzOf, sizeOfLog } from "./observe.ts";
+import {
+  gaugesOf,
+  logFrom,
+  type LogLine,
+  metricsOf,
+  moved,
+  type Program,
+  type Readyz,
+  readyzOf,
+  sizeOfLog,
+} from "./observe.ts";
 import type { Row } from "./rows.ts";
 
 /** What each call led to: `ok`, or the reason of the error table, or the words that a person reads. */
@@ -57,13 +67,19 @@ function isGood(outcomes: Outcomes): boolean {
   return Object.values(outcomes).every((outcome) => outcome === "ok");
 }
 
-async function untilGood(world: World, ready: readonly Readyz[] | undefined, what: string): Promise<readonly Readyz[]> {
+/** What a cell begins with, and is to end with. */
+type Good = { readonly ready: readonly Readyz[]; readonly gauges: readonly string[] };
+
+async function untilGood(world: World, first: Good | undefined, what: string): Promise<Good> {
   let good = 0;
   let last: unknown;
   for (const end = Date.now() + backMs; ; await sleep(pauseMs)) {
     const outcomes = await world.round();
-    const now = await Promise.all(world.programs.map(readyzOf));
-    const isAsBefore = ready === undefined || JSON.stringify(now) === JSON.stringify(ready);
+    const now = {
+      ready: await Promise.all(world.programs.map(readyzOf)),
+      gauges: (await Promise.all(world.programs.map(metricsOf))).map(gaugesOf),
+    };
+    const isAsBefore = first === undefined || JSON.stringify(now) === JSON.stringify(first);
     good = isGood(outcomes) && isAsBefore ? good + 1 : 0;
     last = { outcomes, now };
     if (good === 3) return now;
@@ -123,7 +139,7 @@ function describeReadyz(before: readonly Readyz[], during: readonly Readyz[]): s
 export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise<Row> {
   const { callers = {}, atFirst = [], maybe = [], repeated = {} } = cell;
   const { programs } = world;
-  const ready = await untilGood(world, undefined, "before the fault");
+  const first = await untilGood(world, undefined, "before the fault");
   const metrics = await Promise.all(programs.map(metricsOf));
   const offsets = programs.map(sizeOfLog);
   const logs = (): readonly (readonly [Program, readonly LogLine[]])[] =>
@@ -140,7 +156,7 @@ export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise
 
   await cell.cure(world);
   const sizes = programs.map(sizeOfLog);
-  await untilGood(world, ready, "after the cure");
+  await untilGood(world, first, "after the cure");
   await world.verify();
   await untilQuiet(world);
   const after = programs.map((program, i) => [program, logFrom(program, sizes[i] ?? 0)] as const);
@@ -166,7 +182,7 @@ export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise
   const row = {
     cause: cell.how,
     callers: describeCallers(calls, callers, atFirst),
-    readyz: describeReadyz(ready, during),
+    readyz: describeReadyz(first.ready, during),
     log: [
       describeLog(logsThen, maybe) || "nothing",
       ...Object.entries(repeated).map(([event, why]) => `\`${event}\` ${why}`),

@@ -20,7 +20,7 @@ export type Restart = {
 };
 
 export type KmsWorld = World & {
-  readonly lab: Lab;
+  readonly lab: LabParts;
   readonly client: KmsClient;
   /** Ends the first gateway and starts it again. */
   restartGateway(how?: Restart): Promise<void>;
@@ -33,13 +33,23 @@ function reasonOf(error: unknown): string {
   return found?.[0] ?? `${code} ${details}`;
 }
 
-/** @param parts what else was started for it, ended after the lab */
+/** @param close ends what else was started for it, after the lab */
 export async function startKmsWorld(
   options: Omit<LabOptions, "dir"> | ((dir: string) => Omit<LabOptions, "dir">),
   close: () => Promise<unknown> = async () => {},
 ): Promise<KmsWorld> {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
-  const lab = await startLab({ dir, ...(typeof options === "function" ? options(dir) : options) });
+  return await kmsWorldOf(await startLab({ dir, ...(typeof options === "function" ? options(dir) : options) }), close);
+}
+
+/** What a world needs of a lab. */
+export type LabParts = Pick<
+  Lab,
+  "dir" | "registry" | "processes" | "pki" | "vault" | "redis" | "gateways" | "shims" | "stop"
+>;
+
+/** A world of parts that run already; ends them and removes their folder. */
+export async function kmsWorldOf(lab: LabParts, close: () => Promise<unknown> = async () => {}): Promise<KmsWorld> {
   const shim = lab.shims[0];
   assert.ok(shim !== undefined);
   const client = kmsClient(shim.socket);
@@ -98,7 +108,7 @@ export async function startKmsWorld(
       client.close();
       await lab.stop();
       await close();
-      await rm(dir, { recursive: true, force: true });
+      await rm(lab.dir, { recursive: true, force: true });
     },
   };
 }

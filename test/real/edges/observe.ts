@@ -16,7 +16,7 @@ export type LogLine = { readonly event: string; readonly level: number; readonly
 /** Replaces what is different in each run. */
 export function normalise(text: string): string {
   return text
-    .replaceAll(/(?:,? ?since |\(since )\d{4}-\d\d-\d\dT[\d:.]+Z\)?/g, "")
+    .replaceAll(/(?:,? ?since | ?\(since )\d{4}-\d\d-\d\dT[\d:.]+Z\)?/g, "")
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "TIME")
     .replaceAll(/\b(127\.0\.0\.1|localhost|[a-z.-]+\.test):\d+/g, "$1:PORT")
     .replaceAll(/\/tmp\/claviger-\w+\//g, "DIR/")
@@ -61,9 +61,12 @@ export async function metricsOf({ metrics }: Program): Promise<Series> {
   );
 }
 
-/** Changes with every call, with time, or with how busy the machine is: a call that takes long is made twice. */
+/**
+ * Changes with every call, with time, or with how busy the machine is: a call that takes long is made twice, and
+ * the one that is not needed any more is left.
+ */
 const restless =
-  /_sum\b|_retries_total|_latency|seconds_left|in_flight|gateway_connections|seconds_since|result="(?:ok|canceled)"/;
+  /_sum\b|_retries_total|client_errors_total|cause="(?:peer_left|closed)"|_latency|seconds_left|in_flight|gateway_connections|seconds_since|result="(?:ok|canceled)"/;
 const told = ["kind", "cause", "refused_by", "bound"] as const;
 
 /**
@@ -85,19 +88,25 @@ export function moved(before: Series, after: Series, isServed: boolean): readonl
   return [...new Set(found)].toSorted();
 }
 
+/** What is up and in which phase, as one text to compare. */
+export function gaugesOf(series: Series): string {
+  return [...series].filter(([name]) => /_up\{|_phase\b/.test(name)).toString();
+}
+
 /** What /readyz says, each check by its name; its status among them. */
 export type Readyz = Readonly<Record<string, string>>;
 
 export async function readyzOf({ metrics, name }: Program): Promise<Readyz> {
   const reply = await fetch(metrics.replace("/metrics", "/readyz"));
-  const { checks, gateways, certificates, phase } = (await reply.json()) as {
+  const { checks, gateways, certificates, phase, tracing } = (await reply.json()) as {
     readonly [part in "checks" | "gateways" | "certificates"]?: Readyz;
-  } & { readonly phase?: number };
+  } & { readonly phase?: number; readonly tracing?: string };
   const all = {
     status: String(reply.status),
     ...checks,
     ...gateways,
     ...certificates,
+    ...(tracing !== undefined && { tracing }),
     ...(phase !== undefined && { phase: String(phase) }),
   };
   return Object.fromEntries(

@@ -164,4 +164,4 @@ const cells: Cells<RedisWorld> = {
   },
 };
 
-describeEdges({ dependency: "Redis, standalone", start, cells, sample: ["absent", "full"] });
+describeEdges({ dependency: "Redis, standalone", start, cells, sample: ["full"] });

@@ -20,7 +20,20 @@ export const faults = [
 export type Fault = (typeof faults)[number];
 
 /** In the order of the page. */
-export const dependencies = ["Vault or OpenBao at one address", "Redis, standalone"] as const;
+export const dependencies = [
+  "Vault or OpenBao at one address",
+  "Vault or OpenBao, the active node of several",
+  "Redis, standalone",
+  "Gateway, as the shim sees it",
+  "Registry, a file",
+  "Redis behind Sentinel",
+  "Redis Cluster",
+  "Audit sink, a file",
+  "Audit sink, syslog over TLS",
+  "Collector of traces",
+  "Log",
+  "DNS",
+] as const;
 export type Dependency = (typeof dependencies)[number];
 
 /** What happened, as the page says it: one cell of its table each. */
