@@ -18,7 +18,7 @@ const labels: Readonly<Record<string, string>> = {
   "claviger_gateway_handshake_failures_total.kind": "`closed`, `timeout`, `certificate` or `protocol`",
   "claviger_shim_certificate_seconds_left.role": "`client` or `gateway_ca`",
   "claviger_gateway_certificate_seconds_left.role":
-    "`server`, `client_ca`, or `backend/NAME/client` and `backend/NAME/ca`",
+    "`server`, `client_ca`, and `client` and `ca` of `backend/NAME/`, `redis/` and `audit/N/` (the N-th of `audit.sinks`, from 0)",
   cause: handshakeFailures.map(code).join(", "),
   refused_by: "`shim` (it does not accept the gateway's certificate) or `gateway` (the other way round)",
   "claviger_gateway_client_errors_total.kind": "`parser` or `connection`",

@@ -8,14 +8,17 @@ import type { NameKind } from "../wire/names.ts";
 
 export { z };
 
-/** What is wrong with a configuration, one line per problem: where, what, and what to do. */
+/** What is wrong with a configuration, one line per problem: where, what, and what to do. A single problem is one line. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly problems: readonly string[];
 
   constructor(source: string, problems: readonly string[]) {
+    const [only] = problems;
     super(
-      `${source}: ${problems.length === 1 ? "1 problem" : `${problems.length} problems`}\n${problems.map((line) => `  ${line}`).join("\n")}`,
+      only !== undefined && problems.length === 1
+        ? `${source}: ${only}`
+        : `${source}: ${problems.length} problems\n${problems.map((line) => `  ${line}`).join("\n")}`,
     );
     this.problems = problems;
   }

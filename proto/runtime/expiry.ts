@@ -106,13 +106,7 @@ export function watchExpiry({
   return { states, close: () => clearTimeout(timer) };
 }
 
-/** What --check prints, and whether all of it can work. */
-export function formatCertificates(states: readonly CertificateState[]): string {
-  const width = Math.max(...states.map(({ role }) => role.length));
-  return states
-    .map(({ role, text, secondsLeft }) => {
-      const left = text === "ok" && secondsLeft !== undefined ? `, expires in ${spanText(secondsLeft * 1000)}` : "";
-      return `certificate ${role.padEnd(width)}  ${text}${left}\n`;
-    })
-    .join("");
+/** How it stands, and until when where nothing is wrong. */
+export function describeExpiry({ text, secondsLeft }: CertificateState): string {
+  return text === "ok" && secondsLeft !== undefined ? `valid for ${spanText(secondsLeft * 1000)}` : text;
 }

@@ -19,6 +19,9 @@ export function describeError(error: unknown): string {
   return error.cause === undefined ? own : `${own} <- ${describeError(error.cause)}`;
 }
 
+/** Says nothing: for what is tried and reported in another way. */
+export const silentLog: Log = pino({ enabled: false });
+
 /** @param component `gateway` or `shim`; stands in every line */
 export function createLog(component: string, level: LogLevel): Log {
   return pino(

@@ -118,3 +118,21 @@ export function createOpenTelemetry(
     },
   };
 }
+
+/** Of an answer that says no, and of a connection that does not come about, milliseconds. */
+const probeMs = 2000;
+
+/**
+ * Sends a request without a span: does the collector take what is sent there?
+ * @throws Error with the system's code, or a number, the HTTP status
+ */
+export async function probeCollector({ endpoint }: TracingConfig): Promise<void> {
+  const exporter = new OTLPTraceExporter({ url: endpoint, timeoutMillis: probeMs });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      exporter.export([], ({ error }) => (error === undefined ? resolve() : reject(error)));
+    });
+  } finally {
+    await exporter.shutdown();
+  }
+}

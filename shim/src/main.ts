@@ -3,14 +3,16 @@
 // gateways; holds no key and no Vault credential. The composition root: constructs everything,
 // reads from top to bottom.
 import { isDeepStrictEqual } from "node:util";
+import { formatRows, isGood } from "@claviger/proto/runtime/check.ts";
 import { createSteadyClock } from "@claviger/proto/runtime/clock.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { endStart, readFlags, stopOnSignals } from "@claviger/proto/runtime/program.ts";
-import { formatCertificates, judgeCertificates, watchExpiry } from "@claviger/proto/runtime/expiry.ts";
+import { watchExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
+import { checkShim } from "./check.ts";
 import { changedSettings, flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
 import { createDecrypts } from "./decrypts.ts";
 import { createKmsMethods } from "./kms.ts";
@@ -28,7 +30,7 @@ The KMS plugin of a kube-apiserver: serves KMS v2 and v1beta1 on a unix socket f
 
   --config FILE        configuration (YAML); docs/reference/settings.md has every setting
   --takeover           replace a shim that is serving the socket, without a gap; stop that one afterwards
-  --check              read and check the configuration and the certificates, then exit
+  --check              try what a start would try, and each gateway; say what is found, and exit: 0 where all works, 1 where not
   --forget             remove the epoch from the state file and exit, with the shim stopped: after a gateway gone bad
   --version, --help
 
@@ -151,11 +153,13 @@ async function run(
   status.status().catch(() => {});
 }
 
-function check(config: ShimConfig): void {
-  const { tls } = readCredentials(config.tls);
-  const states = certificateRoles(() => tls).map((role) => judgeCertificates(role, Date.now()));
-  process.stdout.write(formatCertificates(states));
-  if (states.some(({ level }) => level === "invalid")) process.exitCode = 2;
+async function check(load: (warn?: (line: string) => void) => ShimConfig): Promise<void> {
+  const warnings: string[] = [];
+  const config = load((line) => warnings.push(line));
+  const own = { pid: process.pid, script: process.argv[1] };
+  const rows = await checkShim(config, { warnings, own, setUmask: (mask) => process.umask(mask) });
+  // What does not answer may hold its connection for longer.
+  process.stdout.write(formatRows(rows), () => process.exit(isGood(rows) ? 0 : 1));
 }
 
 function forget(config: ShimConfig): void {
@@ -182,7 +186,7 @@ try {
   if (values.help === true) process.stdout.write(usage);
   else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
   else if (values.forget === true) forget(load());
-  else if (values.check === true) check(load());
+  else if (values.check === true) await check(load);
   else await run(load, values.config, values.takeover === true);
 } catch (error) {
   endStart(process, "claviger-shim", error, error instanceof SocketError);

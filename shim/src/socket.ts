@@ -1,7 +1,17 @@
 // The unix socket: who may take the path, with which permissions, and how it is given back.
 // (docs/architecture.md #shim; docs/kms-contract.md checks 1 to 8.)
 import { randomBytes } from "node:crypto";
-import { chownSync, lstatSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+} from "node:fs";
 import { connect, type Server } from "node:net";
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import { basename, dirname, join } from "node:path";
@@ -65,6 +75,55 @@ function listen(server: Server, path: string, mode: number, setUmask: (mask: num
   });
 }
 
+/** What stands at the path: nothing that is in the way, or a shim that serves. */
+export type Occupant = "none" | "dead" | "live";
+
+/** @throws SocketError when what is there is not ours to replace */
+export async function occupantOf(path: string): Promise<Occupant> {
+  const found = look(path);
+  if (found === "other")
+    throw new SocketError(`${path} exists and is not a socket of ours; move it away or choose another path`);
+  if (found === "nothing") return "none";
+  return (await isLive(path)) ? "live" : "dead";
+}
+
+type Place = { readonly path: string; readonly mode: number; readonly group: number | undefined };
+
+/**
+ * Makes `server` listen beside the path, under a name of its own: what can fail comes before the move
+ * onto the path. Node removes the name that it bound when it closes, whoever owns that by then.
+ * @param setUmask process.umask: sets the mask and returns the earlier one
+ * @returns the file
+ * @throws SocketError; the system's error when the directory is missing or not writable
+ */
+export async function bindBeside(
+  server: Server,
+  { path, mode, group }: Place,
+  setUmask: (mask: number) => number,
+): Promise<string> {
+  const dir = dirname(path);
+  // Node.js says of it what it says of one that may not be written to.
+  if (!existsSync(dir)) throw new SocketError(`the directory ${dir} does not exist; make it, or choose another path`);
+  const own = join(dir, instanceName());
+  const tooLong = Buffer.byteLength(own) - limits.socketPath;
+  if (tooLong > 0) throw new SocketError(`the directory of ${path} is too long by ${tooLong} bytes`);
+  await listen(server, own, mode, setUmask);
+  try {
+    // A socket has its maker's group: only another one needs the system call, which a filter may forbid.
+    if (group !== undefined && lstatSync(own).gid !== group) chownSync(own, -1, group);
+    return own;
+  } catch (error) {
+    await giveBack(server, own);
+    throw error;
+  }
+}
+
+/** Ends the server and removes what it was bound to. */
+export async function giveBack(server: Server, own: string): Promise<void> {
+  await new Promise((resolve) => server.close(resolve));
+  rmSync(own, { force: true });
+}
+
 /**
  * Makes `server` listen on `path`. A dead socket file is replaced, a live one is refused unless
  * `takeover`, anything else at the path is refused and left alone.
@@ -87,30 +146,19 @@ export async function claimSocket(
     readonly setUmask: (mask: number) => number;
   },
 ): Promise<Socket> {
-  const found = look(path);
-  if (found === "other")
-    throw new SocketError(`${path} exists and is not a socket of ours; move it away or choose another path`);
-  if (found !== "nothing" && !takeover && (await isLive(path)))
+  const occupant = await occupantOf(path);
+  if (occupant === "live" && !takeover)
     throw new SocketError(
       `${path} is served by another process; stop that one first, or start with --takeover to replace it without a gap`,
     );
-
-  // Bound under a name of its own and then moved onto the path: Node removes the name it bound when
-  // it closes, whoever owns that by then. All that can fail comes before the move.
-  const own = join(dirname(path), instanceName());
-  const tooLong = Buffer.byteLength(own) - limits.socketPath;
-  if (tooLong > 0) throw new SocketError(`the directory of ${path} is too long by ${tooLong} bytes`);
-  await listen(server, own, mode, setUmask);
+  const own = await bindBeside(server, { path, mode, group }, setUmask);
   const link = `${own}.link`;
   try {
-    // A socket has its maker's group: only another one needs the system call, which a filter may forbid.
-    if (group !== undefined && lstatSync(own).gid !== group) chownSync(own, -1, group);
     symlinkSync(basename(own), link);
     renameSync(link, path);
   } catch (error) {
     rmSync(link, { force: true });
-    await new Promise((resolve) => server.close(resolve));
-    rmSync(own, { force: true });
+    await giveBack(server, own);
     throw error;
   }
   await removeDead(dirname(path), basename(own));

@@ -78,6 +78,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "gateway/server/src/backend/outcomes.ts",
     "gateway/server/src/kms/",
   ],
+  "gateway/server/src/check/": ["proto/", "gateway/core/", "gateway/server/src/http/", "gateway/server/src/keys/"],
   "gateway/server/src/main.ts": ["proto/", "gateway/core/", "gateway/server/"],
 
   "gateway/cli/src/": ["proto/", "gateway/core/"],
@@ -96,6 +97,7 @@ const shimOrder = [
   ["status.ts", "decrypts.ts"],
   ["kms.ts"],
   ["server.ts"],
+  ["check.ts"],
   ["main.ts"],
 ] as const;
 

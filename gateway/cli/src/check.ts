@@ -2,7 +2,7 @@
 // Decrypt), checks the answers against Kubernetes' own rules, and says what is wrong and what to do.
 import { randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
 import type { EncryptResponse } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import { adviceForMessage } from "./advice.ts";
+import { adviceForMessage } from "@claviger/proto/wire/advice.ts";
 import { GrpcError } from "./grpc.ts";
 import type { KmsClient } from "./kms-client.ts";
 import { Finding } from "./probe.ts";

@@ -13,7 +13,7 @@ import { waitForGateways } from "./gateway-word.ts";
 import { codeOf, fileProblem } from "./outside.ts";
 import { addRegistryCommands } from "./registry-commands.ts";
 import { addRecord, type NewRecord, printRecord, readRegistry, setState } from "./registry-edit.ts";
-import { formatTable } from "./table.ts";
+import { formatTable } from "@claviger/proto/runtime/table.ts";
 import { newClusterUid } from "./uid.ts";
 
 /** What each verb means for the cluster's nodes, said after it was done. */

@@ -7,7 +7,7 @@ import { CliError, type Command, type Terminal } from "./commander.ts";
 import { type Context, contextOf, parseContexts, readContexts } from "./contexts.ts";
 import { fileProblem } from "./outside.ts";
 import { toYaml } from "./registry-edit.ts";
-import { formatTable } from "./table.ts";
+import { formatTable } from "@claviger/proto/runtime/table.ts";
 import { defaultContexts } from "./target.ts";
 
 type ContextOptions = { readonly config?: string };

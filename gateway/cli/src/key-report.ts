@@ -4,7 +4,7 @@ import type { KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import { deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { keyOf } from "./registry-edit.ts";
-import { formatTable } from "./table.ts";
+import { formatTable } from "@claviger/proto/runtime/table.ts";
 
 export type KeyReport = {
   readonly cluster: string;

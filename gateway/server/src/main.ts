@@ -3,12 +3,13 @@
 // constructs everything, reads from top to bottom.
 import { readFileSync } from "node:fs";
 import { hostname, totalmem } from "node:os";
+import { formatRows, isGood } from "@claviger/proto/runtime/check.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { createLog } from "@claviger/proto/runtime/log.ts";
 import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
 import { openTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { endStart, readFlags, stopOnSignals } from "@claviger/proto/runtime/program.ts";
-import { formatCertificates, judgeCertificates, watchExpiry } from "@claviger/proto/runtime/expiry.ts";
+import { watchExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { openAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
@@ -19,6 +20,7 @@ import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { loadGatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { certificateRoles, readTlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
+import { checkGateway } from "./check/gateway.ts";
 import { createHealth } from "./http/health.ts";
 import { parseOpenFiles, resolveListenLimits, type Resources } from "./http/limits.ts";
 import { createMethods } from "./http/methods.ts";
@@ -61,7 +63,7 @@ const usage = `claviger-gateway --config FILE
 Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embedded key file.
 
   --config FILE   configuration (YAML); docs/reference/settings.md has every setting
-  --check         read and check the configuration and the certificates, then exit
+  --check         try what a start would try, say what is found, and exit: 0 where a start works, 1 where not
   --version       print the version
   --help          print this
 `;
@@ -69,17 +71,17 @@ Serves the KMS of a fleet of Kubernetes clusters from Vault, OpenBao or an embed
 async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const warnings: string[] = [];
   const config = loadGatewayConfig(configFile, (line) => warnings.push(line));
+  if (checkOnly) {
+    const own = { pid: process.pid, script: process.argv[1] };
+    const rows = await checkGateway(config, { file: configFile, warnings, own, bounds: resources() });
+    // What does not answer may hold its connection for longer.
+    process.stdout.write(formatRows(rows), () => process.exit(isGood(rows) ? 0 : 1));
+    return;
+  }
   let tls = readTlsFiles(config.tls);
-  const roles = certificateRoles(config, () => tls);
   const unusable = checkSinks(config.audit.sinks);
   if (unusable.length > 0) throw new ConfigError(configFile, unusable);
   if (config.redis !== undefined) readRedisFiles(config.redis);
-  if (checkOnly) {
-    const states = roles.map((role) => judgeCertificates(role, Date.now()));
-    process.stdout.write(formatCertificates(states));
-    if (states.some(({ level }) => level === "invalid")) process.exitCode = 2;
-    return;
-  }
 
   const log = createLog("gateway", config.log.level);
   for (const problem of warnings) log.warn({ event: "setting-renamed", problem }, "a setting has another name now");
@@ -177,7 +179,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     metrics,
     log,
   });
-  const expiry = watchExpiry({ roles, log });
+  const expiry = watchExpiry({ roles: certificateRoles(config, () => tls), log });
   metrics.observeCertificates(expiry.states);
   const health = createHealth({
     registry,

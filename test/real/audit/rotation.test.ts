@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { formatTable } from "@claviger/cli/src/table.ts";
+import { formatTable } from "@claviger/proto/runtime/table.ts";
 import type { Report } from "@claviger/gateway-core/src/audit/findings.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { methods } from "@claviger/proto/wire/protocol.ts";

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { formatTable } from "@claviger/cli/src/table.ts";
+import { formatTable } from "@claviger/proto/runtime/table.ts";
 import { kmsClient } from "../../lab/kms.ts";
 import { startLab } from "../../lab/lab.ts";
 import { type Pattern, searchMemory } from "../../lab/memory.ts";

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { formatTable } from "@claviger/cli/src/table.ts";
+import { formatTable } from "@claviger/proto/runtime/table.ts";
 import type { Redis } from "ioredis";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
-import { formatTable } from "@claviger/cli/src/table.ts";
+import { formatTable } from "@claviger/proto/runtime/table.ts";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { failuresOf, type Load } from "../../lab/load.ts";

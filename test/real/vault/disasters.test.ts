@@ -8,7 +8,7 @@ import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { formatTable } from "@claviger/cli/src/table.ts";
+import { formatTable } from "@claviger/proto/runtime/table.ts";
 import { mountPath } from "@claviger/proto/wire/names.ts";
 import { failuresOf, type Load, newTally, type Tally } from "../../lab/load.ts";
 import { type AppRoleFiles, gatewayPolicy, setUpTransit } from "../../lab/openbao.ts";

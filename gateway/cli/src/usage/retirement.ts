@@ -4,7 +4,7 @@ import type { KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.t
 import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { printable } from "../table.ts";
+import { printable } from "@claviger/proto/runtime/table.ts";
 import type { ForeignUse, Usage, Use } from "./count.ts";
 import { isSameIncarnation } from "./opening.ts";
 

@@ -3,7 +3,7 @@
 import { CliError, type Terminal } from "../commander.ts";
 import { openFleet } from "../fleet.ts";
 import { readRegistry, recordOf } from "../registry-edit.ts";
-import { formatTable, printable } from "../table.ts";
+import { formatTable, printable } from "@claviger/proto/runtime/table.ts";
 import { countUsage, type Objects, type Usage, type Use } from "./count.ts";
 import { type Opening, tryUses } from "./opening.ts";
 import { createProgress } from "./progress.ts";

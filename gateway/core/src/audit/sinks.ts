@@ -28,26 +28,27 @@ export function createSink(config: SinkConfig, sender: SyslogSender): AuditSink 
   }
 }
 
+/** What is wrong with a sink, as far as a start looks; the settings are those within it. */
+export function problemsOf(sink: SinkConfig): readonly string[] {
+  if (sink.kind === "stdout")
+    return isDiscarded(1) ? [": standard output is closed or /dev/null: no record would be kept"] : [];
+  if (sink.kind !== "file") return fileProblems(sink).map((line) => `.${line}`);
+  try {
+    assertAppendable(sink.path);
+    return [];
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "unknown error";
+    return [
+      `: ${sink.path} cannot be written (${code}): its directory must be there, and it or the file be the gateway user's`,
+    ];
+  }
+}
+
 /**
  * Can the configured sinks be written to? What a start would find, without a start. Makes no file:
  * it might be the wrong user's. Calls no collector: one that is away is no reason not to start.
  * @returns one line for each that cannot
  */
 export function checkSinks(sinks: readonly SinkConfig[]): readonly string[] {
-  return sinks.flatMap((sink, i) => {
-    if (sink.kind === "stdout")
-      return isDiscarded(1)
-        ? [`audit.sinks.${i}: standard output is closed or /dev/null: no record would be kept`]
-        : [];
-    if (sink.kind !== "file") return fileProblems(sink).map((line) => `audit.sinks.${i}.${line}`);
-    try {
-      assertAppendable(sink.path);
-      return [];
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? "unknown error";
-      return [
-        `audit.sinks.${i}: ${sink.path} cannot be written (${code}): its directory must be there, and it or the file be the gateway user's`,
-      ];
-    }
-  });
+  return sinks.flatMap((sink, i) => problemsOf(sink).map((line) => `audit.sinks.${i}${line}`));
 }

@@ -92,7 +92,25 @@ async function connect(config: SyslogConfig): Promise<Socket> {
   return socket;
 }
 
-function nameOf(config: SyslogConfig): string {
+/** A collector that refuses our certificate says so after it was connected to (TLS 1.3), milliseconds. */
+const refusalMs = 300;
+
+/** Connects, sends nothing, and leaves. @throws the system's error, or one that says what happened */
+export async function tryCollector(config: SyslogConfig): Promise<void> {
+  const socket = await connect(config);
+  const ended = new Promise<void>((_, reject) => {
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("the collector has closed the connection")));
+  });
+  try {
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, refusalMs))]);
+  } finally {
+    ended.catch(() => {});
+    socket.destroy();
+  }
+}
+
+export function nameOf(config: SyslogConfig): string {
   return config.kind === "syslog-socket" ? config.path : `${config.node.host}:${config.node.port}`;
 }
 

@@ -1,5 +1,5 @@
 // What is wrong with a Redis, in words: for the log and /readyz. (docs/architecture.md #keys.)
-import { describeHandshakeFailure, handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
+import { describeConnection } from "@claviger/proto/runtime/network.ts";
 
 const refusals: Readonly<Record<string, string>> = {
   WRONGPASS: "it refuses the user name or the password",
@@ -16,15 +16,6 @@ const refusals: Readonly<Record<string, string>> = {
   BUSY: "a script holds it up",
 };
 
-const connections: Readonly<Record<string, string>> = {
-  ECONNREFUSED: "nothing listens there (ECONNREFUSED)",
-  ECONNRESET: "it broke off the connection (ECONNRESET)",
-  ENOTFOUND: "its name is not known (ENOTFOUND)",
-  EAI_AGAIN: "the name server does not answer (EAI_AGAIN)",
-  EHOSTUNREACH: "there is no way to its address (EHOSTUNREACH)",
-  ETIMEDOUT: "it does not answer a connection (ETIMEDOUT)",
-};
-
 /**
  * Of what some client or server said; never repeats a value. Undefined where it only says that there is
  * no connection, which has a reason of its own.
@@ -34,7 +25,7 @@ export function describeProblem(error: unknown): string | undefined {
   const [word = ""] = message.split(" ");
   const refused = refusals[word];
   if (refused !== undefined) return refused;
-  if (code !== undefined) return connections[code] ?? describeHandshake(code);
+  if (code !== undefined) return describeConnection(code) ?? code;
   if (message.startsWith("Protocol error")) return "what answers there does not speak the protocol of Redis";
   if (message.startsWith("Command timed out")) return "it does not answer a command within 100 ms";
   if (message.startsWith("All sentinels are unreachable"))
@@ -45,14 +36,10 @@ export function describeProblem(error: unknown): string | undefined {
   return /^[A-Z]{3,20}$/.test(word) ? `it answers ${word}` : "it does not work";
 }
 
-/** The system's or the TLS library's code, with what it means where it is about a certificate. */
-function describeHandshake(code: string): string {
-  const failure = handshakeFailureOf(code);
-  return failure === undefined ? code : `${describeHandshakeFailure(failure)} (${code})`;
-}
-
 function describeSentinels(message: string): string {
   const last = /Last error: (.*)$/.exec(message)?.[1] ?? "";
-  const code = Object.keys({ ...refusals, ...connections }).find((known) => last.includes(known));
+  const code = [...Object.keys(refusals), ...last.split(/[^A-Z_]+/)].find(
+    (word) => last.includes(word) && (refusals[word] ?? describeConnection(word)) !== undefined,
+  );
   return code ?? "none answers, or none knows the name";
 }

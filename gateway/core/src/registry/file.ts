@@ -80,6 +80,7 @@ export async function openFileRegistry({
   return {
     get: records.get,
     load: () => undefined,
+    known: () => [...table.records.values()],
     using: table.using,
     version: table.digest,
     problem: report.problem,

@@ -20,6 +20,8 @@ export interface RegistryStore {
    * within some seconds. Never rejects.
    */
   readonly load: (name: ClusterName) => Promise<void> | undefined;
+  /** The records that are known by now. */
+  readonly known: () => readonly ClusterRecord[];
   /** The clusters that encrypt with this key, of those that are known by now. */
   readonly using: (key: KeyRef) => readonly ClusterRecord[];
   /** What is in force, in one word that can be compared (isInForce); undefined before the first read. */

@@ -2,7 +2,7 @@
 // edited. The one document of 0.1.0 is read until it is moved. (docs/architecture.md #registry.)
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { ConfigError, z, zName } from "@claviger/proto/runtime/config.ts";
-import { backendName, type ClusterName, mountPath } from "@claviger/proto/wire/names.ts";
+import { backendName, type ClusterName, clusterName, mountPath } from "@claviger/proto/wire/names.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { DocumentRef, Documents } from "../backend/port.ts";
 import { createClusters } from "./clusters.ts";
@@ -194,6 +194,7 @@ export function openVaultRegistry({
       return table.get(name);
     },
     load,
+    known: () => [...table.records.values()],
     using: table.using,
     version() {
       const sequence = clusters.sequence();
@@ -206,4 +207,12 @@ export function openVaultRegistry({
     },
     close: loop.close,
   };
+}
+
+/** The clusters that were edited last, newest first: not all of them, and none of a registry of 0.1.0. */
+export async function lastEdited(documents: Documents, config: VaultRegistryConfig, signal: AbortSignal) {
+  const found = await documents.readDocument(indexAt(documentOf(config)), signal).catch(() => undefined);
+  const changed = found === undefined ? [] : readIndex(sourceOf(config), found.data).changed;
+  const names = changed.map((line) => line.split(" ")[1]).filter(clusterName.is);
+  return [...new Set(names.toReversed())];
 }

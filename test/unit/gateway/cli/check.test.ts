@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { adviceForMessage } from "@claviger/cli/src/advice.ts";
+import { adviceForMessage } from "@claviger/proto/wire/advice.ts";
 import { reasons } from "@claviger/proto/wire/errors.ts";
 import { type CheckReport, formatCheck, runCheck } from "@claviger/cli/src/check.ts";
 import { GrpcError } from "@claviger/cli/src/grpc.ts";

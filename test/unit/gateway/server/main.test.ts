@@ -43,21 +43,23 @@ function site(t: TestContext, pair: Pem, settings: object = {}) {
   return { put, run: (...args: readonly string[]) => runProgram(t, main, "--config", config, ...args) };
 }
 
-test("--check shows when each certificate expires, and fails for one that has", async (t) => {
+test("--check says of each certificate whose it is, who signed it and how long it is valid, and fails for one that has expired", async (t) => {
   const good = await site(t, await leaf()).run("--check");
   assert.equal(await good.exited, 0);
+  const table = good.lines.join("\n");
   assert.match(
-    good.lines.join("\n"),
-    /^certificate server +ok, expires in 23 h\ncertificate client_ca +expires in \d+ min/,
+    table,
+    /^certificate server +ok +URI:spiffe:\/\/fleet\.test\/gateway, DNS:gateway\.test; signed by root; valid for 23 h\n/m,
   );
+  assert.match(table, /^certificate client_ca +warning +root; expires in \d+ min, at .*\n +what to do: renew it/m);
   const bad = await site(t, await leaf({ notAfter: Date.now() - 1000 })).run("--check");
-  assert.equal(await bad.exited, 2);
-  assert.match(bad.lines.join("\n"), /^certificate server +expired at/);
+  assert.equal(await bad.exited, 1);
+  assert.match(bad.lines.join("\n"), /^certificate server +failed .*; expired at/m);
   const { put, run } = site(t, await leaf());
   put("ca", "");
   const empty = await run("--check");
-  assert.equal(await empty.exited, 2);
-  assert.match(empty.lines.join("\n"), /clientCa: .* holds no certificate \(PEM\)$/);
+  assert.equal(await empty.exited, 1);
+  assert.match(empty.lines.join("\n"), /^tls +failed +clientCa: .* holds no certificate \(PEM\)$/m);
 });
 
 test("a pair of another identity, or one that does not fit, is refused at a reload; /readyz and the metrics name each", async (t) => {
@@ -102,7 +104,7 @@ test("what a start cannot work with is one line and status 2, and no stack", asy
   };
   const integrity = { backend: "main", mount: "transit", key: "integrity", version: 1 };
   const cases: readonly (readonly [object, readonly string[], RegExp])[] = [
-    [{ redis, integrity }, ["--check"], /redis\.passwordFile: \/nowhere\/password cannot be read \(ENOENT\)/],
+    [{ redis, integrity }, [], /redis\.passwordFile: \/nowhere\/password cannot be read \(ENOENT\)/],
     [{ redis, integrity }, [], /redis\.tls\.ca: \/dev\/null is empty/],
     [{ listen: { port } }, [], /EADDRINUSE.*127\.0\.0\.1/],
     [{ admin: { port } }, [], /EADDRINUSE/],

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import { problemOfSuccessor } from "@claviger/proto/runtime/certificates.ts";
-import { formatCertificates, judgeCertificates, watchExpiry } from "@claviger/proto/runtime/expiry.ts";
+import { describeExpiry, judgeCertificates, watchExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { pino } from "pino";
 import { createAuthority, createLeaf } from "../../certificates.ts";
 
@@ -49,21 +49,20 @@ test("a chain expires with its first certificate, a CA bundle with its last one;
   assert.equal(judgeCertificates(bundle, start + 3651 * day).level, "invalid");
 });
 
-test("a file that cannot be read is a state as well, and --check shows all of them", () => {
+test("a file that cannot be read is a state as well, and each state is told in words", () => {
   const broken = {
     ...roleOf(leaf.cert),
     role: "backend/main/client",
     read: () => {
-      throw new Error("tls: 1 problem\n  cert: x cannot be read");
+      throw new Error("tls: 2 problems\n  cert: x cannot be read\n  key: y cannot be read");
     },
   };
   const states = [caRole(root.cert), roleOf(leaf.cert), broken].map((role) => judgeCertificates(role, start));
-  assert.equal(
-    formatCertificates(states),
-    "certificate client_ca            ok, expires in 3650 days\n" +
-      "certificate client               ok, expires in 90 days\n" +
-      "certificate backend/main/client  tls: 1 problem cert: x cannot be read\n",
-  );
+  assert.deepEqual(states.map(describeExpiry), [
+    "valid for 3650 days",
+    "valid for 90 days",
+    "tls: 2 problems cert: x cannot be read key: y cannot be read",
+  ]);
 });
 
 test("it is logged when it begins and once a day, until the certificate is renewed", (t) => {

@@ -47,6 +47,7 @@ function createdAt(entry: number | { readonly creation_time: string }): number {
 
 /**
  * @param token instead of the configured login
+ * @param isNew whether it comes from a login just now, and need not be looked up
  * @throws the system's error when a TLS file cannot be read
  */
 export function openVaultBackend({
@@ -54,11 +55,13 @@ export function openVaultBackend({
   config,
   log,
   token,
+  isNew = false,
 }: {
   readonly name: BackendName;
   readonly config: VaultConfig;
   readonly log: Log;
   readonly token?: Secret;
+  readonly isNew?: boolean;
 }): OpenBackend {
   const ownLog = log.child({ backend: name });
   const transport = createVaultTransport(config, ownLog);
@@ -69,7 +72,7 @@ export function openVaultBackend({
       ? { ...transport, send: (request) => transport.send({ ...request, isFresh: true }) }
       : transport;
   const keeper = keepToken({
-    auth: token === undefined ? config.auth : { kind: "given", token },
+    auth: token === undefined ? config.auth : { kind: "given", token, isNew },
     clientOf: (token) => createVaultClient(loginTransport, config.namespace, token),
     log: ownLog,
   });

@@ -18,8 +18,8 @@ export type Lease = {
   readonly uses?: number;
 };
 
-/** What is configured, or a token that somebody already has: an operator's own. */
-export type Credentials = AuthConfig | { readonly kind: "given"; readonly token: Secret };
+/** What is configured, or a token that somebody already has: an operator's own, or one just granted. */
+export type Credentials = AuthConfig | { readonly kind: "given"; readonly token: Secret; readonly isNew?: boolean };
 
 const authReply = z.object({
   auth: z.object({
@@ -52,7 +52,8 @@ function leaseOf(reply: unknown): Lease {
   return { token: new Secret(token), ttlMs: seconds * 1000, isRenewable, ...(uses > 0 && { uses }) };
 }
 
-async function readCredential(file: string): Promise<string> {
+/** What a credential file says. @throws KmsError backend_unavailable when it cannot be read or is empty */
+export async function readCredential(file: string): Promise<string> {
   try {
     const text = (await readFile(file, "utf8")).trim();
     if (text !== "") return text;
@@ -90,7 +91,7 @@ export function createLogin(auth: Credentials, clientOf: (token?: Secret) => Vau
   return async (signal) => {
     switch (auth.kind) {
       case "given":
-        await clientOf(auth.token).read("auth/token/lookup-self", signal);
+        if (auth.isNew !== true) await clientOf(auth.token).read("auth/token/lookup-self", signal);
         return { token: auth.token, ttlMs: 0, isRenewable: false };
       case "token":
       case "token-file": {

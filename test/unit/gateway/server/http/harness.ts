@@ -49,6 +49,7 @@ export function registryOf(records: readonly ClusterRecord[]): RegistryStore {
   return {
     get: (name) => records.find((record) => record.name === name),
     load: () => undefined,
+    known: () => records,
     using: () => records,
     version: () => undefined,
     problem: () => undefined,

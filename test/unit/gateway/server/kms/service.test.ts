@@ -43,6 +43,7 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
   const store = {
     get: (name: ClusterRecord["name"]) => registry.get(name),
     load: () => undefined,
+    known: () => [],
     using: () => [...registry.values()],
     version: () => undefined,
     problem: () => undefined,
@@ -237,6 +238,7 @@ test("a registry is read again before a caller is admitted that has seen a newer
     registry: {
       get: () => records[0],
       load: () => undefined,
+      known: () => [],
       using: () => records,
       version: () => undefined,
       problem: () => undefined,

@@ -1,5 +1,5 @@
 // What to do about each reason of the error table, as an operator on the node does it.
-import { type Reason, reasons } from "@claviger/proto/wire/errors.ts";
+import { type Reason, reasons } from "./errors.ts";
 
 const gatewaysLog = "the gateway's log and its /readyz name the cause";
 const readyz = "the shim's /readyz names each gateway and why it is not used";
@@ -37,6 +37,11 @@ const table: Readonly<Record<Reason, string>> = {
   deadline_exceeded: `see what takes so long: ${readyz}; the gateway's metrics show how long Vault takes`,
   internal: "report it with the line of the log",
 };
+
+/** What to do about a reason. */
+export function adviceFor(reason: Reason): string {
+  return table[reason];
+}
 
 const byMessage = new Map(Object.entries(reasons).map(([reason, { message }]) => [message, reason as Reason]));
 
