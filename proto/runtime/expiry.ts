@@ -23,6 +23,8 @@ export type CertificateState = {
   readonly text: string;
   /** Until the first of a chain, or the first valid one of several CAs, expires; negative after that. */
   readonly secondsLeft?: number;
+  /** SHA-256 of that one: another one is news. */
+  readonly fingerprint?: string;
 };
 
 const minute = 60_000;
@@ -61,12 +63,13 @@ export function judgeCertificates({ role, kind, read }: CertificateRole, now: nu
   const secondsLeft = Math.floor((end - now) / 1000);
   const at = (time: number): string => `${new Date(time).toISOString().slice(0, 19)}Z`;
   const who = identityOf(certificate);
-  if (end <= now) return { role, level: "invalid", secondsLeft, text: `expired at ${at(end)}: ${who}` };
-  if (start > now) return { role, level: "invalid", secondsLeft, text: `not valid before ${at(start)}: ${who}` };
+  const state = { role, secondsLeft, fingerprint: certificate.fingerprint256 };
+  if (end <= now) return { ...state, level: "invalid", text: `expired at ${at(end)}: ${who}` };
+  if (start > now) return { ...state, level: "invalid", text: `not valid before ${at(start)}: ${who}` };
   const noticeMs = kind === "chain" ? (end - start) / 3 : Math.min((end - start) / 3, longestNoticeMs);
   return end - now > noticeMs
-    ? { role, level: "ok", secondsLeft, text: "ok" }
-    : { role, level: "expiring", secondsLeft, text: `expires in ${spanText(end - now)}, at ${at(end)}: ${who}` };
+    ? { ...state, level: "ok", text: "ok" }
+    : { ...state, level: "expiring", text: `expires in ${spanText(end - now)}, at ${at(end)}: ${who}` };
 }
 
 export type ExpiryWatch = {
@@ -88,14 +91,15 @@ export function watchExpiry({
   readonly log: Log;
   readonly now?: () => number;
 }): ExpiryWatch {
-  const said = new Map<string, { readonly level: string; readonly at: number }>();
+  const said = new Map<string, { readonly what: string; readonly at: number }>();
   const states = (): readonly CertificateState[] => roles.map((role) => judgeCertificates(role, now()));
   let timer: NodeJS.Timeout;
   const look = (): void => {
-    for (const { role, level, text } of states()) {
+    for (const { role, level, text, fingerprint } of states()) {
       const last = said.get(role);
-      if (last?.level === level && (level === "ok" || now() - last.at < remindMs)) continue;
-      said.set(role, { level, at: now() });
+      const what = `${level} ${fingerprint}`;
+      if (last?.what === what && (level === "ok" || now() - last.at < remindMs)) continue;
+      said.set(role, { what, at: now() });
       if (level === "expiring") log.warn({ event: "certificate-expiring", role, what: text }, "a certificate expires");
       if (level === "invalid")
         log.error({ event: "certificate-invalid", role, what: text }, "a certificate is not valid or not usable");

@@ -27,7 +27,9 @@ test("a certificate is told of from a third of its life on, and after its end", 
   const at = (time: number) => judgeCertificates(roleOf(leaf.cert), start + time);
   assert.equal(at(-hour).level, "invalid");
   assert.match(at(-hour).text, /^not valid before .*: spiffe:\/\/fleet\.test\/cluster\/prod\/node\/cp-1$/);
-  assert.deepEqual(at(59 * day), { role: "client", level: "ok", text: "ok", secondsLeft: (31 * day) / 1000 });
+  const fingerprint = new X509Certificate(leaf.cert).fingerprint256;
+  const left = (31 * day) / 1000;
+  assert.deepEqual(at(59 * day), { role: "client", level: "ok", text: "ok", secondsLeft: left, fingerprint });
   assert.equal(at(60 * day).level, "expiring");
   assert.match(at(80 * day).text, /^expires in 10 days, at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ: spiffe/);
   assert.match(at(90 * day - 5 * hour).text, /^expires in 5 h,/);
@@ -92,6 +94,20 @@ test("it is logged when it begins and once a day, until the certificate is renew
   pem = root.cert;
   assert.equal(passDays(2), 0, "another certificate that is valid");
   assert.equal(watch.states()[0]?.level, "ok");
+});
+
+test("one that expires is told of again when it takes the place of another one that did", async (t) => {
+  t.mock.timers.enable({ apis: ["Date", "setTimeout"], now: start + 80 * day });
+  const lines: string[] = [];
+  const log = pino({ level: "info" }, { write: (line: string) => void lines.push(line) });
+  let pem = leaf.cert;
+  const watch = watchExpiry({ roles: [{ ...roleOf(leaf.cert), read: () => [new X509Certificate(pem)] }], log });
+  t.after(watch.close);
+  for (let minutes = 0; minutes < 60; minutes++) t.mock.timers.tick(minute);
+  assert.equal(lines.length, 1);
+  pem = (await createLeaf({ issuer: root, use: "client", notBefore: start, notAfter: start + 91 * day })).cert;
+  for (let minutes = 0; minutes < 60; minutes++) t.mock.timers.tick(minute);
+  assert.equal(lines.length, 2);
 });
 
 test("a successor has the URI names of the one in use, and one of its hosts", async () => {
