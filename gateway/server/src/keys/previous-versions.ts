@@ -1,7 +1,8 @@
 // Tries earlier versions of a key in turn, one at each canary, however many there are: a failure is
 // an alarm, and changes nothing of what is served. (docs/architecture.md #rotation.)
-import { rowOf } from "@claviger/proto/wire/errors.ts";
+import { rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
+import { createNovelty } from "@claviger/proto/runtime/novelty.ts";
 import type { Backend, KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import { refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import { makeCanaryCiphertext, tryCanaryCiphertext } from "./canary.ts";
@@ -33,6 +34,7 @@ export function createPreviousVersionProbe({
 }): PreviousVersionProbe {
   const id = refId(ref);
   const failed = new Set<string>();
+  const novelty = createNovelty();
   let turn = 0;
   const nameOf = ({ version, createdAt }: PromotedVersion): string => `${version}@${createdAt}`;
 
@@ -73,11 +75,13 @@ export function createPreviousVersionProbe({
         );
         const next = previousVersions[turn++ % Math.max(previousVersions.length, 1)];
         if (next !== undefined) await tryOne(next);
+        novelty.reset();
       } catch (error) {
-        log.warn(
-          { event: "previous-versions-unknown", key: id, err: error },
-          "the kept ciphertexts of earlier versions could not be read or written",
-        );
+        if (novelty.isNew("previous-versions-unknown", toKmsError(error).reason))
+          log.warn(
+            { event: "previous-versions-unknown", key: id, err: error },
+            "the kept ciphertexts of earlier versions could not be read or written",
+          );
       }
     },
     broken: () => failed.size,

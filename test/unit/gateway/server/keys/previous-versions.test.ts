@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { CanaryCiphertext, CanaryCiphertexts } from "@claviger/gateway-server/src/keys/canary-ciphertexts.ts";
 import { createPreviousVersionProbe } from "@claviger/gateway-server/src/keys/previous-versions.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { pino } from "pino";
 import { createFakeBackend, ref, silent } from "../../fakes.ts";
 
 function inMemory(): CanaryCiphertexts & { readonly kept: CanaryCiphertext[] } {
@@ -72,4 +73,25 @@ test("a store that fails is a line in the log and nothing else", async () => {
   });
   await previousVersions.look({ version: 1, createdAt: 1000 }, createFakeBackend().state);
   assert.equal(previousVersions.broken(), 0);
+});
+
+test("documents that cannot be read are said once, until they can be", async () => {
+  const lines: string[] = [];
+  const log = pino({ level: "warn" }, { write: (line: string) => void lines.push(line) });
+  const backend = createFakeBackend();
+  const kept = inMemory();
+  let isDenied = true;
+  const canaryCiphertexts: CanaryCiphertexts = {
+    ...kept,
+    all: (key) => (isDenied ? Promise.reject(new KmsError("backend_denied")) : kept.all(key)),
+  };
+  const previousVersions = createPreviousVersionProbe({ backend, ref, canaryCiphertexts, log });
+  const look = () => previousVersions.look({ version: 1, createdAt: 1000 }, backend.state);
+  for (let i = 0; i < 3; i++) await look();
+  assert.equal(lines.length, 1);
+  isDenied = false;
+  await look();
+  isDenied = true;
+  await look();
+  assert.equal(lines.length, 2);
 });
