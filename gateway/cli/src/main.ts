@@ -9,3 +9,9 @@ process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,
   home: homedir(),
 });
+
+// A connection that is still being made, to a server that says nothing, would keep the process for as long as
+// that is so: nobody waits for it any more.
+setInterval(() => {
+  if (process.stdout.writableLength === 0 && process.stderr.writableLength === 0) process.exit();
+}, 200).unref();

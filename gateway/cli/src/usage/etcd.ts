@@ -28,6 +28,7 @@ const askForCertificate =
 
 /** What is wrong with a connection, from the words of OpenSSL and of the system. */
 function connectionAdvice(text: string, { endpoint, tls }: EtcdOptions): string {
+  if (/ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ETIMEDOUT/.test(text)) return text;
   if (/wrong version number|packet length too long|before secure TLS/i.test(text))
     return "no TLS connection comes about; does it speak http:// there?";
   if (/self.signed|unable to (?:verify|get)|issuer/i.test(text))
