@@ -19,6 +19,8 @@ import type { Row } from "./rows.ts";
 export type Outcomes = Readonly<Record<string, string>>;
 
 export type World = {
+  /** How many rounds in a row tell that nothing changes any more; 3 where it is not said. */
+  readonly steadyRounds?: number;
   readonly programs: readonly Program[];
   /** Makes each kind of call once, at the same time. */
   round(): Promise<Outcomes>;
@@ -82,7 +84,7 @@ async function untilGood(world: World, first: Good | undefined, what: string): P
     const isAsBefore = first === undefined || JSON.stringify(now) === JSON.stringify(first);
     good = isGood(outcomes) && isAsBefore ? good + 1 : 0;
     last = { outcomes, now };
-    if (good === 3) return now;
+    if (good === (world.steadyRounds ?? 3)) return now;
     assert.ok(Date.now() < end, `${what}: ${JSON.stringify(last)}`);
   }
 }
@@ -149,7 +151,7 @@ export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise
   await cell.cause(world);
   for (const end = Date.now() + (cell.lookMs ?? lookMs); Date.now() < end; await sleep(pauseMs))
     rounds.push(await world.round());
-  for (let i = 0; i < 3; i++) rounds.push(await world.round());
+  for (let i = 0; i < (world.steadyRounds ?? 3); i++) rounds.push(await world.round());
   const during = await Promise.all(programs.map(readyzOf));
   const metricsThen = await Promise.all(programs.map(metricsOf));
   const logsThen = logs();

@@ -23,16 +23,19 @@ export type Fault = (typeof faults)[number];
 export const dependencies = [
   "Vault or OpenBao at one address",
   "Vault or OpenBao, the active node of several",
+  "Vault or OpenBao, a standby",
   "Redis, standalone",
   "Gateway, as the shim sees it",
   "Registry, a file",
   "Redis behind Sentinel",
   "Redis Cluster",
+  "Registry, in Vault's KV",
   "Audit sink, a file",
   "Audit sink, syslog over TLS",
   "Collector of traces",
   "Log",
   "DNS",
+  "etcd, as `claviger key usage` sees it",
 ] as const;
 export type Dependency = (typeof dependencies)[number];
 
