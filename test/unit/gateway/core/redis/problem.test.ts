@@ -16,7 +16,7 @@ test("a code that nobody knows is said as it is", () => {
 });
 
 test("an answer that is not Redis' is told from a Redis that refuses", () => {
-  const parser = new Error('Protocol error, got "\\u0015" as reply type byte. Please report this.');
+  const parser = new Error('Unknown RESP type 21 "\u0015". Please report this.');
   assert.match(describeProblem(parser) ?? "", /does not speak the protocol/);
   assert.match(describeProblem(new Error("NOPERM this user has no permissions")) ?? "", /ACL/);
 });
