@@ -109,6 +109,8 @@ export type ApiServerOptions = {
   /** The KMS plugin that encrypts its Secrets; none: they lie in the clear. */
   readonly socket?: string;
   readonly kms?: "v1" | "v2";
+  /** Who may do what; everybody everything where it is absent. */
+  readonly authorization?: "AlwaysAllow" | "RBAC";
   readonly extraArgs?: readonly string[];
 };
 
@@ -120,6 +122,7 @@ export async function startApiServer({
   etcd,
   socket,
   kms = "v2",
+  authorization = "AlwaysAllow",
   extraArgs = [],
 }: ApiServerOptions): Promise<ApiServer> {
   const [port = 0] = await freePorts(1);
@@ -149,7 +152,7 @@ export async function startApiServer({
     `--service-account-signing-key-file=${saKey}`,
     "--service-cluster-ip-range=10.0.0.0/24",
     `--token-auth-file=${file("tokens.csv", `${token},admin,1,"system:masters"\n`)}`,
-    "--authorization-mode=AlwaysAllow",
+    `--authorization-mode=${authorization}`,
     "--disable-admission-plugins=ServiceAccount",
     "--endpoint-reconciler-type=none",
     ...(socket === undefined

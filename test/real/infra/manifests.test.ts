@@ -1,10 +1,10 @@
 // The manifests, as a real kube-apiserver takes them: a server-side dry run of each set, and Pod
 // Security's own words about each pod. ServiceMonitor and Knative Service have no published schema
 // here: minimal stand-in CRDs accept any spec, so those two are checked for kind, name and
-// namespace only.
+// namespace only, and the tests say so.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -13,28 +13,18 @@ import { readYamlFile } from "@claviger/proto/runtime/config.ts";
 import { type ApiServer, readToken, startApiServer, startEtcd } from "../../lab/kubernetes.ts";
 import { createProcessGroup, until } from "../../lab/process-group.ts";
 import { findBinary } from "../../parts/find.ts";
+import { crd, unchecked } from "./stand-ins.ts";
 
 const infra = join(import.meta.dirname, "..", "..", "..", "infra");
-function crd(group: string, version: string, kind: string, plural: string): object {
-  return {
-    apiVersion: "apiextensions.k8s.io/v1",
-    kind: "CustomResourceDefinition",
-    metadata: { name: `${plural}.${group}` },
-    spec: {
-      group,
-      scope: "Namespaced",
-      names: { kind, plural, singular: kind.toLowerCase() },
-      versions: [
-        {
-          name: version,
-          served: true,
-          storage: true,
-          schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
-        },
-      ],
-    },
-  };
-}
+type Rendered = {
+  readonly items: readonly {
+    readonly kind: string;
+    readonly apiVersion: string;
+    readonly metadata: { readonly name: string };
+    readonly spec?: { readonly template?: { readonly spec: unknown } };
+  }[];
+};
+
 function namespace(name: string, labels: Record<string, string> = {}): object {
   return {
     apiVersion: "v1",
@@ -117,37 +107,24 @@ suite("The manifests", () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
+  const central = [
+    "configmap",
+    "deployment",
+    "horizontalpodautoscaler",
+    "namespace",
+    "networkpolicy",
+    "poddisruptionbudget",
+    "service",
+    "servicemonitor",
+  ];
   for (const { set, kinds } of [
-    {
-      set: "gateway",
-      kinds: [
-        "configmap",
-        "deployment",
-        "horizontalpodautoscaler",
-        "namespace",
-        "networkpolicy",
-        "poddisruptionbudget",
-        "service",
-        "servicemonitor",
-      ],
-    },
-    {
-      set: "vault-agent",
-      kinds: [
-        "configmap",
-        "deployment",
-        "horizontalpodautoscaler",
-        "namespace",
-        "networkpolicy",
-        "poddisruptionbudget",
-        "service",
-        "servicemonitor",
-      ],
-    },
+    { set: "gateway", kinds: central },
+    { set: "vault-agent", kinds: central },
+    { set: "kubernetes-auth", kinds: [...central, "clusterrolebinding", "serviceaccount"].toSorted() },
     { set: "shim", kinds: ["daemonset", "namespace"] },
     { set: "knative", kinds: ["configmap", "deployment", "secret", "service"] },
   ])
-    test(`infra/${set} passes a server-side dry run, kind by kind`, async () => {
+    test(`infra/${set} passes a server-side dry run, kind by kind${unchecked(set)}`, async () => {
       const said = await dryRun("-k", join(infra, set));
       const seen = [...said.matchAll(/^([a-z]+)[./]\S* serverside-applied/gm)].map(([, kind]) => kind);
       assert.deepEqual(
@@ -169,20 +146,51 @@ suite("The manifests", () => {
     assert.deepEqual(await objections(staticPod.spec), exceptions);
   });
 
+  const pods = ["gateway", "kubernetes-auth", "vault-agent", "knative"];
+  const render = async (set: string): Promise<Rendered["items"]> =>
+    (JSON.parse(await kubectl("apply", "--dry-run=client", "-o", "json", "-k", join(infra, set))) as Rendered).items;
+  const podSpecs = (items: Rendered["items"]): readonly unknown[] =>
+    items.flatMap(({ kind, apiVersion, spec }) =>
+      kind === "Deployment" || apiVersion.startsWith("serving.knative.dev") ? [spec?.template?.spec] : [],
+    );
+
   test("gateway, Vault Agent and Envoy meet the restricted profile without an exception", async () => {
-    for (const set of ["gateway", "vault-agent", "knative"]) {
-      const rendered = JSON.parse(await kubectl("apply", "--dry-run=client", "-o", "json", "-k", join(infra, set))) as {
-        items: { kind: string; apiVersion: string; spec: { template: { spec: unknown } } }[];
-      };
-      const workloads = rendered.items.filter(
-        ({ kind, apiVersion }) => kind === "Deployment" || apiVersion.startsWith("serving.knative.dev"),
-      );
-      assert.ok(workloads.length > 0, set);
-      for (const { spec } of workloads) {
-        const { timeoutSeconds: _, ...pod } = spec.template.spec as Record<string, unknown>;
+    for (const set of pods) {
+      const specs = podSpecs(await render(set));
+      assert.ok(specs.length > 0, set);
+      for (const spec of specs) {
+        const { timeoutSeconds: _, ...pod } = spec as Record<string, unknown>;
         assert.deepEqual(await objections(pod), [], set);
       }
     }
+  });
+
+  test("what a pod mounts is made by its set, or infra/README.md says how", async () => {
+    const page = readFileSync(join(infra, "README.md"), "utf8");
+    const told = [...page.matchAll(/create secret generic (\S+)|^\| `([a-z-]+)` \|/gm)].map(([, a, b]) => a ?? b);
+    for (const set of pods) {
+      const items = await render(set);
+      const made = (of: string): readonly (string | undefined)[] =>
+        items.filter(({ kind }) => kind === of).map(({ metadata }) => metadata.name);
+      const specs = JSON.stringify(podSpecs(items));
+      const secrets = [...specs.matchAll(/"secretName":"([^"]+)"/g)].map(([, name]) => name);
+      const configMaps = [...specs.matchAll(/"configMap":\{"name":"([^"]+)"/g)].map(([, name]) => name);
+      assert.ok(secrets.length > 0 && configMaps.length > 0, set);
+      for (const name of secrets) assert.ok([...told, ...made("Secret")].includes(name), `${set}: Secret ${name}`);
+      for (const name of configMaps) assert.ok(made("ConfigMap").includes(name), `${set}: ConfigMap ${name}`);
+    }
+  });
+
+  test("images of Claviger are under a name that resolves nowhere, and the registry that is shipped has no cluster", () => {
+    const files = readdirSync(infra, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".yaml"));
+    const images = files.flatMap((path) =>
+      [...readFileSync(join(infra, path), "utf8").matchAll(/image: (\S*claviger\S*)/g)].map(([, image]) => image ?? ""),
+    );
+    assert.equal(images.length, 4);
+    for (const image of images) assert.match(image, /^registry\.invalid\/claviger\/(gateway|shim):/);
+    const registries = files.filter((path) => path.endsWith("clusters.yaml"));
+    assert.equal(registries.length, 2);
+    for (const path of registries) assert.deepEqual(readYamlFile(join(infra, path)), { clusters: [] });
   });
 
   test("the EncryptionConfiguration is one that kube-apiserver accepts, with the plugin first", async () => {

@@ -5,6 +5,7 @@ import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { providerName, secretPath } from "../../lab/kubernetes.ts";
 import { until } from "../../lab/process-group.ts";
 import type { Checks, World } from "./follower.ts";
+import type { Site } from "./site.ts";
 
 const clusters = ["prod-eu", "prod-us"] as const;
 type Cluster = (typeof clusters)[number];
@@ -22,7 +23,8 @@ type Before = {
 
 const plaintext = Buffer.alloc(32, 7);
 
-export function createChecks({ site, shell, work, endedAt }: World): Checks {
+/** @param site whose reader follows the page */
+export function createChecks(site: Site, { shell, work, endedAt }: World): Checks {
   let before: Before | undefined;
   const earlier = (): Before => {
     assert.ok(before !== undefined, "the page has no check 'first' before this one");

@@ -1,16 +1,22 @@
 // Does what the steps of a page say, one after the other.
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { type LabProcess, logOf, type ProcessGroup, until } from "../../lab/process-group.ts";
 import { isExpected } from "./expected.ts";
 import type { Output, Step } from "./page.ts";
 import { openShell, type Shell } from "./shell.ts";
-import type { Site } from "./site.ts";
 
-/** What a check finds: the site, the reader's shell, and when the last block had ended. */
+/** Who follows the page. */
+export type Reader = {
+  /** What the first block of the page exports, as it is here. */
+  readonly values: Readonly<Record<string, string>>;
+  /** The environment of the shell. */
+  readonly env: Readonly<Record<string, string>>;
+  /** What runs before the first step and is started anew by one. */
+  readonly machines?: Readonly<Record<string, LabProcess>>;
+};
+
+/** What a check finds: the reader's shell and directory, and when the last block had ended. */
 export type World = {
-  readonly site: Site;
   readonly shell: Shell;
   readonly work: string;
   readonly endedAt: () => number;
@@ -49,22 +55,22 @@ function fillIn(
 
 export function openFollower({
   processes,
-  site,
+  reader,
   work,
   state,
   createChecks,
 }: {
   readonly processes: ProcessGroup;
-  readonly site: Site;
+  readonly reader: Reader;
   /** The reader's directory, new and empty. */
   readonly work: string;
   readonly state: string;
   readonly createChecks: (world: World) => Checks;
 }): Follower {
-  const shell = openShell(work, state, site.env);
-  const machines = new Map<string, LabProcess>([["kube-apiserver", site.api.proc()]]);
+  const shell = openShell(work, state, reader.env);
+  const machines = new Map(Object.entries(reader.machines ?? {}));
   let endedAt = performance.now();
-  const checks = createChecks({ site, shell, work, endedAt: () => endedAt });
+  const checks = createChecks({ shell, work, endedAt: () => endedAt });
   const made = new Set<string>();
   let count = 0;
   let given: ReadonlyMap<string, string> | undefined;
@@ -73,8 +79,8 @@ export function openFollower({
   const asOnPage = (text: string): string =>
     [...(given ?? [])]
       .filter(([name]) => name !== "QUIET")
-      .toSorted(([a], [b]) => (site.values[b]?.length ?? 0) - (site.values[a]?.length ?? 0))
-      .reduce((now, [name, value]) => now.replaceAll(site.values[name] ?? "", value), text);
+      .toSorted(([a], [b]) => (reader.values[b]?.length ?? 0) - (reader.values[a]?.length ?? 0))
+      .reduce((now, [name, value]) => now.replaceAll(reader.values[name] ?? "", value), text);
   const compare = (printed: string, output: Output | undefined): void => {
     if (output !== undefined && !isExpected(asOnPage(printed), output.text))
       assert.fail(`line ${output.line}: the page says\n${output.text}\nand this was printed:\n${asOnPage(printed)}`);
@@ -82,7 +88,7 @@ export function openFollower({
 
   const run = async ({ script, fails, output }: Step & { kind: "run" }, line: number): Promise<void> => {
     let text = script;
-    if (given === undefined) ({ script: text, given } = fillIn(script, site.values));
+    if (given === undefined) ({ script: text, given } = fillIn(script, reader.values));
     const { status, out } = await shell.run(text);
     endedAt = performance.now();
     assert.equal(status !== 0, fails, `line ${line}: ended with status ${status} and printed\n${out}`);
@@ -107,8 +113,6 @@ export function openFollower({
           return await run(step, step.line);
         case "machine":
           return await start(step, step.line);
-        case "file":
-          return writeFileSync(join(work, step.path), step.text);
         case "check": {
           const check = checks.get(step.name);
           assert.ok(check !== undefined, `line ${step.line}: there is no check ${step.name}`);

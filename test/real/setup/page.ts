@@ -4,7 +4,6 @@
 //   ```sh            typed into the operator's shell; must succeed
 //   ```sh fails      likewise; must end with another status than 0
 //   ```sh on NAME    runs in the foreground of machine NAME until it is stopped or started anew
-//   ```yaml FILE     is written to FILE
 //   ```text          what the block before it prints
 //   <!-- check NAME -->   the test looks for itself
 export type Output = { readonly line: number; readonly text: string };
@@ -12,7 +11,6 @@ export type Output = { readonly line: number; readonly text: string };
 export type Step =
   | { readonly kind: "run"; readonly fails: boolean; readonly script: string; readonly output: Output | undefined }
   | { readonly kind: "machine"; readonly name: string; readonly script: string; readonly output: Output | undefined }
-  | { readonly kind: "file"; readonly path: string; readonly text: string }
   | { readonly kind: "check"; readonly name: string };
 
 export type Section = {
@@ -30,7 +28,6 @@ function stepOf({ line, info, text }: Block, output: Output | undefined): Step {
     return { kind: "run", fails: true, script: text, output };
   if (language === "sh" && words.length === 2 && first === "on" && second !== undefined)
     return { kind: "machine", name: second, script: text, output };
-  if (language === "yaml" && words.length === 1 && output === undefined) return { kind: "file", path: first, text };
   throw new Error(`line ${line}: nobody would know what to do with a block that begins with \`\`\`${info.join(" ")}`);
 }
 

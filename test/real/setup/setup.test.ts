@@ -22,10 +22,17 @@ suite("docs/setup.md, as it stands", () => {
   let hasFailed = false;
 
   before(async () => {
-    site = await startSite(processes, dir);
+    const started = await startSite(processes, dir);
+    site = started;
     const work = join(dir, "work");
     mkdirSync(work);
-    follower = openFollower({ processes, site, work, state: dir, createChecks });
+    follower = openFollower({
+      processes,
+      reader: started.reader,
+      work,
+      state: dir,
+      createChecks: (world) => createChecks(started, world),
+    });
   });
   after(async () => {
     await processes.stopAll();

@@ -9,6 +9,7 @@ import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
 import { freePorts, type ProcessGroup } from "../../lab/process-group.ts";
 import { startRedis } from "../../lab/redis.ts";
 import { findBinary } from "../../parts/find.ts";
+import type { Reader } from "./follower.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
 
@@ -16,13 +17,11 @@ export type Site = {
   readonly etcd: Etcd;
   readonly api: ApiServer;
   readonly bao: OpenBao;
-  /** What the first block of the page exports, as it is here. */
-  readonly values: Readonly<Record<string, string>>;
-  /** The environment of the reader's shell. */
-  readonly env: Readonly<Record<string, string>>;
+  readonly reader: Reader;
 };
 
-async function startTlsOpenBao(
+/** An OpenBao with a TLS listener, and the CA of its certificate. */
+export async function startTlsOpenBao(
   processes: ProcessGroup,
   dir: string,
   port: number,
@@ -36,7 +35,8 @@ async function startTlsOpenBao(
   return { bao: await startOpenBao(processes, dir, listener), ca };
 }
 
-function kubeconfig({ server, tokenFile }: ApiServer): string {
+/** An administrator's kubeconfig, as JSON. */
+export function kubeconfig({ server, tokenFile }: ApiServer): string {
   const named = (kind: string, value: object): object => ({ name: "own", [kind]: value });
   return JSON.stringify({
     apiVersion: "v1",
@@ -48,11 +48,27 @@ function kubeconfig({ server, tokenFile }: ApiServer): string {
   });
 }
 
+/**
+ * A home directory with a token and a kubeconfig, and the programs that a reader has on the PATH.
+ * @returns the environment of the reader's shell
+ */
+export function prepareReader(
+  dir: string,
+  bao: OpenBao,
+  api: ApiServer,
+): { readonly HOME: string; readonly PATH: string; readonly LANG: string } {
+  const [home, bin] = [join(dir, "home"), join(dir, "bin")];
+  for (const path of [home, bin]) mkdirSync(path);
+  copyFileSync(bao.tokenFile, join(home, ".vault-token"));
+  symlinkSync(findBinary("bao"), join(bin, "vault"));
+  symlinkSync(findBinary("kubectl"), join(bin, "kubectl"));
+  writeFileSync(join(home, "kubeconfig"), kubeconfig(api), { mode: 0o600 });
+  return { HOME: home, PATH: [bin, dirname(process.execPath), "/usr/bin", "/bin"].join(":"), LANG: "C.UTF-8" };
+}
+
 /** @param dir for what is not Claviger's */
 export async function startSite(processes: ProcessGroup, dir: string): Promise<Site> {
   const [vaultPort = 0, ...ports] = await freePorts(8);
-  const [home, bin] = [join(dir, "home"), join(dir, "bin")];
-  for (const path of [home, bin]) mkdirSync(path);
   const [{ bao, ca }, redis, etcd] = await Promise.all([
     startTlsOpenBao(processes, dir, vaultPort),
     startRedis(processes, dir),
@@ -60,10 +76,8 @@ export async function startSite(processes: ProcessGroup, dir: string): Promise<S
   ]);
   const api = await startApiServer({ processes, dir, name: "kube-apiserver", etcd });
   await api.waitReady();
-  copyFileSync(bao.tokenFile, join(home, ".vault-token"));
-  symlinkSync(findBinary("bao"), join(bin, "vault"));
-  symlinkSync(findBinary("kubectl"), join(bin, "kubectl"));
-  writeFileSync(join(home, "kubeconfig"), kubeconfig(api), { mode: 0o600 });
+  const env = prepareReader(dir, bao, api);
+  const home = env.HOME;
   const names = [
     "GATEWAY_A_PORT",
     "GATEWAY_A_ADMIN",
@@ -76,18 +90,21 @@ export async function startSite(processes: ProcessGroup, dir: string): Promise<S
     etcd,
     api,
     bao,
-    values: {
-      CLAVIGER: root,
-      VAULT_ADDR: `https://127.0.0.1:${vaultPort}`,
-      VAULT_CACERT: ca,
-      REDIS: `127.0.0.1:${redis.port}`,
-      REDIS_PASSWORD_FILE: redis.passwordFile,
-      KUBECONFIG: join(home, "kubeconfig"),
-      KUBE_APISERVER: api.proc().argv.join(" "),
-      ETCD: etcd.url,
-      QUIET: "2s",
-      ...Object.fromEntries(names.map((name, i) => [name, String(ports[i])])),
+    reader: {
+      values: {
+        CLAVIGER: root,
+        VAULT_ADDR: `https://127.0.0.1:${vaultPort}`,
+        VAULT_CACERT: ca,
+        REDIS: `127.0.0.1:${redis.port}`,
+        REDIS_PASSWORD_FILE: redis.passwordFile,
+        KUBECONFIG: join(home, "kubeconfig"),
+        KUBE_APISERVER: api.proc().argv.join(" "),
+        ETCD: etcd.url,
+        QUIET: "2s",
+        ...Object.fromEntries(names.map((name, i) => [name, String(ports[i])])),
+      },
+      env,
+      machines: { "kube-apiserver": api.proc() },
     },
-    env: { HOME: home, PATH: [bin, dirname(process.execPath), "/usr/bin", "/bin"].join(":"), LANG: "C.UTF-8" },
   };
 }

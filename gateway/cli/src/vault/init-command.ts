@@ -250,7 +250,7 @@ export function addVaultCommands(root: Command, terminal: Terminal): void {
     .option("--token-ttl <duration>", "of the gateway's tokens", seconds, 3600)
     .option("--token-max-ttl <duration>", "of the gateway's tokens", seconds, 86_400)
     .option("--service-account <name>", "kubernetes: the gateway's ServiceAccount", "claviger-gateway")
-    .option("--service-account-namespace <name>", "kubernetes: its namespace", "claviger")
+    .option("--service-account-namespace <name>", "kubernetes: its namespace", "claviger-gateway")
     .option("--audience <text>", "kubernetes, jwt: audience of the gateway's token")
     .option("--kubernetes-host <url>", "kubernetes: API server of the cluster that runs the gateway")
     .option("--kubernetes-ca <file>", "kubernetes: its CA, PEM")
