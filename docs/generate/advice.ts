@@ -27,7 +27,8 @@ export const advice: Readonly<Record<string, string>> = {
   "key-replaced": "Find out who made the key anew. What was written under the earlier one cannot be decrypted.",
   "key-rolled-back":
     "Vault was probably restored from a backup. With `rotation: manual`, or where it comes again, run `claviger key rotate CLUSTER --above LOST` with the version in `lost`.",
-  "key-versions-reopened": "Find out who lowers `min_decryption_version`; Terraform may write its default of 1.",
+  "key-versions-reopened":
+    "Find out who lowers `min_decryption_version`, unless it was `claviger key unretire`: Terraform writes its default of 1 where `ignore_changes` of the key lacks it (`claviger vault init --print-hcl` prints it). Then `claviger key retire CLUSTER` again; `claviger_gateway_reopened_key_versions` is 0 after that.",
   "key-versions-retired":
     "Where it was not `claviger key retire`: find out who raised it, and whether something still needs them: `claviger key usage CLUSTER`.",
   "key-unreadable": "Look at the reason in `err`: the backend, its policy or the key.",

@@ -143,6 +143,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     log,
   });
   metrics.observeBrokenVersions(() => ring.broken());
+  metrics.observeReopenedVersions(() => ring.reopened());
   const service = createKmsService({
     ring,
     dispatchers,

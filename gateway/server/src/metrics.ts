@@ -18,6 +18,7 @@ export const names = {
   backendCalls: "claviger_gateway_backend_calls",
   backendItems: "claviger_gateway_backend_items",
   brokenVersions: "claviger_gateway_broken_key_versions",
+  reopenedVersions: "claviger_gateway_reopened_key_versions",
   certificateLeft: "claviger_gateway_certificate_seconds_left",
   auditMissed: "claviger_gateway_audit_records_missed",
   addressUp: "claviger_gateway_backend_address_up",
@@ -44,6 +45,8 @@ export interface Metrics {
   backendCalled(backend: string, operation: "wrap" | "unwrap", items: number): void;
   /** Earlier key versions that decrypt no longer: asked at each scrape. */
   observeBrokenVersions(read: () => number): void;
+  /** Retired key versions that decrypt again: asked at each scrape. */
+  observeReopenedVersions(read: () => number): void;
   /** Audit records that each sink does not have: asked at each scrape. */
   observeAuditSinks(read: () => readonly { readonly name: string; readonly missed: number }[]): void;
   /** Asked for at each scrape. */
@@ -103,6 +106,14 @@ export function createMetrics(): Metrics {
       meter
         .createObservableGauge(names.brokenVersions, {
           description: "Earlier key versions that decrypted no longer when they were last tried",
+        })
+        .addCallback((result) => result.observe(read()));
+    },
+    observeReopenedVersions(read) {
+      meter
+        .createObservableGauge(names.reopenedVersions, {
+          description:
+            "Retired key versions that decrypt again: min_decryption_version was lowered while this gateway runs",
         })
         .addCallback((result) => result.observe(read()));
     },

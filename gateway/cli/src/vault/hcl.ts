@@ -98,8 +98,9 @@ export function terraformText({
         },
         [
           `backend = vault_mount.${id(key.prefix + key.mount)}.path`,
-          // The gateway (or the operator) promotes; an apply must not revert that.
-          "lifecycle { ignore_changes = [min_encryption_version] }",
+          // The gateway (or the operator) promotes, and operators retire: an apply must not revert
+          // either, and the provider writes its default where a resource says nothing.
+          "lifecycle { ignore_changes = [min_encryption_version, min_decryption_version] }",
         ],
       ),
     ),

@@ -46,6 +46,8 @@ export interface KeyPoller {
   believe(shown: PromotedVersion): void;
   /** How many earlier versions failed when they were last tried by this replica. */
   broken(): number;
+  /** How many versions that were retired decrypt again, since this poller began. */
+  reopened(): number;
   close(): void;
 }
 
@@ -101,6 +103,8 @@ export function createKeyPoller({
   let retryInMs: number | undefined;
   /** min_decryption_version, as of the last look at the backend. */
   let minimum: number | undefined;
+  /** The highest that it has been. */
+  let highest = 0;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
 
@@ -157,6 +161,7 @@ export function createKeyPoller({
         "min_decryption_version was lowered: retired versions decrypt again",
       );
     minimum = minDecryption;
+    highest = Math.max(highest, minDecryption);
   };
 
   const poll = async (source: PollSource): Promise<void> => {
@@ -226,6 +231,7 @@ export function createKeyPoller({
     known: () => promoter.promoted(),
     believe: (shown) => promoter.believe(shown),
     broken: () => previousVersions?.broken() ?? 0,
+    reopened: () => highest - (minimum ?? highest),
     // Not joined to a poll that began before the reason to ask, and spaced: nobody who asks, and
     // nobody who writes to Redis, can make us flood the backend.
     refresh(atBackend) {

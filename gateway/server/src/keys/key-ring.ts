@@ -41,6 +41,8 @@ export interface KeyRing {
   refreshed(cluster: ClusterRecord, proven?: Epoch): Promise<KeyRingEntry>;
   /** How many earlier key versions failed when they were last tried, of all keys. */
   broken(): number;
+  /** How many retired versions decrypt again, of all keys. */
+  reopened(): number;
   close(): void;
 }
 
@@ -157,6 +159,7 @@ export function createKeyRing({
       await Promise.all(cluster.keys.map((ref) => pollerOf(ref).refresh(true)));
       return await promoted(cluster);
     },
+    reopened: () => [...pollers.values()].reduce((sum, poller) => sum + poller.reopened(), 0),
     broken: () => [...pollers.values()].reduce((sum, poller) => sum + poller.broken(), 0),
     close() {
       for (const poller of pollers.values()) poller.close();

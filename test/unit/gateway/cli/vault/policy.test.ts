@@ -52,7 +52,7 @@ test("the Terraform text has each thing once and leaves the promoted version alo
   const text = terraformText({ keys, policy: { name: "p", text: policyText(keys) } });
   assert.equal(text.split('resource "vault_mount"').length - 1, 3);
   assert.equal(text.split('resource "vault_transit_secret_backend_key"').length - 1, 3);
-  assert.equal(text.split("ignore_changes = [min_encryption_version]").length - 1, 3);
+  assert.equal(text.split("ignore_changes = [min_encryption_version, min_decryption_version]").length - 1, 3);
   assert.match(text, /namespace = "team\/x"/);
 });
 
