@@ -2,55 +2,24 @@
 // try Claviger out and for a single small site; it is not a Vault, and whoever reads the file has
 // every key. (docs/architecture.md #backends.)
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
-import { checkConfig, ConfigError, z, zInteger } from "@claviger/proto/runtime/config.ts";
+import { stat } from "node:fs/promises";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import type { BackendName } from "@claviger/proto/wire/names.ts";
 import { keyPath } from "../key/key-id.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
+import {
+  createKeyJournal,
+  type KeyChange,
+  latestOf,
+  newMaterial,
+  type StoredKey,
+  type StoredKeys,
+} from "./key-journal.ts";
 import type { KeyRef, KeyState, OpenBackend, Outcome } from "./port.ts";
-import { withLock, writeDurably } from "./durable-file.ts";
-
-const version = z.strictObject({
-  createdAt: zInteger(0, Number.MAX_SAFE_INTEGER),
-  material: z.string().check(z.regex(/^[A-Za-z0-9+/]{43}=$/, { error: "must be 32 bytes of base64" })),
-});
-const key = z.strictObject({
-  minEncryption: zInteger(0, 1_000_000),
-  minDecryption: zInteger(1, 1_000_000),
-  versions: z
-    .record(z.string().check(z.regex(/^[1-9]\d{0,6}$/, { error: "must be a version number" })), version)
-    .check(z.refine((versions) => Object.keys(versions).length > 0, { error: "must hold at least one version" })),
-});
-const keyFile = z.strictObject({ format: z.literal("claviger-keys-1"), keys: z.record(z.string(), key) });
-
-type KeyFile = z.infer<typeof keyFile>;
-type StoredKey = KeyFile["keys"][string];
 
 const algorithm = "aes-256-gcm";
 const nonceBytes = 12;
 const tagBytes = 16;
-
-function parseKeyFile(file: string, text: string): KeyFile {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new ConfigError(file, ["is not JSON; restore it from a backup: without it nothing can be decrypted"]);
-  }
-  return checkConfig(file, value, keyFile);
-}
-
-function newVersion(): StoredKey["versions"][string] {
-  return {
-    createdAt: Math.floor(Date.now() / 1000),
-    material: randomBytes(32).toString("base64"),
-  };
-}
-
-function latestOf({ versions }: StoredKey): number {
-  return Math.max(...Object.keys(versions).map(Number));
-}
 
 function attempt<T>(run: () => T): Outcome<T> {
   try {
@@ -77,33 +46,10 @@ export async function openEmbeddedBackend({
   readonly file: string;
   readonly log: Log;
 }): Promise<OpenBackend> {
-  let seen = "";
-  let keys: KeyFile["keys"] = {};
-
+  const journal = createKeyJournal(file);
+  let keys: StoredKeys = {};
   const read = async (): Promise<void> => {
-    const mark = await stat(file).then(
-      ({ ino, size, mtimeMs }) => `${ino} ${size} ${mtimeMs}`,
-      (error: unknown) => {
-        const { code = "unknown error" } = error as NodeJS.ErrnoException;
-        if (code === "ENOENT") return "";
-        throw new ConfigError(file, [`cannot be read (${code})`]);
-      },
-    );
-    if (mark === seen) return;
-    if (mark === "") throw new KmsError("backend_unavailable", { cause: new Error(`${file} is gone`) });
-    keys = parseKeyFile(file, await readFile(file, "utf8")).keys;
-    seen = mark;
-  };
-
-  // Another gateway or the CLI may write too: always from what is on the disk, under the lock,
-  // whole.
-  const change = async (edit: (current: KeyFile["keys"]) => KeyFile["keys"]): Promise<void> => {
-    await withLock(file, async () => {
-      await read();
-      const next: KeyFile = { format: "claviger-keys-1", keys: edit(keys) };
-      await writeDurably(file, `${JSON.stringify(next, undefined, 2)}\n`);
-      await read();
-    });
+    keys = await journal.read();
   };
 
   const withFaults = async <T>(run: () => Promise<T>): Promise<T> => {
@@ -126,18 +72,21 @@ export async function openEmbeddedBackend({
     return Buffer.from(found.material, "base64");
   };
 
-  const edited = (ref: KeyRef, edit: (current: StoredKey) => StoredKey): Promise<void> =>
-    withFaults(() =>
-      change((current) => ({
-        ...current,
-        [keyPath(ref)]: edit(
-          current[keyPath(ref)] ?? { minEncryption: 0, minDecryption: 1, versions: { 1: newVersion() } },
-        ),
-      })),
-    );
+  /** Each key begins with a version: where it is there, the first change says nothing. */
+  const append = (ref: KeyRef, ...changes: readonly KeyChange[]): Promise<StoredKey> =>
+    withFaults(async () => {
+      const path = keyPath(ref);
+      const make: KeyChange = { change: "make", key: path, ...newMaterial() };
+      keys = await journal.append(keys[path] === undefined ? [make, ...changes] : changes);
+      return stored(ref);
+    });
 
   await read();
-  if (seen !== "" && ((await stat(file)).mode & 0o077) !== 0)
+  const mode = await stat(file).then(
+    (found) => found.mode,
+    () => 0,
+  );
+  if ((mode & 0o077) !== 0)
     log.error(
       { event: "embedded-file-open", backend: name, file },
       "others than its owner may read this key file; set its mode to 0600",
@@ -194,31 +143,31 @@ export async function openEmbeddedBackend({
     describe: (ref) =>
       withFaults(async (): Promise<KeyState> => {
         await read();
-        if (keys[keyPath(ref)] === undefined) await edited(ref, (current) => current);
+        if (keys[keyPath(ref)] === undefined) await append(ref);
         const { versions, minEncryption, minDecryption } = stored(ref);
         const created = Object.entries(versions).map(([number, { createdAt }]) => [Number(number), createdAt] as const);
         return { versions: new Map(created), latest: latestOf(stored(ref)), minEncryption, minDecryption };
       }),
     async promote(ref, wanted) {
-      await edited(ref, (current) => {
-        if (current.versions[String(wanted)] === undefined) throw new KmsError("key_missing");
-        return { ...current, minEncryption: wanted };
-      });
+      const { versions } = await append(ref, { change: "promote", key: keyPath(ref), version: wanted });
+      if (versions[String(wanted)] === undefined) throw new KmsError("key_missing");
     },
     async setMinDecryption(ref, wanted) {
-      await edited(ref, (current) => ({ ...current, minDecryption: wanted }));
+      await append(ref, { change: "retire", key: keyPath(ref), version: wanted });
     },
     async rotate(ref) {
-      await edited(ref, (current) => ({
-        ...current,
-        versions: { ...current.versions, [latestOf(current) + 1]: newVersion() },
-      }));
-      return latestOf(stored(ref));
+      const made = newMaterial();
+      const { versions } = await append(ref, { change: "rotate", key: keyPath(ref), ...made });
+      // Others may have made versions at the same moment: ours has our bytes.
+      const own = Object.entries(versions).find(([, version]) => version.material === made.material);
+      if (own === undefined)
+        throw new KmsError("backend_unavailable", { cause: new Error("the new version is not there") });
+      return Number(own[0]);
     },
     hmac: (ref, wanted, input) =>
       withFaults(async () => {
         await read();
-        if (keys[keyPath(ref)] === undefined) await edited(ref, (current) => current);
+        if (keys[keyPath(ref)] === undefined) await append(ref);
         return createHmac("sha256", material(ref, wanted, "key_missing"))
           .update(input)
           .digest();

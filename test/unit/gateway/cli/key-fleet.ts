@@ -1,10 +1,11 @@
 // Two clusters that share one key of an embedded backend, under two names for it, and what their
 // etcds hold: for tests of `claviger key`.
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCli } from "@claviger/cli/src/run.ts";
+import { createKeyJournal } from "@claviger/gateway-core/src/backend/key-journal.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import { encodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
@@ -104,15 +105,14 @@ audit: { sinks: [{ kind: stdout }] }
       }
     },
     async replaceKey({ isOld = false } = {}) {
-      type KeyFile = { keys: Record<string, { versions: Record<string, { createdAt: number; material: string }> }> };
-      const file = JSON.parse(await readFile(keyFile, "utf8")) as KeyFile;
-      for (const { versions } of Object.values(file.keys))
+      const keys = structuredClone(await createKeyJournal(keyFile).read());
+      for (const { versions } of Object.values(keys))
         for (const version of Object.values(versions))
           Object.assign(version, {
             createdAt: version.createdAt + (isOld ? 0 : 60),
             material: randomBytes(32).toString("base64"),
           });
-      await writeFile(keyFile, JSON.stringify(file));
+      await writeFile(keyFile, JSON.stringify({ format: "claviger-keys-1", keys }));
     },
     minDecryption: async () =>
       (JSON.parse((await run("status", "prod", "--json")).out) as { minDecryption: number }).minDecryption,

@@ -1,6 +1,8 @@
 // `key usage` as an operator calls it, with each way in which an etcd cannot be read.
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { createKeyJournal } from "@claviger/gateway-core/src/backend/key-journal.ts";
+import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { createProgress } from "@claviger/cli/src/usage/progress.ts";
@@ -59,8 +61,7 @@ test("what is retired is named with the way back", async () => {
   for (const step of ["rotate", "promote"]) assert.equal((await fleet.run(step, "prod")).status, 0, step);
   const old = etcd.values;
   etcd.values = [await fleet.object(prod, ref, 2)];
-  const { keyFile } = fleet;
-  await writeFile(keyFile, (await readFile(keyFile, "utf8")).replace(/"minDecryption": ?1/, '"minDecryption":2'));
+  await createKeyJournal(fleet.keyFile).append([{ change: "retire", key: keyPath(ref), version: 2 }]);
   etcd.values = [...old, ...etcd.values];
   assert.deepEqual(
     (await usage()).uses.map(({ version, today }) => [version, today]),

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { afterEach, beforeEach, suite, test } from "node:test";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { withLock } from "@claviger/gateway-core/src/backend/durable-file.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { pino } from "pino";
 import { ref, silent } from "../../fakes.ts";
@@ -103,7 +102,7 @@ suite("the embedded backend", () => {
     assert.ok(wrapped?.ok === true);
     await backend.rotate(ref, signal);
     await backend.promote(ref, 2, signal);
-    await writeFile(file, (await readFile(file, "utf8")).replace('"minDecryption": 1', '"minDecryption": 2'));
+    await backend.setMinDecryption(ref, 2, signal);
     const [opened] = await backend.unwrap(ref, [{ ...wrapped.value, associatedData: aad }], signal);
     assert.equal(opened?.ok === false && opened.error.reason, "key_missing");
     const [refused] = await backend.wrap(
@@ -114,10 +113,50 @@ suite("the embedded backend", () => {
     assert.equal(refused?.ok === false && refused.error.reason, "request_malformed");
   });
 
-  test("a lock whose holder is gone is taken over, even if this process has its number now", async () => {
-    for (const holder of ["2147483646 gone", `${process.pid} an-earlier-life`, ""]) {
-      await writeFile(`${file}.lock`, holder);
-      assert.equal(await withLock(file, () => Promise.resolve("done")), "done");
+  const early = {
+    format: "claviger-keys-1",
+    keys: {
+      "transit/prod": {
+        minEncryption: 1,
+        minDecryption: 1,
+        versions: { 1: { createdAt: 1, material: Buffer.alloc(32, 1).toString("base64") } },
+      },
+    },
+  };
+  for (const [how, text] of [
+    ["as 0.1.0 wrote it", `${JSON.stringify(early, undefined, 2)}\n`],
+    ["on one line", JSON.stringify(early)],
+  ] as const)
+    test(`a file of 0.1.0 is read and goes on, ${how}`, async () => {
+      await writeFile(file, text, { mode: 0o600 });
+      const backend = await open();
+      assert.equal(await backend.rotate(ref, signal), 2);
+      await backend.promote(ref, 2, signal);
+      const { versions, minEncryption } = await (await open()).describe(ref, signal);
+      assert.deepEqual([versions.get(1), versions.size, minEncryption], [1, 2, 2]);
+      assert.ok((await readFile(file, "utf8")).startsWith(text));
+    });
+
+  test("what a process left that ended in the middle of a line is no change, and hides none", async () => {
+    const backend = await open();
+    await backend.rotate(ref, signal);
+    const whole = await readFile(file, "utf8");
+    const last = whole.trimEnd().split("\n").at(-1) ?? "";
+    for (let length = 1; length < last.length; length += 7) {
+      await writeFile(file, `${whole}\n${last.slice(0, length)}`);
+      const again = await open();
+      assert.equal((await again.describe(ref, signal)).latest, 2);
+      assert.equal(await again.rotate(ref, signal), 3);
+      assert.equal((await (await open()).describe(ref, signal)).latest, 3);
     }
+  });
+
+  test("a line whose bytes were changed is an error, and the file stays as it is", async () => {
+    const backend = await open();
+    await backend.rotate(ref, signal);
+    const changed = (await readFile(file, "utf8")).replace('"rotate"', '"rotatE"');
+    await writeFile(file, changed);
+    await assert.rejects(open(), /a line whose checksum is not right; restore it from a backup/);
+    assert.equal(await readFile(file, "utf8"), changed);
   });
 });
