@@ -67,7 +67,7 @@ function refused(error: KmsError, place: Place): string {
     case "backend_login_refused":
       return `${what} does not know your token (${place.token ?? "none"}): it has expired, was revoked, or is of another Vault; log in again (vault login, bao login)`;
     case "backend_denied":
-      return `${what} refuses your token (${place.token ?? "none"}): its policies lack a right (${causeOf(error)}); ask for it where Vault's policies are kept`;
+      return `${what} refuses your token (${place.token ?? "none"}): its policies lack a right (${causeOf(error)}); claviger vault init --print-operator-policies prints those that operators need`;
     case "backend_sealed":
       return `${what} is sealed; unseal it: bao operator unseal, or vault operator unseal`;
     case "backend_rate_limited":

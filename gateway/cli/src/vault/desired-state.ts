@@ -5,6 +5,7 @@ import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { VaultRegistryConfig } from "@claviger/gateway-core/src/registry/vault.ts";
 import { CliError } from "../commander.ts";
+import { block } from "./hcl-policy.ts";
 
 /** One Transit key. */
 export type WantedKey = {
@@ -128,12 +129,6 @@ export function wantedRegistry(
 
 /** The first line of a policy that this command wrote and may therefore write again. */
 export const policyMark = "# Written by 'claviger vault init'; changes by hand are overwritten.";
-
-function block(path: string, capabilities: readonly string[], parameters?: string): string {
-  const list = capabilities.map((capability) => `"${capability}"`).join(", ");
-  if (parameters === undefined) return `path "${path}" { capabilities = [${list}] }`;
-  return `path "${path}" {\n  capabilities = [${list}]\n  allowed_parameters = { "${parameters}" = [] }\n}`;
-}
 
 function keyBlocks(key: WantedKey): readonly string[] {
   const [at, { name, encrypts, auto, clusters }] = [mountOf(key), key];

@@ -3,43 +3,19 @@
 import { parseDuration } from "@claviger/proto/runtime/duration.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
-import type { AuthConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { integrityRef } from "@claviger/gateway-core/src/key/integrity.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
 import { type Fleet, openFleet, type VaultBackend } from "../fleet.ts";
-import { type FleetOptions, fleetOptions } from "../target.ts";
-import { readTextFile } from "../outside.ts";
+import { fleetOptions } from "../target.ts";
 import { readRegistry } from "../registry-edit.ts";
 import { recordIn, type VaultControl } from "./control.ts";
 import { terraformText } from "./hcl.ts";
+import { nextSteps, printPlan, printTest } from "./init-report.ts";
+import { type InitOptions, roleFor } from "./init-role.ts";
+import { operatorPolicies, printOperatorPolicies } from "./operator-policies.ts";
 import { applyPlan, makePlan, type PlanStep } from "./plan.ts";
 import { type PolicyTest, testPolicy } from "./policy-test.ts";
-import { kubernetesManifest, type RoleMethod, type RoleOptions, wantedRole, type Wanted } from "./roles.ts";
 import { policyText, wantedKeys, type WantedKey, type WantedRegistry, wantedRegistry } from "./desired-state.ts";
-
-type InitOptions = FleetOptions & {
-  readonly backend?: string;
-  readonly policy: string;
-  readonly role?: string;
-  readonly autoRotate?: number;
-  readonly tokenTtl: number;
-  readonly tokenMaxTtl: number;
-  readonly serviceAccount: string;
-  readonly serviceAccountNamespace: string;
-  readonly audience?: string;
-  readonly kubernetesHost?: string;
-  readonly kubernetesCa?: string;
-  readonly jwksUrl?: string;
-  readonly boundSubject?: string;
-  readonly clientCa?: string;
-  readonly allowedDnsSan?: readonly string[];
-  readonly allowedUriSan?: readonly string[];
-  readonly update: boolean;
-  readonly dryRun: boolean;
-  readonly printPolicy: boolean;
-  readonly printHcl: boolean;
-  readonly json: boolean;
-};
 
 function seconds(text: string): number {
   const ms = parseDuration(text);
@@ -59,62 +35,6 @@ function backendOf({ config }: Fleet, wanted: string | undefined): VaultBackend 
     );
   if (more !== undefined) throw new CliError(`give --backend: one of ${vaults.map(({ name }) => name).join(", ")}`);
   return one;
-}
-
-type Role = {
-  readonly method: RoleMethod;
-  readonly mount: string;
-  readonly wanted: readonly Wanted[];
-  readonly options: RoleOptions;
-};
-
-/** The role of the login that the gateway is configured with; none where it is given a token. */
-function roleFor(auth: AuthConfig, options: InitOptions): Role | undefined {
-  if (auth.kind === "token" || auth.kind === "token-file" || auth.kind === "userpass") return undefined;
-  const role = auth.kind === "approle" ? (options.role ?? "claviger-gateway") : auth.role;
-  const roleOptions: RoleOptions = {
-    policy: options.policy,
-    role,
-    tokenTtl: options.tokenTtl,
-    tokenMaxTtl: options.tokenMaxTtl,
-    serviceAccount: options.serviceAccount,
-    serviceAccountNamespace: options.serviceAccountNamespace,
-    ...(options.audience === undefined ? {} : { audience: options.audience }),
-    ...(options.kubernetesHost === undefined ? {} : { kubernetesHost: options.kubernetesHost }),
-    ...(options.jwksUrl === undefined ? {} : { jwksUrl: options.jwksUrl }),
-    ...(options.boundSubject === undefined ? {} : { boundSubject: options.boundSubject }),
-    ...(options.allowedDnsSan === undefined ? {} : { allowedDnsSans: options.allowedDnsSan }),
-    ...(options.allowedUriSan === undefined ? {} : { allowedUriSans: options.allowedUriSan }),
-    ...(options.kubernetesCa === undefined ? {} : { kubernetesCa: readTextFile(options.kubernetesCa) }),
-    ...(options.clientCa === undefined ? {} : { clientCa: readTextFile(options.clientCa) }),
-  };
-  return {
-    method: auth.kind,
-    mount: auth.mount,
-    wanted: wantedRole(auth.kind, auth.mount, roleOptions),
-    options: roleOptions,
-  };
-}
-
-const words: Readonly<Record<PlanStep["status"], string>> = {
-  present: "present ",
-  create: "create  ",
-  change: "change  ",
-  conflict: "CONFLICT",
-};
-
-function printPlan(steps: readonly PlanStep[], terminal: Terminal): void {
-  for (const { what, status, detail } of steps)
-    terminal.out(`  ${words[status]}  ${what}${detail === undefined ? "" : `: ${detail}`}`);
-}
-
-function printTest({ needed, denied }: PolicyTest, terminal: Terminal): void {
-  terminal.out("\nWhat the gateway must be able to do (tried with a token under its policy alone):");
-  for (const { path, what, ok, detail } of needed)
-    terminal.out(`  ${ok ? "ok  " : "FAIL"}  ${path}  ${what}: ${detail}`);
-  terminal.out("\nWhat it must not be able to do:");
-  for (const { path, what, ok, detail } of denied)
-    terminal.out(`  ${ok ? "denied" : "OPEN  "}  ${path}  ${what}${ok ? "" : `: ${detail}`}`);
 }
 
 const tokenTtl = "60s";
@@ -151,24 +71,9 @@ async function runPolicyTest(
   }
 }
 
-function nextSteps(role: Role | undefined, policy: string): readonly string[] {
-  switch (role?.method) {
-    case undefined:
-      return [
-        `Next: give the gateway a token under the policy ${policy}: vault token create -orphan -period=24h -no-default-policy -policy=${policy}`,
-      ];
-    case "approle": {
-      const path = `auth/${role.mount}/role/${role.options.role}`;
-      return [
-        `Next: (umask 077; vault read -field=role_id ${path}/role-id > ROLE-ID-FILE; vault write -f -field=secret_id ${path}/secret-id > SECRET-ID-FILE)`,
-      ];
-    }
-    case "kubernetes":
-      return ["Next, in the cluster that runs the gateway:", "", kubernetesManifest(role.options)];
-    case "jwt":
-    case "cert":
-      return ["Next: start the gateway."];
-  }
+/** Of a key, or of a mount that has nothing but keys. */
+function isOfKey({ key, what }: PlanStep): boolean {
+  return key !== undefined || what.endsWith("(transit)");
 }
 
 async function init(options: InitOptions, terminal: Terminal): Promise<void> {
@@ -190,6 +95,8 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
   const role = roleFor(config.auth, options);
   const period = options.autoRotate === undefined ? {} : { autoRotateSeconds: options.autoRotate };
   if (options.printPolicy) return terminal.out(policy.text.trimEnd());
+  if (options.printOperatorPolicies)
+    return terminal.out(printOperatorPolicies(operatorPolicies("claviger-operator", keys, registry)).trimEnd());
   if (options.printHcl)
     return terminal.out(
       terraformText({ keys, policy, ...ofRegistry, ...(role === undefined ? {} : { role }), ...period }).trimEnd(),
@@ -206,13 +113,16 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
       ...period,
     });
     const conflicts = steps.filter(({ status }) => status === "conflict");
+    const usable = keys.filter((key) => !conflicts.some((step) => step.key === key));
     const pending = steps.filter(({ apply }) => apply !== undefined).length;
     const print = (text: string): void => void (options.json || terminal.out(text));
     print(
       `backend ${name}, ${config.addresses.join(", ")}${config.namespace === undefined ? "" : `, namespace ${config.namespace}`}`,
     );
     if (!options.json) printPlan(steps, terminal);
-    if (conflicts.length > 0)
+    // A key in the way holds up its own clusters and nobody else; anything else holds up all.
+    const isOnlyKeys = conflicts.every(isOfKey) && usable.length > 0;
+    if (conflicts.length > 0 && !isOnlyKeys)
       throw new CliError(
         `${conflicts.length === 1 ? "one thing is" : `${conflicts.length} things are`} in the way (CONFLICT above); nothing was changed`,
       );
@@ -220,9 +130,14 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
       if (options.json) terminal.out(JSON.stringify({ changed: 0, pending, steps }, undefined, 2));
       return print(pending === 0 ? "Nothing to do." : `${pending} to do; nothing was changed (--dry-run).`);
     }
+    const removed = steps.flatMap(({ removes = [] }) => removes).length;
+    if (removed > 0 && !options.yes)
+      throw new CliError(
+        `the policy would lose ${removed} of its rights (REMOVES above), and gateways that still need one would stop; nothing was changed: where that is meant, run this again with --yes`,
+      );
     const changed = await applyPlan(steps);
     print(changed === 0 ? "Nothing was changed: all of it was there." : `${changed} done.`);
-    const test = await runPolicyTest(vault, keys, policy.name, registry);
+    const test = await runPolicyTest(vault, usable, policy.name, registry);
     const isTight = [...test.needed, ...test.denied].every(({ ok }) => ok);
     if (options.json) terminal.out(JSON.stringify({ changed, steps, policy: test, ok: isTight }, undefined, 2));
     else printTest(test, terminal);
@@ -232,6 +147,10 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
     }
     print(`\nThe gateway can do what it must, and nothing more of the ${test.denied.length} things that were tried.`);
     for (const line of nextSteps(role, policy.name)) print(line);
+    if (conflicts.length > 0)
+      throw new CliError(
+        `${conflicts.filter(({ key }) => key !== undefined).length} of ${keys.length} keys are as they were (CONFLICT above); the rest is done`,
+      );
   });
 }
 
@@ -259,6 +178,9 @@ export function addVaultCommands(root: Command, terminal: Terminal): void {
     .option("--client-ca <file>", "cert: CA of the gateway's client certificate, PEM")
     .option("--allowed-dns-san <name...>", "cert: DNS names of the gateways' client certificates")
     .option("--allowed-uri-san <uri...>", "cert: URIs (SPIFFE ids) of the gateways' client certificates")
+    .option("--secret-id-cidr <cidr...>", "approle: where secret-ids and tokens may come from")
+    .option("--secret-id-ttl <duration>", "approle: how long a secret-id lives (default: without end)", seconds)
+    .option("--yes", "also take rights from the policy that the registry does not need any more", false)
     .option("--update", "also change a policy or role that is there and differs", false)
     .option("--dry-run", "print what would be done and change nothing", false)
     .option("--json", "print JSON", false)
@@ -267,6 +189,11 @@ export function addVaultCommands(root: Command, terminal: Terminal): void {
       new Option("--print-hcl", "print all of it for Terraform or OpenTofu and stop; asks no Vault")
         .default(false)
         .conflicts("printPolicy"),
+    )
+    .addOption(
+      new Option("--print-operator-policies", "print policies for operators (rotate; retire; registry) and stop")
+        .default(false)
+        .conflicts(["printPolicy", "printHcl"]),
     )
     .action((options: InitOptions) => init(options, terminal));
 }

@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { usableTypes } from "@claviger/gateway-core/src/backend/vault/key-problem.ts";
 import type { VaultControl, VaultData } from "./control.ts";
+import { removedRights } from "./hcl-policy.ts";
 import type { RoleMethod, Wanted } from "./roles.ts";
 import { policyMark, type WantedKey, type WantedRegistry } from "./desired-state.ts";
 
@@ -12,6 +13,10 @@ export type PlanStep = {
   readonly status: "present" | "create" | "change" | "conflict";
   /** What differs, or what is missing to go on. */
   readonly detail?: string;
+  /** The one key that it is about: a conflict of it holds up nothing else. */
+  readonly key?: WantedKey;
+  /** Rights that the policy would lose. */
+  readonly removes?: readonly string[];
   readonly apply?: () => Promise<unknown>;
 };
 
@@ -79,34 +84,34 @@ function keyProblems(data: VaultData): readonly string[] {
   ];
 }
 
-async function transitKey(
-  input: PlanInput,
-  { prefix, mount, name }: WantedKey,
-  mountIsNew: boolean,
-): Promise<PlanStep> {
+async function transitKey(input: PlanInput, key: WantedKey, mountStatus: PlanStep["status"]): Promise<PlanStep> {
   const { vault, autoRotateSeconds } = input;
+  const { prefix, mount, name } = key;
   const path = `${prefix}${mount}/keys/${name}`;
   const what = `key ${path} (aes256-gcm96, not exportable, no plaintext backup)`;
-  const data = mountIsNew ? undefined : await vault.read(path);
+  if (mountStatus === "conflict") return { what, key, status: "conflict", detail: "its mount is in the way" };
+  const data = mountStatus === "create" ? undefined : await vault.read(path);
   const period = autoRotateSeconds === undefined ? {} : { auto_rotate_period: `${autoRotateSeconds}s` };
   if (data === undefined)
     return {
       what,
+      key,
       status: "create",
       apply: () =>
         vault.write(path, { type: "aes256-gcm96", exportable: false, allow_plaintext_backup: false, ...period }),
     };
   const problems = keyProblems(data);
-  if (problems.length > 0) return { what, status: "conflict", detail: problems.join("; ") };
+  if (problems.length > 0) return { what, key, status: "conflict", detail: problems.join("; ") };
   const found = Number(data["auto_rotate_period"] ?? 0);
   if (autoRotateSeconds !== undefined && found !== autoRotateSeconds)
     return {
       what,
+      key,
       status: "change",
       detail: `auto_rotate_period ${found} s → ${autoRotateSeconds} s`,
       apply: () => vault.write(`${path}/config`, period),
     };
-  return { what, status: "present" };
+  return { what, key, status: "present" };
 }
 
 async function policyStep({ vault, keys, policy, update }: PlanInput): Promise<PlanStep> {
@@ -125,8 +130,12 @@ async function policyStep({ vault, keys, policy, update }: PlanInput): Promise<P
       detail:
         "the registry has no cluster, and the policy there lets gateways use keys: import the registry first, name its file with --registry, or empty the policy with --update",
     };
-  if (found.startsWith(policyMark)) return { what, status: "change", detail: "it follows the registry", apply };
-  if (update) return { what, status: "change", detail: "it was not written by this command", apply };
+  const removes = removedRights(found, policy.text);
+  if (found.startsWith(policyMark))
+    return { what, status: "change", detail: "it follows the registry", removes, apply };
+  // Who says --update has seen that it is another one.
+  const loses = removes.length === 0 ? "" : `; it loses ${removes.join(", ")}`;
+  if (update) return { what, status: "change", detail: `it was not written by this command${loses}`, apply };
   return {
     what,
     status: "conflict",
@@ -171,13 +180,13 @@ async function roleStep(
 export async function makePlan(input: PlanInput): Promise<readonly PlanStep[]> {
   const { vault, keys, registry, role } = input;
   const steps: PlanStep[] = [];
-  const fresh = new Set<string>();
+  const mounts = new Map<string, PlanStep["status"]>();
   for (const [at, { prefix, mount }] of new Map(keys.map((key) => [key.prefix + key.mount, key]))) {
     const step = await engine({ vault, list: "sys/mounts", prefix, path: mount, type: "transit" });
     steps.push(step);
-    if (step.status !== "present") fresh.add(at);
+    mounts.set(at, step.status);
   }
-  for (const key of keys) steps.push(await transitKey(input, key, fresh.has(key.prefix + key.mount)));
+  for (const key of keys) steps.push(await transitKey(input, key, mounts.get(key.prefix + key.mount) ?? "present"));
   if (registry !== undefined) {
     const { prefix, mount: path } = registry;
     steps.push(await engine({ vault, list: "sys/mounts", prefix, path, type: "kv", options: { version: "2" } }));

@@ -17,6 +17,10 @@ export type RoleOptions = {
   readonly clientCa?: string;
   readonly jwksUrl?: string;
   readonly boundSubject?: string;
+  /** Where an AppRole's secret-id and its tokens may come from, as CIDR. */
+  readonly secretIdCidrs?: readonly string[];
+  /** How long a secret-id lives, seconds. */
+  readonly secretIdTtl?: number;
   /** Names of which the gateways' client certificates carry one: DNS names, and URIs. */
   readonly allowedDnsSans?: readonly string[];
   readonly allowedUriSans?: readonly string[];
@@ -68,7 +72,14 @@ export function wantedRole(method: RoleMethod, mount: string, options: RoleOptio
       return [
         {
           path: `${base}/role/${options.role}`,
-          body: { ...token, bind_secret_id: true, secret_id_num_uses: 0 },
+          body: {
+            ...token,
+            bind_secret_id: true,
+            secret_id_num_uses: 0,
+            // One that ends takes the gateway's next login with it: only where it was asked for.
+            secret_id_ttl: options.secretIdTtl ?? 0,
+            ...present({ secret_id_bound_cidrs: options.secretIdCidrs, token_bound_cidrs: options.secretIdCidrs }),
+          },
           needs: [],
         },
       ];
