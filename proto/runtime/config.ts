@@ -178,11 +178,29 @@ export function parseYaml(source: string, text: string): unknown {
  * @throws ConfigError when it cannot be read or is not YAML
  */
 export function readYamlFile(file: string): unknown {
-  let text: string;
+  const tree = parseYaml(file, readText(file));
+  const problems = placeholdersIn(tree, "");
+  if (problems.length > 0) throw new ConfigError(file, problems);
+  return tree;
+}
+
+/** What examples and templates leave for somebody to fill in. */
+const placeholder = /(?<![A-Za-z\d])(?:CHANGE[_-]?ME|REPLACE[_-](?:ME|WITH|THIS)\w*|FILL[_-]?ME[_-]?IN)(?![A-Za-z])/i;
+
+/** Settings that are still a placeholder, one line each. */
+function placeholdersIn(value: unknown, at: string): readonly string[] {
+  if (typeof value === "string") {
+    const found = placeholder.exec(value)?.[0];
+    return found === undefined ? [] : [`${at}: is still a placeholder (${found}); put your own value there`];
+  }
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([name, inner]) => placeholdersIn(inner, at === "" ? name : `${at}.${name}`));
+}
+
+function readText(file: string): string {
   try {
-    text = readFileSync(file, "utf8");
+    return readFileSync(file, "utf8");
   } catch (error) {
     throw new ConfigError(file, [`cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`]);
   }
-  return parseYaml(file, text);
 }

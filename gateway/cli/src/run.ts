@@ -16,9 +16,7 @@ import { addVaultCommands } from "./vault/init-command.ts";
 
 /** What went wrong, for whoever ran the command. What is not foreseen here is a fault of the command itself. */
 function sentenceOf(error: unknown): string {
-  if (error instanceof CliError) return error.message;
-  // With one problem there is no list.
-  if (error instanceof ConfigError) return error.message.replace(/: 1 problem\n {2}/, ": ");
+  if (error instanceof CliError || error instanceof ConfigError) return error.message;
   const { path } = error as NodeJS.ErrnoException;
   if (path !== undefined) return `${path} cannot be used (${fileProblem(error)})`;
   return `unexpected error, please report it: ${describeError(error)}`;

@@ -46,3 +46,17 @@ test("an integrity key that is missing, named twice, or of a backend that is not
   assert.throws(() => load(t, { integrity, redis: { ...redis, integrity } }), /redis\.integrity: no such setting/);
   assert.throws(() => load(t, { integrity: { ...integrity, backend: "other" } }), /integrity\.backend: other is not/);
 });
+
+test("a setting that is still a placeholder is refused by its name, wherever it stands", (t) => {
+  for (const text of ["CHANGE_ME", "CHANGEME", "change-me", "REPLACE_ME", "https://REPLACE_WITH_HOST:8200"]) {
+    assert.throws(
+      () => load(t, { backends: { main: { kind: "vault", addresses: ["https://a:8200", text], auth: {} } } }),
+      /gateway\.yaml: backends\.main\.addresses\.1: is still a placeholder \(\S+\); put your own value there$/,
+      text,
+    );
+    assert.throws(() => load(t, { trustDomain: text }), /trustDomain: is still a placeholder/, text);
+  }
+  // Words that only look like it.
+  for (const file of ["/etc/replacement.yaml", "exchange-mesh.yaml", "replace_old.yaml"])
+    assert.equal(load(t, { registry: { kind: "file", file } }).config.trustDomain, "fleet.test");
+});
