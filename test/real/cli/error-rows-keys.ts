@@ -364,6 +364,13 @@ export async function checkRows(
     ),
     row("something else", join(sockets, "other.sock"), /what to do: /),
     row("left behind", left, /no process listens on the socket; it was left behind\n.*start claviger-shim/),
+    {
+      what: "check: an operations listener that is no URL",
+      args: ["check", "--socket", left, "--operations", "10.0.0.1:9090"],
+      status: 2,
+      says: /Must be http:\/\/HOST:PORT\.[^]*--help/,
+      isLong: true,
+    },
   ];
   return { rows, servers: [other] };
 }
