@@ -78,7 +78,8 @@ export function documentsContract(name: string, start: () => Promise<DocumentsWo
 
     test("the names below a path are listed, and neither what is further down nor what stands beside", async () => {
       const below = (path: string): DocumentRef => ({ ...at("list"), path: `${at("list").path}/${path}` });
-      assert.deepEqual(await world.documents.listDocuments(at("list"), signal()), []);
+      for (const none of [at("list"), at("list", "no-such-mount")])
+        assert.deepEqual(await world.documents.listDocuments(none, signal()), []);
       for (const path of ["b", "a", "c/d"]) await write(below(path), {}, 0);
       await write(at("listed"), {}, 0);
       assert.deepEqual((await world.documents.listDocuments(at("list"), signal())).toSorted(), ["a", "b"]);

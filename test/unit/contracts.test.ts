@@ -35,6 +35,14 @@ const ports = {
     fake: "createFakeDocuments",
     real: "test/real/registry/documents.test.ts",
   },
+  registry: {
+    port: "RegistryEditor",
+    from: "gateway/cli/src/registry-editor.ts",
+    methods: ["addAll", "setState"],
+    // Documents in memory under the registry's own code.
+    fake: "createFakeDocuments",
+    real: "test/real/registry/contract.test.ts",
+  },
   redis: {
     port: "RedisStore",
     from: "gateway/core/src/redis/client.ts",

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { backendName, clusterName, keyName, mountPath, type NameKind } from "@claviger/proto/wire/names.ts";
-import type { ClusterRecord, Registry } from "@claviger/gateway-core/src/registry/record.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { type EditOptions, gatewayHelp, gatewaysOf, keyText } from "./cluster-options.ts";
 import { CliError, type Command, Option, several, type Terminal } from "./commander.ts";
 import { type Fleet, openFleet } from "./fleet.ts";
@@ -12,7 +12,7 @@ import { type FleetOptions, fleetOptions } from "./target.ts";
 import { waitForGateways } from "./gateway-word.ts";
 import { codeOf, fileProblem } from "./outside.ts";
 import { addRegistryCommands } from "./registry-commands.ts";
-import { addRecord, type NewRecord, printRecord, readRegistry, setState } from "./registry-edit.ts";
+import { type NewRecord, printRecord } from "./registry-edit.ts";
 import { formatTable } from "@claviger/proto/runtime/table.ts";
 import { newClusterUid } from "./uid.ts";
 
@@ -84,20 +84,20 @@ function theOne(option: string, what: string, values: Iterable<string>): string 
 }
 
 /** The Transit mounts of a backend that are in use: those of its clusters, and of the integrity key. */
-function mountsOf({ config: { integrity } }: Fleet, registry: Registry, backend: string): readonly string[] {
-  const refs = [...registry.values()].flatMap(({ keys }) => keys);
+async function mountsOf({ config: { integrity }, registry }: Fleet, backend: string): Promise<readonly string[]> {
+  const refs = [...(await registry.all("empty")).values()].flatMap(({ keys }) => keys);
   return [...refs, ...(integrity === undefined ? [] : [integrity])]
     .filter((ref) => ref.backend === backend)
     .map(({ mount }) => mount);
 }
 
-function newRecord(name: string, options: AddOptions, fleet: Fleet, registry: Registry): NewRecord {
+async function newRecord(name: string, options: AddOptions, fleet: Fleet): Promise<NewRecord> {
   const backend = parse(
     backendName,
     "--backend",
     options.backend ?? theOne("--backend", "a backend", Object.keys(fleet.config.backends)),
   );
-  const mount = options.mount ?? theOne("--mount", `a Transit mount of ${backend}`, mountsOf(fleet, registry, backend));
+  const mount = options.mount ?? theOne("--mount", `a Transit mount of ${backend}`, await mountsOf(fleet, backend));
   return {
     name: parse(clusterName, "NAME", name),
     uid: newClusterUid(),
@@ -123,7 +123,7 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
     .description("list them")
     .option("--json", "print JSON", false)
     .action(async (options: FleetOptions & { readonly json: boolean }) => {
-      const records = [...(await readRegistry(openFleet(options, terminal).registry)).values()];
+      const records = [...(await openFleet(options, terminal).registry.all()).values()];
       terminal.out(
         options.json
           ? JSON.stringify(records, undefined, 2)
@@ -149,13 +149,13 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
         const fleet = openFleet(options, terminal);
         const { registry } = fleet;
         const gateways = gatewaysOf(options, fleet);
-        const { earlier, registry: after } = await setState(registry, cluster, state);
+        const { earlier, version } = await registry.setState(cluster, state);
         terminal.out(
           earlier === state
             ? `${cluster} is ${state} already; nothing was changed`
             : `${cluster}: ${earlier} → ${state} in ${registry.name}; ${effect}.`,
         );
-        terminal.out(await waitForGateways(gateways, after));
+        terminal.out(await waitForGateways(gateways, version));
       });
 
   fleetOptions(group.command("add"))
@@ -175,14 +175,14 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
       const fleet = openFleet(options, terminal);
       const { registry } = fleet;
       const gateways = gatewaysOf(options, fleet);
-      const record = newRecord(name, options, fleet, await readRegistry(registry, "empty"));
-      const after = options.dryRun ? undefined : await addRecord(registry, record);
+      const record = await newRecord(name, options, fleet);
+      const edited = options.dryRun ? undefined : await registry.add(record);
       terminal.out(printRecord(record).trimEnd());
-      if (after === undefined) return;
+      if (edited === undefined) return;
       terminal.out(
         `added to ${registry.name}. Next: make its key (claviger vault init), and issue a certificate for each node (claviger pki node).`,
       );
-      terminal.out(await waitForGateways(gateways, after));
+      terminal.out(await waitForGateways(gateways, edited.version));
     });
 
   addRegistryCommands(group, terminal);

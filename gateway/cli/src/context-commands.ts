@@ -26,7 +26,14 @@ function vaultText({ config, backends = {} }: Context): string {
 
 function registryText({ config, registry }: Context): string {
   if (registry === undefined) return `as in ${config ?? ""}`;
-  return registry.kind === "file" ? registry.file : `${registry.backend}: ${registry.mount}/${registry.path}`;
+  switch (registry.kind) {
+    case "file":
+      return registry.file;
+    case "directory":
+      return registry.directory;
+    case "vault":
+      return `${registry.backend}: ${registry.mount}/${registry.path}`;
+  }
 }
 
 function list(file: string, terminal: Terminal): void {

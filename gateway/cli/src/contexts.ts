@@ -1,6 +1,7 @@
 // Named fleets of an operator, as kubectl has contexts: where Vault, registry, Redis and etcds are,
 // without a gateway's configuration. A context holds addresses and paths of files; no token and no
 // password, which the schema has no place for.
+import { statSync } from "node:fs";
 import {
   checkConfig,
   ConfigError,
@@ -60,13 +61,15 @@ type RegistryConfig = GatewayConfig["registry"];
 /** An operator logs in with a token of their own. */
 export const ownLogin = { kind: "token-file", file: "~/.vault-token" } as const;
 
-/** A registry as `--registry` names it: `kv:MOUNT/PATH` of a backend, or the path of a file. @throws CliError */
+/** A registry as `--registry` names it: `kv:MOUNT/PATH` of a backend, or the path of a file or directory. @throws CliError */
 export function parseRegistryRef(text: string, backend: string): RegistryConfig {
   const kv = /^kv:([^/]+)(?:\/(.+))?$/.exec(text);
   if (kv === null) {
     if (text === "" || text.startsWith("kv:"))
       throw new CliError(`--registry ${text} is neither kv:MOUNT/PATH nor the path of a file`);
-    return { kind: "file", file: text.replace(/^file:/, "") };
+    const path = text.replace(/^file:/, "");
+    const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+    return isDirectory ? { kind: "directory", directory: path } : { kind: "file", file: path };
   }
   const [, mount = "", path = "registry"] = kv;
   if (!mountPath.is(mount) || !mountPath.is(path))

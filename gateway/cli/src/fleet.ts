@@ -14,8 +14,10 @@ import { asOperator, operatorToken } from "./operator.ts";
 import { type FleetOptions, type FleetSettings, findTarget, type Target } from "./target.ts";
 import { openVaultAccess } from "./vault/access.ts";
 import type { VaultControl } from "./vault/control.ts";
-import { readRegistry, recordOf, toYaml } from "./registry-edit.ts";
-import { fileSource, type RegistrySource, vaultSource } from "./registry-source.ts";
+import { type RegistryEditor, textEditor } from "./registry-editor.ts";
+import { directoryEditor } from "./registry-directory.ts";
+import { fileSource } from "./registry-source.ts";
+import { type VaultEditor, vaultEditor } from "./registry-vault.ts";
 
 /** A backend of kind vault, under its name. */
 export type VaultBackend = { readonly name: string; readonly config: VaultConfig };
@@ -24,7 +26,7 @@ export type Fleet = {
   /** What messages call it. */
   readonly name: string;
   readonly config: FleetSettings;
-  readonly registry: RegistrySource;
+  readonly registry: RegistryEditor & Partial<Pick<VaultEditor, "upgrade">>;
   /** Second listeners of the gateways whose configuration is at hand, or which a context names. */
   readonly gateways: readonly URL[];
   /** The etcds of clusters that a context names. */
@@ -101,16 +103,22 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
   const backends = target.isOneVault ? anyBackend : new Set(Object.keys(settings.backends));
   const { registry: where } = target;
   const { redis } = settings;
-  const registry =
-    where.kind === "file"
-      ? fileSource({ file: where.file, backends })
-      : vaultSource({
+  const editor = (): Fleet["registry"] => {
+    switch (where.kind) {
+      case "file":
+        return textEditor(fileSource({ file: where.file, backends }));
+      case "directory":
+        return directoryEditor({ directory: where.directory, backends });
+      case "vault":
+        return vaultEditor({
           config: where,
           backends,
           withDocuments: (use) => withBackend(where.backend, (backend) => use(documentsOf(backend))),
           announce: () => (redis === undefined ? Promise.resolve() : announceRegistry(redis, log)),
-          toYaml,
         });
+    }
+  };
+  const registry = editor();
   return {
     name: target.name,
     config: settings,
@@ -119,7 +127,7 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
     etcd: target.etcd ?? {},
     withBackend,
     withKey: async (cluster, use) => {
-      const record = recordOf(await readRegistry(registry), cluster);
+      const record = await registry.one(cluster);
       return await withBackend(record.keys[0]?.backend ?? "", (backend) => use(record, backend));
     },
     withVault: async ({ name, config }, use) => {

@@ -2,8 +2,7 @@
 // second listener which registry it holds.
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "@claviger/proto/runtime/config.ts";
-import { isInForce } from "@claviger/gateway-core/src/registry/port.ts";
-import { type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
+import { isInForce, isOneKind } from "@claviger/gateway-core/src/registry/port.ts";
 import { CliError } from "./commander.ts";
 import { codeOf, connectionProblem } from "./outside.ts";
 
@@ -23,14 +22,19 @@ const readyReply = z.object({
   checks: z.object({ registry: z.optional(z.string()) }),
 });
 
-type Word = { readonly kind: "has-it" } | { readonly kind: "other" | "silent"; readonly why: string };
+/** `elsewhere`: it reads a registry of another kind, and may be about to read this one. */
+type Word = { readonly kind: "has-it" } | { readonly kind: "other" | "elsewhere" | "silent"; readonly why: string };
 
 async function ask(url: URL, wanted: string): Promise<Word> {
   try {
     const reply = await fetch(new URL("/readyz", url), { signal: AbortSignal.timeout(callMs) });
     const state = readyReply.safeParse(await reply.json());
     if (!state.success) return { kind: "silent", why: "what answers there is no gateway" };
-    if (isInForce(wanted, state.data.registryVersion)) return { kind: "has-it" };
+    const { registryVersion } = state.data;
+    if (isInForce(wanted, registryVersion)) return { kind: "has-it" };
+    // As while a registry moves: the gateway is started anew for it.
+    if (registryVersion !== undefined && !isOneKind(wanted, registryVersion))
+      return { kind: "elsewhere", why: "it reads a registry of another kind" };
     const { registry = "" } = state.data.checks;
     return {
       kind: "other",
@@ -47,7 +51,7 @@ async function wait(url: URL, wanted: string, timeoutMs: number): Promise<Word> 
   for (;;) {
     const word = await ask(url, wanted);
     // Who does not listen will not within seconds.
-    if (word.kind !== "other" || performance.now() > end) return word;
+    if (word.kind === "has-it" || word.kind === "silent" || performance.now() > end) return word;
     await sleep(pollMs);
   }
 }
@@ -55,21 +59,21 @@ async function wait(url: URL, wanted: string, timeoutMs: number): Promise<Word> 
 /**
  * Waits until every gateway has the registry in force.
  * @returns what to tell the operator
+ * @param version see RegistryStore
  * @param timeoutMs for those that answer and have another one
  * @throws CliError when one has it not, or one that was named does not answer
  */
 export async function waitForGateways(
   { urls, areNamed }: GatewayAddresses,
-  registry: Registry,
+  version: string,
   timeoutMs = waitMs,
 ): Promise<string> {
-  const digest = registryDigest(registry);
   const words = await Promise.all(
-    urls.map(async (url) => ({ at: url.origin, word: await wait(url, digest, timeoutMs) })),
+    urls.map(async (url) => ({ at: url.origin, word: await wait(url, version, timeoutMs) })),
   );
   const has = words.filter(({ word }) => word.kind === "has-it").map(({ at }) => at);
   const problems = words.flatMap(({ at, word }) =>
-    word.kind === "other" || (word.kind === "silent" && areNamed) ? [`gateway ${at}: ${word.why}`] : [],
+    word.kind === "other" || (word.kind !== "has-it" && areNamed) ? [`gateway ${at}: ${word.why}`] : [],
   );
   if (problems.length > 0)
     throw new CliError(["the edit is written, and not every gateway has it in force:", ...problems].join("\n  - "));

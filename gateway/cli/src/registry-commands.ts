@@ -6,7 +6,7 @@ import { openFleet } from "./fleet.ts";
 import { type FleetOptions, fleetOptions } from "./target.ts";
 import { waitForGateways } from "./gateway-word.ts";
 import { readTextFile } from "./outside.ts";
-import { keyOf, readRegistry, recordOf, removeRecord } from "./registry-edit.ts";
+import { keyOf } from "./registry-edit.ts";
 import { importRecords, printRegistry } from "./registry-move.ts";
 
 function clusters(count: number): string {
@@ -19,7 +19,7 @@ async function importFile(file: string, options: ImportOptions, terminal: Termin
   const fleet = openFleet(options, terminal);
   const gateways = gatewaysOf(options, fleet);
   const { dryRun } = options;
-  const { added, present, registry } = await importRecords(fleet.registry, {
+  const { added, present, version } = await importRecords(fleet.registry, {
     source: file,
     text: readTextFile(file),
     dryRun,
@@ -31,7 +31,7 @@ async function importFile(file: string, options: ImportOptions, terminal: Termin
   else if (added.length === 0) terminal.out(`Nothing was changed: ${where} has all of them.`);
   else {
     terminal.out(`${clusters(added.length)} added to ${where}, each with its uid.`);
-    terminal.out(await waitForGateways(gateways, registry));
+    terminal.out(await waitForGateways(gateways, version));
   }
 }
 
@@ -42,7 +42,7 @@ async function remove(
 ): Promise<void> {
   const fleet = openFleet(options, terminal);
   const gateways = gatewaysOf(options, fleet);
-  const record = recordOf(await readRegistry(fleet.registry), name);
+  const record = await fleet.registry.one(name);
   terminal.out(
     `${printRegistry(new Map([[record.name, record]]))}
 Without this record the gateways refuse ${name}: its apiservers' writes stop within three minutes, and one that restarts
@@ -52,11 +52,11 @@ only this very record reads what was encrypted under it. Keep it for as long as 
 'claviger cluster import FILE' takes it back from a file of the lines above.`,
   );
   if (!options.yes) return terminal.out("Nothing was changed. To remove it, run this again with --yes.");
-  const after = await removeRecord(fleet.registry, name);
+  const { version } = await fleet.registry.remove(name);
   terminal.out(
     `${name} is removed from ${fleet.registry.name}. Next: claviger vault init, which takes its key out of the policy.`,
   );
-  terminal.out(await waitForGateways(gateways, after));
+  terminal.out(await waitForGateways(gateways, version));
 }
 
 /** Adds the three commands to `claviger cluster`. */
@@ -64,7 +64,7 @@ export function addRegistryCommands(group: Command, terminal: Terminal): void {
   fleetOptions(group.command("export"))
     .description("print the registry as a file of it reads, every record with its uid")
     .action(async (options: FleetOptions) =>
-      terminal.out(printRegistry(await readRegistry(openFleet(options, terminal).registry)).trimEnd()),
+      terminal.out(printRegistry(await openFleet(options, terminal).registry.all()).trimEnd()),
     );
 
   fleetOptions(group.command("import"))

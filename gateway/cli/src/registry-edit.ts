@@ -82,6 +82,39 @@ function spliced(text: string, [start, end]: readonly [number, number], value: s
   return text.slice(0, start) + value + text.slice(end);
 }
 
+/** The text with another state in a record and its generation raised; all else stays. */
+function withState(text: string, map: YAMLMap, record: ClusterRecord, state: ClusterRecord["state"]): string {
+  const stateAt = rangeOf(map.get("state", true));
+  if (stateAt === undefined)
+    throw new CliError(`cluster ${record.name} has no state of its own in the file; edit it by hand`);
+  const generation = String(record.generation + 1);
+  const generationAt = rangeOf(map.get("generation", true));
+  if (generationAt === undefined) {
+    // Before the state: a comment after it stays where it is.
+    const keyAt = rangeOf(map.items.find(({ key }) => isScalar(key) && key.value === "state")?.key)?.[0] ?? 0;
+    const indent = " ".repeat(keyAt - text.lastIndexOf("\n", keyAt - 1) - 1);
+    const separator = map.flow === true ? ", " : `\n${indent}`;
+    return spliced(spliced(text, stateAt, state), [keyAt, keyAt], `generation: ${generation}${separator}`);
+  }
+  // The later one first: the places of the other stay.
+  return stateAt[0] > generationAt[0]
+    ? spliced(spliced(text, stateAt, state), generationAt, generation)
+    : spliced(spliced(text, generationAt, generation), stateAt, state);
+}
+
+/** The same for a file that is one record. @throws CliError */
+export function withStateInFile(
+  file: string,
+  text: string,
+  record: ClusterRecord,
+  state: ClusterRecord["state"],
+): string {
+  const { contents } = parseDocument(text);
+  if (!isMap(contents))
+    throw new CliError(`${file} is written in a way that this command cannot edit; edit it by hand`);
+  return withState(text, contents, record, state);
+}
+
 /**
  * Sets a cluster's state and raises its generation, so that a gateway which has not read the edit
  * hears of it from the shims; the rest of the text stays. Resolves with the state it had and the
@@ -98,22 +131,7 @@ export async function setState(
     earlier = record.state;
     if (earlier === state) return text;
     const map = mapOf(clustersOf(registry.name, text), record.name);
-    const stateAt = rangeOf(map.get("state", true));
-    if (stateAt === undefined)
-      throw new CliError(`cluster ${name} has no state of its own in the file; edit it by hand`);
-    const generation = String(record.generation + 1);
-    const generationAt = rangeOf(map.get("generation", true));
-    if (generationAt === undefined) {
-      // Before the state: a comment after it stays where it is.
-      const keyAt = rangeOf(map.items.find(({ key }) => isScalar(key) && key.value === "state")?.key)?.[0] ?? 0;
-      const indent = " ".repeat(keyAt - text.lastIndexOf("\n", keyAt - 1) - 1);
-      const separator = map.flow === true ? ", " : `\n${indent}`;
-      return spliced(spliced(text, stateAt, state), [keyAt, keyAt], `generation: ${generation}${separator}`);
-    }
-    // The later one first: the places of the other stay.
-    return stateAt[0] > generationAt[0]
-      ? spliced(spliced(text, stateAt, state), generationAt, generation)
-      : spliced(spliced(text, generationAt, generation), stateAt, state);
+    return withState(text, map, record, state);
   });
   return { earlier, registry: after };
 }

@@ -4,8 +4,8 @@ import { isDeepStrictEqual } from "node:util";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { mergeRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
 import type { ClusterRecord, Registry } from "@claviger/gateway-core/src/registry/record.ts";
-import { addRecords, printRecord } from "./registry-edit.ts";
-import type { RegistrySource } from "./registry-source.ts";
+import { printRecord } from "./registry-edit.ts";
+import type { Edited, RegistryEditor } from "./registry-editor.ts";
 
 /** A registry as a file of it reads. */
 export function printRegistry(registry: Registry): string {
@@ -15,12 +15,10 @@ export function printRegistry(registry: Registry): string {
     : `clusters:\n${records.map((record) => printRecord(record, "  ")).join("")}`;
 }
 
-export type Import = {
+export type Import = Edited & {
   readonly added: readonly ClusterRecord[];
   /** In the registry already, exactly so. */
   readonly present: readonly ClusterRecord[];
-  /** As it stands after that. */
-  readonly registry: Registry;
 };
 
 function differences(wanted: ClusterRecord, there: ClusterRecord): readonly string[] {
@@ -49,12 +47,12 @@ function conflicts(record: ClusterRecord, before: Registry): readonly string[] {
  * @throws ConfigError with everything that is wrong
  */
 export async function importRecords(
-  registry: RegistrySource,
+  registry: RegistryEditor,
   { source, text, dryRun }: { readonly source: string; readonly text: string; readonly dryRun: boolean },
 ): Promise<Import> {
   const { registry: wanted, problems } = mergeRegistry(source, text, registry.backends, undefined);
   let [added, present]: [readonly ClusterRecord[], readonly ClusterRecord[]] = [[], []];
-  const after = await addRecords(registry, (before) => {
+  const edited = await registry.addAll((before) => {
     const records = [...wanted.values()];
     const all = [...problems, ...records.flatMap((record) => conflicts(record, before))];
     if (all.length > 0) throw new ConfigError(`${source} cannot be imported into ${registry.name}`, all);
@@ -62,5 +60,5 @@ export async function importRecords(
     present = records.filter(({ name }) => before.has(name));
     return dryRun ? [] : added;
   });
-  return { added, present, registry: after };
+  return { added, present, ...edited };
 }

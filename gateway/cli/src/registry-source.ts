@@ -35,7 +35,7 @@ function tooLate(name: string): CliError {
 }
 
 /** @throws CliError */
-async function readText(file: string): Promise<string> {
+export async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
@@ -50,11 +50,30 @@ async function readText(file: string): Promise<string> {
 const empty = "clusters: []\n";
 
 /** Makes a file that is not there, for everybody to read: there is no secret in a registry. */
-async function makeFile(file: string, text: string): Promise<void> {
+export async function makeFile(file: string, text: string): Promise<void> {
   await writeFile(file, text, { flag: "wx", mode: 0o644 }).catch((error: unknown) => {
     throw codeOf(error) === "EEXIST"
       ? tooLate(file)
       : new CliError(`the registry ${file} cannot be made (${fileProblem(error)})`);
+  });
+}
+
+/**
+ * Replaces a file that holds this text; its owner and mode stay: it is the gateways' to read, whoever
+ * edits it.
+ * @param called what messages call it
+ */
+export async function replaceFile(target: string, text: string, changed: string, called = target): Promise<void> {
+  const { mode, uid, gid } = await stat(target);
+  if ((await readText(target)) !== text) throw tooLate(called);
+  await writeFileAtomically(target, changed, mode & 0o777, true, { uid, gid }).catch((error: unknown) => {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new CliError(
+      code === "EPERM"
+        ? `the registry ${called} belongs to user ${uid}, group ${gid}, and you may not give it to them: run this with sudo, or as that user; nothing was changed`
+        : `the registry ${called} cannot be written (${fileProblem(error)}); nothing was changed`,
+    );
   });
 }
 
@@ -75,20 +94,7 @@ export function fileSource({
       const text = await readText(target);
       return {
         text,
-        async write(changed) {
-          const { mode, uid, gid } = await stat(target);
-          if ((await readText(target)) !== text) throw tooLate(file);
-          // The file is the gateways' to read, whoever edits it.
-          await writeFileAtomically(target, changed, mode & 0o777, true, { uid, gid }).catch((error: unknown) => {
-            const { code } = error as NodeJS.ErrnoException;
-            if (code === undefined) throw error;
-            throw new CliError(
-              code === "EPERM"
-                ? `the registry ${file} belongs to user ${uid}, group ${gid}, and you may not give it to them: run this with sudo, or as that user; nothing was changed`
-                : `the registry ${file} cannot be written (${fileProblem(error)}); nothing was changed`,
-            );
-          });
-        },
+        write: (changed) => replaceFile(target, text, changed, file),
       };
     },
   };

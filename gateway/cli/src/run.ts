@@ -8,6 +8,7 @@ import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, type Command, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";
 import { addContextCommands } from "./context-commands.ts";
+import { addUpgradeCommand } from "./upgrade-command.ts";
 import { addKeyCommands } from "./key-commands.ts";
 import { addPkiCommands } from "./pki-commands.ts";
 import { fileProblem } from "./outside.ts";
@@ -32,6 +33,7 @@ export function createCli(terminal: Terminal): Command {
   addCheckCommand(root, terminal);
   addClusterCommands(root, terminal);
   addContextCommands(root, terminal);
+  addUpgradeCommand(root, terminal);
   addKeyCommands(root, terminal);
   addPkiCommands(root, terminal);
   addVaultCommands(root, terminal);

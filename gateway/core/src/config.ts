@@ -93,6 +93,12 @@ export const gatewayConfig = z.strictObject({
       /** The file of the registry; a change is in force within a second. */
       file: zPath,
     }),
+    z.strictObject({
+      /** The registry is a directory with a YAML file for each cluster, `NAME.yaml`. */
+      kind: z.literal("directory"),
+      /** The directory of the registry; a change is in force within a second. */
+      directory: zPath,
+    }),
     vaultRegistrySchema,
   ]),
   /** Key backends by name. A name is logical and for life: it stands in stored data. */

@@ -37,8 +37,8 @@ import { createKeyRing } from "./keys/key-ring.ts";
 import { createAdmission } from "./kms/admission.ts";
 import { createKmsService } from "./kms/service.ts";
 import { createMetrics } from "./metrics.ts";
-import { openFileRegistry } from "@claviger/gateway-core/src/registry/file.ts";
-import { documentOf, openVaultRegistry } from "@claviger/gateway-core/src/registry/vault.ts";
+import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
+import { documentOf } from "@claviger/gateway-core/src/registry/vault.ts";
 
 function documentsOf(backends: ReadonlyMap<string, OpenBackend>, name: string): Documents {
   const documents = backends.get(name)?.documents;
@@ -112,21 +112,18 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const integrity = config.integrity && signer && deriveIntegrityKey(signer, config.integrity, log);
   const secret = (): Uint8Array | undefined => integrity?.get();
   const sharedCache = config.redis === undefined ? undefined : openSharedCache(config.redis, secret, log);
-  const registry =
-    config.registry.kind === "vault"
-      ? openVaultRegistry({
-          documents: documentsOf(backends, config.registry.backend),
-          config: config.registry,
-          backends: names,
-          ...(sharedCache !== undefined && {
-            peers: {
-              tryAcquire: (name, ms) => sharedCache.tryAcquire(name, ms),
-              tell: sharedCache.notifyRegistryChange,
-            },
-          }),
-          log,
-        })
-      : await openFileRegistry({ file: config.registry.file, backends: names, log });
+  const registry = await openRegistry({
+    config: config.registry,
+    documentsOf: (name) => documentsOf(backends, name),
+    backends: names,
+    ...(sharedCache !== undefined && {
+      peers: {
+        tryAcquire: (name, ms) => sharedCache.tryAcquire(name, ms),
+        tell: sharedCache.notifyRegistryChange,
+      },
+    }),
+    log,
+  });
   sharedCache?.onRegistryChange(() => void registry.refresh());
   const ring = createKeyRing({
     backends,

@@ -179,6 +179,28 @@ describe("claviger vault init on a real OpenBao", () => {
     assert.match((await run(kv)).out, /CONFLICT {2}mount kv \(transit\): kv is of type kv/);
   });
 
+  test("lines for a prefix are enough, and give no more than the read and rotation of a mount's keys", async () => {
+    const { config, registry } = site("alike", auths.approle, "transit-f");
+    const text = readFileSync(registry, "utf8");
+    // `two` rotates by hand; `one` may only decrypt under its earlier key.
+    const named = text.replaceAll(/key: (one|two)/g, "key: prod-$1");
+    const previous = ", previousKeys: [{ backend: main, mount: transit-f, key: prod-old }] }\n";
+    writeFileSync(registry, named.replace(" }\n", previous));
+    const done = await run(config, "--policy", "alike", "--role", "alike", "--key-prefix", "prod-");
+    assert.equal(done.status, 0, done.out + done.err);
+    for (const path of ["transit-f/encrypt/prod-old", "transit-f/keys/prod-two/config", "transit-f/keys/integrity"])
+      assert.ok(done.out.includes(`  denied  ${path}  `), path);
+    for (const path of ["transit-f/keys/prod-one/config", "transit-f/keys/prod-one/rotate"])
+      assert.ok(done.out.includes(`  ok    ${path}  `), path);
+    // A cluster that is added needs no other policy.
+    const added = text.slice(text.indexOf("\n") + 1).split("\n")[0] ?? "";
+    const next = added.replace("one", "three").replace("RA", "RC").replace("key: one", "key: prod-three");
+    writeFileSync(registry, `${readFileSync(registry, "utf8")}${next}\n`);
+    const again = await run(config, "--policy", "alike", "--role", "alike", "--key-prefix", "prod-");
+    assert.equal(again.status, 0, again.out + again.err);
+    assert.match(again.out, /1 done\./);
+  });
+
   test("puts back a policy that was edited by hand, when told to", async () => {
     const { config } = site("wide", auths.approle, "transit-c");
     assert.equal((await run(config, "--policy", "wide", "--role", "wide")).status, 0);

@@ -6,7 +6,7 @@ import type { Observation } from "@claviger/gateway-core/src/redis/observations.
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError, type Terminal } from "../commander.ts";
 import type { Fleet } from "../fleet.ts";
-import { keyOf, readRegistry } from "../registry-edit.ts";
+import { keyOf } from "../registry-edit.ts";
 import { countUsage } from "./count.ts";
 import { isSameKey } from "./key-identity.ts";
 import { readClusterObservations } from "./observations.ts";
@@ -72,7 +72,7 @@ export async function retire(
   const ref = keyOf(record);
   const isIt = (one: KeyRef): boolean => isSameKey(one, ref, fleet.config.backends);
   // Every cluster whose objects may need the key.
-  const users = [...(await readRegistry(fleet.registry)).values()].filter((user) => namesOf(user).some(isIt));
+  const users = [...(await fleet.registry.all()).values()].filter((user) => namesOf(user).some(isIt));
   const names = users.flatMap(namesOf).filter(isIt);
   const where = withContextEtcds(
     options,

@@ -2,7 +2,7 @@
 // today.
 import { CliError, type Terminal } from "../commander.ts";
 import { openFleet } from "../fleet.ts";
-import { readRegistry, recordOf } from "../registry-edit.ts";
+import { recordOf } from "../registry-edit.ts";
 import { formatTable, printable } from "@claviger/proto/runtime/table.ts";
 import { countUsage, type Objects, type Usage, type Use } from "./count.ts";
 import { type Opening, tryUses } from "./opening.ts";
@@ -136,7 +136,7 @@ function jsonOf({ usage, openings, names }: Report): string {
 /** Counts, tries, and prints. */
 export async function showUsage(cluster: string, options: UsageOptions, terminal: Terminal): Promise<void> {
   const fleet = openFleet(options, terminal);
-  const registry = await readRegistry(fleet.registry);
+  const registry = await fleet.registry.all();
   const record = recordOf(registry, cluster);
   const sources = parseSources(withContextEtcds(options, fleet.etcd, [record.name], record.name), record.name);
   for (const name of sources.keys())

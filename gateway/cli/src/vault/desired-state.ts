@@ -5,7 +5,6 @@ import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { VaultRegistryConfig } from "@claviger/gateway-core/src/registry/vault.ts";
 import { CliError } from "../commander.ts";
-import { block } from "./hcl-policy.ts";
 
 /** One Transit key. */
 export type WantedKey = {
@@ -116,62 +115,18 @@ export function registryPath(registry: WantedRegistry): string {
   return `${registryMount(registry)}/data/${registry.path}`;
 }
 
+/** Where the clusters' documents are listed. */
+export function registryList(registry: WantedRegistry): string {
+  return `${registryMount(registry)}/metadata/${registry.path}/clusters/`;
+}
+
 /** The registry, where it lies in this backend. */
 export function wantedRegistry(
-  config: { readonly kind: "file" } | (VaultRegistryConfig & { readonly kind: "vault" }),
+  config: { readonly kind: "file" | "directory" } | VaultRegistryConfig,
   backend: string,
   login: string | undefined,
 ): WantedRegistry | undefined {
-  if (config.kind === "file" || config.backend !== backend) return undefined;
+  if (config.kind !== "vault" || config.backend !== backend) return undefined;
   const { namespace, mount, path } = config;
   return { prefix: prefixOf(`registry ${mount}`, namespace, login), mount, path };
-}
-
-/** The first line of a policy that this command wrote and may therefore write again. */
-export const policyMark = "# Written by 'claviger vault init'; changes by hand are overwritten.";
-
-function keyBlocks(key: WantedKey): readonly string[] {
-  const [at, { name, encrypts, auto, clusters }] = [mountOf(key), key];
-  if (key.use === "integrity")
-    return ["", "# what gateways tell each other through Redis", block(hmacPath(key), ["update"])];
-  return [
-    "",
-    `# ${clusters.join(", ")}`,
-    ...(encrypts ? [block(`${at}/encrypt/${name}`, ["update"])] : []),
-    block(`${at}/decrypt/${name}`, ["update"]),
-    block(`${at}/keys/${name}`, ["read"]),
-    ...(auto
-      ? [
-          "# promotes a new version; nothing else of the key's configuration can be changed",
-          block(`${at}/keys/${name}/config`, ["update"], "min_encryption_version"),
-          "# a key that came back older from a backup is rotated before it encrypts again",
-          block(`${at}/keys/${name}/rotate`, ["update"]),
-        ]
-      : []),
-  ];
-}
-
-/**
- * The least policy that works, as HCL. Without Vault's default policy: what the gateway needs of
- * that stands here.
- */
-export function policyText(keys: readonly WantedKey[], registry?: WantedRegistry): string {
-  return [
-    policyMark,
-    "# The gateway's own token.",
-    block("auth/token/lookup-self", ["read"]),
-    block("auth/token/renew-self", ["update"]),
-    block("auth/token/revoke-self", ["update"]),
-    ...keys.flatMap(keyBlocks),
-    ...(registry === undefined
-      ? []
-      : [
-          "",
-          "# the registry: read, never written",
-          block(registryPath(registry), ["read"]),
-          "# ciphertexts that show whether earlier key versions decrypt",
-          block(`${registryPath(registry)}-canary/*`, ["create", "read", "update"]),
-        ]),
-    "",
-  ].join("\n");
 }

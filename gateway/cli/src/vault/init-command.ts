@@ -7,7 +7,6 @@ import { integrityRef } from "@claviger/gateway-core/src/key/integrity.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
 import { type Fleet, openFleet, type VaultBackend } from "../fleet.ts";
 import { fleetOptions } from "../target.ts";
-import { readRegistry } from "../registry-edit.ts";
 import { recordIn, type VaultControl } from "./control.ts";
 import { terraformText } from "./hcl.ts";
 import { nextSteps, printPlan, printTest } from "./init-report.ts";
@@ -15,7 +14,8 @@ import { type InitOptions, roleFor } from "./init-role.ts";
 import { operatorPolicies, printOperatorPolicies } from "./operator-policies.ts";
 import { applyPlan, makePlan, type PlanStep } from "./plan.ts";
 import { type PolicyTest, testPolicy } from "./policy-test.ts";
-import { policyText, wantedKeys, type WantedKey, type WantedRegistry, wantedRegistry } from "./desired-state.ts";
+import { wantedKeys, type WantedKey, type WantedRegistry, wantedRegistry } from "./desired-state.ts";
+import { commonPrefix, isCovered, policyText } from "./policy.ts";
 
 function seconds(text: string): number {
   const ms = parseDuration(text);
@@ -39,11 +39,21 @@ function backendOf({ config }: Fleet, wanted: string | undefined): VaultBackend 
 
 const tokenTtl = "60s";
 
+/** Of keys that share their lines some are tried, and all that have lines of their own. */
+function sampleOf(keys: readonly WantedKey[], prefix: string | undefined): readonly WantedKey[] {
+  const samples = 20;
+  const [shared, own] = [keys.filter((key) => isCovered(key, prefix)), keys.filter((key) => !isCovered(key, prefix))];
+  const plain = shared.filter(({ encrypts, auto }) => encrypts && auto);
+  const special = shared.filter(({ encrypts, auto }) => !encrypts || !auto);
+  return [...own, ...plain.slice(0, samples), ...special.slice(0, samples)];
+}
+
 async function runPolicyTest(
   { control, open }: { readonly control: VaultControl; readonly open: (token: Secret) => VaultControl },
   keys: readonly WantedKey[],
   policy: string,
   registry: WantedRegistry | undefined,
+  prefix: string | undefined,
 ): Promise<PolicyTest> {
   const created = await control.write("auth/token/create", {
     policies: [policy],
@@ -60,9 +70,10 @@ async function runPolicyTest(
       operator: control,
       openGateway: open,
       token,
-      keys,
+      keys: sampleOf(keys, prefix),
       policy,
       ...(registry && { registry }),
+      ...(prefix !== undefined && { prefix }),
     });
   } finally {
     await open(token)
@@ -79,7 +90,7 @@ function isOfKey({ key, what }: PlanStep): boolean {
 async function init(options: InitOptions, terminal: Terminal): Promise<void> {
   const fleet = openFleet(options, terminal);
   const { name, config } = backendOf(fleet, options.backend);
-  const records = [...(await readRegistry(fleet.registry)).values()];
+  const records = [...(await fleet.registry.all()).values()];
   const { integrity } = fleet.config;
   const keys = wantedKeys({
     records,
@@ -90,7 +101,8 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
   const registry = wantedRegistry(fleet.config.registry, name, config.namespace);
   if (keys.length === 0 && registry === undefined)
     throw new CliError(`no cluster of the registry has a key in backend ${name}; add one first: claviger cluster add`);
-  const policy = { name: options.policy, text: policyText(keys, registry) };
+  const { keyPrefix } = options;
+  const policy = { name: options.policy, text: policyText(keys, registry, keyPrefix) };
   const ofRegistry = registry === undefined ? {} : { registry };
   const role = roleFor(config.auth, options);
   const period = options.autoRotate === undefined ? {} : { autoRotateSeconds: options.autoRotate };
@@ -137,7 +149,7 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
       );
     const changed = await applyPlan(steps);
     print(changed === 0 ? "Nothing was changed: all of it was there." : `${changed} done.`);
-    const test = await runPolicyTest(vault, usable, policy.name, registry);
+    const test = await runPolicyTest(vault, usable, policy.name, registry, keyPrefix);
     const isTight = [...test.needed, ...test.denied].every(({ ok }) => ok);
     if (options.json) terminal.out(JSON.stringify({ changed, steps, policy: test, ok: isTight }, undefined, 2));
     else printTest(test, terminal);
@@ -146,6 +158,11 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
       throw new Exit(1);
     }
     print(`\nThe gateway can do what it must, and nothing more of the ${test.denied.length} things that were tried.`);
+    const prefix = keyPrefix === undefined ? commonPrefix(keys) : undefined;
+    if (prefix !== undefined)
+      print(
+        `The policy has lines for each of ${keys.length} keys, and changes with each cluster. With --key-prefix ${prefix} a few lines do for all keys that begin so, now and later; then the mount must be the fleet's own.`,
+      );
     for (const line of nextSteps(role, policy.name)) print(line);
     if (conflicts.length > 0)
       throw new CliError(
@@ -160,6 +177,10 @@ export function addVaultCommands(root: Command, terminal: Terminal): void {
   fleetOptions(group.command("init"))
     .description("make mount, keys, policy and login role for the registry's clusters; safe to run again")
     .option("--backend <name>", "which backend of the configuration (default: the only one of kind vault)")
+    .option(
+      "--key-prefix <prefix>",
+      "keys whose names begin so share a few lines of the policy, whatever their number; the gateways may read and rotate every key of that mount",
+    )
     .option("--policy <name>", "name of the gateway's policy", "claviger-gateway")
     .option(
       "--role <name>",

@@ -5,6 +5,7 @@ import type { FleetOptions } from "../target.ts";
 import { type RoleMethod, type RoleOptions, wantedRole, type Wanted } from "./roles.ts";
 
 export type InitOptions = FleetOptions & {
+  readonly keyPrefix?: string;
   readonly backend?: string;
   readonly policy: string;
   readonly role?: string;

@@ -1,6 +1,6 @@
 // The least policies for people: rotate, retire, and edit the registry, one each, so that a team can
 // give them to different hands. Vault's default policy is expected beside them (lookup-self).
-import { hmacPath, mountOf, registryPath, type WantedKey, type WantedRegistry } from "./desired-state.ts";
+import { hmacPath, mountOf, registryList, registryPath, type WantedKey, type WantedRegistry } from "./desired-state.ts";
 import { block } from "./hcl-policy.ts";
 
 export type OperatorPolicy = { readonly name: string; readonly text: string };
@@ -46,7 +46,12 @@ export function operatorPolicies(
       : [
           {
             name: `${name}-registry`,
-            text: ["# claviger cluster", block(registryPath(registry), ["create", "read", "update"])].join("\n"),
+            text: [
+              "# claviger cluster, registry",
+              block(registryPath(registry), ["create", "read", "update"]),
+              block(`${registryPath(registry)}/*`, ["create", "read", "update"]),
+              block(registryList(registry), ["list"]),
+            ].join("\n"),
           },
         ]),
   ];

@@ -6,7 +6,8 @@ import { usableTypes } from "@claviger/gateway-core/src/backend/vault/key-proble
 import type { VaultControl, VaultData } from "./control.ts";
 import { removedRights } from "./hcl-policy.ts";
 import type { RoleMethod, Wanted } from "./roles.ts";
-import { policyMark, type WantedKey, type WantedRegistry } from "./desired-state.ts";
+import type { WantedKey, WantedRegistry } from "./desired-state.ts";
+import { policyMark } from "./policy.ts";
 
 export type PlanStep = {
   readonly what: string;

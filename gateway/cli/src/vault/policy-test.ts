@@ -7,11 +7,14 @@ import { recordIn, type VaultControl, type VaultData, VaultRefusal } from "./con
 import {
   hmacPath,
   mountOf,
+  registryList,
   registryMount,
   registryPath,
   type WantedKey,
   type WantedRegistry,
 } from "./desired-state.ts";
+
+import { isCovered } from "./policy.ts";
 
 export type Finding = { readonly path: string; readonly what: string; readonly ok: boolean; readonly detail: string };
 
@@ -88,7 +91,8 @@ async function neededOf(gateway: VaultControl, key: WantedKey): Promise<readonly
 }
 
 /** Paths that no gateway needs and that would help an attacker who holds its token. */
-function forbidden(keys: readonly WantedKey[], policy: string): readonly string[] {
+function forbidden(keys: readonly WantedKey[], policy: string, prefix: string | undefined): readonly string[] {
+  const shared = new Set(keys.filter((key) => isCovered(key, prefix)).map(mountOf));
   return [
     ...keys.flatMap((key) => {
       const at = mountOf(key);
@@ -109,7 +113,8 @@ function forbidden(keys: readonly WantedKey[], policy: string): readonly string[
       `${at}/keys`,
       `${at}/encrypt/another-key`,
       `${at}/decrypt/another-key`,
-      `${at}/keys/another-key`,
+      // Lines for a prefix let a gateway read every key of the mount: no key material is in that.
+      ...(shared.has(at) ? [] : [`${at}/keys/another-key`]),
       `${at}/restore`,
       `${at}/config/keys`,
     ]),
@@ -127,6 +132,12 @@ function forbidden(keys: readonly WantedKey[], policy: string): readonly string[
     "secret/data/anything",
     "cubbyhole/anything",
   ];
+}
+
+/** What gateways read of the registry, and nothing else. */
+function registryReads(registry: WantedRegistry): readonly string[] {
+  const at = registryPath(registry);
+  return [at, `${at}/index`, `${at}/clusters/another-cluster`, `${at}/uids/another-uid`];
 }
 
 function aroundRegistry(registry: WantedRegistry): readonly string[] {
@@ -176,6 +187,13 @@ async function registryFinding(gateway: VaultControl, path: string): Promise<Fin
   return { path, what: "read the registry", ok, detail: ok ? "allowed" : `status ${result}` };
 }
 
+async function listFinding(operator: VaultControl, token: Secret, path: string): Promise<Finding> {
+  const data = await capabilitiesOf(operator, token, [path]);
+  const ok = isDeepStrictEqual(data[path], ["list"]);
+  const detail = ok ? "allowed" : `capabilities ${JSON.stringify(data[path])}`;
+  return { path, what: "list the clusters", ok, detail };
+}
+
 async function deniedOf(
   gateway: VaultControl,
   operator: VaultControl,
@@ -183,13 +201,15 @@ async function deniedOf(
   keys: readonly WantedKey[],
   policy: string,
   registry: WantedRegistry | undefined,
+  prefix: string | undefined,
 ): Promise<readonly Finding[]> {
   const readable = [
     ...keys.filter(({ use }) => use === "data").map((key) => `${mountOf(key)}/keys/${key.name}`),
-    ...(registry === undefined ? [] : [registryPath(registry)]),
+    ...(registry === undefined ? [] : registryReads(registry)),
   ];
-  const paths = [...forbidden(keys, policy), ...(registry === undefined ? [] : aroundRegistry(registry))];
-  const data = await capabilitiesOf(operator, token, [...paths, ...readable]);
+  const lists = registry === undefined ? [] : [registryList(registry)];
+  const paths = [...forbidden(keys, policy, prefix), ...(registry === undefined ? [] : aroundRegistry(registry))];
+  const data = await capabilitiesOf(operator, token, [...paths, ...readable, ...lists]);
   const judge = (path: string, allowed: readonly string[], what: string): Finding => {
     const more = excess(data[path], allowed);
     return { path, what, ok: more.length === 0, detail: more.length === 0 ? "denied" : `may ${more.join(", ")}` };
@@ -197,6 +217,7 @@ async function deniedOf(
   const findings = [
     ...paths.map((path) => judge(path, [], "any access")),
     ...readable.map((path) => judge(path, ["read"], "create, update, delete")),
+    ...lists.map((path) => judge(path, ["list"], "anything but a list")),
   ];
   for (const key of keys.filter(({ auto }) => auto)) {
     const path = `${mountOf(key)}/keys/${key.name}/config`;
@@ -227,6 +248,7 @@ export async function testPolicy({
   keys,
   policy,
   registry,
+  prefix,
 }: {
   readonly operator: VaultControl;
   readonly openGateway: (token: Secret) => VaultControl;
@@ -234,11 +256,16 @@ export async function testPolicy({
   readonly keys: readonly WantedKey[];
   readonly policy: string;
   readonly registry?: WantedRegistry;
+  /** Keys whose names begin so share their lines. */
+  readonly prefix?: string;
 }): Promise<PolicyTest> {
   const gateway = openGateway(token);
   const needed: Finding[] = [];
   for (const key of keys) needed.push(...(await neededOf(gateway, key)));
   needed.push(...(await rotateOf(operator, token, keys)));
-  if (registry !== undefined) needed.push(await registryFinding(gateway, registryPath(registry)));
-  return { needed, denied: await deniedOf(gateway, operator, token, keys, policy, registry) };
+  if (registry !== undefined) {
+    for (const path of registryReads(registry).slice(0, 2)) needed.push(await registryFinding(gateway, path));
+    needed.push(await listFinding(operator, token, registryList(registry)));
+  }
+  return { needed, denied: await deniedOf(gateway, operator, token, keys, policy, registry, prefix) };
 }

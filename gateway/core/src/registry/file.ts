@@ -4,8 +4,10 @@ import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { piecesOfText } from "./pieces.ts";
+import { type FileMark, isSameFile, markOf } from "./file-mark.ts";
 import { createPollLoop, type Look } from "./poll-loop.ts";
 import type { RegistryStore } from "./port.ts";
+import { runInSlices } from "./slices.ts";
 import { createRecordTable } from "./table.ts";
 import { createMergedRecords, createProblemReport } from "./texts.ts";
 
@@ -33,19 +35,27 @@ export async function openFileRegistry({
   const records = createMergedRecords({ source: file, backends, table, log });
   const report = createProblemReport(log);
   let text: string | undefined;
+  let mark: FileMark | undefined;
   /** What is wrong with `text`. */
   let rejected: unknown;
   let failure: unknown;
 
   // A read that hangs holds one of a few threads that everything shares: there is one at a time.
-  let pending: Promise<string> | undefined;
-  const read = async (): Promise<string> => {
-    pending ??= readFile(file, "utf8").finally(() => {
+  let pending: Promise<{ readonly mark: FileMark; readonly text: string | undefined }> | undefined;
+  const readIfChanged = async () => {
+    const now = await markOf(file);
+    return { mark: now, text: isSameFile(mark, now) ? undefined : await readFile(file, "utf8") };
+  };
+  /** Undefined: it is as it was. */
+  const read = async (): Promise<string | undefined> => {
+    pending ??= readIfChanged().finally(() => {
       pending = undefined;
     });
     const late = AbortSignal.timeout(readMs);
     try {
-      return await raceAbort(pending, late);
+      const found = await raceAbort(pending, late);
+      if (found.text !== undefined) ({ mark } = found);
+      return found.text;
     } catch (error) {
       const why = late.aborted ? "no answer from the file system" : (error as NodeJS.ErrnoException).code;
       throw new ConfigError(file, [`cannot be read (${why ?? "unknown error"})`]);
@@ -55,12 +65,12 @@ export async function openFileRegistry({
     let hasChanged = false;
     try {
       const newest = await read();
-      hasChanged = newest !== text;
-      if (hasChanged) {
+      hasChanged = newest !== undefined && newest !== text;
+      if (newest !== undefined && hasChanged) {
         text = newest;
         rejected = undefined;
         try {
-          await records.take(piecesOfText(file, newest));
+          await records.take(await runInSlices(piecesOfText(file, newest)));
         } catch (error) {
           rejected = error;
         }

@@ -1,10 +1,9 @@
 // Reads an edit and holds it against what is in force: every good record, and in place of a bad one what
 // was good last. Records whose text has not changed are not read again, and the work can be done in
 // slices. (docs/architecture.md #registry.)
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
-import { type Piece, piecesOfText, withCurrentNames } from "./pieces.ts";
+import { type Pieces, piecesOfText, withCurrentNames } from "./pieces.ts";
 import {
   backendProblems,
   changeProblems,
@@ -13,10 +12,8 @@ import {
   type ClusterRecord,
   type Registry,
 } from "./record.ts";
+import { runAtOnce, type Work } from "./slices.ts";
 import { createRecordTable, type RecordTable } from "./table.ts";
-
-/** What a piece holds. */
-type Unit = CheckedRecord & { readonly at: string };
 
 /** What a gateway makes of an edit. */
 export type Merged = {
@@ -28,48 +25,47 @@ export type Merged = {
   readonly renamed: ReadonlySet<string>;
 };
 
-/** Work that can rest wherever it yields. */
-type Work<T> = Generator<undefined, T>;
+/** What a piece holds. */
+type Unit = CheckedRecord & {
+  readonly text: string;
+  /** Which piece of the last edit it was. */
+  index: number;
+  /** The number of the last edit that had it. */
+  edit: number;
+};
 
-/** A slice of work takes about this long. */
-const sliceMs = 4;
-
-/** Does all of it at once. */
-export function runAtOnce<T>(work: Work<T>): T {
-  for (;;) {
-    const { done, value } = work.next();
-    if (done === true) return value;
-  }
-}
-
-/** Does it in slices of some milliseconds; between them the event loop turns. */
-export async function runInSlices<T>(work: Work<T>): Promise<T> {
-  for (;;) {
-    const end = performance.now() + sliceMs;
-    do {
-      const { done, value } = work.next();
-      if (done === true) return value;
-    } while (performance.now() < end);
-    await nextTurn();
-  }
-}
-
-function grouped(units: Iterable<Unit>, keyOf: (unit: Unit) => string | undefined): ReadonlyMap<string, Unit[]> {
-  const groups = new Map<string, Unit[]>();
-  for (const unit of units) {
-    const key = keyOf(unit);
-    if (key === undefined) continue;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [unit]);
-    else group.push(unit);
-  }
-  return groups;
+/** Units by something that several may have in common; those that have it not are left out. */
+function createGroups(keyOf: (unit: Unit) => string | undefined) {
+  const groups = new Map<string, readonly Unit[]>();
+  const of = (key: string): readonly Unit[] => groups.get(key) ?? [];
+  return {
+    of,
+    add(unit: Unit): void {
+      const key = keyOf(unit);
+      if (key !== undefined) groups.set(key, [...of(key), unit]);
+    },
+    delete(unit: Unit): void {
+      const key = keyOf(unit);
+      if (key === undefined) return;
+      const others = of(key).filter((other) => other !== unit);
+      if (others.length === 0) groups.delete(key);
+      else groups.set(key, others);
+    },
+  };
 }
 
 export interface Merger {
   readonly table: RecordTable;
-  /** Takes an edit. What is in force changes at once, when all of the edit has been read. */
-  readonly apply: (pieces: readonly Piece[]) => Work<Merged>;
+  /**
+   * Takes an edit. What is in force changes at once, when all of the edit has been read. One edit at a
+   * time.
+   */
+  readonly apply: (pieces: Pieces) => Work<Merged>;
+}
+
+/** A piece's text, without the text that it was cut from. */
+function copyOf(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 /** @param backends the names that the configuration knows */
@@ -77,71 +73,119 @@ export function createMerger(
   backends: Pick<ReadonlySet<string>, "has">,
   table: RecordTable = createRecordTable(),
 ): Merger {
-  /** What the pieces of the last edit held, by their text. */
-  let known = new Map<string, Unit>();
+  const units = new Map<string, Unit>();
+  const byName = createGroups(({ name }) => name);
+  const byUid = createGroups(({ record }) => record?.uid);
+  /** What is wrong with the records of a name. */
+  const wrong = new Map<string, readonly string[]>();
+  let edit = 0;
 
-  const read = ({ read: readValue, at }: Piece, warn: (line: string) => void): Unit => {
+  const read = (pieces: Pieces, index: number, warn: (line: string) => void): Unit => {
+    const unit = { text: copyOf(pieces.texts[index] ?? ""), index, edit };
     try {
-      return { at, ...checkRecord(withCurrentNames(readValue(), warn)) };
+      const checked = checkRecord(withCurrentNames(pieces.read(index), warn));
+      return { ...unit, ...checked, name: checked.name ?? pieces.nameOf(index) };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      return { at, name: undefined, problems: error.problems };
+      return { ...unit, name: pieces.nameOf(index), problems: error.problems };
     }
   };
 
-  /** What is wrong with the only record of a name. */
-  const problemsOf = (record: ClusterRecord, sharing: readonly Unit[]): readonly string[] => {
+  /** What is wrong with a record beside its fields. */
+  const rulesBroken = (record: ClusterRecord): readonly string[] => {
     const { name, uid } = record;
     const before = table.get(name);
     // What was in force in the same words is so still.
     const own = before === record ? [] : changeProblems(record, before, table.ownerOf(uid));
-    if (sharing.length < 2) return [...backendProblems(record, backends), ...own];
     // Whose it was before keeps it.
-    const isOwner = table.ownerOf(uid) === name;
-    return [...backendProblems(record, backends), ...own, ...(isOwner ? [] : [`the uid ${uid} stands twice`])];
+    const isShared = byUid.of(uid).length > 1 && table.ownerOf(uid) !== name;
+    return [...backendProblems(record, backends), ...own, ...(isShared ? [`the uid ${uid} stands twice`] : [])];
   };
+
+  const problemsOf = (name: string, at: Pieces["at"]): readonly string[] => {
+    const all = byName.of(name);
+    return [
+      ...all.flatMap(({ index, problems }) => problems.map((text) => at(index) + text)),
+      ...(all.length > 1 ? [`clusters: the name ${name} stands twice`] : []),
+      ...all.flatMap(({ record }) => (record === undefined ? [] : rulesBroken(record))),
+    ];
+  };
+
+  /** Reads what is new, and forgets what is gone. @returns the names that this may concern */
+  function* takeIn(pieces: Pieces, warn: (line: string) => void): Work<ReadonlySet<string>> {
+    const concerned = new Set<string>(wrong.keys());
+    const touch = (unit: Unit): void => {
+      if (unit.name !== undefined) concerned.add(unit.name);
+      for (const { name } of unit.record === undefined ? [] : byUid.of(unit.record.uid))
+        if (name !== undefined) concerned.add(name);
+    };
+    const added: Unit[] = [];
+    edit += 1;
+    for (const [index, text] of pieces.texts.entries()) {
+      // The same text twice is the same name twice.
+      const key = units.get(text)?.edit === edit ? `${text}\0${index}` : text;
+      const known = units.get(key);
+      if (known !== undefined) {
+        known.edit = edit;
+        known.index = index;
+      } else {
+        const unit = read(pieces, index, warn);
+        units.set(key === text ? unit.text : key, unit);
+        added.push(unit);
+      }
+      yield;
+    }
+    for (const [key, unit] of units) {
+      if (unit.edit !== edit) {
+        touch(unit);
+        units.delete(key);
+        byName.delete(unit);
+        byUid.delete(unit);
+      }
+      yield;
+    }
+    for (const unit of added) {
+      byName.add(unit);
+      byUid.add(unit);
+      touch(unit);
+      yield;
+    }
+    return concerned;
+  }
 
   return {
     table,
     *apply(pieces) {
-      const next = new Map<string, Unit>();
-      const lines = new Set<string>();
-      for (const piece of pieces) {
-        // The same text twice is the same name twice.
-        const key = next.has(piece.text) ? `${piece.text}\0${piece.at}` : piece.text;
-        const before = known.get(key);
-        next.set(key, before === undefined ? read(piece, (line) => lines.add(line)) : { ...before, at: piece.at });
-        yield;
-      }
-      const byName = grouped(next.values(), ({ name }) => name);
-      yield;
-      const byUid = grouped(next.values(), ({ record }) => record?.uid);
-      yield;
-      const problems: string[] = [];
-      const broken = new Set<string>();
+      const renamed = new Set<string>();
+      const concerned = yield* takeIn(pieces, (line) => renamed.add(line));
       const changes = new Map<ClusterName, ClusterRecord | undefined>();
-      for (const { name, at, problems: own } of next.values())
-        if (name === undefined) problems.push(...own.map((text) => `${at}.${text}`));
-      for (const [name, units] of byName) {
-        const [first, ...others] = units;
-        const { record } = first ?? {};
-        const found = units.flatMap(({ at, problems: own }) => own.map((text) => `${at}.${text}`));
-        if (others.length > 0) found.push(`clusters: the name ${name} stands twice`);
-        for (const { record: each } of units)
-          if (each !== undefined) found.push(...problemsOf(each, byUid.get(each.uid) ?? []));
-        problems.push(...found);
-        if (found.length === 0 && record !== undefined) {
-          if (table.get(record.name) !== record) changes.set(record.name, record);
-        } else if (!clusterName.is(name) || table.get(name) === undefined) broken.add(name);
+      for (const name of concerned) {
+        const problems = problemsOf(name, pieces.at);
+        const record = byName.of(name)[0]?.record;
+        if (problems.length > 0) wrong.set(name, problems);
+        else {
+          wrong.delete(name);
+          if (record !== undefined && table.get(record.name) !== record) changes.set(record.name, record);
+        }
         yield;
       }
-      for (const name of table.records.keys()) if (!byName.has(name)) changes.set(name, undefined);
-      yield;
+      const nameless: string[] = [];
+      for (const { name, index, problems } of units.values()) {
+        if (name === undefined) nameless.push(...problems.map((text) => pieces.at(index) + text));
+        yield;
+      }
+      // Whose record it is that cannot be read, nobody knows: it may be any that seems to be gone.
+      if (nameless.length === 0)
+        for (const name of table.records.keys()) {
+          if (byName.of(name).length === 0) changes.set(name, undefined);
+          yield;
+        }
       // In one go: nobody sees half an edit.
       for (const [name, record] of changes) if (record === undefined) table.set(name, undefined);
       for (const [name, record] of changes) if (record !== undefined) table.set(name, record);
-      known = next;
-      return { problems: [...new Set(problems)], broken, renamed: lines };
+      const broken = new Set([...wrong.keys()].filter((name) => !clusterName.is(name) || !table.records.has(name)));
+      const problems = new Set([...nameless, ...[...wrong.values()].flat()]);
+      return { problems: [...problems], broken, renamed };
     },
   };
 }
@@ -159,7 +203,7 @@ export function mergeRegistry(
 ): Merged & { readonly registry: Registry } {
   const { table, apply } = createMerger(backends);
   for (const [name, record] of previous ?? []) table.set(name, record);
-  const merged = runAtOnce(apply(piecesOfText(source, text)));
+  const merged = runAtOnce(apply(runAtOnce(piecesOfText(source, text))));
   return { ...merged, registry: table.records };
 }
 

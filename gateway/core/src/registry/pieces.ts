@@ -2,14 +2,17 @@
 // read again. (docs/architecture.md #registry.)
 import { acceptRenamed, checkConfig, parseYaml, z } from "@claviger/proto/runtime/config.ts";
 import { parsePlainYaml } from "./plain-yaml.ts";
+import type { Work } from "./slices.ts";
 
-/** One record as its source has it. Two pieces of one text hold one record. */
-export type Piece = {
-  readonly text: string;
-  /** Where it stands, for messages. */
-  readonly at: string;
-  /** Its value. @throws ConfigError when the text is no YAML */
-  readonly read: () => unknown;
+/** The records as their source has them. Two pieces of one text hold one record. */
+export type Pieces = {
+  readonly texts: readonly string[];
+  /** The value of the i-th. @throws ConfigError when it is no YAML */
+  readonly read: (i: number) => unknown;
+  /** Where it stands: messages begin with it. */
+  readonly at: (i: number) => string;
+  /** The cluster that it is of, where that can be told of a text that cannot be read. */
+  readonly nameOf: (i: number) => string | undefined;
 };
 
 // Records are checked one by one: a bad one holds up no other.
@@ -27,18 +30,24 @@ export function withCurrentNames(record: unknown, warn: (line: string) => void):
   return acceptRenamed(record, renamedFields, "clusters.", warn);
 }
 
+const inList = (i: number): string => `clusters.${i}.`;
+
 /** The pieces of a value `{ clusters: [...] }`. @throws ConfigError when it is another one */
-export function piecesOfValue(source: string, value: unknown): readonly Piece[] {
+export function piecesOfValue(source: string, value: unknown): Pieces {
   const { clusters } = checkConfig(source, value, registryFile);
-  return clusters.map((record, i) => ({
-    text: JSON.stringify(record),
-    at: `clusters.${i}`,
-    read: () => record,
-  }));
+  return {
+    texts: clusters.map((record) => JSON.stringify(record)),
+    at: inList,
+    read: (i) => clusters[i],
+    nameOf: () => undefined,
+  };
 }
 
+/** The name in a record's text, however bad the rest of it is. */
+const nameLine = /^[ -]*(?:\{ *)?name: *["']?([a-z0-9-]+)/m;
+
 /** Where in a text each record of a list in block style begins; undefined for a text of another form. */
-function cutsOf(text: string): readonly number[] | undefined {
+function* cutsOf(text: string): Work<readonly number[] | undefined> {
   const head = /^(?:[ \t]*(?:#[^\n]*)?\r?\n)*clusters:[ \t]*(?:#[^\n]*)?\r?\n/.exec(text)?.[0];
   if (head === undefined) return undefined;
   const cuts: number[] = [];
@@ -57,6 +66,7 @@ function cutsOf(text: string): readonly number[] | undefined {
     }
     if (end === -1) break;
     at = end + 1;
+    yield;
   }
   return cuts.length === 0 ? undefined : [...cuts, text.length];
 }
@@ -72,15 +82,18 @@ function readItem(source: string, text: string, linesBefore: () => number): unkn
  * The pieces of a registry's text.
  * @throws ConfigError when the text as a whole is of no use
  */
-export function piecesOfText(source: string, text: string): readonly Piece[] {
-  const cuts = cutsOf(text);
+export function* piecesOfText(source: string, text: string): Work<Pieces> {
+  const cuts = yield* cutsOf(text);
   // Flow style, as JSON is, and what is no list of records at all.
   if (cuts === undefined) return piecesOfValue(source, parseJson(text) ?? parseYaml(source, text));
-  return cuts.slice(0, -1).map((start, i) => {
-    const piece = text.slice(start, cuts[i + 1]);
-    const linesBefore = (): number => text.slice(0, start).split("\n").length - 1;
-    return { text: piece, at: `clusters.${i}`, read: () => readItem(source, piece, linesBefore) };
-  });
+  const texts = cuts.slice(0, -1).map((start, i) => text.slice(start, cuts[i + 1]));
+  const linesBefore = (i: number): number => text.slice(0, cuts[i]).split("\n").length - 1;
+  return {
+    texts,
+    at: inList,
+    read: (i) => readItem(source, texts[i] ?? "", () => linesBefore(i)),
+    nameOf: (i) => nameLine.exec(texts[i] ?? "")?.[1],
+  };
 }
 
 /** JSON is YAML, but for keys that stand twice, which JSON.parse takes: of those it is not sure. */

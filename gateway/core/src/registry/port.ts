@@ -43,6 +43,11 @@ export function indexVersion(sequence: number): string {
   return `index:${sequence}`;
 }
 
+/** Are these versions of registries of one kind, of which one can be the other's? */
+export function isOneKind(wanted: string, named: string): boolean {
+  return indexWord.test(wanted) === indexWord.test(named);
+}
+
 /**
  * Does a gateway that names the one version have the other one in force? Edits that are counted go up;
  * of a digest only the same one will do.

@@ -4,9 +4,10 @@ import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { ClusterName } from "@claviger/proto/wire/names.ts";
-import { createMerger, runInSlices } from "./merge.ts";
-import type { Piece } from "./pieces.ts";
+import { createMerger } from "./merge.ts";
+import type { Pieces } from "./pieces.ts";
 import type { ClusterRecord } from "./record.ts";
+import { runInSlices } from "./slices.ts";
 import type { RecordTable } from "./table.ts";
 
 export interface MergedRecords {
@@ -15,7 +16,7 @@ export interface MergedRecords {
   /** False while nothing good was taken. */
   readonly isKnown: () => boolean;
   /** Takes an edit, in slices. @throws ConfigError with everything that is wrong with it */
-  readonly take: (pieces: readonly Piece[]) => Promise<void>;
+  readonly take: (pieces: Pieces) => Promise<void>;
 }
 
 export function createMergedRecords({

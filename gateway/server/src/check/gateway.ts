@@ -6,6 +6,7 @@ import { type CheckedBackend, checkBackend } from "@claviger/gateway-core/src/ba
 import type { GatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { integrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { checkRedis } from "@claviger/gateway-core/src/redis/check.ts";
+import { openDirectoryRegistry } from "@claviger/gateway-core/src/registry/directory.ts";
 import { openFileRegistry } from "@claviger/gateway-core/src/registry/file.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { lastEdited, openVaultRegistry } from "@claviger/gateway-core/src/registry/vault.ts";
@@ -61,6 +62,8 @@ async function openRegistry(
 ): Promise<RegistryStore | undefined> {
   const names = new Set(Object.keys(backends));
   if (registry.kind === "file") return await openFileRegistry({ file: registry.file, backends: names, log: silentLog });
+  if (registry.kind === "directory")
+    return await openDirectoryRegistry({ directory: registry.directory, backends: names, log: silentLog });
   const documents = checked.get(registry.backend)?.backend.documents;
   if (documents === undefined) return undefined;
   const store = openVaultRegistry({ documents, config: registry, backends: names, log: silentLog });

@@ -45,7 +45,7 @@ test("two programs that hold one registry have one digest, however it is written
 
 test("a gateway that has the edit a little later is waited for", async (t) => {
   const gateway = await startGateway(t, holding(earlier), holding(earlier), holding(wanted));
-  const said = await waitForGateways({ urls: [gateway.url], areNamed: true }, wanted);
+  const said = await waitForGateways({ urls: [gateway.url], areNamed: true }, registryDigest(wanted));
   assert.equal(said, `In force at ${gateway.url.origin}, by their own word.`);
   assert.equal(gateway.asked, 3);
 });
@@ -55,7 +55,7 @@ test("gateways that keep another registry are named with their own reason", asyn
   const rejects = await startGateway(t, holding(earlier, "the newest one is not usable"));
   const blind = await startGateway(t, holding(earlier));
   await assert.rejects(
-    waitForGateways({ urls: [has.url, rejects.url, blind.url], areNamed: false }, wanted, 50),
+    waitForGateways({ urls: [has.url, rejects.url, blind.url], areNamed: false }, registryDigest(wanted), 50),
     (error: Error) => {
       assert.equal(error.name, "CliError");
       assert.deepEqual(error.message.split("\n"), [
@@ -74,14 +74,28 @@ test("one that does not answer, or is no gateway, is an error where it was named
   await new Promise<void>((resolve) => gone.listen(0, "127.0.0.1", resolve));
   const nobody = new URL(`http://127.0.0.1:${(gone.address() as AddressInfo).port}`);
   await new Promise((resolve) => gone.close(resolve));
-  const named = waitForGateways({ urls: [nobody, other.url], areNamed: true }, wanted, 50);
+  const named = waitForGateways({ urls: [nobody, other.url], areNamed: true }, registryDigest(wanted), 50);
   await assert.rejects(
     named,
     /gateway http:\/\/127\.0\.0\.1:\d+: ECONNREFUSED: nothing listens there.*\n.*: what answers there is no gateway/,
   );
   for (const urls of [[], [nobody]])
     assert.match(
-      await waitForGateways({ urls, areNamed: false }, wanted, 50),
+      await waitForGateways({ urls, areNamed: false }, registryDigest(wanted), 50),
       /^No gateway was heard: whether one has it in force is not known\. .*--gateway http:\/\/HOST:PORT$/,
     );
+});
+
+test("edits that are counted: a later one has the earlier one; a gateway that reads a file has not been asked", async (t) => {
+  const has = await startGateway(t, { ready: true, registryVersion: "index:7", checks: {} });
+  const behind = await startGateway(t, { ready: true, registryVersion: "index:6", checks: {} });
+  const file = await startGateway(t, holding(wanted));
+  const moving = await startGateway(t, holding(wanted), { ready: true, registryVersion: "index:7", checks: {} });
+  const named = (urls: readonly URL[]) => ({ urls, areNamed: true });
+  assert.match(await waitForGateways(named([moving.url]), "index:7"), /^In force at/);
+  assert.match(await waitForGateways(named([has.url]), "index:7"), /^In force at/);
+  assert.match(await waitForGateways(named([has.url]), "index:5"), /^In force at/);
+  await assert.rejects(waitForGateways(named([behind.url]), "index:7", 50), /it still has another registry/);
+  await assert.rejects(waitForGateways(named([file.url]), "index:7", 50), /it reads a registry of another kind/);
+  assert.match(await waitForGateways({ urls: [file.url], areNamed: false }, "index:7", 50), /^No gateway was heard/);
 });

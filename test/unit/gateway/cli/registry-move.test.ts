@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { readRegistry, removeRecord } from "@claviger/cli/src/registry-edit.ts";
+import { textEditor } from "@claviger/cli/src/registry-editor.ts";
 import { importRecords, printRegistry } from "@claviger/cli/src/registry-move.ts";
 import { fileSource, type RegistrySource } from "@claviger/cli/src/registry-source.ts";
 
@@ -35,7 +36,7 @@ function siteOf(t: TestContext, text?: string): Site {
 }
 
 function take(to: Site, text: string, dryRun = false): ReturnType<typeof importRecords> {
-  return importRecords(to.registry, { source: "export.yaml", text, dryRun });
+  return importRecords(textEditor(to.registry), { source: "export.yaml", text, dryRun });
 }
 
 test("what export prints is the same registry where it is imported, every field of it, and twice changes nothing", async (t) => {

@@ -171,7 +171,8 @@ export function openVaultBackend({
         const reply = await control(below, signal, (client) => client.list(path, signal));
         return accepted(listReply, reply, "list").data.keys.filter((name) => !name.endsWith("/"));
       } catch (error) {
-        if (error instanceof KmsError && error.reason === "key_missing") return [];
+        if (error instanceof KmsError && (error.reason === "key_missing" || error.cause instanceof MountMissing))
+          return [];
         throw error;
       }
     },

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { type VaultControl, VaultRefusal } from "@claviger/cli/src/vault/control.ts";
 import { terraformText } from "@claviger/cli/src/vault/hcl.ts";
 import { testPolicy } from "@claviger/cli/src/vault/policy-test.ts";
-import { policyText, type WantedKey, wantedKeys } from "@claviger/cli/src/vault/desired-state.ts";
+import { type WantedKey, wantedKeys } from "@claviger/cli/src/vault/desired-state.ts";
+import { commonPrefix, policyText } from "@claviger/cli/src/vault/policy.ts";
 import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
@@ -120,4 +121,39 @@ test("whatever is missing from a policy or too much in it is a finding", async (
   assert.deepEqual(await look({ "transit/keys/k": ["read"] }), ["transit/keys/k/rotate rotate"]);
   assert.deepEqual(await look(good, ["transit/decrypt/k"]), ["transit/encrypt|decrypt/k encrypt, decrypt"]);
   assert.deepEqual(await look(good, ["transit/keys/k/config"]), ["transit/keys/k/config promote"]);
+});
+
+function fleet(count: number): readonly WantedKey[] {
+  return Array.from({ length: count }, (_, i) => ({ ...key, name: `prod-${i}`, clusters: [`c${i}`] }));
+}
+
+test("keys whose names begin alike share a few lines, whatever their number; what one may not is denied", () => {
+  const integrity: WantedKey = { ...key, name: "claviger", use: "integrity", encrypts: false, auto: false };
+  const lines = (count: number): number =>
+    policyText([...fleet(count), integrity], undefined, "prod-").split("\n").length;
+  assert.equal(lines(10_000), lines(10));
+  const retired: WantedKey = { ...key, name: "prod-old", encrypts: false, auto: false };
+  const other: WantedKey = { ...key, name: "lab", auto: false };
+  const text = policyText([...fleet(3), retired, other, integrity], undefined, "prod-");
+  for (const part of [
+    'path "transit/encrypt/prod-*" { capabilities = ["update"] }',
+    'path "transit/decrypt/prod-*" { capabilities = ["update"] }',
+    'path "transit/keys/+" { capabilities = ["read"] }',
+    'path "transit/encrypt/prod-old" { capabilities = ["deny"] }',
+    'path "transit/keys/prod-old/config" { capabilities = ["deny"] }',
+    'path "transit/encrypt/lab" { capabilities = ["update"] }',
+    'path "transit/keys/lab/rotate" { capabilities = ["deny"] }',
+    'path "transit/keys/claviger/config" { capabilities = ["deny"] }',
+    'path "transit/hmac/claviger/sha2-256" { capabilities = ["update"] }',
+  ])
+    assert.ok(text.includes(part), part);
+  // A pattern over the keys' own path would let gateways make keys, and delete them softly.
+  assert.doesNotMatch(text, /keys\/prod-\*|encrypt\/prod-1"/);
+  assert.throws(() => policyText(fleet(3), undefined, "x-"), /--key-prefix x-: no key's name begins so/);
+});
+
+test("a prefix is offered where many names have one up to a separator", () => {
+  assert.equal(commonPrefix(fleet(30)), "prod-");
+  assert.equal(commonPrefix(fleet(10)), undefined);
+  assert.equal(commonPrefix([...fleet(30), { ...key, name: "lab" }]), undefined);
 });

@@ -122,3 +122,22 @@ test("a uid is one cluster's for life: under another name it is refused, and its
     ),
   );
 });
+
+test("a record that is no YAML keeps its last good state; where its name cannot be told nobody is removed", () => {
+  const records = [cluster(), cluster({ name: "other", uid: uidB })].map((record) => JSON.stringify(record));
+  const listed = (...lines: string[]): string => `clusters:\n${lines.map((line) => `  - ${line}\n`).join("")}`;
+  const before = parseRegistry("r", listed(...records), backends, undefined);
+  assert.equal(before.size, 2);
+  const suspended = JSON.stringify(cluster({ name: "other", uid: uidB, state: "suspended" }));
+  for (const [bad, names] of [
+    ["name: prod\n    uid: [", ["prod", "other"]],
+    ["{ nmae: prod, uid: [ }", ["prod", "other"]],
+  ] as const) {
+    const { registry, problems } = mergeRegistry("r", listed(bad, suspended), backends, before);
+    assert.deepEqual(new Set(registry.keys()), new Set(names));
+    assert.equal(registry.get(clusterName.parse("other"))?.state, "suspended");
+    assert.equal(registry.get(clusterName.parse("prod"))?.state, "active");
+    assert.match(problems.join(), /clusters\.0\./);
+  }
+  assert.deepEqual([...mergeRegistry("r", listed(suspended), backends, before).registry.keys()], ["other"]);
+});

@@ -1,0 +1,126 @@
+// Edits a registry that is a directory with a file for each cluster. (docs/architecture.md #registry.)
+import { existsSync } from "node:fs";
+import { readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { clusterName } from "@claviger/proto/wire/names.ts";
+import { clusterOfFile, readRecordFile } from "@claviger/gateway-core/src/registry/directory.ts";
+import { withCurrentNames } from "@claviger/gateway-core/src/registry/pieces.ts";
+import {
+  backendProblems,
+  checkRecord,
+  type ClusterRecord,
+  type Registry,
+  registryDigest,
+} from "@claviger/gateway-core/src/registry/record.ts";
+import { CliError } from "./commander.ts";
+import { fileProblem } from "./outside.ts";
+import { type NewRecord, printRecord, withStateInFile } from "./registry-edit.ts";
+import type { Edited, RegistryEditor } from "./registry-editor.ts";
+import { makeFile, readText, replaceFile } from "./registry-source.ts";
+
+/** A record as a file of its own has it. */
+function printFile(record: NewRecord): string {
+  return printRecord(record).replaceAll(/^(?:- | {2})/gm, "");
+}
+
+export function directoryEditor({
+  directory,
+  backends,
+}: {
+  readonly directory: string;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
+}): RegistryEditor {
+  const unknown = (name: string): CliError =>
+    new CliError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
+  const fileOf = (name: string): string => {
+    const file = [`${name}.yaml`, `${name}.yml`].find((candidate) => existsSync(join(directory, candidate)));
+    if (!clusterName.is(name) || file === undefined) throw unknown(name);
+    return file;
+  };
+  const checked = (file: string, text: string): ClusterRecord => {
+    const path = join(directory, file);
+    const raw = readRecordFile(path, text, clusterOfFile(file) ?? "");
+    const { record, problems } = checkRecord(withCurrentNames(raw, () => {}));
+    if (record === undefined) throw new ConfigError(path, problems);
+    const wrong = backendProblems(record, backends);
+    if (wrong.length > 0) throw new ConfigError(path, wrong);
+    return record;
+  };
+  const list = async (missing: "error" | "empty"): Promise<readonly string[]> => {
+    try {
+      return (await readdir(directory)).filter((file) => clusterOfFile(file) !== undefined).toSorted();
+    } catch (error) {
+      if (missing === "empty" && !existsSync(directory)) return [];
+      throw new CliError(`the registry ${directory} cannot be read (${fileProblem(error)})`);
+    }
+  };
+  const all = async (missing: "error" | "empty" = "error"): Promise<Registry> => {
+    const records = new Map<ClusterRecord["name"], ClusterRecord>();
+    const owners = new Map<string, string>();
+    const problems: string[] = [];
+    for (const file of await list(missing))
+      try {
+        const record = checked(file, await readText(join(directory, file)));
+        const owner = owners.get(record.uid);
+        if (owner !== undefined) problems.push(`${file}: the uid ${record.uid} stands in ${owner} as well`);
+        if (records.has(record.name)) problems.push(`${file}: the name ${record.name} stands twice`);
+        owners.set(record.uid, file);
+        records.set(record.name, record);
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        problems.push(...error.problems.map((line) => `${file}: ${line}`));
+      }
+    if (problems.length > 0) throw new ConfigError(directory, problems);
+    return records;
+  };
+  const edited = async (): Promise<Edited> => ({ version: registryDigest(await all()) });
+
+  const addAll = async (select: (before: Registry) => readonly NewRecord[]): Promise<Edited> => {
+    const before = await all("empty");
+    const records = select(before);
+    const owners = new Map([...before.values()].map(({ uid, name }) => [uid, name]));
+    // What is wrong with one of them leaves all of them out.
+    for (const record of records) {
+      const owner = owners.get(record.uid);
+      if (before.has(record.name)) throw new CliError(`cluster ${record.name} is in the registry already`);
+      if (owner !== undefined)
+        throw new CliError(`${record.name}: the uid ${record.uid} is that of ${owner}, for life; nothing was changed`);
+      owners.set(record.uid, record.name);
+      checked(`${record.name}.yaml`, printFile(record));
+    }
+    for (const record of records) await makeFile(join(directory, `${record.name}.yaml`), printFile(record));
+    return await edited();
+  };
+
+  return {
+    name: directory,
+    backends,
+    all,
+    one: async (name) => {
+      const file = fileOf(name);
+      return checked(file, await readText(join(directory, file)));
+    },
+    add: (record) => addAll(() => [record]),
+    addAll,
+    async setState(name, state) {
+      const file = fileOf(name);
+      const path = join(directory, file);
+      const text = await readText(path);
+      const record = checked(file, text);
+      if (record.state !== state) {
+        const changed = withStateInFile(path, text, record, state);
+        checked(file, changed);
+        await replaceFile(path, text, changed);
+      }
+      return { earlier: record.state, ...(await edited()) };
+    },
+    async remove(name) {
+      const path = join(directory, fileOf(name));
+      await unlink(path).catch((error: unknown) => {
+        throw new CliError(`${path} cannot be removed (${fileProblem(error)})`);
+      });
+      return await edited();
+    },
+  };
+}

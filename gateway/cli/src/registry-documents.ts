@@ -1,0 +1,248 @@
+// Edits a registry of one document for each cluster, with check-and-set: first the uid's document, then
+// the cluster's, then the index, so that an edit that is interrupted leaves nothing that gateways
+// refuse. (docs/architecture.md #registry.)
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
+import type { DocumentRef, Documents } from "@claviger/gateway-core/src/backend/port.ts";
+import {
+  clusterAt,
+  clustersAt,
+  clusterSource,
+  indexAt,
+  isRemoved,
+  raisedIndex,
+  readIndex,
+  readUid,
+  type RegistryIndex,
+  removedCluster,
+  uidAt,
+} from "@claviger/gateway-core/src/registry/documents.ts";
+import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
+import { withCurrentNames } from "@claviger/gateway-core/src/registry/pieces.ts";
+import { indexVersion } from "@claviger/gateway-core/src/registry/port.ts";
+import {
+  backendProblems,
+  changeProblems,
+  checkRecord,
+  type ClusterRecord,
+  type Registry,
+} from "@claviger/gateway-core/src/registry/record.ts";
+import { CliError } from "./commander.ts";
+import type { NewRecord } from "./registry-edit.ts";
+import type { Edited, RegistryEditor } from "./registry-editor.ts";
+
+const callMs = 10_000;
+/** Documents that are read or written at the same time. */
+const parallel = 16;
+/** How often a small document that others write as well is tried. */
+const attempts = 20;
+
+/** A cluster's document: its record, or none where it was removed or never there. */
+export type StoredCluster = { readonly record: ClusterRecord | undefined; readonly version: number };
+
+export interface RegistryDocuments {
+  readonly index: () => Promise<RegistryIndex | undefined>;
+  /** @throws ConfigError when it is bad */
+  readonly read: (name: ClusterName) => Promise<StoredCluster>;
+  readonly names: () => Promise<readonly ClusterName[]>;
+  /** Writes over what was read. @throws CliError when that is not there any more, or a rule is broken */
+  readonly write: (record: NewRecord, stored: StoredCluster) => Promise<void>;
+  /** Makes the uid's document. @throws CliError when the uid is another cluster's */
+  readonly claim: (record: Pick<ClusterRecord, "name" | "uid">) => Promise<void>;
+  readonly markRemoved: (record: ClusterRecord, stored: StoredCluster) => Promise<void>;
+  /** Says which clusters were edited: gateways read these again. */
+  readonly raise: (names: readonly ClusterName[]) => Promise<Edited>;
+}
+
+function tooLate(what: string): CliError {
+  return new CliError(`${what} was changed at the same time; look at it and run this again`);
+}
+
+/** The documents below a path. */
+export function registryDocuments({
+  documents,
+  root,
+  source,
+  backends,
+}: {
+  readonly documents: Documents;
+  readonly root: DocumentRef;
+  readonly source: string;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
+}): RegistryDocuments {
+  const signal = (): AbortSignal => AbortSignal.timeout(callMs);
+  const read = (at: DocumentRef) => documents.readDocument(at, signal());
+  const checked = (name: ClusterName, raw: unknown): ClusterRecord => {
+    const { record, problems } = checkRecord(withCurrentNames(raw, () => {}));
+    if (record === undefined) throw new ConfigError(clusterSource(source, name), problems);
+    const wrong = [
+      ...(record.name === name ? [] : [`name: is ${record.name}; the document's own name must stand there`]),
+      ...backendProblems(record, backends),
+    ];
+    if (wrong.length > 0) throw new ConfigError(clusterSource(source, name), wrong);
+    return record;
+  };
+  /** Writes a document that others write as well; `next` says what, by what is there. */
+  const update = async (
+    at: DocumentRef,
+    next: (data: unknown) => Readonly<Record<string, unknown>> | undefined,
+  ): Promise<void> => {
+    for (let i = 0; i < attempts; i += 1) {
+      const found = await read(at);
+      const data = next(found?.data);
+      if (data === undefined || (await documents.writeDocument(at, data, found?.version ?? 0, signal()))) return;
+    }
+    throw tooLate(`${source}: ${at.path}`);
+  };
+
+  /** The uid's document names the cluster, and the generation that its record has at least. */
+  const claim = (record: Pick<ClusterRecord, "name" | "uid">, least = 0): Promise<void> =>
+    update(uidAt(root, record.uid), (data) => {
+      const known = data === undefined ? undefined : readUid(source, record.uid, data);
+      if (known !== undefined && known.cluster !== record.name)
+        throw new CliError(
+          `${record.name}: the uid ${record.uid} is that of ${known.cluster}, for life; nothing was changed`,
+        );
+      if (known !== undefined && known.generation >= least) return undefined;
+      return { cluster: record.name, generation: least };
+    });
+
+  return {
+    async index() {
+      const found = await read(indexAt(root));
+      return found === undefined ? undefined : readIndex(source, found.data);
+    },
+    async read(name) {
+      const found = await read(clusterAt(root, name));
+      if (found === undefined || isRemoved(found.data)) return { record: undefined, version: found?.version ?? 0 };
+      return { record: checked(name, found.data), version: found.version };
+    },
+    async names() {
+      const found = await documents.listDocuments(clustersAt(root), signal());
+      return found.filter((name) => clusterName.is(name));
+    },
+    claim: (record) => claim(record),
+    async write(given, { record: before, version }) {
+      const record = checked(given.name, given);
+      const problems = changeProblems(record, before, undefined);
+      if (problems.length > 0) throw new CliError(problems.join("\n"));
+      await claim(record);
+      if (!(await documents.writeDocument(clusterAt(root, record.name), record, version, signal())))
+        throw tooLate(clusterSource(source, record.name));
+      if (record.generation > 0) await claim(record, record.generation);
+    },
+    async markRemoved({ name, uid }, { version }) {
+      if (!(await documents.writeDocument(clusterAt(root, name), removedCluster(uid), version, signal())))
+        throw tooLate(clusterSource(source, name));
+    },
+    async raise(names) {
+      let sequence = 0;
+      await update(indexAt(root), (data) => {
+        const index = raisedIndex(data === undefined ? undefined : readIndex(source, data), names);
+        ({ sequence } = index);
+        return index;
+      });
+      return { version: indexVersion(sequence) };
+    },
+  };
+}
+
+/** Every record of them. @throws ConfigError with everything that is wrong */
+export async function readAll(source: string, { names, read }: RegistryDocuments): Promise<Registry> {
+  const gate = createGate(parallel);
+  const problems: string[] = [];
+  const list = (await names()).toSorted();
+  const found = await Promise.all(
+    list.map((name) =>
+      gate(() =>
+        read(name).catch((error: unknown) => {
+          if (!(error instanceof ConfigError)) throw error;
+          problems.push(...error.problems.map((line) => `clusters/${name}: ${line}`));
+          return undefined;
+        }),
+      ),
+    ),
+  );
+  if (problems.length > 0) throw new ConfigError(source, problems);
+  return new Map(
+    found.flatMap((stored) => (stored?.record === undefined ? [] : [[stored.record.name, stored.record]])),
+  );
+}
+
+/**
+ * @param announce tells the gateways that there is something to read; may fail in silence
+ */
+export function documentsEditor({
+  name: source,
+  backends,
+  use,
+  announce,
+}: {
+  readonly name: string;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
+  /** Opens the documents for the time of a call. */
+  readonly use: <T>(run: (documents: RegistryDocuments) => Promise<T>) => Promise<T>;
+  readonly announce: () => Promise<void>;
+}): RegistryEditor {
+  const unknown = (name: string): CliError =>
+    new CliError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
+  const known = async (
+    documents: RegistryDocuments,
+    name: string,
+  ): Promise<StoredCluster & { readonly record: ClusterRecord }> => {
+    if (!clusterName.is(name)) throw unknown(name);
+    const { record, version } = await documents.read(name);
+    if (record === undefined) throw unknown(name);
+    return { record, version };
+  };
+  const told = async (edited: Promise<Edited>): Promise<Edited> => {
+    const done = await edited;
+    await announce();
+    return done;
+  };
+
+  return {
+    name: source,
+    backends,
+    all: () => use((documents) => readAll(source, documents)),
+    one: (name) => use(async (documents) => (await known(documents, name)).record),
+    add: (record) =>
+      use(async (documents) => {
+        const stored = await documents.read(record.name);
+        if (stored.record !== undefined) throw new CliError(`cluster ${record.name} is in the registry already`);
+        await documents.write(record, stored);
+        return await told(documents.raise([record.name]));
+      }),
+    addAll: (select) =>
+      use(async (documents) => {
+        const records = select(await readAll(source, documents));
+        const gate = createGate(parallel);
+        const write = async (record: NewRecord): Promise<void> => {
+          const stored = await documents.read(record.name);
+          if (stored.record !== undefined) throw tooLate(clusterSource(source, record.name));
+          await documents.write(record, stored);
+        };
+        const outcomes = await Promise.allSettled(records.map((record) => gate(() => write(record))));
+        const edited = await told(documents.raise(records.map(({ name }) => name)));
+        const failed = outcomes.find((outcome) => outcome.status === "rejected");
+        if (failed !== undefined) throw failed.reason;
+        return edited;
+      }),
+    setState: (name, state) =>
+      use(async (documents) => {
+        const stored = await known(documents, name);
+        const { record } = stored;
+        if (record.state !== state)
+          await documents.write({ ...record, state, generation: record.generation + 1 }, stored);
+        // Also where it has that state: who set it may have been interrupted before the index said so.
+        return { earlier: record.state, ...(await told(documents.raise([record.name]))) };
+      }),
+    remove: (name) =>
+      use(async (documents) => {
+        const stored = await known(documents, name);
+        await documents.claim(stored.record);
+        await documents.markRemoved(stored.record, stored);
+        return await told(documents.raise([stored.record.name]));
+      }),
+  };
+}

@@ -1,0 +1,172 @@
+// The contract of a registry, wherever it lies: what commands write, gateways have in force, and the
+// rules between one edit and the next hold whoever has written. (docs/architecture.md #registry.)
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { after, before, suite, test } from "node:test";
+import type { RegistryEditor } from "@claviger/cli/src/registry-editor.ts";
+import { isInForce, type RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/wire/names.ts";
+
+export type RegistryWorld = {
+  readonly editor: RegistryEditor;
+  /** As a gateway opens it. Closed by whoever opens it. */
+  open(): Promise<RegistryStore>;
+  /** Puts a record there whatever is wrong with it, as an editor's hand does, and tells gateways. */
+  put(name: string, record: object): Promise<void>;
+  stop(): Promise<void>;
+};
+
+const second = 1000;
+
+function recordOf(name: string, uid: string): ClusterRecord {
+  return {
+    name: clusterName.parse(name),
+    uid: clusterUid.parse(`01JD9Z6X3QK8V5T7W2M4N6P8R${uid}`),
+    generation: 3,
+    state: "active",
+    rotation: "manual",
+    keys: [{ backend: backendName.parse("main"), mount: mountPath.parse("transit"), key: keyName.parse(name) }],
+    previousKeys: [{ backend: backendName.parse("main"), mount: mountPath.parse("old"), key: keyName.parse("k") }],
+    limits: { requestsPerSecond: 50 },
+  };
+}
+
+async function ask(registry: RegistryStore, name: string): Promise<ClusterRecord | undefined> {
+  const known = clusterName.parse(name);
+  await registry.load(known);
+  return registry.get(known);
+}
+
+async function until(what: string, condition: () => boolean | Promise<boolean>, milliseconds = second): Promise<void> {
+  for (const end = performance.now() + milliseconds; !(await condition()); await sleep(10))
+    assert.ok(performance.now() < end, `${what}: not within ${milliseconds} ms`);
+}
+
+/**
+ * The contract of a registry.
+ * @param start makes one for the suite alone; its backend is `main`
+ */
+export function registryContract(name: string, start: () => Promise<RegistryWorld>): void {
+  suite(`${name} keeps the contract of registries`, () => {
+    const [first, other] = [recordOf("first", "1"), recordOf("other", "2")];
+    let world: RegistryWorld;
+    let gateways: readonly RegistryStore[];
+    before(async () => {
+      world = await start();
+      await world.editor.add(first);
+      await world.editor.addAll(() => [other]);
+      gateways = await Promise.all([world.open(), world.open()]);
+    });
+    after(async () => {
+      for (const gateway of gateways) gateway.close();
+      await world.stop();
+    });
+
+    test("what is added is there for commands and for gateways, every field of it", async () => {
+      assert.deepEqual([...(await world.editor.all()).values()], [first, other]);
+      assert.deepEqual(await world.editor.one("other"), other);
+      for (const gateway of gateways) {
+        assert.deepEqual(await ask(gateway, "first"), first);
+        assert.deepEqual(await ask(gateway, "other"), other);
+        assert.deepEqual(gateway.using(first.keys[0] ?? assert.fail("a key")), [first]);
+        assert.equal(gateway.problem(), undefined);
+      }
+    });
+
+    test("a name that is not there is undefined, and costs nothing the next time", async () => {
+      for (const gateway of gateways) {
+        assert.equal(await ask(gateway, "nobody"), undefined);
+        assert.equal(gateway.load(clusterName.parse("nobody")), undefined);
+      }
+      await assert.rejects(world.editor.one("nobody"), /"nobody" is not in the registry/);
+    });
+
+    test("a new state raises the generation, and is in force at every gateway within a second", async () => {
+      const { earlier, version } = await world.editor.setState("first", "suspended");
+      assert.equal(earlier, "active");
+      for (const gateway of gateways) {
+        await until("the suspension", async () => (await ask(gateway, "first"))?.state === "suspended");
+        await until("its word", () => isInForce(version, gateway.version()));
+        assert.equal((await ask(gateway, "first"))?.generation, 4);
+        assert.deepEqual(await ask(gateway, "other"), other);
+      }
+      assert.equal((await world.editor.setState("first", "suspended")).earlier, "suspended");
+      assert.equal((await world.editor.one("first")).generation, 4);
+      await world.editor.setState("first", "active");
+      for (const gateway of gateways)
+        await until("the resumption", async () => (await ask(gateway, "first"))?.state === "active");
+    });
+
+    test("of commands, one that breaks a rule writes nothing", async () => {
+      const third = recordOf("third", "3");
+      await assert.rejects(world.editor.add(first), /first is in the registry already/);
+      await assert.rejects(world.editor.add({ ...third, uid: first.uid }), /the uid/);
+      await assert.rejects(
+        world.editor.add({ ...third, keys: [{ ...third.keys[0], backend: "nowhere" } as (typeof third.keys)[0]] }),
+        /backend nowhere is not in the gateway's configuration/,
+      );
+      assert.deepEqual([...(await world.editor.all()).keys()], ["first", "other"]);
+    });
+
+    test("a record that breaks a rule keeps its own last good state, is named, and holds up no other", async () => {
+      const good = await world.editor.one("first");
+      const otherIs = async (state: ClusterRecord["state"], generation: number): Promise<void> => {
+        await world.put("other", { ...other, state, generation });
+        for (const gateway of gateways)
+          await until("the other one", async () => (await ask(gateway, "other"))?.state === state);
+      };
+      let { generation } = other;
+      for (const bad of [
+        { state: "nonsense" },
+        { uid: "01JD9Z6X3QK8V5T7W2M4N6P8RX" },
+        { generation: 1 },
+        { keys: other.keys },
+      ]) {
+        await world.put("first", { ...good, ...bad });
+        generation += 1;
+        await otherIs(generation % 2 === 0 ? "suspended" : "active", generation);
+        for (const gateway of gateways) {
+          await until("the problem", () => gateway.problem() !== undefined);
+          assert.match(gateway.problem() ?? "", /first|clusters\.0/);
+          assert.deepEqual(await ask(gateway, "first"), good);
+        }
+      }
+      await world.put("first", good);
+      for (const gateway of gateways) await until("all to be good", () => gateway.problem() === undefined);
+    });
+
+    test("a uid under another name is served by no gateway, not by one that has just started either", async () => {
+      await world.put("thief", { ...recordOf("thief", "1"), generation: 9 });
+      const fresh = await world.open();
+      try {
+        for (const gateway of [...gateways, fresh]) {
+          await until("the problem", async () => {
+            await ask(gateway, "thief").catch(() => {});
+            return gateway.problem() !== undefined;
+          });
+          await assert.rejects(
+            ask(gateway, "thief"),
+            (error) => error instanceof KmsError && error.reason === "backend_unavailable",
+          );
+        }
+        for (const gateway of gateways) assert.equal((await ask(gateway, "first"))?.state, "active");
+      } finally {
+        fresh.close();
+      }
+      await world.put("thief", recordOf("thief", "4"));
+      for (const gateway of gateways)
+        await until("a uid of its own", async () => (await ask(gateway, "thief").catch(() => undefined)) !== undefined);
+    });
+
+    test("a cluster that is removed is gone, and the others stay", async () => {
+      await world.editor.remove("thief");
+      for (const gateway of gateways) {
+        await until("it to be gone", async () => (await ask(gateway, "thief")) === undefined);
+        assert.equal((await ask(gateway, "first"))?.name, "first");
+      }
+      await assert.rejects(world.editor.remove("thief"), /not in the registry/);
+    });
+  });
+}
