@@ -50,6 +50,7 @@ async function gatewayPage(): Promise<string> {
   metrics.observeCertificates(() => [{ role: "server", level: "ok", text: "ok", secondsLeft: 1 }]);
   metrics.observeBrokenVersions(() => 0);
   metrics.observeReopenedVersions(() => 0);
+  metrics.observeKeyInterval(() => 10_000);
   metrics.observeBackendAddresses(() => [
     { backend: "main", address: "https://vault.example:8200", isUp: true, latencyMs: 1 },
   ]);

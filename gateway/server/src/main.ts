@@ -141,6 +141,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   });
   metrics.observeBrokenVersions(() => ring.broken());
   metrics.observeReopenedVersions(() => ring.reopened());
+  metrics.observeKeyInterval(() => ring.intervalMs());
   const service = createKmsService({
     ring,
     dispatchers,

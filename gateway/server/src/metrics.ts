@@ -19,6 +19,7 @@ export const names = {
   backendItems: "claviger_gateway_backend_items",
   brokenVersions: "claviger_gateway_broken_key_versions",
   reopenedVersions: "claviger_gateway_reopened_key_versions",
+  keyInterval: "claviger_gateway_key_refresh",
   certificateLeft: "claviger_gateway_certificate_seconds_left",
   auditMissed: "claviger_gateway_audit_records_missed",
   addressUp: "claviger_gateway_backend_address_up",
@@ -47,6 +48,8 @@ export interface Metrics {
   observeBrokenVersions(read: () => number): void;
   /** Retired key versions that decrypt again: asked at each scrape. */
   observeReopenedVersions(read: () => number): void;
+  /** @param read how often each key is read, milliseconds */
+  observeKeyInterval(read: () => number): void;
   /** Audit records that each sink does not have: asked at each scrape. */
   observeAuditSinks(read: () => readonly { readonly name: string; readonly missed: number }[]): void;
   /** Asked for at each scrape. */
@@ -116,6 +119,14 @@ export function createMetrics(): Metrics {
             "Retired key versions that decrypt again: min_decryption_version was lowered while this gateway runs",
         })
         .addCallback((result) => result.observe(read()));
+    },
+    observeKeyInterval(read) {
+      meter
+        .createObservableGauge(names.keyInterval, {
+          description: "How often each key is read from its backend; grows with the number of keys in use",
+          unit: "s",
+        })
+        .addCallback((result) => result.observe(read() / 1000));
     },
     observeAuditSinks(read) {
       meter

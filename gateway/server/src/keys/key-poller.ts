@@ -42,6 +42,8 @@ export interface KeyPoller {
    * cache has nothing new
    */
   refresh(atBackend: boolean): Promise<void>;
+  /** Nobody has asked for the key for a while: it is not polled. */
+  isIdle(): boolean;
   /** Takes a version for promoted that some gateway has shown, whatever the backend says of it now. */
   believe(shown: PromotedVersion): void;
   /** How many earlier versions failed when they were last tried by this replica. */
@@ -63,6 +65,8 @@ export type KeyPollerOptions = {
   readonly canaryCiphertexts?: CanaryCiphertexts;
   readonly refreshMs: number;
   readonly canaryMs: number;
+  /** How many times these intervals the key is left alone: 1 or more. Asked anew at each poll. */
+  readonly slowdown?: () => number;
   readonly log: Log;
   readonly now?: () => number;
 };
@@ -83,6 +87,7 @@ export function createKeyPoller({
   canaryCiphertexts,
   refreshMs,
   canaryMs,
+  slowdown = () => 1,
   log,
   now = steadyNow,
 }: KeyPollerOptions): KeyPoller {
@@ -108,14 +113,17 @@ export function createKeyPoller({
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
 
+  const intervalMs = (): number => refreshMs * slowdown();
+  const isIdle = (): boolean => now() - usedAt > idleMs;
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
   // What another replica read counts for an interval, but only to learn what is promoted: whoever
   // acts asks the backend first. A report older than the lease means that its holder is gone.
   const loadShared = async (source: PollSource): Promise<boolean> => {
     const promoted = promoter.promoted();
     if (source === "backend" || promoted === undefined) return false;
-    if (source === "shared" && (await sharedCache.tryAcquire(`read:${id}`, refreshMs * 0.9))) return false;
-    const report = await sharedCache.read(id, refreshMs * 0.9);
+    const turnMs = intervalMs() * 0.9;
+    if (source === "shared" && (await sharedCache.tryAcquire(`read:${id}`, turnMs))) return false;
+    const report = await sharedCache.read(id, turnMs);
     const decision = report === undefined ? undefined : promoter.decide(report.state);
     if (decision?.kind !== "keep") return false;
     if (source === "news" && decision.promoted.version === promoted.version && failing === report?.failing)
@@ -127,7 +135,8 @@ export function createKeyPoller({
 
   // An outage shows as staleness; this is about an operation that is refused.
   const tryCanary = async (current: PromotedVersion, state: KeyState): Promise<void> => {
-    if (now() - canaryAt < canaryMs || !(await sharedCache.tryAcquire(`canary:${id}`, canaryMs * 0.9))) return;
+    const everyMs = canaryMs * slowdown();
+    if (now() - canaryAt < everyMs || !(await sharedCache.tryAcquire(`canary:${id}`, everyMs * 0.9))) return;
     const { version } = current;
     const failed = await runCanary(backend, ref, version, signal());
     canaryAt = now();
@@ -193,12 +202,13 @@ export function createKeyPoller({
     clearTimeout(timer);
     if (isClosed) return;
     // Jitter keeps replicas that started together from reading together.
-    const delayMs = retryInMs ?? refreshMs * (0.92 + Math.random() * 0.08);
+    const delayMs = retryInMs ?? intervalMs() * (0.92 + Math.random() * 0.08);
     const isRetry = retryInMs !== undefined;
     retryInMs = undefined;
+    // A key that nobody asks for costs nothing, not even a timer: who asks next starts it again.
+    if (!isRetry && isIdle()) return;
     timer = setTimeout(() => {
-      if (isRetry || now() - usedAt <= idleMs) void startPoll(isRetry ? "backend" : "shared");
-      else schedule();
+      if (isRetry || !isIdle()) void startPoll(isRetry ? "backend" : "shared");
     }, delayMs).unref();
   };
 
@@ -213,7 +223,7 @@ export function createKeyPoller({
 
   return {
     async view() {
-      const wasIdle = now() - usedAt > idleMs;
+      const wasIdle = isIdle();
       usedAt = now();
       if (wasIdle) void startPoll("shared");
       if (promoter.promoted() === undefined && (flight !== undefined || now() - triedAt > Math.min(refreshMs, 1000)))
@@ -223,12 +233,13 @@ export function createKeyPoller({
       if (promoted === undefined) throw new KmsError("backend_unavailable");
       return {
         promoted,
-        ...(failure !== undefined && now() - readAt > refreshMs && { staleSince: readAt }),
+        ...(failure !== undefined && now() - readAt > intervalMs() && { staleSince: readAt }),
         ...(failure?.reason === "key_rolled_back" && { isLost: true }),
         ...(failing !== undefined && { failing }),
       };
     },
     known: () => promoter.promoted(),
+    isIdle,
     believe: (shown) => promoter.believe(shown),
     broken: () => previousVersions?.broken() ?? 0,
     reopened: () => highest - (minimum ?? highest),

@@ -39,6 +39,8 @@ export interface KeyRing {
    * @throws KmsError as promoted
    */
   refreshed(cluster: ClusterRecord, proven?: Epoch): Promise<KeyRingEntry>;
+  /** How often each key is read, milliseconds: the more keys are in use, the rarer. */
+  intervalMs(): number;
   /** How many earlier key versions failed when they were last tried, of all keys. */
   broken(): number;
   /** How many retired versions decrypt again, of all keys. */
@@ -53,6 +55,11 @@ function epochOf(cluster: ClusterRecord, keys: readonly Pick<PromotedKey, "versi
     keys.reduce((sum, { version }) => sum + version, 0),
   ];
 }
+
+/** Reads of keys in a second, all of them together; beyond that each is read less often. */
+const readsPerSecond = 50;
+/** For so long a count of the keys in use is good enough. */
+const countMs = 1000;
 
 /** Looks at keys because another replica says that there is something to see. */
 const newsPerSecond = 50;
@@ -78,6 +85,17 @@ export function createKeyRing({
   readonly now?: () => number;
 }): KeyRing {
   const pollers = new Map<string, KeyPoller>();
+  let countedAt = Number.NEGATIVE_INFINITY;
+  let factor = 1;
+  // Replicas that serve the same keys share the reads, by a claim for each.
+  const slowdown = (): number => {
+    if (now() - countedAt < countMs) return factor;
+    countedAt = now();
+    let inUse = 0;
+    for (const poller of pollers.values()) if (!poller.isIdle()) inUse += 1;
+    factor = Math.max(1, inUse / (readsPerSecond * (refreshMs / 1000)));
+    return factor;
+  };
   const pollerOf = (ref: KeyRef): KeyPoller => {
     const id = refId(ref);
     let poller = pollers.get(id);
@@ -95,6 +113,7 @@ export function createKeyRing({
         ...(canaryCiphertexts && { canaryCiphertexts }),
         refreshMs,
         canaryMs,
+        slowdown,
         log,
         now,
       });
@@ -160,6 +179,7 @@ export function createKeyRing({
       return await promoted(cluster);
     },
     reopened: () => [...pollers.values()].reduce((sum, poller) => sum + poller.reopened(), 0),
+    intervalMs: () => refreshMs * slowdown(),
     broken: () => [...pollers.values()].reduce((sum, poller) => sum + poller.broken(), 0),
     close() {
       for (const poller of pollers.values()) poller.close();
