@@ -288,6 +288,11 @@ export function initRows(world: World): readonly Row[] {
     isLong: status === 2,
   });
   return [
+    row(
+      "a prefix of no key",
+      ["--key-prefix", "x-", ...at("no-prefix")],
+      /^claviger: --key-prefix x-: no key's name begins so$/,
+    ),
     row("no backend of that name", ["--backend", "x", ...at("init")], /^claviger: there is no vault backend x$/),
     row(
       "no cluster",

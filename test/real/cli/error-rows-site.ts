@@ -198,6 +198,11 @@ export function registryRows(world: World): readonly Row[] {
   chmodSync(join(world.dir, "read-only"), 0o500);
   return [
     {
+      what: "registry upgrade: a registry in a file",
+      args: ["registry", "upgrade", ...at("file-upgrade")],
+      says: /file-upgrade\/clusters\.yaml is a file; only a registry in Vault has another form since 0\.1\.0$/,
+    },
+    {
       what: "add: a name that is none",
       args: ["cluster", "add", "A B", "--backend", "main", "--mount", "transit", ...at("adds")],
       says: /^claviger: NAME must be/,

@@ -37,6 +37,7 @@ export const commands: Readonly<
   "cluster resume": { args: ["prod"], asks: "registry", required: ["cluster"] },
   "cluster export": { args: [], asks: "registry" },
   "cluster import": { args: ["IMPORT"], asks: "registry", required: ["file"] },
+  "registry upgrade": { args: [] },
   "cluster remove": { args: ["prod"], asks: "registry", required: ["cluster"] },
   "context list": { args: [] },
   "context show": { args: [] },

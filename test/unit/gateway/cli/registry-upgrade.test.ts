@@ -126,3 +126,11 @@ test("a bad document is named and not written over", async () => {
   await assert.rejects(editor.all(), /clusters\/b: state: /);
   assert.equal((await editor.setState("a", "suspended")).earlier, "active");
 });
+
+test("where there is nothing to move, and where two registries stand side by side, it says so and changes nothing", async () => {
+  await assert.rejects(editorOf(createFakeDocuments()).upgrade(), /there is no registry yet/);
+  const vault = createOld();
+  vault.set(indexAt(root), { sequence: 4, changed: [] });
+  await assert.rejects(editorOf(vault).upgrade(), /there are an index and a document for all clusters/);
+  assert.deepEqual((await read(vault, root))?.data, JSON.parse(JSON.stringify({ clusters: records })));
+});
