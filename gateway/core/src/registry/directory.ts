@@ -3,6 +3,7 @@
 import { type FSWatcher, watch } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { ConfigError, isTree, parseYaml } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { type FileMark, isSameFile, markOf } from "./file-mark.ts";
@@ -28,7 +29,10 @@ const pollMs = 500;
 /** All files are looked at again after this time, or after 20 times as long as that takes. */
 const scanMs = 1000;
 const scanShare = 20;
-const parallel = 32;
+/** Of the few threads that everything shares: a file system that gives no answer holds no more of them. */
+const parallel = 2;
+/** A file system that gives no answer is said to give none; what was read before stays in force. */
+const readMs = 5000;
 
 const suffix = /\.ya?ml$/;
 
@@ -134,18 +138,32 @@ export async function openDirectoryRegistry({
   const isScanDue = (): boolean =>
     touched === undefined || performance.now() - scannedAt >= Math.max(scanMs, scanShare * scanTookMs);
 
+  let pending: Promise<Map<string, Held>> | undefined;
+  const readAny = async (): Promise<Map<string, Held>> => {
+    const isWhole = isScanDue();
+    const some = [...(touched ?? [])];
+    touched = new Set();
+    if (isWhole) return await scan();
+    const next = new Map(files);
+    await readThese(some, next);
+    return next;
+  };
+  const readChanged = async (): Promise<Map<string, Held>> => {
+    pending ??= readAny().finally(() => {
+      pending = undefined;
+    });
+    const late = AbortSignal.timeout(Math.max(readMs, 2 * scanTookMs));
+    try {
+      // The first read may take as long as it does: nobody is served before it.
+      return await (scannedAt === Number.NEGATIVE_INFINITY ? pending : raceAbort(pending, late));
+    } catch (error) {
+      throw late.aborted ? new ConfigError(directory, ["no answer from the file system"]) : error;
+    }
+  };
   const look = async (): Promise<Look> => {
     let hasChanged = false;
     try {
-      const isWhole = isScanDue();
-      const some = [...(touched ?? [])];
-      touched = new Set();
-      let next: Map<string, Held>;
-      if (isWhole) next = await scan();
-      else {
-        next = new Map(files);
-        await readThese(some, next);
-      }
+      const next = await readChanged();
       hasChanged = next.size !== files.size || [...next].some(([file, { text }]) => files.get(file)?.text !== text);
       files = next;
       // Where a volume is not mounted the directory is empty: that removes nobody.
