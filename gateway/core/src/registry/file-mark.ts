@@ -1,4 +1,5 @@
 // Whether a file is as it was when it was read. (docs/architecture.md #registry.)
+import { type BigIntStats, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 
 export type FileMark = {
@@ -13,7 +14,15 @@ const clockStepMs = 2000;
 
 /** Look before reading: what is edited in between is then read once more. @throws as stat */
 export async function markOf(path: string): Promise<FileMark> {
-  const { mtimeNs, ctimeNs, size, ino, mtimeMs } = await stat(path, { bigint: true });
+  return markFrom(await stat(path, { bigint: true }));
+}
+
+/** The same at once, before anybody is served. @throws as statSync */
+export function markNow(path: string): FileMark {
+  return markFrom(statSync(path, { bigint: true }));
+}
+
+function markFrom({ mtimeNs, ctimeNs, size, ino, mtimeMs }: BigIntStats): FileMark {
   return { text: `${mtimeNs} ${ctimeNs} ${size} ${ino}`, isRecent: Date.now() - Number(mtimeMs) < clockStepMs };
 }
 
