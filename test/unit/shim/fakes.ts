@@ -1,7 +1,7 @@
 // Gateways for the shim's tests: one in memory, behind the Upstream port, and one that speaks HTTPS
 // with certificates of a real authority.
 import { createServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { TestContext } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Ca, createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
@@ -241,13 +241,19 @@ export async function startGateway(
       serve().catch(() => response.destroy());
     },
   );
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   await new Promise<void>((resolve) => {
     server.listen(0, "127.0.0.1", resolve);
   });
   const stop = (): Promise<void> =>
     new Promise((resolve) => {
       server.close(() => resolve());
-      server.closeAllConnections();
+      // In the middle of a handshake as well, which `closeAllConnections` leaves alone.
+      for (const socket of sockets) socket.destroy();
     });
   t.after(stop);
   return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, asked, stop };

@@ -7,7 +7,7 @@ import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { createUpstream } from "@claviger/shim/src/upstream.ts";
 import type { Upstream } from "@claviger/shim/src/upstream.ts";
 import type { Answered, UpstreamCall } from "@claviger/shim/src/gateway.ts";
-import { createFleet, noMetrics, reasonOf, startGateway } from "./fakes.ts";
+import { type Answer, createFleet, noMetrics, reasonOf, startGateway } from "./fakes.ts";
 
 const fleet = await createFleet();
 const ok = { body: Buffer.from("ok") };
@@ -52,9 +52,16 @@ test("a call is a Connect request with the caller's time left and the highest ep
 });
 
 test("a gateway's refusal is final: no other gateway is asked", async (t) => {
-  const gateways = await Promise.all([1, 2].map(() => startGateway(t, fleet, () => ({ reason: "cluster_suspended" }))));
-  assert.equal(await reasonOf(upstreamTo(t, ...gateways.map(({ url }) => url)).call(call())), "cluster_suspended");
-  assert.equal(gateways.flatMap(({ asked }) => asked).length, 1);
+  let answer: Answer = ok;
+  const gateways = await Promise.all([1, 2].map(() => startGateway(t, fleet, () => answer)));
+  const upstream = upstreamTo(t, ...gateways.map(({ url }) => url));
+  const asked = (): number => gateways.flatMap((gateway) => gateway.asked).length;
+  // Beside one that is not known yet another is asked soon.
+  while (gateways.some((gateway) => gateway.asked.length === 0)) await upstream.call(call());
+  const before = asked();
+  answer = { reason: "cluster_suspended" };
+  assert.equal(await reasonOf(upstream.call(call())), "cluster_suspended");
+  assert.equal(asked() - before, 1);
 });
 
 test("an answer that is not accepted is asked of another gateway", async (t) => {
