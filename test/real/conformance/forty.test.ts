@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { createKeyJournal } from "@claviger/gateway-core/src/backend/key-journal.ts";
 import { request } from "undici";
 import { allChecks } from "../../conformance/all.ts";
 import { runChecks, type Target } from "../../conformance/check.ts";
@@ -127,20 +128,19 @@ async function onEmbedded(dir: string): Promise<World> {
   });
   const lab = await starting;
   const file = join(dir, "keys.json");
-  type Stored = { keys: Record<string, { minDecryption: number } | undefined> };
-  const edit = (change: (stored: Stored) => void): void => {
-    const stored = JSON.parse(readFileSync(file, "utf8")) as Stored;
+  type Keys = Record<string, { minDecryption: number } | undefined>;
+  /** Writes the keys as somebody does who has the file in an editor. */
+  const edit = async (change: (stored: Keys) => void): Promise<void> => {
+    const stored: Keys = structuredClone(await createKeyJournal(file).read());
     change(stored);
-    writeFileSync(file, JSON.stringify(stored));
+    writeFileSync(file, JSON.stringify({ format: "claviger-keys-1", keys: stored }));
   };
-  const setMinDecryption = (version: number) => (): Promise<void> => {
-    edit(({ keys: stored }) => {
+  const setMinDecryption = (version: number) => async (): Promise<void> =>
+    await edit((stored) => {
       const key = stored["transit/cluster-1"];
       assert.ok(key !== undefined);
       key.minDecryption = version;
     });
-    return Promise.resolve();
-  };
   let good = "";
   const up = async (): Promise<void> => {
     if (good !== "") writeFileSync(file, good);
@@ -153,12 +153,10 @@ async function onEmbedded(dir: string): Promise<World> {
       const { status, err } = await claviger(["key", "rotate", "cluster-1", "--lab", lab.file]);
       assert.equal(status, 0, err);
     },
-    recreate: () => {
+    recreate: () =>
       edit((stored) => {
-        delete stored.keys["transit/cluster-1"];
-      });
-      return Promise.resolve();
-    },
+        delete stored["transit/cluster-1"];
+      }),
     backend: {
       down: () => proxy.set("refuse"),
       up,

@@ -166,7 +166,7 @@ suite("an etcd that speaks gRPC and wants client certificates", () => {
     await fails(snapshot(await write("a.gz", Buffer.of(0x1f, 0x8b, 8))), /it is compressed: unpack it/);
     await fails(snapshot(await write("state.db", Buffer.from("SQLite format 3\0"))), /a database of kine/);
     await fails(snapshot(join(dir, "nowhere.db")), /nowhere\.db cannot be read \(ENOENT: there is no such file/);
-    await fails(snapshot(dir), /cannot be read \(EISDIR\)/);
+    await fails(snapshot(dir), /cannot be read \(EISDIR: it is a directory; name a file\)/);
   });
 
   test("a snapshot with a right checksum and damaged pages is refused in words, or read as it was: never half", async () => {
