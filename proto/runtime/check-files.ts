@@ -9,9 +9,14 @@ function namesOf({ subjectAltName, subject }: X509Certificate): string {
   return (subjectAltName ?? subject ?? "no name").replaceAll(/\s+/g, " ").slice(0, 256);
 }
 
-/** The common name of whoever signed it, or all that is said of them. */
+/** The common name in the subject of somebody, or all that is said of them. */
+function commonName(subject: string, longest: number): string {
+  return (/^CN=(.*)$/m.exec(subject)?.[1] ?? subject.replaceAll(/\s+/g, " ")).slice(0, longest);
+}
+
+/** Whoever signed it. */
 function issuerOf({ issuer }: X509Certificate): string {
-  return (/^CN=(.*)$/m.exec(issuer)?.[1] ?? issuer.replaceAll(/\s+/g, " ")).slice(0, 128);
+  return commonName(issuer, 128);
 }
 
 function isSignedBy(signed: X509Certificate, issuer: X509Certificate): boolean {
@@ -41,16 +46,12 @@ function find(role: CertificateRole, now: number): Found<true> {
   const who =
     role.kind === "chain"
       ? `${namesOf(first)}; signed by ${issuerOf(first)}`
-      : [first, ...others].map((authority) => namesOfAuthority(authority)).join(", ");
+      : [first, ...others].map(({ subject }) => commonName(subject, 64)).join(", ");
   const cure = state.level === "ok" ? undefined : "renew it, and have it renewed before a third of its life is left";
   const problem = role.kind === "chain" ? chainProblem([first, ...others]) : undefined;
   const text = `${who}; ${describeExpiry(state)}`;
   const finding: Finding = { verdict: levels[state.level], found: text, cure };
   return { found: "", value: true, more: [finding, ...(problem === undefined ? [] : [problem])] };
-}
-
-function namesOfAuthority({ subject }: X509Certificate): string {
-  return (/^CN=(.*)$/m.exec(subject)?.[1] ?? subject.replaceAll(/\s+/g, " ")).slice(0, 64);
 }
 
 /**

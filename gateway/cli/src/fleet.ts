@@ -6,7 +6,7 @@ import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import { announceRegistry } from "@claviger/gateway-core/src/redis/registry-channel.ts";
 import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { createLog, type Log } from "@claviger/proto/runtime/log.ts";
+import { silentLog } from "@claviger/proto/runtime/log.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { inWords, type Place } from "./backend-failure.ts";
 import { CliError, type Terminal } from "./commander.ts";
@@ -48,13 +48,6 @@ export type Fleet = {
   ): Promise<T>;
 };
 
-/** Errors are thrown and printed once; log lines are for a gateway's operators. */
-export function silentLog(): Log {
-  const log = createLog("claviger", "error");
-  log.level = "silent";
-  return log;
-}
-
 function documentsOf({ name, documents }: OpenBackend): Documents {
   if (documents === undefined)
     throw new CliError(`backend ${name} keeps no documents; the registry needs one of kind vault`);
@@ -77,7 +70,8 @@ function noBackend(name: string, { name: where, settings, isOneVault }: Target):
 export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
   const target = findTarget(options, terminal);
   const { settings, tokenFile, isOwn } = target;
-  const log = silentLog();
+  // Errors are thrown and printed once; log lines are for a gateway's operators.
+  const log = silentLog;
   const vaultOf = (name: string, config: VaultConfig) => {
     const { token, from } = operatorToken(name, config.addresses, tokenFile, terminal);
     const own = asOperator(config, isOwn, terminal);

@@ -5,17 +5,10 @@ import { join } from "node:path";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import { clusterOfFile, readRecordFile } from "@claviger/gateway-core/src/registry/directory.ts";
-import { withCurrentNames } from "@claviger/gateway-core/src/registry/pieces.ts";
-import {
-  backendProblems,
-  checkRecord,
-  type ClusterRecord,
-  type Registry,
-  registryDigest,
-} from "@claviger/gateway-core/src/registry/record.ts";
+import { type ClusterRecord, type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
 import { fileProblem } from "./outside.ts";
-import { type NewRecord, printRecord, withStateInFile } from "./registry-edit.ts";
+import { checkedRecord, type NewRecord, printRecord, unknownCluster, withStateInFile } from "./registry-edit.ts";
 import type { Edited, RegistryEditor } from "./registry-editor.ts";
 import { makeFile, readText, replaceFile } from "./registry-source.ts";
 
@@ -31,21 +24,14 @@ export function directoryEditor({
   readonly directory: string;
   readonly backends: Pick<ReadonlySet<string>, "has">;
 }): RegistryEditor {
-  const unknown = (name: string): CliError =>
-    new CliError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
   const fileOf = (name: string): string => {
     const file = [`${name}.yaml`, `${name}.yml`].find((candidate) => existsSync(join(directory, candidate)));
-    if (!clusterName.is(name) || file === undefined) throw unknown(name);
+    if (!clusterName.is(name) || file === undefined) throw unknownCluster(name);
     return file;
   };
   const checked = (file: string, text: string): ClusterRecord => {
     const path = join(directory, file);
-    const raw = readRecordFile(path, text, clusterOfFile(file) ?? "");
-    const { record, problems } = checkRecord(withCurrentNames(raw, () => {}));
-    if (record === undefined) throw new ConfigError(path, problems);
-    const wrong = backendProblems(record, backends);
-    if (wrong.length > 0) throw new ConfigError(path, wrong);
-    return record;
+    return checkedRecord(path, readRecordFile(path, text, clusterOfFile(file) ?? ""), backends);
   };
   const list = async (missing: "error" | "empty"): Promise<readonly string[]> => {
     try {

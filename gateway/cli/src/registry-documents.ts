@@ -18,17 +18,10 @@ import {
   uidAt,
 } from "@claviger/gateway-core/src/registry/documents.ts";
 import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
-import { withCurrentNames } from "@claviger/gateway-core/src/registry/pieces.ts";
 import { indexVersion } from "@claviger/gateway-core/src/registry/port.ts";
-import {
-  backendProblems,
-  changeProblems,
-  checkRecord,
-  type ClusterRecord,
-  type Registry,
-} from "@claviger/gateway-core/src/registry/record.ts";
+import { changeProblems, type ClusterRecord, type Registry } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
-import type { NewRecord } from "./registry-edit.ts";
+import { checkedRecord, type NewRecord, unknownCluster } from "./registry-edit.ts";
 import type { Edited, RegistryEditor } from "./registry-editor.ts";
 
 const callMs = 10_000;
@@ -72,16 +65,10 @@ export function registryDocuments({
 }): RegistryDocuments {
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
   const read = (at: DocumentRef) => documents.readDocument(at, signal());
-  const checked = (name: ClusterName, raw: unknown): ClusterRecord => {
-    const { record, problems } = checkRecord(withCurrentNames(raw, () => {}));
-    if (record === undefined) throw new ConfigError(clusterSource(source, name), problems);
-    const wrong = [
-      ...(record.name === name ? [] : [`name: is ${record.name}; the document's own name must stand there`]),
-      ...backendProblems(record, backends),
-    ];
-    if (wrong.length > 0) throw new ConfigError(clusterSource(source, name), wrong);
-    return record;
-  };
+  const checked = (name: ClusterName, raw: unknown): ClusterRecord =>
+    checkedRecord(clusterSource(source, name), raw, backends, (record) =>
+      record.name === name ? [] : [`name: is ${record.name}; the document's own name must stand there`],
+    );
   /** Writes a document that others write as well; `next` says what, by what is there. */
   const update = async (
     at: DocumentRef,
@@ -184,15 +171,13 @@ export function documentsEditor({
   readonly use: <T>(run: (documents: RegistryDocuments) => Promise<T>) => Promise<T>;
   readonly announce: () => Promise<void>;
 }): RegistryEditor {
-  const unknown = (name: string): CliError =>
-    new CliError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
   const known = async (
     documents: RegistryDocuments,
     name: string,
   ): Promise<StoredCluster & { readonly record: ClusterRecord }> => {
-    if (!clusterName.is(name)) throw unknown(name);
+    if (!clusterName.is(name)) throw unknownCluster(name);
     const { record, version } = await documents.read(name);
-    if (record === undefined) throw unknown(name);
+    if (record === undefined) throw unknownCluster(name);
     return { record, version };
   };
   const told = async (edited: Promise<Edited>): Promise<Edited> => {

@@ -4,11 +4,15 @@ import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
 import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
+import { withCurrentNames } from "@claviger/gateway-core/src/registry/pieces.ts";
 import {
+  backendProblems,
+  checkRecord,
   type ClusterRecord,
   defaultRequestsPerSecond,
   type Registry,
 } from "@claviger/gateway-core/src/registry/record.ts";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { CliError } from "./commander.ts";
 import type { RegistrySource } from "./registry-source.ts";
 
@@ -27,8 +31,29 @@ export async function readRegistry(
 /** The record of a cluster. */
 export function recordOf(registry: Registry, name: string): ClusterRecord {
   const record = clusterName.is(name) ? registry.get(name) : undefined;
-  if (record === undefined)
-    throw new CliError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
+  if (record === undefined) throw unknownCluster(name);
+  return record;
+}
+
+export function unknownCluster(name: string): CliError {
+  return new CliError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
+}
+
+/**
+ * A record that is stored by itself, checked as gateways check it.
+ * @param own what speaks against it where it lies
+ * @throws ConfigError with everything that is wrong
+ */
+export function checkedRecord(
+  source: string,
+  raw: unknown,
+  backends: Pick<ReadonlySet<string>, "has">,
+  own: (record: ClusterRecord) => readonly string[] = () => [],
+): ClusterRecord {
+  const { record, problems } = checkRecord(withCurrentNames(raw, () => {}));
+  if (record === undefined) throw new ConfigError(source, problems);
+  const wrong = [...own(record), ...backendProblems(record, backends)];
+  if (wrong.length > 0) throw new ConfigError(source, wrong);
   return record;
 }
 

@@ -7,7 +7,8 @@ import type { RedisConfig } from "@claviger/gateway-core/src/redis/config.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "../commander.ts";
-import { type Fleet, silentLog } from "../fleet.ts";
+import type { Fleet } from "../fleet.ts";
+import { silentLog } from "@claviger/proto/runtime/log.ts";
 
 const callMs = 10_000;
 /** A Redis that does not let one in is tried for so long. */
@@ -15,7 +16,7 @@ const connectMs = 3000;
 
 function openOrExplain(config: RedisConfig, blind: (why: string) => CliError): RedisStore {
   try {
-    return openRedis(config, silentLog());
+    return openRedis(config, silentLog);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw blind(error.problems.join("; "));

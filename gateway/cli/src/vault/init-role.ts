@@ -4,34 +4,32 @@ import { readTextFile } from "../outside.ts";
 import type { FleetOptions } from "../target.ts";
 import { type RoleMethod, type RoleOptions, wantedRole, type Wanted } from "./roles.ts";
 
-export type InitOptions = FleetOptions & {
-  readonly keyPrefix?: string;
-  readonly backend?: string;
-  readonly policy: string;
-  readonly role?: string;
-  readonly autoRotate?: number;
-  readonly tokenTtl: number;
-  readonly tokenMaxTtl: number;
-  readonly serviceAccount: string;
-  readonly serviceAccountNamespace: string;
-  readonly audience?: string;
-  readonly kubernetesHost?: string;
-  readonly kubernetesCa?: string;
-  readonly jwksUrl?: string;
-  readonly boundSubject?: string;
-  readonly clientCa?: string;
-  readonly allowedDnsSan?: readonly string[];
-  readonly allowedUriSan?: readonly string[];
-  readonly secretIdCidr?: readonly string[];
-  readonly secretIdTtl?: number;
-  readonly printOperatorPolicies: boolean;
-  readonly yes: boolean;
-  readonly update: boolean;
-  readonly dryRun: boolean;
-  readonly printPolicy: boolean;
-  readonly printHcl: boolean;
-  readonly json: boolean;
-};
+/** Options that a role has in the same words. */
+type SameOptions = Omit<
+  RoleOptions,
+  "role" | "kubernetesCa" | "clientCa" | "secretIdCidrs" | "allowedDnsSans" | "allowedUriSans"
+>;
+
+export type InitOptions = FleetOptions &
+  SameOptions & {
+    readonly keyPrefix?: string;
+    readonly backend?: string;
+    readonly role?: string;
+    readonly autoRotate?: number;
+    /** Files. */
+    readonly kubernetesCa?: string;
+    readonly clientCa?: string;
+    readonly allowedDnsSan?: readonly string[];
+    readonly allowedUriSan?: readonly string[];
+    readonly secretIdCidr?: readonly string[];
+    readonly printOperatorPolicies: boolean;
+    readonly yes: boolean;
+    readonly update: boolean;
+    readonly dryRun: boolean;
+    readonly printPolicy: boolean;
+    readonly printHcl: boolean;
+    readonly json: boolean;
+  };
 
 /** A role of a login method, and what must stand there. */
 export type Role = {

@@ -13,7 +13,7 @@ import { parsePlainYaml } from "./plain-yaml.ts";
 import { createPollLoop, type Look } from "./poll-loop.ts";
 import type { RegistryStore } from "./port.ts";
 import { createRecordTable } from "./table.ts";
-import { createMergedRecords, createProblemReport } from "./texts.ts";
+import { createMergedRecords, createProblemReport, storeOf } from "./texts.ts";
 
 /** A file as it was read. */
 type Held = {
@@ -64,6 +64,12 @@ function piecesOf(files: ReadonlyMap<string, Held>): Pieces {
       return readRecordFile(file, text.slice(file.length + 1), nameOf(i) ?? "");
     },
   };
+}
+
+function isOther(next: ReadonlyMap<string, Held>, files: ReadonlyMap<string, Held>): boolean {
+  if (next.size !== files.size) return true;
+  for (const [file, { text }] of next) if (files.get(file)?.text !== text) return true;
+  return false;
 }
 
 /**
@@ -161,6 +167,7 @@ export async function openDirectoryRegistry({
     const some = [...(touched ?? [])];
     touched = new Set();
     if (isWhole) return await scan();
+    if (some.length === 0) return files;
     const next = new Map(files);
     await readThese(some, next);
     return next;
@@ -181,18 +188,11 @@ export async function openDirectoryRegistry({
     let hasChanged = false;
     try {
       const next = await readChanged();
-      hasChanged = next.size !== files.size || [...next].some(([file, { text }]) => files.get(file)?.text !== text);
+      hasChanged = next !== files && isOther(next, files);
       files = next;
       // Where a volume is not mounted the directory is empty: that removes nobody.
       if (files.size === 0) throw new ConfigError(directory, ["there is no record, NAME.yaml, in it"]);
-      if (hasChanged || !records.isKnown()) {
-        rejected = undefined;
-        try {
-          await records.take(piecesOf(files));
-        } catch (error) {
-          rejected = error;
-        }
-      }
+      if (hasChanged || !records.isKnown()) rejected = await records.take(() => piecesOf(files));
       failure = rejected;
     } catch (error) {
       touched = undefined;
@@ -224,13 +224,7 @@ export async function openDirectoryRegistry({
   }
   loop.begin();
   return {
-    get: records.get,
-    load: () => undefined,
-    known: () => [...table.records.values()],
-    using: table.using,
-    version: table.digest,
-    problem: report.problem,
-    refresh: () => loop.refresh(),
+    ...storeOf(table, records, report, loop),
     close() {
       watcher?.close();
       loop.close();

@@ -9,7 +9,7 @@ import { createPollLoop, type Look } from "./poll-loop.ts";
 import type { RegistryStore } from "./port.ts";
 import { runInSlices } from "./slices.ts";
 import { createRecordTable } from "./table.ts";
-import { createMergedRecords, createProblemReport } from "./texts.ts";
+import { createMergedRecords, createProblemReport, storeOf } from "./texts.ts";
 
 /** Keeps the promised second. */
 const pollMs = 500;
@@ -68,12 +68,7 @@ export async function openFileRegistry({
       hasChanged = newest !== undefined && newest !== text;
       if (newest !== undefined && hasChanged) {
         text = newest;
-        rejected = undefined;
-        try {
-          await records.take(await runInSlices(piecesOfText(file, newest)));
-        } catch (error) {
-          rejected = error;
-        }
+        rejected = await records.take(() => runInSlices(piecesOfText(file, newest)));
       }
       failure = rejected;
     } catch (error) {
@@ -87,14 +82,5 @@ export async function openFileRegistry({
   await loop.refresh();
   if (!records.isKnown()) throw failure as Error;
   loop.begin();
-  return {
-    get: records.get,
-    load: () => undefined,
-    known: () => [...table.records.values()],
-    using: table.using,
-    version: table.digest,
-    problem: report.problem,
-    refresh: () => loop.refresh(),
-    close: loop.close,
-  };
+  return storeOf(table, records, report, loop);
 }

@@ -9,9 +9,9 @@ import { backendProblems, changeProblems, checkRecord, type ClusterRecord } from
 
 /** What a cluster's document says. */
 export type ReadRecord =
-  | { readonly kind: "good"; readonly record: ClusterRecord; readonly version: number }
+  | { readonly kind: "good"; readonly record: ClusterRecord }
   /** One line each, with where it stands. */
-  | { readonly kind: "bad"; readonly problems: readonly string[]; readonly version: number }
+  | { readonly kind: "bad"; readonly problems: readonly string[] }
   | { readonly kind: "removed" }
   /** There is no document. */
   | { readonly kind: "missing" };
@@ -49,12 +49,11 @@ export function createRecordReader({
   return async (name, before) => {
     const found = await documents.readDocument(clusterAt(root, name), AbortSignal.timeout(readMs));
     if (found === undefined) return { kind: "missing" };
-    const { data, version } = found;
+    const { data } = found;
     if (isRemoved(data)) return { kind: "removed" };
     const bad = (problems: readonly string[]): ReadRecord => ({
       kind: "bad",
       problems: problems.map((line) => `${clusterSource(source, name)}: ${line}`),
-      version,
     });
     const { record, problems } = checkRecord(withCurrentNames(data, () => {}));
     if (record === undefined) return bad(problems);
@@ -63,7 +62,7 @@ export function createRecordReader({
     if (wrong.length > 0) return bad(wrong);
     try {
       const ofUid = await uidProblems(record);
-      return ofUid.length === 0 ? { kind: "good", record, version } : bad(ofUid);
+      return ofUid.length === 0 ? { kind: "good", record } : bad(ofUid);
     } catch (error) {
       if (error instanceof ConfigError) return bad(error.problems);
       throw error;

@@ -6,6 +6,8 @@ import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { ClusterName } from "@claviger/proto/wire/names.ts";
 import { createMerger } from "./merge.ts";
 import type { Pieces } from "./pieces.ts";
+import type { PollLoop } from "./poll-loop.ts";
+import type { RegistryStore } from "./port.ts";
 import type { ClusterRecord } from "./record.ts";
 import { runInSlices } from "./slices.ts";
 import type { RecordTable } from "./table.ts";
@@ -15,8 +17,12 @@ export interface MergedRecords {
   readonly get: (name: ClusterName) => ClusterRecord | undefined;
   /** False while nothing good was taken. */
   readonly isKnown: () => boolean;
-  /** Takes an edit, in slices. @throws ConfigError with everything that is wrong with it */
-  readonly take: (pieces: Pieces) => Promise<void>;
+  /**
+   * Takes an edit, in slices.
+   * @param cut makes its pieces
+   * @returns everything that is wrong with it, a ConfigError; undefined where nothing is
+   */
+  readonly take: (cut: () => Pieces | Promise<Pieces>) => Promise<unknown>;
 }
 
 export function createMergedRecords({
@@ -44,15 +50,38 @@ export function createMergedRecords({
       return undefined;
     },
     isKnown: () => isKnown,
-    async take(pieces) {
-      const merged = await runInSlices(merger.apply(pieces));
-      isKnown = true;
-      ({ broken } = merged);
-      for (const line of merged.renamed)
-        log.warn({ event: "setting-renamed", problem: line }, "a setting has another name now");
-      log.info({ event: "registry-changed", clusters: table.records.size }, "the registry has changed");
-      if (merged.problems.length > 0) throw new ConfigError(source, merged.problems);
+    async take(cut) {
+      try {
+        const merged = await runInSlices(merger.apply(await cut()));
+        isKnown = true;
+        ({ broken } = merged);
+        for (const line of merged.renamed)
+          log.warn({ event: "setting-renamed", problem: line }, "a setting has another name now");
+        log.info({ event: "registry-changed", clusters: table.records.size }, "the registry has changed");
+        return merged.problems.length > 0 ? new ConfigError(source, merged.problems) : undefined;
+      } catch (error) {
+        return error;
+      }
     },
+  };
+}
+
+/** The store of records that are read all at once. */
+export function storeOf(
+  table: RecordTable,
+  { get }: MergedRecords,
+  { problem }: ProblemReport,
+  loop: PollLoop,
+): RegistryStore {
+  return {
+    get,
+    load: () => undefined,
+    known: () => [...table.records.values()],
+    using: table.using,
+    version: table.digest,
+    problem,
+    refresh: () => loop.refresh(),
+    close: loop.close,
   };
 }
 

@@ -125,14 +125,7 @@ export function openVaultRegistry({
     const newest = JSON.stringify(data);
     const isNew = newest !== text;
     text = newest;
-    if (isNew) {
-      rejected = undefined;
-      try {
-        await merged.take(piecesOfValue(source, data));
-      } catch (error) {
-        rejected = error;
-      }
-    }
+    if (isNew) rejected = await merged.take(() => piecesOfValue(source, data));
     failure = rejected;
     return isNew;
   };

@@ -6,10 +6,10 @@ import { type CheckedBackend, checkBackend } from "@claviger/gateway-core/src/ba
 import type { GatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { integrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { checkRedis } from "@claviger/gateway-core/src/redis/check.ts";
-import { openDirectoryRegistry } from "@claviger/gateway-core/src/registry/directory.ts";
-import { openFileRegistry } from "@claviger/gateway-core/src/registry/file.ts";
+import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
+import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { lastEdited, openVaultRegistry } from "@claviger/gateway-core/src/registry/vault.ts";
+import { lastEdited } from "@claviger/gateway-core/src/registry/vault.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { dependencyRoles, listenerRoles, readTlsFiles, type TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
@@ -55,21 +55,20 @@ async function checkTls(check: Check, config: GatewayConfig): Promise<TlsFiles |
   return files;
 }
 
-async function openRegistry(
-  { registry, backends }: GatewayConfig,
+/** The registry as a start opens it, with a sample of its records; undefined where its backend cannot be asked. */
+async function openSample(
+  { registry: config, backends }: GatewayConfig,
   checked: ReadonlyMap<string, CheckedBackend>,
   signal: AbortSignal,
 ): Promise<RegistryStore | undefined> {
-  const names = new Set(Object.keys(backends));
-  if (registry.kind === "file") return await openFileRegistry({ file: registry.file, backends: names, log: silentLog });
-  if (registry.kind === "directory")
-    return await openDirectoryRegistry({ directory: registry.directory, backends: names, log: silentLog });
-  const documents = checked.get(registry.backend)?.backend.documents;
-  if (documents === undefined) return undefined;
-  const store = openVaultRegistry({ documents, config: registry, backends: names, log: silentLog });
+  const documents = config.kind === "vault" ? checked.get(config.backend)?.backend.documents : undefined;
+  if (config.kind === "vault" && documents === undefined) return undefined;
+  const documentsOf = (): Documents => documents as Documents;
+  const store = await openRegistry({ config, documentsOf, backends: new Set(Object.keys(backends)), log: silentLog });
+  if (config.kind !== "vault" || documents === undefined) return store;
   await store.refresh();
   // There each record is read when its cluster first asks.
-  const last = await lastEdited(documents, registry, signal);
+  const last = await lastEdited(documents, config, signal);
   for (const name of last.slice(0, sampleSize)) await store.load(name);
   return store;
 }
@@ -119,7 +118,7 @@ async function checkKeyMaterial(check: Check, config: GatewayConfig, files: Prom
   const backends = new Map(checked.flatMap(([name, found]) => (found === undefined ? [] : [[name, found] as const])));
   try {
     const records = await check.step("registry", async (signal): Promise<Found<readonly ClusterRecord[]>> => {
-      const store = await openRegistry(config, backends, signal);
+      const store = await openSample(config, backends, signal);
       if (store === undefined)
         return { found: "", value: [], more: [{ verdict: "not tried", found: "its backend has no token" }] };
       store.close();

@@ -4,6 +4,7 @@ import { type Check, CheckError, type Finding, type Found } from "@claviger/prot
 import type { CheckedBackend } from "@claviger/gateway-core/src/backend/check.ts";
 import type { KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import { adviceFor } from "@claviger/proto/wire/advice.ts";
 import { runCanary } from "../keys/canary.ts";
 
@@ -17,7 +18,7 @@ function sampleOf(records: readonly ClusterRecord[]): readonly Sample[] {
   const byKey = new Map<string, Sample>();
   for (const record of records)
     for (const ref of record.keys) {
-      const id = JSON.stringify([ref.backend, ref.namespace, ref.mount, ref.key]);
+      const id = refId(ref);
       if (byKey.size < sampleSize && !byKey.has(id)) byKey.set(id, { record, ref });
     }
   return [...byKey.values()];
