@@ -21,7 +21,7 @@ import {
   uidAt,
 } from "@claviger/gateway-core/src/registry/documents.ts";
 import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
-import { silentLog } from "@claviger/cli/src/fleet.ts";
+import { silentLog } from "@claviger/proto/runtime/log.ts";
 import { type ClusterName, clusterName, type ClusterUid, clusterUid, mountPath } from "@claviger/proto/wire/names.ts";
 import { createPki, startGateway } from "../lab/fleet.ts";
 import { type OpenBao, startOpenBao } from "../lab/openbao.ts";
@@ -200,7 +200,7 @@ async function main(counts: readonly number[]): Promise<void> {
       await bao.call("POST", `transit/keys/${key}`, { type: "aes256-gcm96" });
     const auth = { kind: "token-file" as const, file: bao.tokenFile };
     const vault = { kind: "vault" as const, addresses: [bao.addr], auth };
-    const backend = await openBackend({ name: "main", config: vault, log: silentLog() });
+    const backend = await openBackend({ name: "main", config: vault, log: silentLog });
     if (backend.documents === undefined) throw new Error("no documents");
     const pki = await createPki(dir);
     const pairs = await Promise.all(["cluster-1", "cluster-2"].map((name) => pki.node(name, "node-1")));

@@ -65,6 +65,11 @@ const quietMs = 3500;
 /** Words of the page for what a Status in a grace period says. */
 export const grace = "ok, on the last key_id";
 
+/** While Status goes on with the last key_id, the other calls fail for one of these reasons. */
+export function failing(...reasons: readonly string[]) {
+  return { Status: [grace], Encrypt: reasons, Decrypt: reasons };
+}
+
 function isGood(outcomes: Outcomes): boolean {
   return Object.values(outcomes).every((outcome) => outcome === "ok");
 }

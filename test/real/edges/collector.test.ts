@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Answer, type FaultProxy, html, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
+import { wayIn } from "./behind-proxy.ts";
 import { type KmsWorld, startKmsWorld } from "./kms-world.ts";
 import { type Cells, describeEdges } from "./suite.ts";
 import { type Certificates, createCertificates } from "./tls.ts";
@@ -31,12 +32,8 @@ async function start(): Promise<CollectorWorld> {
 }
 
 function way(how: Way | ((world: CollectorWorld) => Way)) {
-  return {
-    cause: (world: CollectorWorld) => world.proxy.set(typeof how === "function" ? how(world) : how),
-    cure: (world: CollectorWorld) => world.proxy.set({ kind: "pass" }),
-    // The exporter gives a collector 10 s, and tries again within them.
-    lookMs: 15_000,
-  };
+  // The exporter gives a collector 10 s, and tries again within them.
+  return { ...wayIn(how), lookMs: 15_000 };
 }
 function answers(answer: Answer) {
   return way({ kind: "answer", answer: () => answer });

@@ -8,6 +8,7 @@ import { startLab } from "../../lab/lab.ts";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { claviger } from "../cli/claviger.ts";
+import { wayIn } from "./behind-proxy.ts";
 import type { World } from "./cell.ts";
 import { normalise } from "./observe.ts";
 import { type Cells, describeEdges } from "./suite.ts";
@@ -47,12 +48,7 @@ async function start(): Promise<EtcdWorld> {
 }
 
 function way(how: Way | ((world: EtcdWorld) => Way)) {
-  return {
-    cause: (world: EtcdWorld) => world.proxy.set(typeof how === "function" ? how(world) : how),
-    cure: (world: EtcdWorld) => world.proxy.set({ kind: "pass" }),
-    lookMs: 1,
-    end: "the command is given again",
-  };
+  return { ...wayIn(how), lookMs: 1, end: "the command is given again" };
 }
 const askForCertificate =
   "etcd of Kubernetes wants a client certificate: --etcd-ca, --etcd-cert and --etcd-key (docs/bootstrap.md says where they are)";

@@ -3,9 +3,10 @@ import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
-import { type FaultProxy, html, type ServerPair, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
+import { type FaultProxy, html, type ServerPair, startFaultProxy } from "../../lab/fault-proxy.ts";
 import { type LabGateway, startGateway, writeRegistry } from "../../lab/fleet.ts";
-import { grace } from "./cell.ts";
+import { wayIn } from "./behind-proxy.ts";
+import { failing, grace } from "./cell.ts";
 import { type KmsWorld, startKmsWorld } from "./kms-world.ts";
 import { type Cells, describeEdges } from "./suite.ts";
 import { longAgo, pairOf } from "./tls.ts";
@@ -58,19 +59,10 @@ async function start(): Promise<GatewayWorld> {
   };
 }
 
-const pass = ({ proxy }: GatewayWorld): Promise<void> => proxy.set({ kind: "pass" });
-function way(how: Way | ((world: GatewayWorld) => Way)) {
-  return {
-    cause: (world: GatewayWorld) => world.proxy.set(typeof how === "function" ? how(world) : how),
-    cure: pass,
-  };
-}
+const way = wayIn<GatewayWorld>;
 /** As an operator who edits the file. */
 function edited(change: (text: string) => string) {
   return ({ lab }: GatewayWorld): void => writeFileSync(lab.registry, change(readFileSync(lab.registry, "utf8")));
-}
-function failing(...reasons: readonly string[]) {
-  return { Status: [grace], Encrypt: reasons, Decrypt: reasons };
 }
 const away = failing("gateway_unavailable");
 /** What every edit of a state or of keys does. */

@@ -2,8 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type FaultProxy, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
+import { type FaultProxy, startFaultProxy } from "../../lab/fault-proxy.ts";
 import { createProcessGroup, freePorts, until } from "../../lab/process-group.ts";
+import { wayIn } from "./behind-proxy.ts";
 import { type KmsWorld, startKmsWorld } from "./kms-world.ts";
 import { password, type RedisPart, startPart, withPassword } from "./redis-parts.ts";
 import { type Cells, describeEdges } from "./suite.ts";
@@ -49,12 +50,7 @@ async function start(): Promise<ClusterWorld> {
   return { ...world, proxy, node };
 }
 
-function way(how: Way) {
-  return {
-    cause: (world: ClusterWorld) => world.proxy.set(how),
-    cure: (world: ClusterWorld) => world.proxy.set({ kind: "pass" }),
-  };
-}
+const way = wayIn<ClusterWorld>;
 function asAdmin(before: readonly string[], after: readonly string[]) {
   const call = async ({ node }: ClusterWorld, [command = "", ...given]: readonly string[]): Promise<void> =>
     void (await node.admin.call(command, ...given));

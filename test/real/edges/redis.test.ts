@@ -1,60 +1,27 @@
 // Redis as one server, beside two gateways: it saves work, so nothing that goes wrong with it may show
 // in a call.
 import assert from "node:assert/strict";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { type FaultProxy, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
-import { createProcessGroup, type ProcessGroup, until } from "../../lab/process-group.ts";
+import { until } from "../../lab/process-group.ts";
 import { type RedisServer, startRedis } from "../../lab/redis.ts";
-import { type KmsWorld, startKmsWorld } from "./kms-world.ts";
+import { type BehindProxy, pass, startBehindProxy, wayIn } from "./behind-proxy.ts";
 import { type Cells, describeEdges } from "./suite.ts";
-import { type Certificates, createCertificates } from "./tls.ts";
 
-type RedisWorld = KmsWorld & {
-  readonly proxy: FaultProxy;
-  readonly certificates: Certificates;
-  readonly redis: RedisServer;
-  /** Processes that are no part of the lab. */
-  readonly others: ProcessGroup;
-};
+type RedisWorld = BehindProxy & { readonly redis: RedisServer };
 
 async function start(): Promise<RedisWorld> {
-  const certificates = await createCertificates();
-  let proxy: FaultProxy | undefined;
-  const world = await startKmsWorld({
+  const world = await startBehindProxy((open, { ca }) => ({
     gateways: 2,
-    async redisSettings({ port }) {
-      proxy = await startFaultProxy({ target: () => port, pair: certificates.good });
-      return { node: `127.0.0.1:${proxy.port}`, tls: { ca: certificates.ca } };
-    },
-  });
+    redisSettings: async ({ port }) => ({ node: `127.0.0.1:${(await open(port)).port}`, tls: { ca } }),
+  }));
   const { redis } = world.lab;
-  assert.ok(proxy !== undefined && redis !== undefined);
-  const made = proxy;
-  const others = createProcessGroup(certificates.dir);
-  return {
-    ...world,
-    proxy,
-    certificates,
-    redis,
-    others,
-    async stop() {
-      await world.stop();
-      await others.stopAll();
-      await made.close();
-      rmSync(certificates.dir, { recursive: true });
-    },
-  };
+  assert.ok(redis !== undefined);
+  return { ...world, redis };
 }
 
-const pass = ({ proxy }: RedisWorld): Promise<void> => proxy.set({ kind: "pass" });
-function way(how: Way | ((world: RedisWorld) => Way)) {
-  return {
-    cause: (world: RedisWorld) => world.proxy.set(typeof how === "function" ? how(world) : how),
-    cure: pass,
-  };
-}
+const way = wayIn<RedisWorld>;
 
 const admin = { username: "admin", password: "of the test" };
 /** As somebody of whom no fault takes a right. */

@@ -4,11 +4,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { type FaultProxy, html, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
+import { type FaultProxy, html, startFaultProxy } from "../../lab/fault-proxy.ts";
 import { startLab } from "../../lab/lab.ts";
 import { gatewayPolicy, type OpenBao } from "../../lab/openbao.ts";
 import { until } from "../../lab/process-group.ts";
 import { kmsClient } from "../../lab/kms.ts";
+import { wayIn } from "./behind-proxy.ts";
 import { type KmsWorld, kmsWorldOf } from "./kms-world.ts";
 import { type Cells, describeEdges } from "./suite.ts";
 import { type Certificates, createCertificates } from "./tls.ts";
@@ -88,12 +89,7 @@ async function start(): Promise<KvWorld> {
   return { ...world, proxy, certificates, vault, document };
 }
 
-function way(how: Way | ((world: KvWorld) => Way)) {
-  return {
-    cause: (world: KvWorld) => world.proxy.set(typeof how === "function" ? how(world) : how),
-    cure: (world: KvWorld) => world.proxy.set({ kind: "pass" }),
-  };
-}
+const way = wayIn<KvWorld>;
 function written(change: (document: Document) => unknown) {
   return {
     cause: (world: KvWorld) => write(world, change(world.document)),

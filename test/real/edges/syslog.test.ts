@@ -2,7 +2,8 @@
 // has taken counts as recorded.
 import { rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
-import { type FaultProxy, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
+import { type FaultProxy, startFaultProxy } from "../../lab/fault-proxy.ts";
+import { wayIn } from "./behind-proxy.ts";
 import { grace } from "./cell.ts";
 import { type KmsWorld, startKmsWorld } from "./kms-world.ts";
 import { type Cells, describeEdges } from "./suite.ts";
@@ -28,12 +29,7 @@ async function start(): Promise<SyslogWorld> {
   return { ...world, proxy, certificates };
 }
 
-function way(how: Way | ((world: SyslogWorld) => Way)) {
-  return {
-    cause: (world: SyslogWorld) => world.proxy.set(typeof how === "function" ? how(world) : how),
-    cure: (world: SyslogWorld) => world.proxy.set({ kind: "pass" }),
-  };
-}
+const way = wayIn<SyslogWorld>;
 const withheld = { Status: [grace], Encrypt: ["audit_unavailable"], Decrypt: ["audit_unavailable"] };
 const late = ["audit_unavailable", "deadline_exceeded"];
 const deaf = "the protocol has no answers: a gateway reads nothing that a collector says";

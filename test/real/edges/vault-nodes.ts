@@ -3,11 +3,12 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { rmSync } from "node:fs";
-import { type FaultProxy, html, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
+import { type FaultProxy, html, startFaultProxy } from "../../lab/fault-proxy.ts";
 import { createPki, startGateway, startShim, writeRegistry } from "../../lab/fleet.ts";
 import { setUpTransit } from "../../lab/openbao.ts";
 import { createProcessGroup } from "../../lab/process-group.ts";
 import { type Raft, type RaftNode, startRaft } from "../../lab/raft.ts";
+import { wayIn } from "./behind-proxy.ts";
 import type { Cell } from "./cell.ts";
 import { type KmsWorld, kmsWorldOf } from "./kms-world.ts";
 import type { Cells } from "./suite.ts";
@@ -58,12 +59,7 @@ export async function startNodes(which: "active" | "standby"): Promise<NodesWorl
   return { ...world, raft, active, standby, certificates, proxy: proxies[which] };
 }
 
-function way(how: Way | ((world: NodesWorld) => Way)) {
-  return {
-    cause: (world: NodesWorld) => world.proxy.set(typeof how === "function" ? how(world) : how),
-    cure: (world: NodesWorld) => world.proxy.set({ kind: "pass" }),
-  };
-}
+const way = wayIn<NodesWorld>;
 function refusal(status: number, error: string) {
   return { status, body: JSON.stringify({ errors: [error] }) };
 }

@@ -1,61 +1,29 @@
 // Vault or OpenBao at its one address, in each way that it can go wrong.
 import assert from "node:assert/strict";
-import { readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
-import { type Asked, type Answer, type FaultProxy, html, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
+import { type Asked, type Answer, html } from "../../lab/fault-proxy.ts";
 import { gatewayPolicy, type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
-import { createProcessGroup, type ProcessGroup, until } from "../../lab/process-group.ts";
-import { grace } from "./cell.ts";
-import { type KmsWorld, startKmsWorld } from "./kms-world.ts";
+import { until } from "../../lab/process-group.ts";
+import { type BehindProxy, pass, startBehindProxy, wayIn } from "./behind-proxy.ts";
+import { failing } from "./cell.ts";
 import { type Cells, describeEdges } from "./suite.ts";
-import { type Certificates, createCertificates } from "./tls.ts";
 
-type VaultWorld = KmsWorld & {
-  readonly proxy: FaultProxy;
-  readonly certificates: Certificates;
-  readonly vault: OpenBao;
-  /** Processes that are no part of the lab. */
-  readonly others: ProcessGroup;
-};
+type VaultWorld = BehindProxy & { readonly vault: OpenBao };
 
 async function start(): Promise<VaultWorld> {
-  const certificates = await createCertificates();
-  let proxy: FaultProxy | undefined;
-  const world = await startKmsWorld({
+  const world = await startBehindProxy((open, { ca }) => ({
     redis: false,
-    vaultSettings: { tls: { ca: certificates.ca } },
-    async vaultAddresses(addr) {
-      proxy = await startFaultProxy({ target: () => Number(new URL(addr).port), pair: certificates.good });
-      return [`https://127.0.0.1:${proxy.port}`];
-    },
-  });
+    vaultSettings: { tls: { ca } },
+    vaultAddresses: async (addr) => [`https://127.0.0.1:${(await open(Number(new URL(addr).port))).port}`],
+  }));
   const { vault } = world.lab;
-  assert.ok(proxy !== undefined && vault !== undefined);
-  const made = proxy;
-  const others = createProcessGroup(certificates.dir);
-  return {
-    ...world,
-    proxy,
-    certificates,
-    vault,
-    others,
-    async stop() {
-      await world.stop();
-      await others.stopAll();
-      await made.close();
-      rmSync(certificates.dir, { recursive: true });
-    },
-  };
+  assert.ok(vault !== undefined);
+  return { ...world, vault };
 }
 
-const pass = ({ proxy }: VaultWorld): Promise<void> => proxy.set({ kind: "pass" });
-function way(how: Way | ((world: VaultWorld) => Way)) {
-  return {
-    cause: (world: VaultWorld) => world.proxy.set(typeof how === "function" ? how(world) : how),
-    cure: pass,
-  };
-}
+const way = wayIn<VaultWorld>;
 const policy = "sys/policies/acl/claviger-gateway";
 const key = "transit/keys/cluster-1";
 const role = "auth/approle/role/claviger-gateway/secret-id";
@@ -94,9 +62,6 @@ async function rotate(world: VaultWorld): Promise<void> {
   await until("the new key_id", undefined, async () => ((await keyId(world)) === first ? undefined : true));
 }
 
-function failing(...reasons: readonly string[]) {
-  return { Status: [grace], Encrypt: reasons, Decrypt: reasons };
-}
 const away = failing("backend_unavailable");
 const advice = "ask the fleet's operators to check the gateway's policy";
 

@@ -1,28 +1,9 @@
 // The contract of registries, kept by documents in KV version 2 of a real OpenBao.
-import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import { registryContract } from "../../contracts/registry.ts";
-import { startOpenBao } from "../../lab/openbao.ts";
-import { createProcessGroup } from "../../lab/process-group.ts";
 import { documentsWorld } from "../../unit/gateway/core/registry/documents-world.ts";
-import { silent } from "../../unit/gateway/fakes.ts";
+import { startKv } from "./kv.ts";
 
 registryContract("a real OpenBao", async () => {
-  const dir = await mkdtemp(join(tmpdir(), "claviger-"));
-  const processes = createProcessGroup(dir);
-  const bao = await startOpenBao(processes, dir);
-  await bao.call("POST", "sys/mounts/documents", { type: "kv", options: { version: "2" } });
-  const backend = await openBackend({
-    name: "main",
-    config: { kind: "vault", addresses: [bao.addr], auth: { kind: "token-file", file: bao.tokenFile } },
-    log: silent,
-  });
-  return documentsWorld(backend.documents ?? assert.fail("documents"), async () => {
-    await backend.close();
-    await processes.stopAll();
-    await rm(dir, { recursive: true, force: true });
-  });
+  const { documents, stop } = await startKv();
+  return documentsWorld(documents, stop);
 });
