@@ -99,6 +99,9 @@ const zeroizeWritten: ServerInterceptor = (_, call) => {
   return wrapped;
 };
 
+/** Streams that a caller may reset at once, and each second. */
+const resetBurst = 1_000_000;
+
 export function createKmsSocketServer({
   kms,
   metrics,
@@ -125,6 +128,11 @@ export function createKmsSocketServer({
     "grpc.enable_channelz": 0,
     interceptors: [zeroizeWritten],
   });
+  // Node.js ends a session whose peer resets more than 1,000 streams and 33 a second from then on: a
+  // measure against strangers, that would take a kube-apiserver its connection in an outage, when
+  // thousands of calls reach their deadlines. Here `maxCalls` bounds what resets can cost. grpc-js has
+  // no option for it.
+  Object.assign(grpc["commonServerOptions"], { streamResetBurst: resetBurst, streamResetRate: resetBurst });
   let inFlight = 0;
 
   // A storm of failures is a line a second, not a line each: metrics have the count.

@@ -45,6 +45,13 @@ export type Cell<W extends World> = {
   readonly maybe?: readonly string[];
   /** Log events that may come again while the fault lasts, and why. */
   readonly repeated?: Readonly<Record<string, string>>;
+  /** What comes and goes while the fault lasts, in words of the page. */
+  readonly restless?: {
+    /** Checks of /readyz, and what they say. */
+    readonly readyz: Readonly<Record<string, string>>;
+    /** Metrics, and when. */
+    readonly metrics: Readonly<Record<string, string>>;
+  };
   /** How the dependency comes back, where that is not by itself. */
   readonly end?: string;
   /** For how long to look, milliseconds. */
@@ -135,16 +142,23 @@ function repeatedLines(
   });
 }
 
-function describeReadyz(before: readonly Readyz[], during: readonly Readyz[]): string {
+function describeReadyz(
+  before: readonly Readyz[],
+  during: readonly Readyz[],
+  restless: Readonly<Record<string, string>>,
+): string {
   const parts = during.flatMap((checks, i) =>
-    Object.entries(checks).flatMap(([check, text]) => (before[i]?.[check] === text ? [] : [`${check}: ${text}`])),
+    Object.entries(checks).flatMap(([check, text]) =>
+      before[i]?.[check] === text || check in restless ? [] : [`${check}: ${text}`],
+    ),
   );
-  return [...new Set(parts)].join("; ") || "nothing new";
+  const known = Object.entries(restless).map(([check, why]) => `${check}: ${why}`);
+  return [...new Set([...parts, ...known])].join("; ") || "nothing new";
 }
 
 /** @throws AssertionError where something is wrong about it, with all that was seen */
 export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise<Row> {
-  const { callers = {}, atFirst = [], maybe = [], repeated = {} } = cell;
+  const { callers = {}, atFirst = [], maybe = [], repeated = {}, restless = { readyz: {}, metrics: {} } } = cell;
   const { programs } = world;
   const first = await untilGood(world, undefined, "before the fault");
   const metrics = await Promise.all(programs.map(metricsOf));
@@ -185,16 +199,18 @@ export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise
   const moves = new Set(
     programs.flatMap((_, i) => moved(metrics[i] ?? new Map(), metricsThen[i] ?? new Map(), isServed)),
   );
+  const steady = [...moves].filter((move) => !(move in restless.metrics));
+  const passing = Object.entries(restless.metrics).map(([metric, when]) => `${metric} ${when}`);
   const ends = describeLog(after, maybe);
   const row = {
     cause: cell.how,
     callers: describeCallers(calls, callers, atFirst),
-    readyz: describeReadyz(first.ready, during),
+    readyz: describeReadyz(first.ready, during, restless.readyz),
     log: [
       describeLog(logsThen, maybe) || "nothing",
       ...Object.entries(repeated).map(([event, why]) => `\`${event}\` ${why}`),
     ].join("; "),
-    metrics: [...moves].join(", ") || "none",
+    metrics: [...steady, ...passing].join(", ") || "none",
     end: `${cell.end ?? "by itself"}${ends === "" ? "" : `; ${ends}`}`,
   };
   assert.ok(problems.length === 0, `${JSON.stringify(problems)}\n${JSON.stringify(row)}`);

@@ -32,6 +32,7 @@ export const dependencies = [
   "Registry, in Vault's KV",
   "Audit sink, a file",
   "Audit sink, syslog over TLS",
+  "Audit sink, syslog over a unix socket",
   "Collector of traces",
   "Log",
   "DNS",

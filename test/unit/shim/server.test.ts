@@ -266,3 +266,19 @@ test("garbage costs only the connection that sent it", async (t) => {
   await once(garbage, "close");
   await call(methods.status, Buffer.alloc(0));
 });
+
+test("callers that give up by the thousand keep their connection", async (t) => {
+  const held = Promise.withResolvers<Buffer>();
+  const { call, newClient } = await start(t, { decrypt: () => held.promise }, { maxCalls: 4096, maxConnections: 8 });
+  const client = newClient();
+  // Connected first, so that all go over one connection.
+  await call(methods.status, Buffer.from("x"), 2000, client);
+  const given = Array.from({ length: 3000 }, () => call(methods.decrypt, Buffer.from("x"), 300, client));
+  const codes = (await Promise.allSettled(given)).map((one) =>
+    one.status === "rejected" ? (one.reason as ServiceError).code : 0,
+  );
+  assert.deepEqual([...new Set(codes)], [status.DEADLINE_EXCEEDED]);
+  const waiting = call(methods.status, Buffer.from("x"), 2000, client);
+  assert.deepEqual(await waiting, Buffer.from("x"));
+  held.resolve(Buffer.alloc(0));
+});
