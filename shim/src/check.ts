@@ -14,6 +14,7 @@ import {
   type Finding,
   type Found,
 } from "@claviger/proto/runtime/check.ts";
+import { peerOfUrl, withPeerExpiry } from "@claviger/proto/runtime/check-peer.ts";
 import { checkCertificates, checkSecretFiles } from "@claviger/proto/runtime/check-files.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
@@ -102,7 +103,9 @@ async function checkGateway(check: Check, url: string, { tls }: Credentials): Pr
   try {
     const isThere = await check.step(`gateway ${url}`, async (signal) => {
       await gateway.probe(signal);
-      return { found: "connected; each side accepts the other's certificate", value: true };
+      const found = { found: "connected; each side accepts the other's certificate", value: true };
+      const { cert, key } = tls;
+      return await withPeerExpiry(found, [{ ...peerOfUrl(url), cert, key }], signal);
     });
     if (isThere === true) await check.step(`gateway ${url} cluster`, (signal) => askToEncrypt(gateway, signal));
   } finally {

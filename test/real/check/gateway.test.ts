@@ -57,6 +57,8 @@ suite("claviger-gateway --check", () => {
         `${name} has a row`,
       );
     assert.ok(rows.filter(({ name }) => name.startsWith("key of ")).length === 2, ended.out);
+    const vault = rows.find(({ name }) => name.startsWith("backend main https:"));
+    assert.match(vault?.found ?? "", /^unsealed, version \S+; the server's certificate: valid for \d+ days$/);
     assertNoSecret(ended);
     const after_ = { files: readdirSync(join(world.dir, "gw")), tokens: (await accessors()).data.keys.length };
     assert.deepEqual(after_, before, "no audit file, no token");

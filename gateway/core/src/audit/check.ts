@@ -2,6 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Check, CheckError, type Found } from "@claviger/proto/runtime/check.ts";
+import { withPeerExpiry } from "@claviger/proto/runtime/check-peer.ts";
 import { cureOfConnection, describeConnection } from "@claviger/proto/runtime/network.ts";
 import type { SinkConfig } from "./config.ts";
 import { problemsOf } from "./sinks.ts";
@@ -32,7 +33,7 @@ function nameOfSink(sink: SinkConfig): string {
   }
 }
 
-async function trySink(sink: SinkConfig): Promise<Found<true>> {
+async function trySink(sink: SinkConfig, signal: AbortSignal): Promise<Found<true>> {
   const [problem] = problemsOf(sink);
   if (problem !== undefined) throw new CheckError(problem.replace(/^[.:]\s*/, ""));
   switch (sink.kind) {
@@ -48,11 +49,15 @@ async function trySink(sink: SinkConfig): Promise<Found<true>> {
         const { code = "", message } = error as NodeJS.ErrnoException;
         throw new CheckError(describeConnection(code) ?? message, cureOfConnection(code));
       }
-      return { found: "the collector takes connections", value: true };
+      return await withPeerExpiry(
+        { found: "the collector takes connections", value: true },
+        sink.kind === "syslog" ? [{ ...sink.node, serverName: sink.serverName }] : [],
+        signal,
+      );
   }
 }
 
 /** Adds a row for each sink. No record is written, no file is made. */
 export async function checkAuditSinks(check: Check, sinks: readonly SinkConfig[]): Promise<void> {
-  await Promise.all(sinks.map((sink) => check.step(`audit ${nameOfSink(sink)}`, () => trySink(sink))));
+  await Promise.all(sinks.map((sink) => check.step(`audit ${nameOfSink(sink)}`, (signal) => trySink(sink, signal))));
 }

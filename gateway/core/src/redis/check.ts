@@ -2,8 +2,9 @@
 // for a second. (docs/architecture.md #keys.)
 import { randomUUID } from "node:crypto";
 import { type Check, CheckError } from "@claviger/proto/runtime/check.ts";
+import { type Peer, withPeerExpiry } from "@claviger/proto/runtime/check-peer.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
-import { redisAddresses, openRedis, type RedisStore } from "./client.ts";
+import { openRedis, redisAddresses, redisNodes, type RedisStore } from "./client.ts";
 import type { RedisConfig } from "./config.ts";
 
 /** What is written stays for so long, milliseconds. */
@@ -17,6 +18,12 @@ function describe(config: RedisConfig): string {
   const { username, tls } = config;
   const who = username === undefined ? "" : ` as ${username}`;
   return `connected to ${redisAddresses(config)}${who}${tls === undefined ? ", in the clear" : " over TLS"}`;
+}
+
+/** The servers that the configuration names. */
+function peersOf(config: RedisConfig): readonly Peer[] {
+  const { tls } = config;
+  return tls === undefined ? [] : redisNodes(config).map((node) => ({ ...node, serverName: tls.serverName }));
 }
 
 async function succeeds(run: () => Promise<unknown>): Promise<boolean> {
@@ -65,10 +72,10 @@ async function connect(redis: RedisStore, address: string): Promise<void> {
 export async function checkRedis(check: Check, config: RedisConfig): Promise<void> {
   let redis: RedisStore | undefined;
   try {
-    const connected = await check.step("redis", async () => {
+    const connected = await check.step("redis", async (signal) => {
       redis = openRedis(config, silentLog);
       await connect(redis, redisAddresses(config));
-      return { found: describe(config), value: redis };
+      return await withPeerExpiry({ found: describe(config), value: redis }, peersOf(config), signal);
     });
     if (connected === undefined) return;
     await check.step("redis rights", async () => {

@@ -82,17 +82,24 @@ function optionsOf({ password, sentinelPassword, tls }: Files) {
   };
 }
 
-/** Where it is, as messages say it. */
-export function redisAddresses(config: RedisConfig): string {
-  const text = ({ host, port }: { readonly host: string; readonly port: number }): string => `${host}:${port}`;
+/** The servers that the configuration names: Redis itself, Sentinels, or some of a cluster. */
+export function redisNodes(config: RedisConfig): readonly { readonly host: string; readonly port: number }[] {
   switch (config.kind) {
     case "standalone":
-      return text(config.node);
+      return [config.node];
     case "sentinel":
-      return `${config.master} of ${config.sentinels.map(text).join(", ")}`;
+      return config.sentinels;
     case "cluster":
-      return config.nodes.map(text).join(", ");
+      return config.nodes;
   }
+}
+
+/** Where it is, as messages say it. */
+export function redisAddresses(config: RedisConfig): string {
+  const text = redisNodes(config)
+    .map(({ host, port }) => `${host}:${port}`)
+    .join(", ");
+  return config.kind === "sentinel" ? `${config.master} of ${text}` : text;
 }
 
 /** @throws ConfigError when a file cannot be read */

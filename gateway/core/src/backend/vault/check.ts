@@ -1,6 +1,7 @@
 // What --check tries of a Vault: each address by itself, the configured login, and what its token may
 // do. The token is revoked at the end. (docs/architecture.md #vault.)
 import { type Check, CheckError, type Finding, type Found } from "@claviger/proto/runtime/check.ts";
+import { peerOfUrl, withPeerExpiry } from "@claviger/proto/runtime/check-peer.ts";
 import { z } from "@claviger/proto/runtime/config.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
@@ -60,7 +61,9 @@ async function checkAddresses(check: Check, name: string, { addresses, tls }: Va
       check.step(`backend ${name} ${address}`, async (signal) => {
         const transport = createVaultTransport({ addresses: [address], tls });
         try {
-          return await askAddress(transport, address, signal);
+          const found = await askAddress(transport, address, signal);
+          const peer = peerOfUrl(address);
+          return await withPeerExpiry(found, [peer && { ...peer, serverName: tls?.serverName }], signal);
         } finally {
           await transport.close();
         }
