@@ -8,6 +8,8 @@ const table: Readonly<Record<Reason, string>> = {
   identity_invalid: "give this node a certificate of its own: claviger pki node CLUSTER NODE, or your CA's",
   issuer_not_allowed:
     "the cluster's record names another CA (issuer): use a certificate of that one, or change the record",
+  node_revoked: "find out why; then: claviger node allow CLUSTER/NODE, or a new certificate where one was revoked",
+  node_unexpected: "where the node belongs to the cluster: claviger node expect CLUSTER NODE...",
   cluster_unknown: "add it: claviger cluster add CLUSTER; claviger cluster list shows those that there are",
   cluster_suspended: "resume it once you know why it was suspended: claviger cluster resume CLUSTER",
   cluster_decrypt_only: "make it active, if it is to write again: claviger cluster resume CLUSTER",

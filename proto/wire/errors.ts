@@ -75,6 +75,20 @@ export const reasons = {
     "denied",
     "claviger: this cluster accepts certificates of another CA only; issue the node's certificate there, or change the cluster's issuer in the registry",
   ),
+  node_revoked: row(
+    "permission_denied",
+    "refusal",
+    false,
+    "denied",
+    "claviger: this node or its certificate is revoked; ask the fleet's operators",
+  ),
+  node_unexpected: row(
+    "permission_denied",
+    "refusal",
+    false,
+    "denied",
+    "claviger: this cluster has no node of this name; ask the fleet's operators to expect it",
+  ),
   cluster_unknown: row(
     "permission_denied",
     "refusal",

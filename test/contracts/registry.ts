@@ -7,7 +7,7 @@ import type { RegistryEditor } from "@claviger/cli/src/registry-editor.ts";
 import { isInForce, type RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
-import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/wire/names.ts";
+import { backendName, clusterName, clusterUid, keyName, mountPath, nodeName } from "@claviger/proto/wire/names.ts";
 
 export type RegistryWorld = {
   readonly editor: RegistryEditor;
@@ -84,19 +84,43 @@ export function registryContract(name: string, start: () => Promise<RegistryWorl
     });
 
     test("a new state raises the generation, and is in force at every gateway within a second", async () => {
-      const { earlier, version } = await world.editor.setState("first", "suspended");
-      assert.equal(earlier, "active");
+      const { earlier, version } = await world.editor.change("first", () => ({ state: "suspended" }));
+      assert.equal(earlier.state, "active");
       for (const gateway of gateways) {
         await until("the suspension", async () => (await ask(gateway, "first"))?.state === "suspended");
         await until("its word", () => isInForce(version, gateway.version()));
         assert.equal((await ask(gateway, "first"))?.generation, 4);
         assert.deepEqual(await ask(gateway, "other"), other);
       }
-      assert.equal((await world.editor.setState("first", "suspended")).earlier, "suspended");
+      assert.equal((await world.editor.change("first", () => ({ state: "suspended" }))).earlier.state, "suspended");
       assert.equal((await world.editor.one("first")).generation, 4);
-      await world.editor.setState("first", "active");
+      await world.editor.change("first", () => ({ state: "active" }));
       for (const gateway of gateways)
         await until("the resumption", async () => (await ask(gateway, "first"))?.state === "active");
+    });
+
+    test("a revocation raises the generation, is in force at every gateway within a second, and ends", async () => {
+      const [gone, serial] = [nodeName.parse("cp-3"), "0ab1:CD"];
+      const { earlier } = await world.editor.change("other", () => ({
+        nodes: { expected: [nodeName.parse("cp-1"), gone], revoked: [gone] },
+      }));
+      assert.equal(earlier.nodes, undefined);
+      for (const gateway of gateways) {
+        await until("the revocation", async () => (await ask(gateway, "other"))?.nodes?.revoked?.[0] === gone);
+        assert.equal((await ask(gateway, "other"))?.generation, 4);
+      }
+      await world.editor.change("other", ({ nodes }) => ({
+        nodes: { ...nodes, revoked: [], revokedSerials: [serial] },
+      }));
+      for (const gateway of gateways)
+        await until("a serial's", async () => (await ask(gateway, "other"))?.nodes?.revokedSerials?.[0] === "AB1CD");
+      await world.editor.change("other", () => ({ nodes: {} }));
+      for (const gateway of gateways)
+        await until("the end", async () => (await ask(gateway, "other"))?.nodes?.expected === undefined);
+      assert.deepEqual(await world.editor.one("other"), { ...other, generation: 6, nodes: {} });
+      await world.put("other", { ...other, generation: 6 });
+      for (const gateway of gateways)
+        await until("the record of before", async () => (await ask(gateway, "other"))?.nodes === undefined);
     });
 
     test("of commands, one that breaks a rule writes nothing", async () => {
@@ -117,7 +141,7 @@ export function registryContract(name: string, start: () => Promise<RegistryWorl
         for (const gateway of gateways)
           await until("the other one", async () => (await ask(gateway, "other"))?.state === state);
       };
-      let { generation } = other;
+      let { generation } = await world.editor.one("other");
       for (const bad of [
         { state: "nonsense" },
         { uid: "01JD9Z6X3QK8V5T7W2M4N6P8RX" },

@@ -38,7 +38,7 @@ const ports = {
   registry: {
     port: "RegistryEditor",
     from: "gateway/cli/src/registry-editor.ts",
-    methods: ["addAll", "setState"],
+    methods: ["addAll", "change"],
     // Documents in memory under the registry's own code.
     fake: "createFakeDocuments",
     real: "test/real/registry/contract.test.ts",

@@ -149,11 +149,11 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
         const fleet = openFleet(options, terminal);
         const { registry } = fleet;
         const gateways = gatewaysOf(options, fleet);
-        const { earlier, version } = await registry.setState(cluster, state);
+        const { earlier, version } = await registry.change(cluster, () => ({ state }));
         terminal.out(
-          earlier === state
+          earlier.state === state
             ? `${cluster} is ${state} already; nothing was changed`
-            : `${cluster}: ${earlier} → ${state} in ${registry.name}; ${effect}.`,
+            : `${cluster}: ${earlier.state} → ${state} in ${registry.name}; ${effect}.`,
         );
         terminal.out(await waitForGateways(gateways, version));
       });

@@ -54,7 +54,7 @@ only this very record reads what was encrypted under it. Keep it for as long as 
   if (!options.yes) return terminal.out("Nothing was changed. To remove it, run this again with --yes.");
   const { version } = await fleet.registry.remove(name);
   terminal.out(
-    `${name} is removed from ${fleet.registry.name}. Next: claviger vault init, which takes its key out of the policy.`,
+    `${name} is removed from ${fleet.registry.name}. Next: claviger vault init --yes, which takes its key out of the policy.`,
   );
   terminal.out(await waitForGateways(gateways, version));
 }

@@ -8,7 +8,7 @@ import { clusterOfFile, readRecordFile } from "@claviger/gateway-core/src/regist
 import { type ClusterRecord, type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
 import { fileProblem } from "./outside.ts";
-import { checkedRecord, type NewRecord, printRecord, unknownCluster, withStateInFile } from "./registry-edit.ts";
+import { checkedRecord, type NewRecord, printRecord, unknownCluster, withChangeInFile } from "./registry-edit.ts";
 import type { Edited, RegistryEditor } from "./registry-editor.ts";
 import { makeFile, readText, replaceFile } from "./registry-source.ts";
 
@@ -89,17 +89,17 @@ export function directoryEditor({
     },
     add: (record) => addAll(() => [record]),
     addAll,
-    async setState(name, state) {
+    async change(name, next) {
       const file = fileOf(name);
       const path = join(directory, file);
       const text = await readText(path);
       const record = checked(file, text);
-      if (record.state !== state) {
-        const changed = withStateInFile(path, text, record, state);
+      const changed = withChangeInFile(path, text, record, next);
+      if (changed !== text) {
         checked(file, changed);
         await replaceFile(path, text, changed);
       }
-      return { earlier: record.state, ...(await edited()) };
+      return { earlier: record, ...(await edited()) };
     },
     async remove(name) {
       const path = join(directory, fileOf(name));

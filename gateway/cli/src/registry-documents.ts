@@ -21,7 +21,7 @@ import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
 import { indexVersion } from "@claviger/gateway-core/src/registry/port.ts";
 import { changeProblems, type ClusterRecord, type Registry } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
-import { checkedRecord, type NewRecord, unknownCluster } from "./registry-edit.ts";
+import { changedFields, checkedRecord, type NewRecord, unknownCluster } from "./registry-edit.ts";
 import type { Edited, RegistryEditor } from "./registry-editor.ts";
 
 const callMs = 10_000;
@@ -213,14 +213,14 @@ export function documentsEditor({
         if (failed !== undefined) throw failed.reason;
         return edited;
       }),
-    setState: (name, state) =>
+    change: (name, next) =>
       use(async (documents) => {
         const stored = await known(documents, name);
         const { record } = stored;
-        if (record.state !== state)
-          await documents.write({ ...record, state, generation: record.generation + 1 }, stored);
-        // Also where it has that state: who set it may have been interrupted before the index said so.
-        return { earlier: record.state, ...(await told(documents.raise([record.name]))) };
+        const changed = changedFields(record, next);
+        if (changed !== undefined) await documents.write({ ...record, ...changed }, stored);
+        // Also where it is so already: who changed it may have been interrupted before the index said so.
+        return { earlier: record, ...(await told(documents.raise([record.name]))) };
       }),
     remove: (name) =>
       use(async (documents) => {

@@ -1,5 +1,6 @@
 // Changes the registry's YAML text: only what was asked for, with comments and order kept, checked
 // before it is written. The only file that imports yaml in this package.
+import { isDeepStrictEqual } from "node:util";
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
 import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
@@ -18,7 +19,7 @@ import type { RegistrySource } from "./registry-source.ts";
 
 /** A record as `cluster add` and `cluster import` write it: what it does not say has its default. */
 export type NewRecord = Pick<ClusterRecord, "name" | "uid" | "state" | "rotation" | "keys" | "issuer"> &
-  Partial<Pick<ClusterRecord, "generation" | "previousKeys" | "limits">>;
+  Partial<Pick<ClusterRecord, "generation" | "previousKeys" | "nodes" | "limits">>;
 
 /** The registry as it stands. @throws ConfigError with every problem */
 export async function readRegistry(
@@ -107,66 +108,103 @@ function spliced(text: string, [start, end]: readonly [number, number], value: s
   return text.slice(0, start) + value + text.slice(end);
 }
 
-/** The text with another state in a record and its generation raised; all else stays. */
-function withState(text: string, map: YAMLMap, record: ClusterRecord, state: ClusterRecord["state"]): string {
-  const stateAt = rangeOf(map.get("state", true));
-  if (stateAt === undefined)
-    throw new CliError(`cluster ${record.name} has no state of its own in the file; edit it by hand`);
-  const generation = String(record.generation + 1);
-  const generationAt = rangeOf(map.get("generation", true));
-  if (generationAt === undefined) {
+/** What a command changes in a record. The result is what differs, by what the record holds; undefined for nothing. */
+export type Change = (record: ClusterRecord) => Partial<Pick<ClusterRecord, "state" | "nodes">>;
+
+/** The fields that a change gives another value, the generation among them; undefined where none. */
+export function changedFields(
+  record: ClusterRecord,
+  next: Change,
+): (Partial<Pick<ClusterRecord, "state" | "nodes">> & Pick<ClusterRecord, "generation">) | undefined {
+  const changed = next(record);
+  const isSame = Object.entries(changed).every(([field, value]) =>
+    isDeepStrictEqual(value, record[field as keyof typeof changed]),
+  );
+  return isSame ? undefined : { ...changed, generation: record.generation + 1 };
+}
+
+/** Quoted where YAML would take it for something else than text: a key called `true` or `1e3`. */
+function scalar(value: string): string {
+  return stringify(value).trimEnd();
+}
+
+/** The nodes of a record on one line. */
+function nodesText({ expected, revoked = [], revokedSerials = [] }: NonNullable<ClusterRecord["nodes"]>): string {
+  const list = (field: string, names: readonly string[]): string => `${field}: [${names.map(scalar).join(", ")}]`;
+  const parts = [
+    ...(expected === undefined ? [] : [list("expected", expected)]),
+    ...(revoked.length === 0 ? [] : [list("revoked", revoked)]),
+    ...(revokedSerials.length === 0 ? [] : [list("revokedSerials", revokedSerials)]),
+  ];
+  return parts.length === 0 ? "{}" : `{ ${parts.join(", ")} }`;
+}
+
+/** The text with other fields in a record; all else stays. */
+function withFields(text: string, map: YAMLMap, { name }: ClusterRecord, fields: Fields): string {
+  const keyAt = rangeOf(map.items.find(({ key }) => isScalar(key) && key.value === "state")?.key)?.[0];
+  if (keyAt === undefined) throw new CliError(`cluster ${name} has no state of its own in the file; edit it by hand`);
+  const indent = " ".repeat(keyAt - text.lastIndexOf("\n", keyAt - 1) - 1);
+  const separator = map.flow === true ? ", " : `\n${indent}`;
+  const splices = Object.entries(fields).map(([field, value]) => {
+    const at = rangeOf(map.get(field, true));
+    if (at !== undefined) {
+      // What ends a block value is of the next line.
+      const end = at[0] + text.slice(at[0], at[1]).trimEnd().length;
+      return { at: [at[0], end] as const, value };
+    }
     // Before the state: a comment after it stays where it is.
-    const keyAt = rangeOf(map.items.find(({ key }) => isScalar(key) && key.value === "state")?.key)?.[0] ?? 0;
-    const indent = " ".repeat(keyAt - text.lastIndexOf("\n", keyAt - 1) - 1);
-    const separator = map.flow === true ? ", " : `\n${indent}`;
-    return spliced(spliced(text, stateAt, state), [keyAt, keyAt], `generation: ${generation}${separator}`);
-  }
-  // The later one first: the places of the other stay.
-  return stateAt[0] > generationAt[0]
-    ? spliced(spliced(text, stateAt, state), generationAt, generation)
-    : spliced(spliced(text, generationAt, generation), stateAt, state);
+    return { at: [keyAt, keyAt] as const, value: `${field}: ${value}${separator}` };
+  });
+  // The later one first: the places of the others stay.
+  const fromEnd = splices.toReversed().toSorted((a, b) => b.at[0] - a.at[0]);
+  return fromEnd.reduce((all, { at, value }) => spliced(all, at, value), text);
+}
+
+/** Values as they stand in a text, by field. */
+type Fields = Readonly<Record<string, string>>;
+
+/** The text of a registry with a change in one record. */
+function withChange(text: string, map: YAMLMap, record: ClusterRecord, next: Change): string {
+  const changed = changedFields(record, next);
+  if (changed === undefined) return text;
+  const { generation, state, nodes } = changed;
+  return withFields(text, map, record, {
+    generation: String(generation),
+    ...(nodes !== undefined && { nodes: nodesText(nodes) }),
+    ...(state !== undefined && { state }),
+  });
 }
 
 /** The same for a file that is one record. @throws CliError */
-export function withStateInFile(
-  file: string,
-  text: string,
-  record: ClusterRecord,
-  state: ClusterRecord["state"],
-): string {
+export function withChangeInFile(file: string, text: string, record: ClusterRecord, next: Change): string {
   const { contents } = parseDocument(text);
   if (!isMap(contents))
     throw new CliError(`${file} is written in a way that this command cannot edit; edit it by hand`);
-  return withState(text, contents, record, state);
+  return withChange(text, contents, record, next);
 }
 
 /**
- * Sets a cluster's state and raises its generation, so that a gateway which has not read the edit
- * hears of it from the shims; the rest of the text stays. Resolves with the state it had and the
- * registry as it stands.
+ * Changes a record and raises its generation, so that a gateway which has not read the edit hears of it
+ * from the shims; the rest of the text stays. Resolves with the record as it was and the registry as it
+ * stands.
  */
-export async function setState(
+export async function changeRecord(
   registry: RegistrySource,
   name: string,
-  state: ClusterRecord["state"],
-): Promise<{ readonly earlier: ClusterRecord["state"]; readonly registry: Registry }> {
-  let earlier: ClusterRecord["state"] = state;
+  next: Change,
+): Promise<{ readonly earlier: ClusterRecord; readonly registry: Registry }> {
+  let earlier: ClusterRecord | undefined;
   const after = await edit(registry, (text, before) => {
     const record = recordOf(before, name);
-    earlier = record.state;
-    if (earlier === state) return text;
-    const map = mapOf(clustersOf(registry.name, text), record.name);
-    return withState(text, map, record, state);
+    earlier = record;
+    return withChange(text, mapOf(clustersOf(registry.name, text), record.name), record, next);
   });
-  return { earlier, registry: after };
+  return { earlier: earlier ?? recordOf(after, name), registry: after };
 }
 
 /** A record as it stands in the file, in the form that people write. */
 export function printRecord(record: NewRecord, indent = ""): string {
-  const { name, uid, state, rotation, keys, issuer, generation = 0, previousKeys = [], limits } = record;
-  // stringify quotes what YAML would take for something else than text: a key called `true` or
-  // `1e3`.
-  const scalar = (value: string): string => stringify(value).trimEnd();
+  const { name, uid, state, rotation, keys, issuer, generation = 0, previousKeys = [], nodes, limits } = record;
   const key = (ref: KeyRef): string =>
     `{ ${Object.entries(ref)
       .map(([field, value]) => `${field}: ${scalar(value)}`)
@@ -182,6 +220,7 @@ export function printRecord(record: NewRecord, indent = ""): string {
     `  keys: ${list(keys)}`,
     ...(previousKeys.length === 0 ? [] : [`  previousKeys: ${list(previousKeys)}`]),
     ...(issuer === undefined ? [] : [`  issuer: ${issuer}`]),
+    ...(nodes === undefined ? [] : [`  nodes: ${nodesText(nodes)}`]),
     ...(rate === defaultRequestsPerSecond ? [] : [`  limits: { requestsPerSecond: ${rate} }`]),
   ];
   return lines.map((line) => `${indent}${line}\n`).join("");

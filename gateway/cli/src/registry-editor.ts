@@ -4,11 +4,12 @@ import { type ClusterRecord, type Registry, registryDigest } from "@claviger/gat
 import {
   addRecord,
   addRecords,
+  type Change,
+  changeRecord,
   type NewRecord,
   readRegistry,
   recordOf,
   removeRecord,
-  setState,
 } from "./registry-edit.ts";
 import type { RegistrySource } from "./registry-source.ts";
 
@@ -32,11 +33,8 @@ export interface RegistryEditor {
   readonly add: (record: NewRecord) => Promise<Edited>;
   /** Adds those records that `select` picks, by what the registry holds. Interrupted, it may be done again. */
   readonly addAll: (select: (before: Registry) => readonly NewRecord[]) => Promise<Edited>;
-  /** Sets a cluster's state and raises its generation. */
-  readonly setState: (
-    name: string,
-    state: ClusterRecord["state"],
-  ) => Promise<Edited & { readonly earlier: ClusterRecord["state"] }>;
+  /** Changes a record by what it holds, and raises its generation. */
+  readonly change: (name: string, next: Change) => Promise<Edited & { readonly earlier: ClusterRecord }>;
   /** Takes a cluster out. Its uid never stands under another name. */
   readonly remove: (name: string) => Promise<Edited>;
 }
@@ -51,8 +49,8 @@ export function textEditor(source: RegistrySource): RegistryEditor {
     one: async (name) => recordOf(await readRegistry(source), name),
     add: async (record) => edited(await addRecord(source, record)),
     addAll: async (select) => edited(await addRecords(source, select)),
-    async setState(name, state) {
-      const { earlier, registry } = await setState(source, name, state);
+    async change(name, next) {
+      const { earlier, registry } = await changeRecord(source, name, next);
       return { earlier, ...edited(registry) };
     },
     remove: async (name) => edited(await removeRecord(source, name)),

@@ -53,7 +53,7 @@ export function vaultEditor({
     one: async (cluster) => (await editor()).one(cluster),
     add: async (record) => (await editor()).add(record),
     addAll: async (select) => (await editor()).addAll(select),
-    setState: async (cluster, state) => (await editor()).setState(cluster, state),
+    change: async (cluster, next) => (await editor()).change(cluster, next),
     remove: async (cluster) => (await editor()).remove(cluster),
     async upgrade() {
       const done = await withDocuments((documents) =>

@@ -10,6 +10,7 @@ import { CliError, type Command, commanderStatus, createRoot, Exit, type Termina
 import { addContextCommands } from "./context-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
 import { addKeyCommands } from "./key-commands.ts";
+import { addNodeCommands } from "./node-commands.ts";
 import { addPkiCommands } from "./pki-commands.ts";
 import { fileProblem } from "./outside.ts";
 import { printableLines } from "./table.ts";
@@ -35,6 +36,7 @@ export function createCli(terminal: Terminal): Command {
   addContextCommands(root, terminal);
   addUpgradeCommand(root, terminal);
   addKeyCommands(root, terminal);
+  addNodeCommands(root, terminal);
   addPkiCommands(root, terminal);
   addVaultCommands(root, terminal);
   return root;

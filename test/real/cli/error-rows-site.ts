@@ -2,6 +2,7 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { processLines } from "../../unit/gateway/core/audit/records.ts";
 import type { Row } from "./error-rows.ts";
 import { registryOf, twoVaults, uid, type World } from "./error-world.ts";
 
@@ -165,10 +166,59 @@ export function auditRows(world: World): readonly Row[] {
       isLong: true,
     },
     {
+      what: "verify: Vault is away",
+      args: [
+        "audit",
+        "verify",
+        file(
+          world,
+          "chain.jsonl",
+          processLines(3, 0)
+            .lines.map((line) => `${line}\n`)
+            .join(""),
+        ),
+        "--config",
+        world.site("audit-away", {
+          main: { addresses: [world.closed] },
+          integrity: { backend: "main", mount: "transit", key: "integrity", version: 1 },
+        }),
+      ],
+      says: /cannot be reached: ECONNREFUSED: nothing listens there/,
+      isLong: true,
+    },
+    {
       what: "verify: no such configuration",
       args: ["audit", "verify", text, "--config", "/nowhere/g"],
       says: /^claviger: \/nowhere\/g: cannot be read \(ENOENT\)$/,
     },
+  ];
+}
+
+/** `claviger node`. */
+export function nodeRows(world: World): readonly Row[] {
+  const fleet = ["--config", world.site("nodes")];
+  const row = (what: string, args: readonly string[], says: RegExp): Row => ({
+    what: `node ${what}`,
+    args: ["node", ...args, ...fleet],
+    says,
+  });
+  return [
+    row("revoke: a cluster alone", ["revoke", "prod"], /^claviger: give CLUSTER\/NODE, or CLUSTER with --serial: /),
+    row("revoke: too much of a path", ["revoke", "prod/a/b"], /^claviger: "prod\/a\/b" must be CLUSTER\/NODE$/),
+    row("revoke: a name that is none", ["revoke", "prod/A B"], /^claviger: "A B" must be a lower-case DNS name/),
+    row("revoke: a node and a serial", ["revoke", "prod/a", "--serial", "1F"], /, not both$/),
+    row(
+      "revoke: a serial that is none",
+      ["revoke", "prod", "--serial", "xyz"],
+      /^claviger: --serial xyz is no serial number in hexadecimal digits; openssl x509 -noout -serial/,
+    ),
+    row(
+      "revoke: a serial that is too long",
+      ["revoke", "prod", "--serial", "AB".repeat(40)],
+      /nodes\.revokedSerials\.0: must be a certificate's serial number in hexadecimal digits, at most 32 bytes$/,
+    ),
+    row("expect: nobody", ["expect", "prod"], /^claviger: give the names of all nodes of the cluster, or --any for/),
+    row("expect: anybody and one", ["expect", "prod", "a", "--any"], /^claviger: give the names of all nodes/),
   ];
 }
 

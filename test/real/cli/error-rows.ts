@@ -48,6 +48,9 @@ export const commands: Readonly<
   "key usage": { args: ["prod", "--etcd", "http://127.0.0.1:9"], asks: "registry", required: ["cluster"] },
   "key retire": { args: ["prod", "--etcd", "http://127.0.0.1:9"], asks: "key", required: ["cluster"] },
   "key unretire": { args: ["prod", "--from", "1"], asks: "key", required: ["cluster"] },
+  "node revoke": { args: ["prod/cp-1"], asks: "registry", required: ["node"] },
+  "node allow": { args: ["prod/cp-1"], asks: "registry", required: ["node"] },
+  "node expect": { args: ["prod", "cp-1"], asks: "registry" },
   "pki init": { args: ["--dir", "/nowhere", "--trust-domain", "fleet.example"], required: ["--dir", "--trust-domain"] },
   "pki gateway": { args: ["--dir", "/nowhere", "--dns", "kms.example"], required: ["--dir"] },
   "pki node": {
@@ -130,7 +133,7 @@ export function wrongFleets(world: World): readonly Row[] {
         /^claviger: .*broken-registry\/clusters\.yaml: .*(?:line|yaml)/i,
       ),
       row("a registry of another form", ["--config", noList], /^claviger: .*no-list\/clusters\.yaml: clusters: /),
-      ...(args[0] === "prod"
+      ...(/^prod(?:\/|$)/.test(args[0] ?? "")
         ? [
             row(
               "an unknown cluster",

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { setState } from "@claviger/cli/src/registry-edit.ts";
+import { changeRecord } from "@claviger/cli/src/registry-edit.ts";
 import { fileSource } from "@claviger/cli/src/registry-source.ts";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
@@ -101,7 +101,7 @@ suite("two gateways that know different registries", () => {
   test("a cluster that is suspended at one of them stays suspended for its node, and is resumed at both", async () => {
     const sealed = await client.encrypt(randomBytes(32));
     const registry = fileSource({ file: lab.registry, backends: new Set(["main"]) });
-    await setState(registry, "cluster-1", "suspended");
+    await changeRecord(registry, "cluster-1", () => ({ state: "suspended" }));
     await seenByNode("the first refusal", async () => {
       const refused = await client.status().then(
         () => false,
@@ -116,7 +116,7 @@ suite("two gateways that know different registries", () => {
     });
     assert.equal(served, 0);
     await assert.rejects(client.status(), suspended);
-    await setState(registry, "cluster-1", "active");
+    await changeRecord(registry, "cluster-1", () => ({ state: "active" }));
     catchUp();
     await until("service", undefined, async () => {
       const opened = await client.decrypt(sealed).catch(() => undefined);

@@ -10,6 +10,7 @@ import {
   clusterUid,
   keyName,
   mountPath,
+  nodeName,
 } from "@claviger/proto/wire/names.ts";
 import type { KeyRef } from "../backend/port.ts";
 
@@ -29,6 +30,32 @@ const keyRef = z.pipe(
 
 export const defaultRequestsPerSecond = 2000;
 
+/** A serial number as certificates are compared by: hexadecimal, upper case, no leading zeros. */
+export function normalSerial(serial: string): string {
+  return serial
+    .replaceAll(":", "")
+    .toUpperCase()
+    .replace(/^0+(?=.)/, "");
+}
+
+const serial = z.pipe(
+  z.string().check(
+    z.regex(/^[0-9A-Fa-f]{1,2}(?::?[0-9A-Fa-f]{2}){0,31}$/, {
+      error: "must be a certificate's serial number in hexadecimal digits, at most 32 bytes",
+    }),
+  ),
+  z.transform(normalSerial),
+);
+
+const nodes = z.strictObject({
+  /** The nodes that the cluster has: a certificate of any other name is refused. Every name is good where this is absent. */
+  expected: z.optional(z.array(zName(nodeName))),
+  /** Nodes that are refused, whatever certificate they show. */
+  revoked: z.optional(z.array(zName(nodeName))),
+  /** Certificates that are refused, by their serial numbers, hexadecimal. */
+  revokedSerials: z.optional(z.array(serial)),
+});
+
 /** The schema of a record; docs/reference/settings.md is generated from it. */
 export const clusterRecord = z.strictObject({
   /** The name of the cluster, as it stands in client certificates. */
@@ -36,7 +63,7 @@ export const clusterRecord = z.strictObject({
   /** The cluster's id for life: never reused, never changed. */
   uid: zName(clusterUid),
   /**
-   * Rises whenever `keys` or `state` changes, so that every shim can tell the newer registry from the
+   * Rises whenever `keys`, `state` or `nodes` changes, so that every shim can tell the newer registry from the
    * older. A raised one also gives up a key version that a restored backend has lost.
    */
   generation: z._default(zInteger(0, 1_000_000_000), 0),
@@ -60,6 +87,8 @@ export const clusterRecord = z.strictObject({
       }),
     ),
   ),
+  /** Which nodes may speak for the cluster; also holds on connections that are open. */
+  nodes: z.optional(nodes),
   limits: z._default(
     z.strictObject({
       /** Requests of all nodes together that last; bursts of ten seconds' worth pass. */

@@ -1,7 +1,7 @@
 // May this caller do that now? A table, default deny, and a rate. Decided before a request's body is
 // read. (docs/architecture.md #identity and #registry.)
-import type { Identity } from "@claviger/gateway-core/src/identity.ts";
-import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { Identity, NodeIdentity } from "@claviger/gateway-core/src/identity.ts";
+import { type ClusterRecord, normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { type EpochMac, createEpochMac, type SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
@@ -19,8 +19,8 @@ export interface Admission {
   /**
    * The record of the caller's cluster, which may do this now. Every request counts against the
    * rate of its cluster, whatever becomes of it.
-   * @throws KmsError identity_invalid (an operator), issuer_not_allowed, cluster_unknown, cluster_suspended,
-   * cluster_decrypt_only, method_unknown, overloaded (beyond the rate)
+   * @throws KmsError identity_invalid (an operator), issuer_not_allowed, node_revoked, node_unexpected,
+   * cluster_unknown, cluster_suspended, cluster_decrypt_only, method_unknown, overloaded (beyond the rate)
    */
   admit(identity: Identity, operation: Operation): Admitted;
   /** What the caller has seen of its cluster; undefined for a cluster that is not in the registry. */
@@ -60,6 +60,17 @@ const allowed: Readonly<Record<State, Readonly<Record<Exclude<Operation, "none">
 /** May the CA of this certificate speak for the cluster? */
 function mayIssue({ issuer }: ClusterRecord, { issuers = [] }: Identity): boolean {
   return issuer === undefined || issuers.includes(issuer);
+}
+
+/** What the cluster's record says against a node of it. */
+function refusalOf(
+  { nodes }: ClusterRecord,
+  { node, serial }: NodeIdentity & { readonly serial: string },
+): "node_revoked" | "node_unexpected" | undefined {
+  if (nodes === undefined) return undefined;
+  const { expected, revoked = [], revokedSerials = [] } = nodes;
+  if (revoked.includes(node) || revokedSerials.includes(normalSerial(serial))) return "node_revoked";
+  return expected === undefined || expected.includes(node) ? undefined : "node_unexpected";
 }
 
 /** A storm after a restart of many apiservers passes; one that lasts is refused. */
@@ -110,6 +121,11 @@ export function createAdmission({
             // Whoever has the other CA must not use up the cluster's rate.
             take(`issuer/${cluster.uid}`, strangerPerSecond, 1);
             throw new KmsError("issuer_not_allowed");
+          }
+          const refusal = cluster && refusalOf(cluster, identity);
+          if (cluster !== undefined && refusal !== undefined) {
+            take(`refused/${cluster.uid}`, strangerPerSecond, 1);
+            throw new KmsError(refusal);
           }
           take(
             cluster === undefined ? `unknown/${identity.cluster}` : cluster.uid,

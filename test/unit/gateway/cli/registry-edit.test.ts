@@ -9,10 +9,10 @@ import {
   printRecord,
   readRegistry,
   recordOf,
-  setState,
+  changeRecord,
 } from "@claviger/cli/src/registry-edit.ts";
 import { fileSource } from "@claviger/cli/src/registry-source.ts";
-import { backendName, clusterName, clusterUid, keyName, mountPath } from "@claviger/proto/wire/names.ts";
+import { backendName, clusterName, clusterUid, keyName, mountPath, nodeName } from "@claviger/proto/wire/names.ts";
 
 const text = `# the fleet
 clusters:
@@ -54,12 +54,12 @@ beforeEach(() => writeFile(file, text));
 
 test("a new state replaces one word, raises the generation, and nothing else, in block and in flow style", async () => {
   const suspended = text.replace('state:   "active"', "generation: 1\n    state:   suspended");
-  assert.equal((await setState(registry(), "prod-eu", "suspended")).earlier, "active");
+  assert.equal((await changeRecord(registry(), "prod-eu", () => ({ state: "suspended" }))).earlier.state, "active");
   assert.equal(await readFile(file, "utf8"), suspended);
-  assert.equal((await setState(registry(), "prod-eu", "active")).earlier, "suspended");
+  assert.equal((await changeRecord(registry(), "prod-eu", () => ({ state: "active" }))).earlier.state, "suspended");
   const resumed = suspended.replace("generation: 1", "generation: 2").replace("suspended", "active");
   assert.equal(await readFile(file, "utf8"), resumed);
-  assert.equal((await setState(registry(), "lab", "decrypt-only")).earlier, "active");
+  assert.equal((await changeRecord(registry(), "lab", () => ({ state: "decrypt-only" }))).earlier.state, "active");
   assert.equal(
     await readFile(file, "utf8"),
     resumed.replace("state: active, ", "generation: 1, state: decrypt-only, "),
@@ -68,27 +68,65 @@ test("a new state replaces one word, raises the generation, and nothing else, in
 
 test("a generation that stands behind the state is raised in its place", async () => {
   await writeFile(file, text.replace("state: active,", "state: active, generation: 9,"));
-  await setState(registry(), "lab", "suspended");
+  await changeRecord(registry(), "lab", () => ({ state: "suspended" }));
   assert.match(await readFile(file, "utf8"), /state: suspended, generation: 10, keys/);
+});
+
+test("nodes are written on a line of their own, in place of what is there, in every style", async () => {
+  const [one, two] = [nodeName.parse("cp-1"), nodeName.parse("on")];
+  const nodes = { expected: [one, two], revoked: [two], revokedSerials: ["1E3"] };
+  await changeRecord(registry(), "prod-eu", () => ({ nodes }));
+  const written = text.replace(
+    'state:   "active"',
+    'generation: 1\n    nodes: { expected: [cp-1, on], revoked: [on], revokedSerials: ["1E3"] }\n    state:   "active"',
+  );
+  assert.equal(await readFile(file, "utf8"), written);
+  assert.deepEqual(recordOf(await readRegistry(registry()), "prod-eu").nodes, nodes);
+  await changeRecord(registry(), "prod-eu", () => ({ nodes: {} }));
+  assert.match(
+    await readFile(file, "utf8"),
+    /generation: 2\n {4}nodes: \{\}\n {4}state: {3}"active" {3}# since 2025\n/,
+  );
+  await changeRecord(registry(), "lab", () => ({ nodes: { revoked: [one] } }));
+  assert.match(await readFile(file, "utf8"), /nodes: \{ revoked: \[cp-1\] \}, /);
+  const block =
+    "nodes:\n      # ours\n      expected:\n        - cp-1\n    keys: [{ backend: main, mount: transit, key: prod-eu }]";
+  await writeFile(file, text.replace("keys: [{ backend: main, mount: transit, key: prod-eu }]", block));
+  await changeRecord(registry(), "prod-eu", () => ({ nodes: { revoked: [one] } }));
+  assert.deepEqual(recordOf(await readRegistry(registry()), "prod-eu").nodes, { revoked: [one] });
+  assert.match(await readFile(file, "utf8"), /\n {4}keys: \[\{ backend: main/);
+  assert.match(
+    printRecord(recordOf(await readRegistry(registry()), "prod-eu")),
+    /\n {2}nodes: \{ revoked: \[cp-1\] \}\n/,
+  );
 });
 
 test("the state that it has already changes no byte and not the file's time", async () => {
   const { mtimeMs, ino } = await stat(file);
-  assert.equal((await setState(registry(), "prod-eu", "active")).earlier, "active");
+  assert.equal((await changeRecord(registry(), "prod-eu", () => ({ state: "active" }))).earlier.state, "active");
   const now = await stat(file);
   assert.deepEqual([now.mtimeMs, now.ino], [mtimeMs, ino]);
 });
 
 test("a cluster that is not there is an error, and the file stays", async () => {
-  await assert.rejects(setState(registry(), "prod-us", "suspended"), /"prod-us" is not in the registry/);
-  await assert.rejects(setState(registry(), "../x\n", "suspended"), /not in the registry/);
+  await assert.rejects(
+    changeRecord(registry(), "prod-us", () => ({ state: "suspended" })),
+    /"prod-us" is not in the registry/,
+  );
+  await assert.rejects(
+    changeRecord(registry(), "../x\n", () => ({ state: "suspended" })),
+    /not in the registry/,
+  );
   assert.equal(await readFile(file, "utf8"), text);
 });
 
 test("a registry that no gateway would take is not edited", async () => {
   const bad = text.replace("01JD9Z6X3QK8V5T7W2M4N6P8RB", "01JD9Z6X3QK8V5T7W2M4N6P8RA");
   await writeFile(file, bad);
-  await assert.rejects(setState(registry(), "prod-eu", "suspended"), /stands twice/);
+  await assert.rejects(
+    changeRecord(registry(), "prod-eu", () => ({ state: "suspended" })),
+    /stands twice/,
+  );
   assert.equal(await readFile(file, "utf8"), bad);
 });
 
@@ -96,7 +134,7 @@ test("mode and symlink are kept", async () => {
   const link = join(dir, "link.yaml");
   await chmod(file, 0o640);
   await symlink(file, link);
-  await setState(registry(link), "prod-eu", "suspended");
+  await changeRecord(registry(link), "prod-eu", () => ({ state: "suspended" }));
   assert.equal((await stat(file)).mode & 0o777, 0o640);
   assert.match(await readFile(file, "utf8"), /suspended/);
   assert.equal(await readFile(link, "utf8"), await readFile(file, "utf8"));
@@ -108,7 +146,7 @@ test("the file stays its owner's, with its mode, whoever edits it", {
 }, async () => {
   await chown(file, 65_532, 65_531);
   await chmod(file, 0o600);
-  await setState(registry(), "lab", "suspended");
+  await changeRecord(registry(), "lab", () => ({ state: "suspended" }));
   const { uid, gid, mode } = await stat(file);
   assert.deepEqual([uid, gid, mode & 0o777], [65_532, 65_531, 0o600]);
   // Somebody who may write in the directory, and not give files away.
@@ -117,7 +155,7 @@ test("the file stays its owner's, with its mode, whoever edits it", {
   process.seteuid?.(65_534);
   try {
     await assert.rejects(
-      setState(registry(), "lab", "active"),
+      changeRecord(registry(), "lab", () => ({ state: "active" })),
       /belongs to user 65532, group 65531, and you may not give it to them: run this with sudo, .*nothing was changed/,
     );
   } finally {
@@ -171,7 +209,10 @@ test("a name, a uid or a backend that cannot be is refused, and the file stays",
 test("the first record makes the registry, for everybody to read; anything else wants one that is there", async () => {
   await rm(file);
   await assert.rejects(readRegistry(registry()), /there is no registry .*: 'claviger cluster add' makes it/);
-  await assert.rejects(setState(registry(), "lab", "suspended"), /there is no registry/);
+  await assert.rejects(
+    changeRecord(registry(), "lab", () => ({ state: "suspended" })),
+    /there is no registry/,
+  );
   await addRecord(registry(), record);
   assert.equal(await readFile(file, "utf8"), `clusters:\n${printRecord(record, "  ")}`);
   assert.equal((await stat(file)).mode & 0o777, 0o644);

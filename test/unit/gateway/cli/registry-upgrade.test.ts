@@ -65,7 +65,7 @@ test("interrupted after any number of writes it can be run again, and nothing co
         () => false,
       );
     // Meanwhile the registry is edited, wherever it counts.
-    await editorOf(vault).setState("b", "suspended");
+    await editorOf(vault).change("b", () => ({ state: "suspended" }));
     await editorOf(vault).remove("c");
     await editorOf(vault).upgrade();
     const after = [...(await editorOf(vault).all()).values()];
@@ -112,7 +112,7 @@ test("of two edits at the same time one is refused, and a uid stands under one n
   await assert.rejects(editor.add({ ...second, uid: first.uid }), /the uid .* is that of a, for life/);
   await editor.add(first);
   const states = ["suspended", "decrypt-only"] as const;
-  const outcomes = await Promise.allSettled(states.map((state) => editor.setState("a", state)));
+  const outcomes = await Promise.allSettled(states.map((state) => editor.change("a", () => ({ state }))));
   assert.deepEqual(outcomes.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
   assert.equal((await editor.one("a")).generation, first.generation + 1);
 });
@@ -122,9 +122,12 @@ test("a bad document is named and not written over", async () => {
   const editor = editorOf(vault);
   for (const record of records) await editor.add(record);
   vault.set(clusterAt(root, clusterName.parse("b")), { ...records[1], state: "on" });
-  await assert.rejects(editor.setState("b", "suspended"), /clusters\/b: state: /);
+  await assert.rejects(
+    editor.change("b", () => ({ state: "suspended" })),
+    /clusters\/b: state: /,
+  );
   await assert.rejects(editor.all(), /clusters\/b: state: /);
-  assert.equal((await editor.setState("a", "suspended")).earlier, "active");
+  assert.equal((await editor.change("a", () => ({ state: "suspended" }))).earlier.state, "active");
 });
 
 test("where there is nothing to move, and where two registries stand side by side, it says so and changes nothing", async () => {

@@ -1,0 +1,135 @@
+// `claviger node`: which nodes may speak for a cluster, written into its record. Gateways hold every
+// request against it, on connections that are open as well. (docs/architecture.md #registry.)
+import { nodeName, type NodeName } from "@claviger/proto/wire/names.ts";
+import { type ClusterRecord, normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
+import { type EditOptions, gatewayHelp, gatewaysOf } from "./cluster-options.ts";
+import { CliError, type Command, several, type Terminal } from "./commander.ts";
+import { openFleet } from "./fleet.ts";
+import { waitForGateways } from "./gateway-word.ts";
+import { type Change, changedFields } from "./registry-edit.ts";
+import { fleetOptions } from "./target.ts";
+
+type Nodes = NonNullable<ClusterRecord["nodes"]>;
+type Target = { readonly cluster: string; readonly node?: NodeName; readonly serials: readonly string[] };
+
+function parseNode(name: string): NodeName {
+  if (!nodeName.is(name)) throw new CliError(`${JSON.stringify(name)} must be ${nodeName.rule}`);
+  return name;
+}
+
+/** `CLUSTER/NODE`, or `CLUSTER` with serial numbers. */
+function targetOf(text: string, serials: readonly string[] = []): Target {
+  const [cluster = "", node, ...rest] = text.split("/");
+  if (rest.length > 0) throw new CliError(`${JSON.stringify(text)} must be CLUSTER/NODE`);
+  if (node === undefined && serials.length === 0)
+    throw new CliError("give CLUSTER/NODE, or CLUSTER with --serial: which node, or which certificate of it");
+  if (node !== undefined && serials.length > 0)
+    throw new CliError("give CLUSTER/NODE for the node, or CLUSTER with --serial for a certificate, not both");
+  for (const serial of serials)
+    if (!/^[0-9A-Fa-f:]+$/.test(serial))
+      throw new CliError(
+        `--serial ${serial} is no serial number in hexadecimal digits; openssl x509 -noout -serial -in FILE prints it`,
+      );
+  return { cluster, serials: serials.map(normalSerial), ...(node !== undefined && { node: parseNode(node) }) };
+}
+
+function whatOf({ cluster, node, serials }: Target): string {
+  return node === undefined ? `certificate ${serials.join(", ")} of ${cluster}` : `node ${node} of ${cluster}`;
+}
+
+/** The same without lists that are empty. */
+function withLists(nodes: Nodes, revoked: readonly NodeName[], revokedSerials: readonly string[]): Nodes {
+  return {
+    ...(nodes.expected !== undefined && { expected: nodes.expected }),
+    ...(revoked.length > 0 && { revoked: [...revoked] }),
+    ...(revokedSerials.length > 0 && { revokedSerials: [...revokedSerials] }),
+  };
+}
+
+function revoke({ node, serials }: Target): Change {
+  return ({ nodes = {} }) => {
+    const { revoked = [], revokedSerials = [] } = nodes;
+    const names = node === undefined || revoked.includes(node) ? revoked : [...revoked, node];
+    return { nodes: withLists(nodes, names, [...new Set([...revokedSerials, ...serials])]) };
+  };
+}
+
+function allow({ node, serials }: Target): Change {
+  return ({ nodes }) => {
+    if (nodes === undefined) return {};
+    const { revoked = [], revokedSerials = [] } = nodes;
+    return {
+      nodes: withLists(
+        nodes,
+        revoked.filter((one) => one !== node),
+        revokedSerials.filter((one) => !serials.includes(one)),
+      ),
+    };
+  };
+}
+
+const effects = {
+  revoke:
+    "gateways that have read this refuse it, on open connections too. What the node holds in memory it keeps: change what it may know",
+  allow: "gateways that have read this serve it",
+} as const;
+
+type SerialOptions = EditOptions & { readonly serial?: readonly string[] };
+type ExpectOptions = EditOptions & { readonly any: boolean };
+
+async function edit(
+  options: EditOptions,
+  terminal: Terminal,
+  cluster: string,
+  change: Change,
+  { is, effect }: { readonly is: string; readonly effect: string },
+): Promise<void> {
+  const fleet = openFleet(options, terminal);
+  const gateways = gatewaysOf(options, fleet);
+  const { earlier, version } = await fleet.registry.change(cluster, change);
+  terminal.out(
+    changedFields(earlier, change) === undefined
+      ? `${is} already; nothing was changed`
+      : `${is}, in ${fleet.registry.name}; ${effect}.`,
+  );
+  terminal.out(await waitForGateways(gateways, version));
+}
+
+/** Adds the group. */
+export function addNodeCommands(root: Command, terminal: Terminal): void {
+  const group = root.command("node").description("which nodes may speak for a cluster");
+
+  for (const { verb, help, change, participle } of [
+    { verb: "revoke", help: "refuse a node, or one of its certificates", change: revoke, participle: "revoked" },
+    { verb: "allow", help: "take a revocation back", change: allow, participle: "not revoked" },
+  ] as const)
+    fleetOptions(group.command(verb))
+      .argument("<node>", "CLUSTER/NODE; CLUSTER alone with --serial")
+      .description(help)
+      .option("--serial <hex>", "a certificate by its serial number; several times", several)
+      .option("--gateway <url>", gatewayHelp, several)
+      .action(async (text: string, options: SerialOptions) => {
+        const target = targetOf(text, options.serial);
+        const is = `${whatOf(target)} is ${participle}`;
+        await edit(options, terminal, target.cluster, change(target), { is, effect: effects[verb] });
+      });
+
+  fleetOptions(group.command("expect"))
+    .argument("<cluster>")
+    .argument("[nodes...]", "the names of its nodes, all of them")
+    .description("say which nodes a cluster has: certificates of other names are refused")
+    .option("--any", "every name is good, as where nothing was said", false)
+    .option("--gateway <url>", gatewayHelp, several)
+    .action(async (cluster: string, names: readonly string[], options: ExpectOptions) => {
+      if (options.any === names.length > 0)
+        throw new CliError("give the names of all nodes of the cluster, or --any for every name");
+      const expected = [...new Set(names.map(parseNode))].toSorted();
+      const change: Change = ({ nodes: { revoked = [], revokedSerials = [] } = {} }) => ({
+        nodes: withLists(options.any ? {} : { expected }, revoked, revokedSerials),
+      });
+      await edit(options, terminal, cluster, change, {
+        is: `${cluster} has ${options.any ? "nodes of any name" : expected.join(", ")}`,
+        effect: `gateways that have read this ${options.any ? "ask for no name" : "refuse certificates of other names"}`,
+      });
+    });
+}
