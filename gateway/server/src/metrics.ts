@@ -12,6 +12,7 @@ export const names = {
   requests: "claviger_gateway_request_duration",
   inFlight: "claviger_gateway_requests_in_flight",
   handshakeFailures: "claviger_gateway_handshake_failures",
+  eventLoop: "claviger_gateway_event_loop_utilization",
   clientErrors: "claviger_gateway_client_errors",
   connections: "claviger_gateway_connections",
   connectionsClosed: "claviger_gateway_connections_closed",
@@ -79,6 +80,16 @@ export function createMetrics(): Metrics {
     description: "KMS requests that have not been answered yet",
   });
   const handshakeFailures = meter.createCounter(names.handshakeFailures, { description: "TLS handshakes that failed" });
+  let loop = performance.eventLoopUtilization();
+  meter
+    .createObservableGauge(names.eventLoop, {
+      description: "Share of the time since the last scrape in which the event loop worked: a gateway is one core",
+    })
+    .addCallback((result) => {
+      const before = loop;
+      loop = performance.eventLoopUtilization();
+      result.observe(performance.eventLoopUtilization(loop, before).utilization);
+    });
   const clientErrors = meter.createCounter(names.clientErrors, { description: "Requests that are no HTTP" });
   const connectionsClosed = meter.createCounter(names.connectionsClosed, {
     description: "Connections that were closed because a bound was reached",

@@ -66,7 +66,7 @@ export async function metricsOf({ metrics }: Program): Promise<Series> {
  * the one that is not needed any more is left.
  */
 const restless =
-  /_sum\b|_retries_total|client_errors_total|cause="(?:peer_left|closed)"|_latency|seconds_left|in_flight|gateway_connections|seconds_since|result="(?:ok|canceled)"/;
+  /_sum\b|_retries_total|client_errors_total|cause="(?:peer_left|closed)"|_latency|seconds_left|in_flight|gateway_connections|event_loop|seconds_since|result="(?:ok|canceled)"/;
 const told = ["kind", "cause", "refused_by", "bound"] as const;
 
 /**

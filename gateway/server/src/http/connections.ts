@@ -12,6 +12,7 @@ import { handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
 import type { ConnectionBound, Metrics } from "../metrics.ts";
 import type { HandshakeFailures, Refusal } from "./handshakes.ts";
 import type { ListenLimits } from "./limits.ts";
+import { createPacer } from "./pacer.ts";
 import { findPath, isValidAt } from "./trust.ts";
 
 export type Connections = {
@@ -29,11 +30,12 @@ const slowHandshakeMs = 2000;
 /** Between two lines that say that a bound was reached. */
 const quietMs = 60_000;
 
-/** A connection in its handshake; `bundle` counts the client CAs that there have been. */
+/** A connection before its handshake is done; `bundle` counts the client CAs that there have been. */
 type Pending = {
   readonly socket: Socket;
-  readonly since: number;
-  readonly bundle: number;
+  /** Monotonic milliseconds of the beginning; undefined while it waits for that. */
+  since: number | undefined;
+  bundle: number;
   /** Its failure has been recorded. */
   isRefused: boolean;
 };
@@ -106,12 +108,17 @@ export function createConnections({
   const pendingToClose = (): Pending | undefined => {
     const refused = pending.values().find(({ isRefused }) => isRefused);
     if (refused !== undefined) return refused;
-    const [oldest] = pending.values();
-    if (oldest !== undefined && now() - oldest.since > slowHandshakeMs) return oldest;
-    return pending.values().find(({ socket }) => socket.bytesRead === 0);
+    const begun = pending.values().find(({ since }) => since !== undefined);
+    if (begun?.since !== undefined && now() - begun.since > slowHandshakeMs) return begun;
+    return pending.values().find(({ since, socket }) => since !== undefined && socket.bytesRead === 0);
   };
 
-  server.prependListener("connection", (socket: Socket) => {
+  const pacer = createPacer();
+  /** Node's own: they begin the handshake. */
+  const beginHandshake = server.listeners("connection");
+  server.removeAllListeners("connection");
+
+  server.on("connection", (socket: Socket) => {
     const address = addressOf(socket);
     if (pending.size >= limits.handshakes) {
       reached("handshakes", address);
@@ -120,13 +127,18 @@ export function createConnections({
       pending.delete(addressOf(given.socket));
       given.socket.destroy();
     }
-    const own: Pending = { socket, since: now(), bundle, isRefused: false };
+    const own: Pending = { socket, since: undefined, bundle, isRefused: false };
     pending.set(address, own);
     socket.once("close", () => {
       if (pending.get(address) !== own) return;
       pending.delete(address);
       // Who has said hello is more than a port check.
       if (!own.isRefused) handshakes.failed(socket, { failure: socket.bytesRead > 0 ? "peer_left" : "closed" });
+    });
+    pacer.add(() => {
+      if (socket.destroyed) return;
+      Object.assign(own, { since: now(), bundle });
+      for (const begin of beginHandshake) Reflect.apply(begin, server, [socket]);
     });
     return undefined;
   });
@@ -143,6 +155,10 @@ export function createConnections({
 
   /** What is wrong with the peer of a connection whose handshake is done; undefined for one that is let in. */
   const refusalOf = (socket: TLSSocket, certificate: X509Certificate): Refusal | undefined => {
+    const began = pending.get(addressOf(socket));
+    // The client CAs may have changed in the middle of the handshake.
+    const isOfNow = began?.bundle === bundle;
+    if (socket.authorized && isOfNow) return undefined;
     const path = findPath(certificate, authorities);
     if (!socket.authorized) {
       const code = String(socket.authorizationError);
@@ -150,9 +166,7 @@ export function createConnections({
       const isCaExpired = failure === "unknown_ca" && path !== undefined && !isValidAt(path.slice(1), Date.now());
       return { failure: isCaExpired ? "ca_expired" : failure, code, certificate };
     }
-    // The client CAs may have changed in the middle of the handshake.
-    const began = pending.get(addressOf(socket));
-    return began?.bundle !== bundle && path === undefined ? { failure: "ca_removed", certificate } : undefined;
+    return path === undefined ? { failure: "ca_removed", certificate } : undefined;
   };
 
   const refuse = (socket: TLSSocket, refusal: Refusal): void => {
@@ -223,6 +237,7 @@ export function createConnections({
       }
     },
     closeIdle() {
+      pacer.close();
       for (const socket of idle) close(socket);
       for (const [address, { socket }] of pending) {
         pending.delete(address);
