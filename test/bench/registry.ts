@@ -1,7 +1,7 @@
 // What a registry of 100, 1,000 and 10,000 clusters costs a gateway, in a file, in a directory and in
 // OpenBao: from its start to its first answer, an edit until it holds, the longest that a call of another
 // cluster waits meanwhile, memory. `node test/bench/registry.ts [CLUSTERS...]`
-// Two clusters call; the others' keys are never read, so they are not made.
+// The gateway is the bundle that is shipped. Two clusters call; the others' keys are never read, so they are not made.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -26,6 +26,7 @@ import { type ClusterName, clusterName, type ClusterUid, clusterUid, mountPath }
 import { createPki, startGateway } from "../lab/fleet.ts";
 import { type OpenBao, startOpenBao } from "../lab/openbao.ts";
 import { createProcessGroup } from "../lab/process-group.ts";
+import { buildShipped } from "./shipped.ts";
 
 const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const root = { mount: mountPath.parse("claviger"), path: "registry" };
@@ -202,6 +203,7 @@ async function main(counts: readonly number[]): Promise<void> {
     const vault = { kind: "vault" as const, addresses: [bao.addr], auth };
     const backend = await openBackend({ name: "main", config: vault, log: silentLog });
     if (backend.documents === undefined) throw new Error("no documents");
+    const program = buildShipped("claviger-gateway", join(dir, "shipped"));
     const pki = await createPki(dir);
     const pairs = await Promise.all(["cluster-1", "cluster-2"].map((name) => pki.node(name, "node-1")));
 
@@ -210,7 +212,7 @@ async function main(counts: readonly number[]): Promise<void> {
       await store.fill(rows);
       const name = `gateway-${kind}-${count}`;
       const extra = { registry: store.registry, backends: { main: vault } };
-      const first = await startGateway({ processes, dir, name, pki, registry: "", extra });
+      const first = await startGateway({ processes, dir, name, pki, registry: "", extra, program });
       await processes.stop(first.proc);
       const [edited, other] = pairs.map(({ cert, key }) => ({ url: first.url, cert, key, ca: pki.ca }));
       if (edited === undefined || other === undefined) throw new Error("no certificates");

@@ -21,7 +21,7 @@ import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/
 import { loadGatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { certificateRoles, readTlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import { checkGateway } from "./check/gateway.ts";
-import { createHealth } from "./http/health.ts";
+import { createHealth, type Readiness } from "./http/health.ts";
 import { parseOpenFiles, resolveListenLimits, type Resources } from "./http/limits.ts";
 import { createMethods } from "./http/methods.ts";
 import { createKmsHttpServer } from "./http/server.ts";
@@ -86,6 +86,13 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const log = createLog("gateway", config.log.level);
   for (const problem of warnings) log.warn({ event: "setting-renamed", problem }, "a setting has another name now");
   const metrics = createMetrics();
+  let readiness = (): Readiness => ({ ready: false, checks: { process: "starting" } });
+  // Before anything is read: a registry of a large fleet takes a while.
+  const admin = await openOperationsServer({
+    ...config.admin,
+    readiness: () => readiness(),
+    metrics: metrics.render,
+  });
   const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing, log);
   const names = new Set(Object.keys(config.backends));
   const opened = await Promise.all(
@@ -188,8 +195,8 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     tracing: config.tracing && tracing.health,
     certificates: expiry.states,
   });
-  const admin = await openOperationsServer({ ...config.admin, readiness: health.readiness, metrics: metrics.render });
   const port = await server.listen(config.listen.address, config.listen.port);
+  ({ readiness } = health);
   const watch = watchFiles({
     files: () => Object.values(config.tls),
     log,

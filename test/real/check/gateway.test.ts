@@ -1,6 +1,7 @@
 // `claviger-gateway --check` in worlds that are right and wrong: for each wrong one the row that says so,
 // in which words, and with which status. Against a real OpenBao and a real Redis.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -94,6 +95,21 @@ suite("claviger-gateway --check", () => {
         assert.match(lines[0] ?? "", start);
       });
     });
+
+  test("a gateway is alive, and not ready, while it reads the registry", async () => {
+    const pipe = join(world.dir, "pipe.yaml");
+    execFileSync("mkfifo", [pipe]);
+    const started = world.start({ registry: { file: pipe } });
+    const ask = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${world.ports.admin}${path}`);
+    const livez = await until("/livez", undefined, () => ask("/livez").catch(() => undefined));
+    assert.equal(livez.status, 200);
+    const readyz = await ask("/readyz");
+    assert.equal(readyz.status, 503);
+    assert.deepEqual(await readyz.json(), { ready: false, checks: { process: "starting" } });
+    // Node.js ends with its last thread, and one waits for the pipe: the process is killed here.
+    const { err } = await started;
+    assert.match(err, /pipe\.yaml: cannot be read \(no answer from the file system\)/);
+  });
 
   test("a configuration that cannot be read is one line and status 2", async () => {
     const ended = await world.check({ nonsense: 1 });

@@ -88,8 +88,8 @@ export async function kmsWorldOf(lab: LabParts, close: () => Promise<unknown> = 
       const first = lab.gateways[0]?.proc.argv ?? [];
       procs[0] = lab.processes.start(before.name, argv?.(first) ?? first, env);
       await until("the gateway to serve", procs[0], () =>
-        fetch(String(lab.gateways[0]?.metrics)).then(
-          () => true as const,
+        fetch(String(lab.gateways[0]?.metrics).replace("/metrics", "/readyz")).then(
+          ({ ok }) => (ok ? true : undefined),
           () => undefined,
         ),
       );
