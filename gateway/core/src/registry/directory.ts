@@ -7,7 +7,6 @@ import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { ConfigError, isTree, parseYaml } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { type FileMark, isSameFile, markNow, markOf } from "./file-mark.ts";
-import { createGate } from "./gate.ts";
 import type { Pieces } from "./pieces.ts";
 import { parsePlainYaml } from "./plain-yaml.ts";
 import { createPollLoop, type Look } from "./poll-loop.ts";
@@ -89,7 +88,6 @@ export async function openDirectoryRegistry({
   const table = createRecordTable();
   const records = createMergedRecords({ source: directory, backends, table, log });
   const report = createProblemReport(log);
-  const gate = createGate(parallel);
   let files = new Map<string, Held>();
   /** What the file system tells of; undefined: everything. */
   let touched: Set<string> | undefined;
@@ -129,15 +127,15 @@ export async function openDirectoryRegistry({
     }
   };
   const readThese = async (list: readonly string[], into: Map<string, Held>): Promise<void> => {
-    await Promise.all(
-      list.map((file) =>
-        gate(async () => {
-          const held = await readOne(file);
-          if (held === undefined) into.delete(file);
-          else into.set(file, held);
-        }),
-      ),
-    );
+    const left = list.values();
+    const read = async (): Promise<void> => {
+      for (const file of left) {
+        const held = await readOne(file);
+        if (held === undefined) into.delete(file);
+        else into.set(file, held);
+      }
+    };
+    await Promise.all(Array.from({ length: parallel }, read));
   };
   const scan = async (): Promise<Map<string, Held>> => {
     const began = performance.now();
