@@ -4,125 +4,31 @@
 // The gateway is the bundle that is shipped. Two clusters call; the others' keys are never read, so they are not made.
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "undici";
-import { stringify } from "yaml";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
-import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
-import {
-  clusterAt,
-  indexAt,
-  raisedIndex,
-  type RegistryIndex,
-  uidAt,
-} from "@claviger/gateway-core/src/registry/documents.ts";
-import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
-import { type ClusterName, clusterName, type ClusterUid, clusterUid, mountPath } from "@claviger/proto/wire/names.ts";
+import { clusterName, clusterUid } from "@claviger/proto/wire/names.ts";
 import { createPki, startGateway } from "../lab/fleet.ts";
 import { type OpenBao, startOpenBao } from "../lab/openbao.ts";
 import { createProcessGroup } from "../lab/process-group.ts";
+import { usageOf } from "../lab/usage.ts";
 import { buildShipped } from "./shipped.ts";
+import { directoryStore, documentStore, fileStore, type RegistryRow, type Store } from "./stores.ts";
 
 const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const root = { mount: mountPath.parse("claviger"), path: "registry" };
 const edits = 6;
 
-type Row = { readonly name: ClusterName; readonly uid: ClusterUid; generation: number; state: string };
-
-function rowsOf(count: number): readonly Row[] {
+function rowsOf(count: number): readonly RegistryRow[] {
   return Array.from({ length: count }, (_, i) => {
     const tail = [15, 10, 5, 0].map((shift) => digits[(i >> shift) & 31] ?? "").join("");
     const uid = clusterUid.parse(`01JD9Z6X3QK8V5T7W2M4N6${tail}`);
     return { name: clusterName.parse(`cluster-${i + 1}`), uid, generation: 1, state: "active" };
   });
-}
-
-function recordOf({ name, uid, generation, state }: Row) {
-  const keys = [{ backend: "main", mount: "transit", key: name }];
-  return { name, uid, generation, state, rotation: "auto", keys };
-}
-
-/** Where a registry lies, and how one cluster's record is edited there. */
-type Store = {
-  readonly registry: Readonly<Record<string, string>>;
-  readonly fill: (rows: readonly Row[]) => Promise<void>;
-  readonly edit: (row: Row) => Promise<void>;
-};
-
-function replace(file: string, text: string): void {
-  writeFileSync(`${file}.new`, text);
-  renameSync(`${file}.new`, file);
-}
-
-function fileStore(dir: string): Store {
-  const file = join(dir, "clusters.yaml");
-  let texts = new Map<string, string>();
-  const write = (): void => replace(file, `clusters:\n${[...texts.values()].join("")}`);
-  const textOf = (row: Row): string =>
-    stringify([recordOf(row)])
-      .replaceAll(/^/gm, "  ")
-      .trimEnd() + "\n";
-  return {
-    registry: { kind: "file", file },
-    fill(rows) {
-      texts = new Map(rows.map((row) => [row.name, textOf(row)]));
-      return Promise.resolve(write());
-    },
-    edit(row) {
-      texts.set(row.name, textOf(row));
-      return Promise.resolve(write());
-    },
-  };
-}
-
-function directoryStore(dir: string, count: number): Store {
-  const directory = join(dir, `clusters-${count}`);
-  mkdirSync(directory, { recursive: true });
-  const edit = (row: Row): Promise<void> =>
-    Promise.resolve(replace(join(directory, `${row.name}.yaml`), stringify(recordOf(row))));
-  return {
-    registry: { kind: "directory", directory },
-    async fill(rows) {
-      for (const row of rows) await edit(row);
-    },
-    edit,
-  };
-}
-
-function documentStore(documents: Documents): Store {
-  const signal = (): AbortSignal => AbortSignal.timeout(10_000);
-  const write = async (at: Parameters<Documents["readDocument"]>[0], data: object): Promise<void> => {
-    const found = await documents.readDocument(at, signal());
-    await documents.writeDocument(at, { ...data }, found?.version ?? 0, signal());
-  };
-  const raise = async (names: readonly ClusterName[]): Promise<void> => {
-    const index = (await documents.readDocument(indexAt(root), signal()))?.data as RegistryIndex | undefined;
-    await write(indexAt(root), raisedIndex(index, names));
-  };
-  return {
-    registry: { kind: "vault", backend: "main", mount: root.mount, path: root.path },
-    async fill(rows) {
-      const gate = createGate(16);
-      await Promise.all(
-        rows.map((row) =>
-          gate(async () => {
-            await write(uidAt(root, row.uid), { cluster: row.name, generation: row.generation });
-            await write(clusterAt(root, row.name), recordOf(row));
-          }),
-        ),
-      );
-      await raise([]);
-    },
-    async edit(row) {
-      await write(clusterAt(root, row.name), recordOf(row));
-      await raise([row.name]);
-    },
-  };
 }
 
 type Caller = { readonly url: string; readonly cert: string; readonly key: string; readonly ca: string };
@@ -176,11 +82,6 @@ async function callOn(caller: Caller): Promise<void> {
     await sleep(1);
   }
   await client.close();
-}
-
-/** Resident memory of a process, MiB. */
-function residentOf(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
 }
 
 async function answers(what: () => Promise<boolean>): Promise<void> {
@@ -249,7 +150,7 @@ async function main(counts: readonly number[]): Promise<void> {
         stalls.push(await calling.worst());
       }
       calling.stop();
-      const resident = residentOf(proc.pid);
+      const resident = usageOf(proc.pid).rssMiB;
       await client.close();
       await processes.stop(proc);
       const figures = [

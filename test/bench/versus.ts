@@ -4,7 +4,7 @@
 // fails here: the table has medians and ratios.
 import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -14,6 +14,7 @@ import { methods } from "@claviger/proto/wire/protocol.ts";
 import { kmsClient } from "../lab/kms.ts";
 import { type Lab, startLab } from "../lab/lab.ts";
 import { readyLine } from "../lab/process-group.ts";
+import { usageOf } from "../lab/usage.ts";
 import { installBinaries } from "../parts/install.ts";
 import type { LoadOptions, LoadResult } from "./grpc-load.ts";
 
@@ -56,14 +57,6 @@ function say(text: string): void {
 function build(checkout: string, out: string): string {
   execFileSync(process.execPath, [join(checkout, "infra", "build.ts"), "--outdir", out], { cwd: checkout });
   return out;
-}
-
-/** What a process has taken: milliseconds of CPU, MiB of resident memory; NaN once it has ended. */
-function usageOf(pid: number): { readonly cpuMs: number; readonly rssMiB: number } {
-  const fields =
-    (existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/stat`, "utf8") : "").split(") ").at(-1)?.split(" ") ?? [];
-  const ticks = Number(fields[11]) + Number(fields[12]);
-  return { cpuMs: ticks * 10, rssMiB: (Number(fields[21]) * 4096) / 2 ** 20 };
 }
 
 function messageOf(method: Row["method"], sealed: v2.EncryptResponse): Uint8Array {

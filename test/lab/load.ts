@@ -37,6 +37,34 @@ export function failuresOf({ failed }: Tally): number {
 }
 
 const tickMs = 10;
+
+/**
+ * Calls `send` with 0, 1, 2 and so on, so many times a second, whatever becomes of each; `stop` waits for
+ * those under way.
+ */
+export function startPace(perSecond: number, send: (n: number) => Promise<void>): Pick<Load, "stop"> {
+  const running = new Set<Promise<void>>();
+  let isStopped = false;
+  const run = async (): Promise<void> => {
+    const began = performance.now();
+    for (let sent = 0; !isStopped; await sleep(tickMs)) {
+      const due = Math.floor(((performance.now() - began) / 1000) * perSecond);
+      while (sent < due) {
+        const one = send(sent++).finally(() => running.delete(one));
+        running.add(one);
+      }
+    }
+  };
+  const runner = run();
+  return {
+    async stop() {
+      isStopped = true;
+      await runner;
+      await Promise.all(running);
+    },
+  };
+}
+
 /** So many of the newest are decrypted again. */
 const remembered = 500;
 
@@ -46,9 +74,7 @@ const remembered = 500;
  */
 export function startLoad<S>({ encrypt, decrypt, reasonOf, perSecond }: RoundTrip<S>): Load {
   const known: { readonly plaintext: Buffer; readonly sealed: S }[] = [];
-  const running = new Set<Promise<void>>();
   let tally = newTally();
-  let isStopped = false;
 
   const newOne = async (): Promise<boolean> => {
     const plaintext = randomBytes(32);
@@ -75,18 +101,7 @@ export function startLoad<S>({ encrypt, decrypt, reasonOf, perSecond }: RoundTri
     }
   };
 
-  const send = (n: number): void => {
-    const one = count(n % 2 === 0 ? newOne() : oldOne()).finally(() => running.delete(one));
-    running.add(one);
-  };
-  const run = async (): Promise<void> => {
-    const began = performance.now();
-    for (let sent = 0; !isStopped; await sleep(tickMs)) {
-      const due = Math.floor(((performance.now() - began) / 1000) * perSecond);
-      while (sent < due) send(sent++);
-    }
-  };
-  const runner = run();
+  const pace = startPace(perSecond, (n) => count(n % 2 === 0 ? newOne() : oldOne()));
 
   return {
     take() {
@@ -94,10 +109,6 @@ export function startLoad<S>({ encrypt, decrypt, reasonOf, perSecond }: RoundTri
       tally = newTally();
       return taken;
     },
-    async stop() {
-      isStopped = true;
-      await runner;
-      await Promise.all(running);
-    },
+    stop: () => pace.stop(),
   };
 }

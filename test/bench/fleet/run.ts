@@ -1,0 +1,155 @@
+// One run of a scenario: the parts, the shims, and what every report begins with.
+import { setTimeout as sleep } from "node:timers/promises";
+import { percentileOf, shown, tableOf } from "./figures.ts";
+import { type Cost, createMeter, type Meter, metricOf, vaultPerSecond } from "./meter.ts";
+import type { Identity, Sample, Taken } from "./protocol.ts";
+import { type Simulators, startSimulators } from "./simulators.ts";
+import { identitiesOf, type RegistryKind, startWorld, type World } from "./world.ts";
+
+/** The options of the command line, with the defaults of the scenario. */
+export type Settings = {
+  readonly clusters: number;
+  readonly nodes: number;
+  /** Length of the part that is measured. */
+  readonly seconds: number;
+  /** Status of all shims in a second. */
+  readonly statuses: number;
+  /** Encrypts and Decrypts in a second. */
+  readonly calls: number;
+  readonly attach: "both" | "one";
+  readonly registry: RegistryKind;
+  readonly refresh: string;
+  readonly gateways: number;
+  readonly simulators: number;
+  /** The gateways' `listen.limits.connections`. */
+  readonly connections: number;
+  /** Where to write a picture; none where it is empty. */
+  readonly svg: string;
+};
+
+export type Fleet = {
+  readonly world: World;
+  readonly simulators: Simulators;
+  readonly meter: Meter;
+  readonly identities: readonly Identity[];
+};
+
+/** Progress, beside the report. */
+export function say(text: string): void {
+  process.stderr.write(`  ${text} ...\n`);
+}
+
+/** Shims that connect at the same time, of all processes together. */
+const atOnce = 16;
+
+/** Starts everything but the shims, runs, and stops everything whatever happens. */
+export async function withFleet<T>(settings: Settings, use: (fleet: Fleet) => Promise<T>): Promise<T> {
+  const { nodes, attach } = settings;
+  const world = await startWorld(settings, say);
+  const simulators = startSimulators(settings.simulators);
+  try {
+    const identities = identitiesOf(world, nodes, attach);
+    say(`${identities.length} certificates`);
+    const signed = await simulators.sign(world.ca, identities);
+    console.log(
+      tableOf(
+        ["setting", "value"],
+        [
+          ["clusters, nodes of each, shims", `${settings.clusters}, ${nodes}, ${identities.length}`],
+          ["gateways in a shim's configuration", attach === "both" ? String(settings.gateways) : "1, in turn"],
+          ["registry", settings.registry],
+          [
+            "gateways",
+            `${settings.gateways}, listen.limits.connections ${settings.connections}, keys.refresh ${settings.refresh}`,
+          ],
+          ["processes of simulated shims", String(settings.simulators)],
+          ["certificates signed in", `${shown(signed / 1000, 1)} s`],
+          ["Transit keys made in", `${shown(world.setUp.keys / 1000, 1)} s`],
+          ["registry filled in", `${shown(world.setUp.registry / 1000, 1)} s`],
+        ],
+      ),
+    );
+    return await use({ world, simulators, meter: createMeter(world, simulators), identities });
+  } finally {
+    await simulators.stop();
+    await world.stop();
+  }
+}
+
+export type Connected = { readonly seconds: number; readonly failed: number; readonly cost: Cost };
+
+/** Starts shims, and waits until each has shown a good Status. What it took is in `cost`. */
+export async function connect({ simulators, meter }: Fleet, identities: readonly Identity[]): Promise<Connected> {
+  say(`${identities.length} shims connect`);
+  const began = performance.now();
+  await meter.take();
+  const failed = await simulators.connect(
+    identities.map(({ index }) => index),
+    atOnce,
+  );
+  const seconds = (performance.now() - began) / 1000;
+  return { seconds, failed, cost: await meter.take() };
+}
+
+/** Lets garbage collectors and pollers come to rest. */
+export async function rest(seconds: number): Promise<void> {
+  await sleep(seconds * 1000);
+}
+
+/** Open connections of each gateway. */
+export function connectionsOf({ gateways }: World): Promise<readonly number[]> {
+  return Promise.all(gateways.map(({ metrics }) => metricOf(metrics, "claviger_gateway_connections")));
+}
+
+/** `p50 / p99 / max` of samples, milliseconds. */
+export function spreadOf(samples: readonly Pick<Sample, "took">[]): string {
+  const took = samples.map((sample) => sample.took);
+  return [percentileOf(took, 0.5), percentileOf(took, 0.99), percentileOf(took, 1)]
+    .map((value) => shown(value, 1))
+    .join(" / ");
+}
+
+/** How many failed, and why. */
+export function failuresOf(failures: Taken["failures"]): string {
+  const counts = new Map<string, number>();
+  for (const { kind, reason } of failures) {
+    const name = `${kind} ${reason}`;
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return counts.size === 0 ? "0" : [...counts].map(([name, count]) => `${name}: ${shown(count)}`).join(", ");
+}
+
+/** Rows of calls by kind. */
+export function callTable({ samples, failures }: Taken, seconds: number): string {
+  const kinds = (["status", "encrypt", "decrypt"] as const).filter(
+    (kind) => samples.some((sample) => sample.kind === kind) || failures.some((failure) => failure.kind === kind),
+  );
+  return tableOf(
+    ["call", "good a second", "p50 / p99 / max ms", "failed", "of the last key_id (grace)"],
+    kinds.map((kind) => {
+      const own = samples.filter((sample) => sample.kind === kind);
+      return [
+        kind,
+        shown(own.length / seconds, 1),
+        spreadOf(own),
+        failuresOf(failures.filter((failure) => failure.kind === kind)),
+        shown(own.filter(({ isInGrace }) => isInGrace).length),
+      ];
+    }),
+  );
+}
+
+/** What each part used, and what Vault was asked. */
+export function costTable(cost: Cost): string {
+  const requests = [...cost.vault]
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([name, count]) => `${name} ${shown(count / cost.seconds, 1)}`);
+  return [
+    tableOf(
+      ["part", "CPU, % of a core", "RSS MiB"],
+      [...cost.cpu].map(([name, cpu]) => [name, shown(cpu, 1), shown(cost.rss.get(name) ?? Number.NaN, 1)]),
+    ),
+    "",
+    `Requests to Vault a second: ${shown(vaultPerSecond(cost), 1)} (${requests.join(", ")})`,
+  ].join("\n");
+}

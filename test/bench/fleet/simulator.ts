@@ -1,0 +1,118 @@
+// A process of simulated shims: does what its parent asks, over IPC. `simulators.ts` starts it.
+import { parseCa } from "@claviger/gateway-core/src/pki/authority.ts";
+import { Secret } from "@claviger/proto/runtime/secret.ts";
+import type { Load } from "../../lab/load.ts";
+import { createNodeCertificates, type NodeCertificates } from "./certificates.ts";
+import { flood } from "./flood.ts";
+import { askStatus, restart, type Sealed, sealSeeds, startCalls, startStatuses } from "./loads.ts";
+import type { Answer, CaTexts, CommandName, Commands, Identity, Question } from "./protocol.ts";
+import { createRecorder } from "./recorder.ts";
+import { createSimulatedShim, type SimulatedShim } from "./shim.ts";
+
+/** Each shim's first Status is asked for until it is good, so often at most. */
+const attempts = 60;
+
+const recorder = createRecorder();
+const shims: SimulatedShim[] = [];
+const certs = new Map<number, string>();
+let identities: ReadonlyMap<number, Identity> = new Map();
+let issuer: { readonly certificates: NodeCertificates; readonly ca: string } | undefined;
+let seeds: readonly (readonly Sealed[])[] = [];
+let running: Readonly<Record<"statuses" | "calls", Pick<Load, "stop"> | undefined>> = {
+  statuses: undefined,
+  calls: undefined,
+};
+
+function signing(): NonNullable<typeof issuer> {
+  if (issuer === undefined) throw new TypeError("sign first");
+  return issuer;
+}
+
+async function sign(ca: CaTexts, all: readonly Identity[]): Promise<number> {
+  const [first] = all;
+  const began = performance.now();
+  if (first !== undefined) {
+    const authority = parseCa({ cert: ca.cert, key: new Secret(ca.key) });
+    const certificates = await createNodeCertificates(authority, first);
+    issuer = { certificates, ca: ca.cert };
+    identities = new Map(all.map((identity) => [identity.index, identity]));
+    for (const { index, cluster, node } of all) certs.set(index, certificates.issue(cluster, node));
+  }
+  return performance.now() - began;
+}
+
+function startShim(identity: Identity): SimulatedShim {
+  const { certificates, ca } = signing();
+  return createSimulatedShim(identity, { cert: certs.get(identity.index) ?? "", key: certificates.key, ca });
+}
+
+/**
+ * Some at a time, and each asks once its connections are there, as a fleet is that has been running: a shim
+ * that is asked while it connects makes another connection.
+ */
+async function connect(indices: readonly number[], atOnce: number): Promise<number> {
+  let failed = 0;
+  const firstStatus = async (shim: SimulatedShim): Promise<void> => {
+    for (let i = 0; i < attempts && !(await askStatus(shim, recorder)); i += 1) failed += 1;
+  };
+  for (let at = 0; at < indices.length; at += atOnce) {
+    const own = indices.slice(at, at + atOnce).flatMap((index) => identities.get(index) ?? []);
+    // Each gateway is probed once.
+    const probed = recorder.answered(own.flatMap(({ gateways }) => gateways).length);
+    const started = own.map(startShim);
+    shims.push(...started);
+    if (own.length > 0) await probed;
+    await Promise.all(started.map(firstStatus));
+  }
+  return failed;
+}
+
+async function run(name: "statuses" | "calls", perSecond: number): Promise<void> {
+  const start = { statuses: startStatuses, calls: startCalls }[name];
+  const before = running[name];
+  running = { ...running, [name]: perSecond > 0 ? start(shims, perSecond, recorder) : undefined };
+  await before?.stop();
+}
+
+async function restartAll(copies: number, isCold: boolean): Promise<readonly number[]> {
+  if (isCold) await Promise.all(shims.splice(0).map((shim) => shim.close()));
+  return await Promise.all(
+    seeds.map((own) => {
+      const [seed] = own;
+      if (seed === undefined) throw new TypeError("an apiserver without seeds");
+      if (!isCold) return restart(seed.shim, own, copies, recorder);
+      const shim = startShim(seed.shim.identity);
+      shims.push(shim);
+      return restart(shim, own, copies, recorder);
+    }),
+  );
+}
+
+type Handlers = { readonly [N in CommandName]: (ask: Commands[N]["ask"]) => Promise<Commands[N]["answer"]> };
+
+const handlers: Handlers = {
+  sign: ({ ca, identities: all }) => sign(ca, all),
+  connect: ({ indices, atOnce }) => connect(indices, atOnce),
+  statuses: (perSecond) => run("statuses", perSecond),
+  calls: (perSecond) => run("calls", perSecond),
+  async seal(count) {
+    seeds = await Promise.all(shims.map((shim) => sealSeeds(shim, count, recorder)));
+  },
+  restart: ({ copies, isCold }) => restartAll(copies, isCold),
+  flood: (ask) => flood(ask, signing().certificates, signing().ca),
+  take: () => Promise.resolve(recorder.take()),
+};
+
+async function answer(question: Question): Promise<Answer> {
+  try {
+    const handle = handlers[question.name] as (ask: unknown) => Promise<unknown>;
+    return { value: await handle(question.ask) };
+  } catch (error) {
+    return { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}
+
+process.on("message", ({ id, question }: { readonly id: number; readonly question: Question }) => {
+  void answer(question).then((given) => process.send?.({ id, given }));
+});
+process.once("disconnect", () => process.exit(0));
