@@ -49,6 +49,7 @@ async function gatewayPage(): Promise<string> {
   metrics.observeConnections(() => 1);
   metrics.observeCertificates(() => [{ role: "server", level: "ok", text: "ok", secondsLeft: 1 }]);
   metrics.observeBrokenVersions(() => 0);
+  metrics.observeUnpromotedVersions(() => 0);
   metrics.observeReopenedVersions(() => 0);
   metrics.observeKeyInterval(() => 10_000);
   metrics.observeBackendAddresses(() => [

@@ -46,6 +46,7 @@ export function settingsPage(): string {
         `${core}/audit/config.ts`,
         `${core}/backend/config.ts`,
         `${core}/key/integrity.ts`,
+        `${core}/registry/labels.ts`,
         `${core}/redis/config.ts`,
         `${core}/registry/vault.ts`,
         shared,

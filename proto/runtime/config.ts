@@ -85,6 +85,8 @@ function formOf(issue: z.core.$ZodIssue): string {
       return `must be ${forms[issue.expected] ?? issue.expected}`;
     case "invalid_value":
       return oneOf(issue.values);
+    case "invalid_key":
+      return issue.issues[0]?.message ?? "has a name that it cannot have";
     case "invalid_union":
       return oneOf("options" in issue ? (issue.options ?? []) : []);
     default:

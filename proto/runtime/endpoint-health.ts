@@ -29,6 +29,8 @@ export type EndpointState<E> = {
   readonly isUp: boolean;
   /** Why it is down. */
   readonly failure: KmsError | undefined;
+  /** Why it is asked after the others, while it is up. */
+  readonly busy: KmsError | undefined;
   /** Monotonic milliseconds of the last change. */
   readonly since: number;
   /** Usual time of an answer in milliseconds; undefined before the first. */
@@ -45,6 +47,7 @@ export type Entry<E> = {
   pauseMs: number;
   /** Until then it is asked after the others: it answers, and cannot serve. */
   busyUntil: number;
+  busy: KmsError | undefined;
   timer: NodeJS.Timeout | undefined;
   /** A probe is under way. One that is up did not answer in time, or is new: it is asked after the others. */
   probe: AbortController | undefined;
@@ -89,6 +92,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     latencyMs: undefined,
     pauseMs: firstProbeMs,
     busyUntil: 0,
+    busy: undefined,
     timer: undefined,
     probe: undefined,
   });
@@ -112,7 +116,9 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     onChange(entry.endpoint, failure);
     probeLater(entry, Math.max(entry.pauseMs, Math.min(failure.retryAfterMs ?? 0, longestPauseMs)));
   };
-  const markBusy = (entry: Entry<E>, { retryAfterMs = entry.pauseMs }: KmsError): void => {
+  const markBusy = (entry: Entry<E>, error: KmsError): void => {
+    const { retryAfterMs = entry.pauseMs } = error;
+    entry.busy = error;
     entry.busyUntil = clock.now() + Math.min(retryAfterMs, longestPauseMs);
     entry.pauseMs = Math.min(entry.pauseMs * 2, lastProbeMs);
   };
@@ -188,10 +194,11 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
       }
     },
     states: () =>
-      entries.map(({ endpoint, failure, since, latencyMs }) => ({
+      entries.map(({ endpoint, failure, busy, busyUntil, since, latencyMs }) => ({
         endpoint,
         isUp: failure === undefined,
         failure,
+        busy: clock.now() < busyUntil ? busy : undefined,
         since,
         latencyMs,
       })),

@@ -13,6 +13,8 @@ const table: Readonly<Record<Reason, string>> = {
   cluster_unknown: "add it: claviger cluster add CLUSTER; claviger cluster list shows those that there are",
   cluster_suspended: "resume it once you know why it was suspended: claviger cluster resume CLUSTER",
   cluster_decrypt_only: "make it active, if it is to write again: claviger cluster resume CLUSTER",
+  cluster_not_served:
+    "name the gateways of its cell in the shim's list, or change the cluster's labels: claviger cluster label CLUSTER KEY=VALUE --overwrite",
   role_missing: "ask an administrator of the fleet for the role",
   request_malformed: "this is a fault of the caller: compare the versions of shim and gateway",
   request_too_large: "this is a fault of the caller: compare the versions of shim and gateway",

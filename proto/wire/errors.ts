@@ -110,6 +110,13 @@ export const reasons = {
     "denied",
     "claviger: this cluster may only decrypt; ask the fleet's operators to make it active",
   ),
+  cluster_not_served: row(
+    "unavailable",
+    "outage",
+    true,
+    "denied",
+    "claviger: this gateway serves other clusters; try one of the cluster's own, or ask the fleet's operators which those are",
+  ),
   role_missing: row(
     "permission_denied",
     "refusal",

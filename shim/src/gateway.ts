@@ -83,6 +83,9 @@ const connectMs = 15_000;
 /** A gateway keeps idle connections for hours, and so does a shim: handshakes are dear. */
 const idleMs = 4 * 3600_000;
 
+/** A gateway of another cell is asked after the others for so long: clusters seldom move. */
+const notServedMs = 60_000;
+
 const lookup = createLookup();
 
 /**
@@ -153,6 +156,7 @@ export function createGateway(
       }
       const reason = parseReason(text(reply.headers[headers.reason]));
       if (reason !== undefined) accept?.({ method, epoch: said, reason });
+      if (reason === "cluster_not_served") throw new KmsError(reason, { retryAfterMs: notServedMs });
       throw reason !== undefined ? new KmsError(reason) : foreign(reply.status, text(reply.headers[headers.handshake]));
     },
     async probe(signal) {

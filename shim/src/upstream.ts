@@ -15,7 +15,7 @@ export interface Upstream {
   call(call: UpstreamCall): Promise<UpstreamReply>;
   /** Takes a new list and new certificates; calls under way finish on the old connections. */
   configure(urls: readonly string[], tls: ClientTls): void;
-  /** Each gateway, and why it is not asked; undefined for one that is. */
+  /** Each gateway, and why it is not asked, or serves other clusters; undefined for one that is. */
   gateways(): readonly { readonly url: string; readonly problem: string | undefined }[];
   /** Ends what is under way: a gateway that takes no connection must not hold up a stop. */
   close(): Promise<void>;
@@ -24,6 +24,11 @@ export interface Upstream {
 function describeFailure({ reason, cause }: KmsError): string {
   const isOurs = reason === "gateway_unavailable" || reason === "deadline_exceeded";
   return isOurs && cause instanceof Error ? cause.message : reason;
+}
+
+/** How much an error tells of the cluster's keys: a gateway of another cell knows nothing of them. */
+function weightOf({ reason }: KmsError): number {
+  return reason === "cluster_not_served" ? 0 : reason === "gateway_unavailable" ? 1 : 2;
 }
 
 const never = new AbortController().signal;
@@ -56,7 +61,7 @@ export function createUpstream(
     // A gateway whose key backend is away says so at every call, and is there.
     isBusy: ({ reason }) => reason !== "gateway_unavailable" && reason !== "gateway_draining",
     // What a gateway says of itself tells more than that it could not be reached.
-    moreSpecific: (a, b) => (a.reason === "gateway_unavailable" ? b : a),
+    moreSpecific: (a, b) => (weightOf(b) > weightOf(a) ? b : a),
     onChange: ({ url }, failure) => reports.changed(url, failure),
     onExtra: () => metrics.retried(),
   });
@@ -99,10 +104,15 @@ export function createUpstream(
       for (const gateway of before) void gateway.close();
     },
     gateways: () =>
-      pool.states().map(({ endpoint, failure }) => ({
+      pool.states().map(({ endpoint, failure, busy }) => ({
         url: endpoint.url,
         // The table's sentence says that it cannot be reached, and the cause says why.
-        problem: failure === undefined ? undefined : describeFailure(failure),
+        problem:
+          failure !== undefined
+            ? describeFailure(failure)
+            : busy?.reason === "cluster_not_served"
+              ? busy.reason
+              : undefined,
       })),
     async close() {
       pool.close();

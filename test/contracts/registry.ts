@@ -29,6 +29,7 @@ function recordOf(name: string, uid: string): ClusterRecord {
     rotation: "manual",
     keys: [{ backend: backendName.parse("main"), mount: mountPath.parse("transit"), key: keyName.parse(name) }],
     previousKeys: [{ backend: backendName.parse("main"), mount: mountPath.parse("old"), key: keyName.parse("k") }],
+    labels: { cell: "a", "example.org/tier": "" },
     limits: { requestsPerSecond: 50 },
   };
 }
@@ -121,6 +122,39 @@ export function registryContract(name: string, start: () => Promise<RegistryWorl
       await world.put("other", { ...other, generation: 6 });
       for (const gateway of gateways)
         await until("the record of before", async () => (await ask(gateway, "other"))?.nodes === undefined);
+    });
+
+    test("labels change without a new generation, are in force at every gateway within a second, and end", async () => {
+      const { generation } = await world.editor.one("first");
+      const { earlier, version } = await world.editor.change("first", ({ labels }) => ({
+        labels: { ...labels, cell: "b", on: "true" },
+      }));
+      assert.deepEqual(earlier.labels, first.labels);
+      for (const gateway of gateways) {
+        await until("the label", async () => (await ask(gateway, "first"))?.labels?.["cell"] === "b");
+        await until("its word", () => isInForce(version, gateway.version()));
+        assert.equal((await ask(gateway, "first"))?.generation, generation);
+      }
+      await world.editor.change("first", () => ({ labels: {} }));
+      for (const gateway of gateways)
+        await until("the end", async () => (await ask(gateway, "first"))?.labels?.["cell"] === undefined);
+      assert.deepEqual(await world.editor.one("first"), { ...first, generation, labels: {} });
+      await world.editor.change("first", () => ({ labels: first.labels }));
+      assert.deepEqual(await world.editor.one("first"), { ...first, generation });
+      for (const gateway of gateways)
+        await until("them back", async () => (await ask(gateway, "first"))?.labels?.["cell"] === "a");
+      const bad = { "-a": "b" };
+      await assert.rejects(
+        world.editor.change("first", () => ({ labels: bad })),
+        /must be a label's key/,
+      );
+      await world.put("first", { ...first, generation, labels: { cell: "b c" } });
+      for (const gateway of gateways) {
+        await until("its problem", () => /labels/.test(gateway.problem() ?? ""));
+        assert.deepEqual((await ask(gateway, "first"))?.labels, first.labels, "its own last good state");
+      }
+      await world.put("first", { ...first, generation });
+      for (const gateway of gateways) await until("all is good", () => gateway.problem() === undefined);
     });
 
     test("of commands, one that breaks a rule writes nothing", async () => {

@@ -5,15 +5,16 @@ import { publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { backendName, clusterName, keyName, mountPath, type NameKind } from "@claviger/proto/wire/names.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { type EditOptions, gatewayHelp, gatewaysOf, keyText } from "./cluster-options.ts";
+import { type EditOptions, gatewayHelp, gatewaysOf } from "./cluster-options.ts";
 import { CliError, type Command, Option, several, type Terminal } from "./commander.ts";
 import { type Fleet, openFleet } from "./fleet.ts";
-import { type FleetOptions, fleetOptions } from "./target.ts";
+import { fleetOptions } from "./target.ts";
 import { waitForGateways } from "./gateway-word.ts";
 import { codeOf, fileProblem } from "./outside.ts";
+import { addLabelCommands } from "./label-commands.ts";
+import { parseLabels } from "./labels.ts";
 import { addRegistryCommands } from "./registry-commands.ts";
-import { type NewRecord, printRecord } from "./registry-edit.ts";
-import { formatTable } from "@claviger/proto/runtime/table.ts";
+import { type NewRecord, printRecord } from "./record-text.ts";
 import { newClusterUid } from "./uid.ts";
 
 /** What each verb means for the cluster's nodes, said after it was done. */
@@ -57,6 +58,7 @@ type AddOptions = EditOptions & {
   readonly key?: string;
   readonly rotation: ClusterRecord["rotation"];
   readonly issuerCa?: string;
+  readonly label?: readonly string[];
   readonly dryRun: boolean;
 };
 
@@ -103,6 +105,7 @@ async function newRecord(name: string, options: AddOptions, fleet: Fleet): Promi
     uid: newClusterUid(),
     state: "active",
     rotation: options.rotation,
+    ...(options.label !== undefined && { labels: parseLabels(options.label) }),
     ...(options.issuerCa !== undefined && { issuer: pinOf(options.issuerCa) }),
     keys: [
       {
@@ -118,27 +121,6 @@ async function newRecord(name: string, options: AddOptions, fleet: Fleet): Promi
 /** Adds the group. */
 export function addClusterCommands(root: Command, terminal: Terminal): void {
   const group = root.command("cluster").description("the clusters of the registry");
-
-  fleetOptions(group.command("list"))
-    .description("list them")
-    .option("--json", "print JSON", false)
-    .action(async (options: FleetOptions & { readonly json: boolean }) => {
-      const records = [...(await openFleet(options, terminal).registry.all()).values()];
-      terminal.out(
-        options.json
-          ? JSON.stringify(records, undefined, 2)
-          : formatTable(
-              ["CLUSTER", "STATE", "ROTATION", "KEY", "UID"],
-              records.map(({ name, state, rotation, keys, uid }) => [
-                name,
-                state,
-                rotation,
-                keys.map(keyText).join(", "),
-                uid,
-              ]),
-            ),
-      );
-    });
 
   for (const { verb, state, help, effect } of verbs)
     fleetOptions(group.command(verb))
@@ -169,6 +151,7 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
       new Option("--rotation <kind>", "who promotes a new key version").choices(["auto", "manual"]).default("auto"),
     )
     .option("--issuer-ca <file>", "the only CA that may speak for the cluster, PEM; one of the gateways' tls.clientCa")
+    .option("--label <key=value>", "a label, as gateways' serves and -l select by; several times", several)
     .option("--gateway <url>", gatewayHelp, several)
     .option("--dry-run", "print the record and change nothing", false)
     .action(async (name: string, options: AddOptions) => {
@@ -185,5 +168,6 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
       terminal.out(await waitForGateways(gateways, edited.version));
     });
 
+  addLabelCommands(group, terminal);
   addRegistryCommands(group, terminal);
 }

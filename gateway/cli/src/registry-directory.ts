@@ -8,7 +8,8 @@ import { clusterOfFile, readRecordFile } from "@claviger/gateway-core/src/regist
 import { type ClusterRecord, type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
 import { fileProblem } from "./outside.ts";
-import { checkedRecord, type NewRecord, printRecord, unknownCluster, withChangeInFile } from "./registry-edit.ts";
+import { checkedRecord, unknownCluster, withChangeInFile } from "./registry-edit.ts";
+import { type NewRecord, printRecord } from "./record-text.ts";
 import type { Edited, RegistryEditor } from "./registry-editor.ts";
 import { makeFile, readText, replaceFile } from "./registry-source.ts";
 

@@ -21,7 +21,8 @@ import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
 import { indexVersion } from "@claviger/gateway-core/src/registry/port.ts";
 import { changeProblems, type ClusterRecord, type Registry } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError } from "./commander.ts";
-import { changedFields, checkedRecord, type NewRecord, unknownCluster } from "./registry-edit.ts";
+import { changedFields, checkedRecord, unknownCluster } from "./registry-edit.ts";
+import type { NewRecord } from "./record-text.ts";
 import type { Edited, RegistryEditor } from "./registry-editor.ts";
 
 const callMs = 10_000;

@@ -1,8 +1,7 @@
 // Changes the registry's YAML text: only what was asked for, with comments and order kept, checked
-// before it is written. The only file that imports yaml in this package.
+// before it is written.
 import { isDeepStrictEqual } from "node:util";
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
-import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "yaml";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
 import { withCurrentNames } from "@claviger/gateway-core/src/registry/pieces.ts";
@@ -10,16 +9,13 @@ import {
   backendProblems,
   checkRecord,
   type ClusterRecord,
-  defaultRequestsPerSecond,
   type Registry,
 } from "@claviger/gateway-core/src/registry/record.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { CliError } from "./commander.ts";
+import { labelsText, type NewRecord, nodesText, printRecord } from "./record-text.ts";
 import type { RegistrySource } from "./registry-source.ts";
-
-/** A record as `cluster add` and `cluster import` write it: what it does not say has its default. */
-export type NewRecord = Pick<ClusterRecord, "name" | "uid" | "state" | "rotation" | "keys" | "issuer"> &
-  Partial<Pick<ClusterRecord, "generation" | "previousKeys" | "nodes" | "limits">>;
+import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "./yaml.ts";
 
 /** The registry as it stands. @throws ConfigError with every problem */
 export async function readRegistry(
@@ -108,35 +104,25 @@ function spliced(text: string, [start, end]: readonly [number, number], value: s
   return text.slice(0, start) + value + text.slice(end);
 }
 
-/** What a command changes in a record. The result is what differs, by what the record holds; undefined for nothing. */
-export type Change = (record: ClusterRecord) => Partial<Pick<ClusterRecord, "state" | "nodes">>;
+type Changeable = Partial<Pick<ClusterRecord, "state" | "nodes" | "labels">>;
 
-/** The fields that a change gives another value, the generation among them; undefined where none. */
+/** What a command changes in a record. The result is what differs, by what the record holds; undefined for nothing. */
+export type Change = (record: ClusterRecord) => Changeable;
+
+/**
+ * The fields that a change gives another value, the generation among them; undefined where none. Labels
+ * alone raise no generation, as in Kubernetes: a gateway that has not read them does nothing wrong, and a
+ * raised one would give up a version that a restored backend has lost.
+ */
 export function changedFields(
   record: ClusterRecord,
   next: Change,
-): (Partial<Pick<ClusterRecord, "state" | "nodes">> & Pick<ClusterRecord, "generation">) | undefined {
+): (Changeable & Partial<Pick<ClusterRecord, "generation">>) | undefined {
   const changed = next(record);
-  const isSame = Object.entries(changed).every(([field, value]) =>
-    isDeepStrictEqual(value, record[field as keyof typeof changed]),
-  );
-  return isSame ? undefined : { ...changed, generation: record.generation + 1 };
-}
-
-/** Quoted where YAML would take it for something else than text: a key called `true` or `1e3`. */
-function scalar(value: string): string {
-  return stringify(value).trimEnd();
-}
-
-/** The nodes of a record on one line. */
-function nodesText({ expected, revoked = [], revokedSerials = [] }: NonNullable<ClusterRecord["nodes"]>): string {
-  const list = (field: string, names: readonly string[]): string => `${field}: [${names.map(scalar).join(", ")}]`;
-  const parts = [
-    ...(expected === undefined ? [] : [list("expected", expected)]),
-    ...(revoked.length === 0 ? [] : [list("revoked", revoked)]),
-    ...(revokedSerials.length === 0 ? [] : [list("revokedSerials", revokedSerials)]),
-  ];
-  return parts.length === 0 ? "{}" : `{ ${parts.join(", ")} }`;
+  const fields = Object.keys(changed) as (keyof Changeable)[];
+  const differing = fields.filter((field) => !isDeepStrictEqual(changed[field], record[field]));
+  if (differing.length === 0) return undefined;
+  return differing.every((field) => field === "labels") ? changed : { ...changed, generation: record.generation + 1 };
 }
 
 /** The text with other fields in a record; all else stays. */
@@ -163,13 +149,20 @@ function withFields(text: string, map: YAMLMap, { name }: ClusterRecord, fields:
 /** Values as they stand in a text, by field. */
 type Fields = Readonly<Record<string, string>>;
 
+/** How far in the lines of a mapping in block style stand; undefined for any other value. */
+function blockIndent(text: string, node: unknown): string | undefined {
+  const start = isMap(node) && node.flow !== true ? rangeOf(node)?.[0] : undefined;
+  return start === undefined ? undefined : " ".repeat(start - text.lastIndexOf("\n", start - 1) - 1);
+}
+
 /** The text of a registry with a change in one record. */
 function withChange(text: string, map: YAMLMap, record: ClusterRecord, next: Change): string {
   const changed = changedFields(record, next);
   if (changed === undefined) return text;
-  const { generation, state, nodes } = changed;
+  const { generation, state, nodes, labels } = changed;
   return withFields(text, map, record, {
-    generation: String(generation),
+    ...(generation !== undefined && { generation: String(generation) }),
+    ...(labels !== undefined && { labels: labelsText(labels, blockIndent(text, map.get("labels", true))) }),
     ...(nodes !== undefined && { nodes: nodesText(nodes) }),
     ...(state !== undefined && { state }),
   });
@@ -184,8 +177,8 @@ export function withChangeInFile(file: string, text: string, record: ClusterReco
 }
 
 /**
- * Changes a record and raises its generation, so that a gateway which has not read the edit hears of it
- * from the shims; the rest of the text stays. Resolves with the record as it was and the registry as it
+ * Changes a record and raises its generation (changedFields), so that a gateway which has not read the
+ * edit hears of it from the shims; the rest of the text stays. Resolves with the record as it was and the registry as it
  * stands.
  */
 export async function changeRecord(
@@ -200,30 +193,6 @@ export async function changeRecord(
     return withChange(text, mapOf(clustersOf(registry.name, text), record.name), record, next);
   });
   return { earlier: earlier ?? recordOf(after, name), registry: after };
-}
-
-/** A record as it stands in the file, in the form that people write. */
-export function printRecord(record: NewRecord, indent = ""): string {
-  const { name, uid, state, rotation, keys, issuer, generation = 0, previousKeys = [], nodes, limits } = record;
-  const key = (ref: KeyRef): string =>
-    `{ ${Object.entries(ref)
-      .map(([field, value]) => `${field}: ${scalar(value)}`)
-      .join(", ")} }`;
-  const list = (refs: readonly KeyRef[]): string => `[${refs.map(key).join(", ")}]`;
-  const rate = limits?.requestsPerSecond ?? defaultRequestsPerSecond;
-  const lines = [
-    `- name: ${scalar(name)}`,
-    `  uid: ${scalar(uid)}`,
-    ...(generation === 0 ? [] : [`  generation: ${generation}`]),
-    `  state: ${state}`,
-    `  rotation: ${rotation}`,
-    `  keys: ${list(keys)}`,
-    ...(previousKeys.length === 0 ? [] : [`  previousKeys: ${list(previousKeys)}`]),
-    ...(issuer === undefined ? [] : [`  issuer: ${issuer}`]),
-    ...(nodes === undefined ? [] : [`  nodes: ${nodesText(nodes)}`]),
-    ...(rate === defaultRequestsPerSecond ? [] : [`  limits: { requestsPerSecond: ${rate} }`]),
-  ];
-  return lines.map((line) => `${indent}${line}\n`).join("");
 }
 
 /** The text with records at the end of its list. */

@@ -6,11 +6,11 @@ import {
   addRecords,
   type Change,
   changeRecord,
-  type NewRecord,
   readRegistry,
   recordOf,
   removeRecord,
 } from "./registry-edit.ts";
+import type { NewRecord } from "./record-text.ts";
 import type { RegistrySource } from "./registry-source.ts";
 
 /** What gateways name when they have the edit in force (RegistryStore.version). */
@@ -33,7 +33,7 @@ export interface RegistryEditor {
   readonly add: (record: NewRecord) => Promise<Edited>;
   /** Adds those records that `select` picks, by what the registry holds. Interrupted, it may be done again. */
   readonly addAll: (select: (before: Registry) => readonly NewRecord[]) => Promise<Edited>;
-  /** Changes a record by what it holds, and raises its generation. */
+  /** Changes a record by what it holds, and raises its generation, but for labels alone. */
   readonly change: (name: string, next: Change) => Promise<Edited & { readonly earlier: ClusterRecord }>;
   /** Takes a cluster out. Its uid never stands under another name. */
   readonly remove: (name: string) => Promise<Edited>;

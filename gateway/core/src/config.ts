@@ -14,6 +14,7 @@ import { backendName, trustDomain } from "@claviger/proto/wire/names.ts";
 import { tracingSchema } from "@claviger/proto/runtime/tracing.ts";
 import { sinkSchema } from "./audit/config.ts";
 import { backendSchema } from "./backend/config.ts";
+import { selectorSchema } from "./registry/labels.ts";
 import { vaultRegistrySchema } from "./registry/vault.ts";
 import { integritySchema } from "./key/integrity.ts";
 import { redisSchema } from "./redis/config.ts";
@@ -101,6 +102,12 @@ export const gatewayConfig = z.strictObject({
     }),
     vaultRegistrySchema,
   ]),
+  /**
+   * The clusters that this gateway serves, by the labels of their records: a label selector of Kubernetes.
+   * Every cluster where it is absent. Requests of others are refused (`cluster_not_served`), and their keys
+   * left alone.
+   */
+  serves: z.optional(selectorSchema),
   /** Key backends by name. A name is logical and for life: it stands in stored data. */
   backends: z.record(zName(backendName), backendSchema),
   keys: z._default(

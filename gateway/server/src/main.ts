@@ -37,6 +37,7 @@ import { createKeyRing } from "./keys/key-ring.ts";
 import { createAdmission } from "./kms/admission.ts";
 import { createKmsService } from "./kms/service.ts";
 import { createMetrics } from "./metrics.ts";
+import { createServes } from "@claviger/gateway-core/src/registry/labels.ts";
 import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
 import { documentOf } from "@claviger/gateway-core/src/registry/vault.ts";
 
@@ -132,9 +133,10 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     log,
   });
   sharedCache?.onRegistryChange(() => void registry.refresh());
+  const serves = createServes(config.serves);
   const ring = createKeyRing({
     backends,
-    using: registry.using,
+    using: (key) => registry.using(key).filter(serves),
     sharedCache: sharedCache ?? createNoOpKeyCache(),
     ...(config.registry.kind === "vault" && {
       canaryCiphertexts: createCanaryCiphertexts(
@@ -147,6 +149,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     log,
   });
   metrics.observeBrokenVersions(() => ring.broken());
+  metrics.observeUnpromotedVersions(() => ring.unpromoted());
   metrics.observeReopenedVersions(() => ring.reopened());
   metrics.observeKeyInterval(() => ring.intervalMs());
   const service = createKmsService({
@@ -179,7 +182,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     trustedProxies: config.listen.trustedProxies,
     limits,
     tracing,
-    admission: createAdmission({ registry, epochMac: createEpochMac(secret) }),
+    admission: createAdmission({ registry, serves, epochMac: createEpochMac(secret) }),
     methods,
     audit,
     metrics,

@@ -19,6 +19,7 @@ export const names = {
   backendCalls: "claviger_gateway_backend_calls",
   backendItems: "claviger_gateway_backend_items",
   brokenVersions: "claviger_gateway_broken_key_versions",
+  unpromotedVersions: "claviger_gateway_unpromoted_key_versions",
   reopenedVersions: "claviger_gateway_reopened_key_versions",
   keyInterval: "claviger_gateway_key_refresh",
   certificateLeft: "claviger_gateway_certificate_seconds_left",
@@ -47,6 +48,8 @@ export interface Metrics {
   backendCalled(backend: string, operation: "wrap" | "unwrap", items: number): void;
   /** Earlier key versions that decrypt no longer: asked at each scrape. */
   observeBrokenVersions(read: () => number): void;
+  /** Keys whose newest version could not be promoted: asked at each scrape. */
+  observeUnpromotedVersions(read: () => number): void;
   /** Retired key versions that decrypt again: asked at each scrape. */
   observeReopenedVersions(read: () => number): void;
   /** @param read how often each key is read, milliseconds */
@@ -120,6 +123,13 @@ export function createMetrics(): Metrics {
       meter
         .createObservableGauge(names.brokenVersions, {
           description: "Earlier key versions that decrypted no longer when they were last tried",
+        })
+        .addCallback((result) => result.observe(read()));
+    },
+    observeUnpromotedVersions(read) {
+      meter
+        .createObservableGauge(names.unpromotedVersions, {
+          description: "Keys whose newest version does not encrypt because it could not be promoted",
         })
         .addCallback((result) => result.observe(read()));
     },

@@ -32,6 +32,7 @@ export const commands: Readonly<
   check: { args: ["--socket", "/nowhere/kms.sock"], required: ["--socket"] },
   "cluster list": { args: [], asks: "registry" },
   "cluster add": { args: ["new", "--backend", "main", "--mount", "transit"], asks: "registry", required: ["name"] },
+  "cluster label": { args: ["prod", "cell=a"], asks: "registry", required: ["cluster"] },
   "cluster suspend": { args: ["prod"], asks: "registry", required: ["cluster"] },
   "cluster decrypt-only": { args: ["prod"], asks: "registry", required: ["cluster"] },
   "cluster resume": { args: ["prod"], asks: "registry", required: ["cluster"] },

@@ -21,6 +21,7 @@ export type Site = {
   readonly registry?: string | object;
   readonly redis?: object;
   readonly integrity?: object;
+  readonly serves?: object;
 };
 
 export type World = {
@@ -142,7 +143,7 @@ export async function createWorld(processes: ProcessGroup, dir: string): Promise
     closed: `http://127.0.0.1:${closedPort}`,
     strange: `http://127.0.0.1:${(strange.address() as AddressInfo).port}`,
     tokens,
-    site(name, { main = {}, registry = registryOf("prod"), redis: redisSettings, integrity } = {}) {
+    site(name, { main = {}, registry = registryOf("prod"), redis: redisSettings, integrity, serves } = {}) {
       const home = join(dir, name);
       mkdirSync(home, { recursive: true });
       const file = join(home, "clusters.yaml");
@@ -158,6 +159,7 @@ export async function createWorld(processes: ProcessGroup, dir: string): Promise
         audit: { sinks: [{ kind: "stdout" }] },
         ...(redisSettings && { redis: redisSettings }),
         ...(integrity && { integrity }),
+        ...(serves && { serves }),
       };
       writeFileSync(join(home, "gateway.yaml"), JSON.stringify(config));
       return join(home, "gateway.yaml");

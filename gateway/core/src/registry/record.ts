@@ -13,6 +13,7 @@ import {
   nodeName,
 } from "@claviger/proto/wire/names.ts";
 import type { KeyRef } from "../backend/port.ts";
+import { labelsSchema } from "./labels.ts";
 
 const keyRef = z.pipe(
   z.strictObject({
@@ -87,6 +88,8 @@ export const clusterRecord = z.strictObject({
       }),
     ),
   ),
+  /** What gateways (`serves`) and commands select clusters by: keys and values as labels of Kubernetes have them, at most 32. */
+  labels: z.optional(labelsSchema),
   /** Which nodes may speak for the cluster; also holds on connections that are open. */
   nodes: z.optional(nodes),
   limits: z._default(

@@ -9,7 +9,6 @@ import { checkRedis } from "@claviger/gateway-core/src/redis/check.ts";
 import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
 import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { lastEdited } from "@claviger/gateway-core/src/registry/vault.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { dependencyRoles, listenerRoles, readTlsFiles, type TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
@@ -20,8 +19,9 @@ import { checkTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { checkPorts, type Own } from "@claviger/proto/runtime/ports.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { resolveListenLimits, type Resources } from "../http/limits.ts";
-import { checkKeys, sampleSize } from "./keys.ts";
+import { checkKeys } from "./keys.ts";
 import { secretFilesOf } from "./secret-files.ts";
+import { checkServes, loadSample } from "./serves.ts";
 
 async function checkListeners(check: Check, { listen, admin }: GatewayConfig, own: Own): Promise<void> {
   const listeners = [
@@ -57,7 +57,7 @@ async function checkTls(check: Check, config: GatewayConfig): Promise<TlsFiles |
 
 /** The registry as a start opens it, with a sample of its records; undefined where its backend cannot be asked. */
 async function openSample(
-  { registry: config, backends }: GatewayConfig,
+  { registry: config, backends, serves }: GatewayConfig,
   checked: ReadonlyMap<string, CheckedBackend>,
   signal: AbortSignal,
 ): Promise<RegistryStore | undefined> {
@@ -68,8 +68,7 @@ async function openSample(
   if (config.kind !== "vault" || documents === undefined) return store;
   await store.refresh();
   // There each record is read when its cluster first asks.
-  const last = await lastEdited(documents, config, signal);
-  for (const name of last.slice(0, sampleSize)) await store.load(name);
+  await loadSample(store, { documents, config, serves, signal });
   return store;
 }
 
@@ -129,7 +128,9 @@ async function checkKeyMaterial(check: Check, config: GatewayConfig, files: Prom
     const silent = Object.entries(config.backends).filter(
       ([name, { kind }]) => kind === "vault" && !backends.has(name),
     );
-    await checkKeys(check, records ?? [], backends, new Set(silent.map(([name]) => name)));
+    // A login may be good for the keys of its own cell alone.
+    const served = checkServes(check, config.serves, records ?? []);
+    await checkKeys(check, served, backends, new Set(silent.map(([name]) => name)));
     await checkIntegrity(check, config, backends);
   } finally {
     await Promise.all([...backends.values()].map((backend) => backend.end()));

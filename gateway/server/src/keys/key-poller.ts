@@ -48,6 +48,8 @@ export interface KeyPoller {
   believe(shown: PromotedVersion): void;
   /** How many earlier versions failed when they were last tried by this replica. */
   broken(): number;
+  /** Is its newest version not promoted because that failed? */
+  isUnpromoted(): boolean;
   /** How many versions that were retired decrypt again, since this poller began. */
   reopened(): number;
   close(): void;
@@ -56,6 +58,8 @@ export interface KeyPoller {
 export type KeyPollerOptions = {
   readonly backend: OpenBackend;
   readonly ref: KeyRef;
+  /** Does a cluster that is served use this key? Else nothing is done with it. Asked anew at each poll. */
+  readonly isUsed?: () => boolean;
   /** Does any cluster that uses this key have rotation `auto`? Asked anew at each read. */
   readonly isAuto: () => boolean;
   /** The highest generation of the clusters that use this key; a raised one gives up what was lost. */
@@ -81,6 +85,7 @@ type PollSource = "shared" | "news" | "backend";
 export function createKeyPoller({
   backend,
   ref,
+  isUsed = () => true,
   isAuto,
   generation = () => 0,
   sharedCache,
@@ -111,10 +116,12 @@ export function createKeyPoller({
   /** The highest that it has been. */
   let highest = 0;
   let timer: NodeJS.Timeout | undefined;
+  /** No timer is set: who asks next begins again. */
+  let isAsleep = false;
   let isClosed = false;
 
   const intervalMs = (): number => refreshMs * slowdown();
-  const isIdle = (): boolean => now() - usedAt > idleMs;
+  const isIdle = (): boolean => now() - usedAt > idleMs || !isUsed();
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
   // What another replica read counts for an interval, but only to learn what is promoted: whoever
   // acts asks the backend first. A report older than the lease means that its holder is gone.
@@ -206,9 +213,12 @@ export function createKeyPoller({
     const isRetry = retryInMs !== undefined;
     retryInMs = undefined;
     // A key that nobody asks for costs nothing, not even a timer: who asks next starts it again.
-    if (!isRetry && isIdle()) return;
+    const isDue = (): boolean => isUsed() && (isRetry || !isIdle());
+    isAsleep = !isDue();
+    if (isAsleep) return;
     timer = setTimeout(() => {
-      if (isRetry || !isIdle()) void startPoll(isRetry ? "backend" : "shared");
+      isAsleep = !isDue();
+      if (!isAsleep) void startPoll(isRetry ? "backend" : "shared");
     }, delayMs).unref();
   };
 
@@ -223,7 +233,7 @@ export function createKeyPoller({
 
   return {
     async view() {
-      const wasIdle = isIdle();
+      const wasIdle = isIdle() || isAsleep;
       usedAt = now();
       if (wasIdle) void startPoll("shared");
       if (promoter.promoted() === undefined && (flight !== undefined || now() - triedAt > Math.min(refreshMs, 1000)))
@@ -241,11 +251,13 @@ export function createKeyPoller({
     known: () => promoter.promoted(),
     isIdle,
     believe: (shown) => promoter.believe(shown),
-    broken: () => previousVersions?.broken() ?? 0,
-    reopened: () => highest - (minimum ?? highest),
+    broken: () => (isUsed() ? (previousVersions?.broken() ?? 0) : 0),
+    isUnpromoted: () => isUsed() && promoter.hasFailed(),
+    reopened: () => (isUsed() ? highest - (minimum ?? highest) : 0),
     // Not joined to a poll that began before the reason to ask, and spaced: nobody who asks, and
     // nobody who writes to Redis, can make us flood the backend.
     refresh(atBackend) {
+      if (!isUsed()) return Promise.resolve();
       if (atBackend) waitingFor = "backend";
       waiting ??= (async () => {
         await flight;

@@ -43,6 +43,8 @@ export interface KeyRing {
   intervalMs(): number;
   /** How many earlier key versions failed when they were last tried, of all keys. */
   broken(): number;
+  /** How many keys' newest version is not promoted because that failed. */
+  unpromoted(): number;
   /** How many retired versions decrypt again, of all keys. */
   reopened(): number;
   close(): void;
@@ -75,7 +77,10 @@ export function createKeyRing({
   now = steadyNow,
 }: {
   readonly backends: ReadonlyMap<BackendName, OpenBackend>;
-  /** The registry's records that encrypt with a key: does one of them rotate by itself? */
+  /**
+   * The records that encrypt with a key, of the clusters that are served: does one of them rotate by
+   * itself? A key that none of them uses is left alone.
+   */
   readonly using: (key: KeyRef) => readonly ClusterRecord[];
   readonly sharedCache: SharedKeyCache;
   readonly canaryCiphertexts?: CanaryCiphertexts;
@@ -107,6 +112,7 @@ export function createKeyRing({
       poller = createKeyPoller({
         backend,
         ref,
+        isUsed: () => using(ref).length > 0,
         isAuto,
         generation,
         sharedCache,
@@ -179,6 +185,7 @@ export function createKeyRing({
       return await promoted(cluster);
     },
     reopened: () => [...pollers.values()].reduce((sum, poller) => sum + poller.reopened(), 0),
+    unpromoted: () => [...pollers.values()].filter((poller) => poller.isUnpromoted()).length,
     intervalMs: () => refreshMs * slowdown(),
     broken: () => [...pollers.values()].reduce((sum, poller) => sum + poller.broken(), 0),
     close() {

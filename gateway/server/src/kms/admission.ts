@@ -2,6 +2,7 @@
 // read. (docs/architecture.md #identity and #registry.)
 import type { Identity, NodeIdentity } from "@claviger/gateway-core/src/identity.ts";
 import { type ClusterRecord, normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
+import type { Serves } from "@claviger/gateway-core/src/registry/labels.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { type EpochMac, createEpochMac, type SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
@@ -19,8 +20,9 @@ export interface Admission {
   /**
    * The record of the caller's cluster, which may do this now. Every request counts against the
    * rate of its cluster, whatever becomes of it.
-   * @throws KmsError identity_invalid (an operator), issuer_not_allowed, node_revoked, node_unexpected,
-   * cluster_unknown, cluster_suspended, cluster_decrypt_only, method_unknown, overloaded (beyond the rate)
+   * @throws KmsError identity_invalid (an operator), issuer_not_allowed, cluster_not_served, node_revoked,
+   * node_unexpected, cluster_unknown, cluster_suspended, cluster_decrypt_only, method_unknown, overloaded
+   * (beyond the rate)
    */
   admit(identity: Identity, operation: Operation): Admitted;
   /** What the caller has seen of its cluster; undefined for a cluster that is not in the registry. */
@@ -82,10 +84,13 @@ const catchUpMs = 1000;
 
 export function createAdmission({
   registry,
+  serves = () => true,
   epochMac = createEpochMac(),
   now = () => performance.now(),
 }: {
   readonly registry: RegistryStore;
+  /** The clusters of this gateway's cell. */
+  readonly serves?: Serves;
   readonly epochMac?: EpochMac;
   /** Monotonic milliseconds */
   readonly now?: () => number;
@@ -121,6 +126,11 @@ export function createAdmission({
             // Whoever has the other CA must not use up the cluster's rate.
             take(`issuer/${cluster.uid}`, strangerPerSecond, 1);
             throw new KmsError("issuer_not_allowed");
+          }
+          if (cluster !== undefined && !serves(cluster)) {
+            // Before all else: whether it may do that, the gateways of its cell decide.
+            take(`unserved/${cluster.uid}`, strangerPerSecond, 1);
+            throw new KmsError("cluster_not_served");
           }
           const refusal = cluster && refusalOf(cluster, identity);
           if (cluster !== undefined && refusal !== undefined) {

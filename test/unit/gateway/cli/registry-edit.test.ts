@@ -3,14 +3,8 @@ import { chmod, chown, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import {
-  addRecord,
-  type NewRecord,
-  printRecord,
-  readRegistry,
-  recordOf,
-  changeRecord,
-} from "@claviger/cli/src/registry-edit.ts";
+import { addRecord, readRegistry, recordOf, changeRecord } from "@claviger/cli/src/registry-edit.ts";
+import { type NewRecord, printRecord } from "@claviger/cli/src/record-text.ts";
 import { fileSource } from "@claviger/cli/src/registry-source.ts";
 import { backendName, clusterName, clusterUid, keyName, mountPath, nodeName } from "@claviger/proto/wire/names.ts";
 
@@ -99,6 +93,30 @@ test("nodes are written on a line of their own, in place of what is there, in ev
     printRecord(recordOf(await readRegistry(registry()), "prod-eu")),
     /\n {2}nodes: \{ revoked: \[cp-1\] \}\n/,
   );
+});
+
+test("labels are written on a line of their own, or in the lines that are there, and raise no generation", async () => {
+  const labels = { cell: "a", "x.io/on": "true", empty: "" };
+  await changeRecord(registry(), "prod-eu", () => ({ labels }));
+  const written = 'labels: { cell: a, x.io/on: "true", empty: "" }\n    state:   "active"';
+  assert.equal(await readFile(file, "utf8"), text.replace('state:   "active"', written));
+  assert.deepEqual(recordOf(await readRegistry(registry()), "prod-eu").labels, labels);
+  await changeRecord(registry(), "prod-eu", () => ({ labels: {} }));
+  assert.match(await readFile(file, "utf8"), /\n {4}labels: \{\}\n {4}state: {3}"active" {3}# since 2025\n/);
+  await changeRecord(registry(), "lab", () => ({ labels: { cell: "b" } }));
+  assert.match(await readFile(file, "utf8"), /labels: \{ cell: b \}, state: active/);
+  const key = "keys: [{ backend: main, mount: transit, key: prod-eu }]";
+  const block = (lines: string): string => text.replace(key, `labels:\n${lines}\n    ${key}`);
+  await writeFile(file, block("      # ours\n      cell: a"));
+  await changeRecord(registry(), "prod-eu", () => ({ labels: { cell: "b", tier: "1" } }));
+  assert.equal(await readFile(file, "utf8"), block('      # ours\n      cell: b\n      tier: "1"'));
+  await changeRecord(registry(), "prod-eu", () => ({ labels: {} }));
+  assert.deepEqual(recordOf(await readRegistry(registry()), "prod-eu").labels, {});
+  // What else changes raises it.
+  await changeRecord(registry(), "prod-eu", () => ({ labels: { cell: "c" }, state: "suspended" }));
+  const { generation, labels: last } = recordOf(await readRegistry(registry()), "prod-eu");
+  assert.deepEqual([generation, last], [1, { cell: "c" }]);
+  assert.match(printRecord(recordOf(await readRegistry(registry()), "prod-eu")), /\n {2}labels: \{ cell: c \}\n/);
 });
 
 test("the state that it has already changes no byte and not the file's time", async () => {

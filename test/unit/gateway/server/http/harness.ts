@@ -6,6 +6,7 @@ import { createMethods } from "@claviger/gateway-server/src/http/methods.ts";
 import { defaultListenLimits, type ListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
 import { createKmsHttpServer } from "@claviger/gateway-server/src/http/server.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { Serves } from "@claviger/gateway-core/src/registry/labels.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { createAdmission } from "@claviger/gateway-server/src/kms/admission.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
@@ -65,6 +66,7 @@ export async function start(
     sink,
     records = [cluster()],
     registry = registryOf(records),
+    serves = () => true,
     limits = defaultListenLimits,
     metrics = createMetrics(),
     tls = { ...gatewayPair, clientCa: ca.cert },
@@ -77,6 +79,7 @@ export async function start(
     service?: KmsService;
     sink?: AuditSink;
     registry?: RegistryStore;
+    serves?: Serves;
     metrics?: Metrics;
     records?: readonly ClusterRecord[];
     limits?: ListenLimits;
@@ -89,7 +92,7 @@ export async function start(
     trustedProxies,
     trustDomain: trustDomain.parse("fleet.test"),
     limits,
-    admission: createAdmission({ registry }),
+    admission: createAdmission({ registry, serves }),
     methods: createMethods(service, "0.0.0"),
     audit,
     metrics,

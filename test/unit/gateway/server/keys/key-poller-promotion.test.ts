@@ -207,14 +207,17 @@ test("a promotion that fails at each try is one line, another reason is another,
   };
   refuse("backend_denied");
   backend.addVersion(2000);
+  assert.equal(poller.isUnpromoted(), false);
   for (let i = 0; i < 3; i++) await poller.refresh(true);
   assert.equal(failed(), 1);
+  assert.equal(poller.isUnpromoted(), true);
   refuse("backend_protocol_error");
   for (let i = 0; i < 2; i++) await poller.refresh(true);
   assert.equal(failed(), 2);
   backend.before = () => Promise.resolve();
   await poller.refresh(true);
   assert.equal((await poller.view()).promoted.version, 2);
+  assert.equal(poller.isUnpromoted(), false);
   refuse("backend_denied");
   backend.addVersion(3000);
   await poller.refresh(true);

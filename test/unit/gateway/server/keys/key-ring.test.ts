@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
 import { createKeyRing, type KeyRing } from "@claviger/gateway-server/src/keys/key-ring.ts";
 import { createNoOpKeyCache } from "@claviger/gateway-server/src/keys/shared-key-cache.ts";
+import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { clusterName, keyName } from "@claviger/proto/wire/names.ts";
 import { cluster, createFakeBackend, type FakeBackend, ref, silent } from "../../fakes.ts";
@@ -19,14 +20,14 @@ type Site = {
 };
 
 /** A ring whose clock and timers are the test's. */
-function start(t: TestContext): Site {
+function start(t: TestContext, using: (key: KeyRef) => readonly ClusterRecord[] = () => [clusterOf(0)]): Site {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   let clock = 1_000_000;
   const backend = createFakeBackend();
   backend.state = { ...backend.state, minEncryption: 1 };
   const ring = createKeyRing({
     backends: new Map([[backend.name, backend]]),
-    using: () => [],
+    using,
     sharedCache: createNoOpKeyCache(),
     refreshMs: 10_000,
     canaryMs: 3_600_000,
@@ -79,4 +80,22 @@ test("a key that nobody asks for is not read, and is read again when somebody do
   const again = backend.calls.describe;
   await pass(30_000);
   assert.ok(backend.calls.describe >= again + 2, "and from then on");
+});
+
+test("a key that no cluster of this gateway uses any more is neither read nor tried nor counted, until one does again", async (t) => {
+  let isServed = true;
+  const { ring, backend, pass } = start(t, () => (isServed ? [clusterOf(1)] : []));
+  const sum = (): number => Object.values(backend.calls).reduce((all, count) => all + count, 0);
+  await ring.promoted(clusterOf(1));
+  await pass(30_000);
+  assert.ok(sum() > 3);
+  isServed = false;
+  await pass(1000);
+  const before = sum();
+  await pass(120_000);
+  assert.equal(sum(), before, "left alone though it was asked for less than ten minutes ago");
+  isServed = true;
+  await ring.promoted(clusterOf(1));
+  await pass(30_000);
+  assert.ok(sum() >= before + 3, "and from then on as before");
 });

@@ -1,0 +1,61 @@
+// A shim whose list has gateways of another cell: no call is lost, and they are left alone.
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
+import { createUpstream, type Upstream } from "@claviger/shim/src/upstream.ts";
+import { type Answer, createFleet, noMetrics, reasonOf, startGateway } from "./fakes.ts";
+
+const fleet = await createFleet();
+const ok: Answer = { body: Buffer.from("ok") };
+const elsewhere: Answer = { reason: "cluster_not_served" };
+
+async function site(t: TestContext, answers: Answer[]) {
+  const gateways = await Promise.all(answers.map((_, i) => startGateway(t, fleet, () => answers[i] ?? ok)));
+  const upstream: Upstream = createUpstream(
+    gateways.map(({ url }) => url),
+    fleet.tls,
+    noMetrics,
+  );
+  t.after(() => upstream.close());
+  const call = () =>
+    upstream.call({ method: "encrypt", body: Buffer.from("body"), deadline: steadyNow() + 3000, hedge: false });
+  return { gateways, upstream, call, asked: () => gateways.map(({ asked }) => asked.length) };
+}
+
+test("a gateway of another cell is asked once, and the others from then on", async (t) => {
+  const { upstream, gateways, call, asked } = await site(t, [elsewhere, ok, elsewhere]);
+  for (let i = 0; i < 20; i++) await call();
+  const [first = 0, , third = 0] = asked();
+  assert.ok(first <= 1 && third <= 1, String(asked()));
+  for (let i = 0; i < 200; i++) await call();
+  const [before, after] = [
+    [first, third],
+    [asked()[0], asked()[2]],
+  ];
+  assert.deepEqual(after, before, "not once in 200 calls");
+  const problems = Object.fromEntries(upstream.gateways().map(({ url, problem }) => [url, problem]));
+  assert.equal(problems[gateways[1]?.url ?? ""], undefined);
+  const [known] = gateways.filter(({ asked: its }, i) => i !== 1 && its.length > 0);
+  if (known !== undefined) assert.equal(problems[known.url], "cluster_not_served");
+});
+
+test("a cluster that moves to another cell loses no call, and its shim follows it at once", async (t) => {
+  const answers = [ok, elsewhere];
+  const { call, asked } = await site(t, answers);
+  for (let i = 0; i < 20; i++) await call();
+  answers.reverse();
+  for (let i = 0; i < 20; i++) assert.equal((await call()).body.toString(), "ok");
+  const [left] = asked();
+  for (let i = 0; i < 50; i++) await call();
+  assert.equal(asked()[0], left, "the cell that it has left is asked no more");
+});
+
+test("where no gateway serves the cluster it is an outage that says so; a gateway that is away says more than one of another cell", async (t) => {
+  const answers: Answer[] = [elsewhere, elsewhere];
+  const { call, gateways } = await site(t, answers);
+  assert.equal(await reasonOf(call()), "cluster_not_served");
+  answers[1] = { reason: "backend_sealed" };
+  assert.equal(await reasonOf(call()), "backend_sealed");
+  await gateways[1]?.stop();
+  assert.equal(await reasonOf(call()), "gateway_unavailable");
+});
