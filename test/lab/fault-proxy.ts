@@ -122,7 +122,8 @@ export async function startFaultProxy({
       body,
       headers = { "content-type": "application/json" },
     } = (way.kind === "answer" ? await way.answer(asked, passed) : { status: 503, body: "" }) ?? (await passed());
-    response.writeHead(status, headers).end(body);
+    // What was passed on may have been changed.
+    response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) }).end(body);
   };
   const http = createHttpServer((asking, response) => void serve(asking, response).catch(() => response.destroy()));
 

@@ -12,6 +12,7 @@ import {
   type Readyz,
   readyzOf,
   sizeOfLog,
+  withDowns,
 } from "./observe.ts";
 import type { Row } from "./rows.ts";
 
@@ -43,6 +44,8 @@ export type Cell<W extends World> = {
   readonly atFirst?: readonly string[];
   /** Log events that may be missing, since that is a matter of time. */
   readonly maybe?: readonly string[];
+  /** The same of those that come once the cause is gone. */
+  readonly maybeAtEnd?: readonly string[];
   /** Log events that may come again while the fault lasts, and why. */
   readonly repeated?: Readonly<Record<string, string>>;
   /** What comes and goes while the fault lasts, in words of the page. */
@@ -158,7 +161,14 @@ function describeReadyz(
 
 /** @throws AssertionError where something is wrong about it, with all that was seen */
 export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise<Row> {
-  const { callers = {}, atFirst = [], maybe = [], repeated = {}, restless = { readyz: {}, metrics: {} } } = cell;
+  const {
+    callers = {},
+    atFirst = [],
+    maybe = [],
+    maybeAtEnd = [],
+    repeated = {},
+    restless = { readyz: {}, metrics: {} },
+  } = cell;
   const { programs } = world;
   const first = await untilGood(world, undefined, "before the fault");
   const metrics = await Promise.all(programs.map(metricsOf));
@@ -167,9 +177,14 @@ export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise
     programs.map((program, i) => [program, logFrom(program, offsets[i] ?? 0)] as const);
 
   const rounds: Outcomes[] = [];
+  /** What comes and goes was seen, whenever that was. */
+  const lowest: ReadonlyMap<string, number>[] = programs.map(() => new Map());
   await cell.cause(world);
-  for (const end = Date.now() + (cell.lookMs ?? lookMs); Date.now() < end; await sleep(pauseMs))
+  for (const end = Date.now() + (cell.lookMs ?? lookMs); Date.now() < end; await sleep(pauseMs)) {
     rounds.push(await world.round());
+    const seen = await Promise.all(programs.map(metricsOf));
+    for (const [i, series] of seen.entries()) lowest[i] = withDowns(lowest[i] ?? new Map(), series);
+  }
   for (let i = 0; i < (world.steadyRounds ?? 3); i++) rounds.push(await world.round());
   const during = await Promise.all(programs.map(readyzOf));
   const metricsThen = await Promise.all(programs.map(metricsOf));
@@ -197,11 +212,14 @@ export async function runCell<W extends World>(world: W, cell: Cell<W>): Promise
   problems.push(...repeatedLines(logsThen, [...elsewhere, ...Object.keys(repeated)]));
   const isServed = rounds.every((outcomes) => Object.values(outcomes).every((one) => one === "ok" || one === grace));
   const moves = new Set(
-    programs.flatMap((_, i) => moved(metrics[i] ?? new Map(), metricsThen[i] ?? new Map(), isServed)),
+    programs.flatMap((_, i) => {
+      const then = new Map([...(metricsThen[i] ?? []), ...(lowest[i] ?? [])]);
+      return moved(metrics[i] ?? new Map(), then, isServed);
+    }),
   );
   const steady = [...moves].filter((move) => !(move in restless.metrics));
   const passing = Object.entries(restless.metrics).map(([metric, when]) => `${metric} ${when}`);
-  const ends = describeLog(after, maybe);
+  const ends = describeLog(after, [...maybe, ...maybeAtEnd]);
   const row = {
     cause: cell.how,
     callers: describeCallers(calls, callers, atFirst),

@@ -104,10 +104,7 @@ const cells: Cells<GatewayWorld> = {
       answer: ({ path }) => (path.endsWith("/Encrypt") ? { status: 503, body: "" } : undefined),
     })),
     callers: { Encrypt: ["gateway_unavailable"] },
-    restless: {
-      readyz: { "shim gateway": "status 503, from such an answer until the next probe" },
-      metrics: { "`claviger_shim_gateway_up == 0`": "from such an answer until the next probe" },
-    },
+    restless: { readyz: { "shim gateway": "status 503, from such an answer until the next probe" }, metrics: {} },
   },
   "answering from an older state": {
     how: "it is restarted on a registry from before the last edit",

@@ -88,6 +88,11 @@ export function moved(before: Series, after: Series, isServed: boolean): readonl
   return [...new Set(found)].toSorted();
 }
 
+/** What is down in one of both. */
+export function withDowns(before: Series, series: Series): Series {
+  return new Map([...before, ...[...series].filter(([name, value]) => name.includes("_up{") && value === 0)]);
+}
+
 /** What is up and in which phase, as one text to compare. */
 export function gaugesOf(series: Series): string {
   return [...series].filter(([name]) => /_up\{|_phase\b/.test(name)).toString();

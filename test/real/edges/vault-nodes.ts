@@ -82,6 +82,8 @@ export function nodeCells(older: Cells<NodesWorld>[Fault]): Cells<NodesWorld> {
         kind: "answer",
         answer: ({ path }) => (path.includes("/decrypt/") ? refusal(500, "internal error") : undefined),
       }),
+      // It is up at each probe.
+      maybe: ["vault-address-down", "vault-address-up"],
     },
     "answering nonsense": {
       how: "it answers 200 and a page of HTML to all",
@@ -97,6 +99,7 @@ export function nodeCells(older: Cells<NodesWorld>[Fault]): Cells<NodesWorld> {
     "certificate expired or replaced": {
       how: "it shows a certificate that has expired",
       ...way(({ certificates }) => ({ kind: "certificate", pair: certificates.expired })),
+      maybeAtEnd: ["vault-address-up"],
     },
   };
   return {

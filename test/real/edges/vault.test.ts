@@ -72,6 +72,10 @@ const cells: Cells<VaultWorld> = {
     how: "it takes connections and says nothing",
     ...way({ kind: "silent" }),
     callers: failing("deadline_exceeded"),
+    restless: {
+      readyz: {},
+      metrics: { '`claviger_gateway_request_duration{result!="ok"}`': "where the caller waits for longer" },
+    },
   },
   closing: { how: "it closes each connection in the middle of an answer", ...way({ kind: "close" }), callers: away },
   "refusing everything": {
@@ -95,6 +99,15 @@ const cells: Cells<VaultWorld> = {
   "answering from an older state": {
     how: "a snapshot is restored that lacks the version in use",
     atFirst: ["deadline_exceeded", "backend_unavailable"],
+    // Calls in the moment of the restoration may fail, or not.
+    restless: {
+      readyz: {},
+      metrics: {
+        '`claviger_gateway_request_duration{result!="ok"}`': "in that moment",
+        '`claviger_shim_call_duration{result!="ok"}`': "in that moment",
+        '`claviger_shim_upstream_requests_total{result!="ok"}`': "in that moment",
+      },
+    },
     async cause(world) {
       const { addr } = world.vault;
       const headers = { "x-vault-token": readFileSync(world.vault.tokenFile, "utf8") };
@@ -141,7 +154,8 @@ const cells: Cells<VaultWorld> = {
   },
   "read-only": {
     how: "its storage takes no writes while a new version waits to be promoted",
-    maybe: ["outage-phase", "outage-over"],
+    // Whether the token is renewed meanwhile is a matter of time.
+    maybe: ["outage-phase", "outage-over", "vault-login-failed", "vault-login"],
     async cause({ proxy, vault }) {
       const refused = { status: 500, body: JSON.stringify({ errors: ["cannot write to readonly storage"] }) };
       await proxy.set({
