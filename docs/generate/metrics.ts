@@ -13,7 +13,7 @@ const labels: Readonly<Record<string, string>> = {
   backend: "name of the backend",
   address: "the URLs of the backend's `addresses` setting",
   operation: "`wrap` or `unwrap`",
-  bound: "`all`, `identity` or `handshakes`: which bound was reached",
+  bound: "`all`, `cluster`, `identity` or `handshakes`: which bound was reached",
   sink: "`stdout`, or `file` and its path",
   "claviger_gateway_handshake_failures_total.kind": "`closed`, `timeout`, `certificate` or `protocol`",
   "claviger_shim_certificate_seconds_left.role": "`client` or `gateway_ca`",

@@ -197,7 +197,8 @@ suite("The documents", () => {
   test("the figures of the architecture are those of the code", () => {
     const text = read("docs/architecture.md").replaceAll("\n", " ");
     const grouped = (count: number): string => count.toLocaleString("en-US");
-    const { connections, connectionsPerIdentity, bodyBytes, bodyBytesPerIdentity } = defaultListenLimits;
+    const { connections, connectionsPerCluster, connectionsPerIdentity, bodyBytes, bodyBytesPerIdentity } =
+      defaultListenLimits;
     const { handshakeMs, headersMs, bodyMs } = defaultListenLimits;
     const figures = [
       `a plaintext is 1 to ${limits.plaintext} bytes`,
@@ -206,7 +207,7 @@ suite("The documents", () => {
       `messages of up to ${limits.jsonMessage / 1024} KiB`,
       `carries 1 to ${limits.batchItems} Decrypts`,
       `| items of a batch | ${limits.batchItems},`,
-      `of all, of one certificate | ${grouped(connections)}; ${connectionsPerIdentity}.`,
+      `of all, of one cluster, of one certificate | ${grouped(connections)}; ${connectionsPerCluster}; ${connectionsPerIdentity}.`,
       `of all, of one node | ${bodyBytes / 2 ** 20} MiB; ${bodyBytesPerIdentity / 2 ** 20} MiB |`,
       `| TLS handshake, headers, body, the reply until it is taken | ${handshakeMs / 1000} s each |`,
     ];

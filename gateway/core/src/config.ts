@@ -37,6 +37,8 @@ const listenLimits = z.strictObject({
   connections: z.optional(zInteger(8, 1_000_000)),
   /** Connections of one client certificate's names. Those of `trustedProxies` are not bounded by it. */
   connectionsPerIdentity: z._default(zInteger(1, 100_000), 64),
+  /** Connections of all nodes of a cluster. Those of `trustedProxies` are not bounded by it. */
+  connectionsPerCluster: z._default(zInteger(1, 100_000), 512),
   /** The time for a TLS handshake. */
   handshake: z._default(zDuration("100ms", "1m"), 5000),
   /** The time for the headers of a request. */

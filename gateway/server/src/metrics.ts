@@ -31,7 +31,7 @@ export const names = {
 /** What kind of failure it was; `closed` is a port check as well. */
 export type HandshakeKind = "closed" | "timeout" | "certificate" | "protocol";
 /** The bounds of connections. */
-export type ConnectionBound = "all" | "identity" | "handshakes";
+export type ConnectionBound = "all" | "cluster" | "identity" | "handshakes";
 
 export interface Metrics {
   started(): void;

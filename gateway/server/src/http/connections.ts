@@ -1,6 +1,6 @@
 // Who may hold a connection. Those in their handshake have a bound of their own, so that a stranger
-// costs nobody a connection that is served; of the others there is one for all and one for each
-// identity, and the one that has been idle for longest makes room. (docs/architecture.md #limits.)
+// costs nobody a connection that is served; of the others there is one for all, one for each cluster and
+// one for each identity, and the one that has been idle for longest makes room. (docs/architecture.md #limits.)
 import type { X509Certificate } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Server } from "node:https";
@@ -10,6 +10,7 @@ import { identityOf } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
 import type { ConnectionBound, Metrics } from "../metrics.ts";
+import { type ConnectionGroup, createConnectionGroups } from "./connection-groups.ts";
 import type { HandshakeFailures, Refusal } from "./handshakes.ts";
 import type { ListenLimits } from "./limits.ts";
 import { createPacer } from "./pacer.ts";
@@ -39,7 +40,7 @@ type Pending = {
   /** Its failure has been recorded. */
   isRefused: boolean;
 };
-type Open = { readonly identity: string; requests: number };
+type Open = { readonly groups: readonly ConnectionGroup[]; requests: number };
 
 /** The TCP socket and the TLS socket above it have these in common. */
 function addressOf({ remoteAddress, remotePort }: Socket): string {
@@ -60,7 +61,10 @@ export function createConnections({
   readonly server: Server;
   /** The client CAs at the start. */
   readonly clientCa: readonly X509Certificate[];
-  readonly limits: Pick<ListenLimits, "connections" | "connectionsPerIdentity" | "handshakes">;
+  readonly limits: Pick<
+    ListenLimits,
+    "connections" | "connectionsPerIdentity" | "connectionsPerCluster" | "handshakes"
+  >;
   readonly handshakes: HandshakeFailures;
   /** A proxy speaks for many: only the bound of all counts for it. */
   readonly isProxy: (certificate: X509Certificate) => boolean;
@@ -72,7 +76,7 @@ export function createConnections({
   /** By address; the oldest comes first. */
   const pending = new Map<string, Pending>();
   const open = new Map<TLSSocket, Open>();
-  const byIdentity = new Map<string, Set<TLSSocket>>();
+  const groups = createConnectionGroups(limits);
   /** Those of `open` without a request under way; the one that has been idle for longest comes first. */
   const idle = new Set<TLSSocket>();
   let authorities = clientCa;
@@ -90,12 +94,10 @@ export function createConnections({
   };
 
   const forget = (socket: TLSSocket): void => {
-    const identity = open.get(socket)?.identity ?? "";
+    const state = open.get(socket);
     open.delete(socket);
     idle.delete(socket);
-    const own = byIdentity.get(identity);
-    own?.delete(socket);
-    if (own?.size === 0) byIdentity.delete(identity);
+    groups.delete(socket, state?.groups ?? []);
   };
 
   const close = (socket: TLSSocket): void => {
@@ -182,22 +184,22 @@ export function createConnections({
     const refusal = refusalOf(socket, certificate);
     if (refusal !== undefined) return refuse(socket, refusal);
     pending.delete(addressOf(socket));
-    const identity = certificate.subjectAltName ?? certificate.fingerprint256;
-    const own = byIdentity.get(identity) ?? new Set();
-    if (own.size >= limits.connectionsPerIdentity && !isProxy(certificate)) {
-      reached("identity", identityOf(certificate));
-      const oldest = own.values().find((other) => idle.has(other));
+    const own = isProxy(certificate) ? [] : groups.of(certificate);
+    for (const { bound, most, sockets } of own) {
+      if (sockets.size < most) continue;
+      reached(bound, identityOf(certificate));
+      const oldest = sockets.values().find((other) => idle.has(other));
       if (oldest === undefined) return void socket.destroy();
       close(oldest);
-    } else if (open.size >= limits.connections) {
+    }
+    if (open.size >= limits.connections) {
       reached("all", identityOf(certificate));
       const [oldest] = idle;
       if (oldest === undefined) return void socket.destroy();
       close(oldest);
     }
-    byIdentity.set(identity, own);
-    own.add(socket);
-    open.set(socket, { identity, requests: 0 });
+    groups.add(socket, own);
+    open.set(socket, { groups: own, requests: 0 });
     idle.add(socket);
     socket.once("close", () => forget(socket));
     for (const serve of serveHttp) Reflect.apply(serve, server, [socket]);

@@ -6,6 +6,7 @@ export type ListenLimits = {
   /** Connections whose handshake is done. */
   readonly connections: number;
   readonly connectionsPerIdentity: number;
+  readonly connectionsPerCluster: number;
   /** Connections that are in their handshake. */
   readonly handshakes: number;
   /** Milliseconds for a TLS handshake. */
@@ -54,6 +55,7 @@ export function resolveListenLimits(settings: ListenSettings, { memoryBytes, ope
   return {
     connections: Math.floor(Math.max(8, Math.min(wanted, files - handshakes))),
     connectionsPerIdentity: settings.connectionsPerIdentity,
+    connectionsPerCluster: settings.connectionsPerCluster,
     handshakes,
     handshakeMs: settings.handshake,
     headersMs: settings.headers,

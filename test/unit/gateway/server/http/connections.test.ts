@@ -36,6 +36,23 @@ test("of the connections of one identity the oldest idle one makes room", async 
   assert.ok(others.every(({ destroyed }) => !destroyed));
 });
 
+test("of the connections of one cluster the oldest idle one makes room, and another cluster's stays", async (t) => {
+  const { port } = await start(t, { limits: { ...defaultListenLimits, connectionsPerCluster: 3 } });
+  const open = async (cluster: string, node: string): Promise<TLSSocket> => {
+    const pair = await pem(issueNode({ ca, cluster, node }));
+    const socket = tlsConnect({ port, host: "127.0.0.1", ca: ca.cert, ...pair });
+    t.after(() => socket.destroy());
+    await once(socket, "secureConnect");
+    return socket.on("error", () => {}).resume();
+  };
+  const other = await open("other", "cp-1");
+  const first = await open("prod", "cp-1");
+  const closed = once(first, "close");
+  const later = [await open("prod", "cp-2"), await open("prod", "cp-3"), await open("prod", "cp-4")];
+  await closed;
+  assert.ok([other, ...later].every(({ destroyed }) => !destroyed));
+});
+
 test("a drain finishes what is under way", async (t) => {
   const reached = Promise.withResolvers<void>();
   const release = Promise.withResolvers<void>();
