@@ -91,11 +91,12 @@ export function vaultPerSecond({ vault, seconds }: Cost): number {
   return [...vault.values()].reduce((sum, count) => sum + count, 0) / seconds;
 }
 
-/** A number of a gateway's metrics page; NaN while it does not answer. */
+/** The sum of a metric on a gateway's page; NaN while it does not answer, or has none. */
 export async function metricOf(page: string, name: string): Promise<number> {
   try {
     const text = await (await fetch(page, { signal: AbortSignal.timeout(5000) })).text();
-    return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? ([0-9.e+-]+)`, "m").exec(text)?.[1] ?? Number.NaN);
+    const values = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? ([0-9.e+-]+)`, "gm"))];
+    return values.length === 0 ? Number.NaN : values.reduce((sum, [, value]) => sum + Number(value), 0);
   } catch {
     return Number.NaN;
   }

@@ -39,8 +39,11 @@ export function say(text: string): void {
   process.stderr.write(`  ${text} ...\n`);
 }
 
-/** Shims that connect at the same time, of all processes together. */
-const atOnce = 16;
+/**
+ * Shims that connect at the same time, of all processes together: fewer while their clusters' keys are not
+ * known, for which a gateway asks Vault first.
+ */
+const atOnce = { first: 16, more: 64 } as const;
 
 /** Starts everything but the shims, runs, and stops everything whatever happens. */
 export async function withFleet<T>(settings: Settings, use: (fleet: Fleet) => Promise<T>): Promise<T> {
@@ -79,13 +82,17 @@ export async function withFleet<T>(settings: Settings, use: (fleet: Fleet) => Pr
 export type Connected = { readonly seconds: number; readonly failed: number; readonly cost: Cost };
 
 /** Starts shims, and waits until each has shown a good Status. What it took is in `cost`. */
-export async function connect({ simulators, meter }: Fleet, identities: readonly Identity[]): Promise<Connected> {
+export async function connect(
+  { simulators, meter }: Fleet,
+  identities: readonly Identity[],
+  which: keyof typeof atOnce = "first",
+): Promise<Connected> {
   say(`${identities.length} shims connect`);
   const began = performance.now();
   await meter.take();
   const failed = await simulators.connect(
     identities.map(({ index }) => index),
-    atOnce,
+    atOnce[which],
   );
   const seconds = (performance.now() - began) / 1000;
   return { seconds, failed, cost: await meter.take() };
@@ -99,6 +106,11 @@ export async function rest(seconds: number): Promise<void> {
 /** Open connections of each gateway. */
 export function connectionsOf({ gateways }: World): Promise<readonly number[]> {
   return Promise.all(gateways.map(({ metrics }) => metricOf(metrics, "claviger_gateway_connections")));
+}
+
+/** KMS requests that each gateway has answered since its start. */
+export function requestsOf({ gateways }: World): Promise<readonly number[]> {
+  return Promise.all(gateways.map(({ metrics }) => metricOf(metrics, "claviger_gateway_request_duration_count")));
 }
 
 /** `p50 / p99 / max` of samples, milliseconds. */
@@ -139,17 +151,16 @@ export function callTable({ samples, failures }: Taken, seconds: number): string
   );
 }
 
-/** What each part used, and what Vault was asked. */
-export function costTable(cost: Cost): string {
-  const requests = [...cost.vault]
+/** `requests to Vault a second: N (of each kind)`. */
+export function vaultRequestsOf(cost: Cost): string {
+  const kinds = [...cost.vault]
     .toSorted(([, a], [, b]) => b - a)
     .map(([name, count]) => `${name} ${shown(count / cost.seconds, 1)}`);
-  return [
-    tableOf(
-      ["part", "CPU, % of a core", "RSS MiB"],
-      [...cost.cpu].map(([name, cpu]) => [name, shown(cpu, 1), shown(cost.rss.get(name) ?? Number.NaN, 1)]),
-    ),
-    "",
-    `Requests to Vault a second: ${shown(vaultPerSecond(cost), 1)} (${requests.join(", ")})`,
-  ].join("\n");
+  return `requests to Vault a second: ${shown(vaultPerSecond(cost), 1)} (${kinds.join(", ")})`;
+}
+
+/** What each part used, and what Vault was asked. */
+export function costTable(cost: Cost): string {
+  const rows = [...cost.cpu].map(([name, cpu]) => [name, shown(cpu, 1), shown(cost.rss.get(name) ?? Number.NaN, 1)]);
+  return `${tableOf(["part", "CPU, % of a core", "RSS MiB"], rows)}\n\nMeanwhile, ${vaultRequestsOf(cost)}`;
 }

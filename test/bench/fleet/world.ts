@@ -13,6 +13,7 @@ import { createPki, type LabGateway, type Pki, startGateway } from "../../lab/fl
 import { gatewayPolicy, type OpenBao, setUpTransit, startOpenBao, transitMount } from "../../lab/openbao.ts";
 import { createProcessGroup, freePorts, type ProcessGroup } from "../../lab/process-group.ts";
 import { type RedisServer, startRedis } from "../../lab/redis.ts";
+import { buildShipped } from "../shipped.ts";
 import { directoryStore, documentStore, fileStore, type RegistryRow, type Store } from "../stores.ts";
 import type { CaTexts, Identity } from "./protocol.ts";
 
@@ -142,7 +143,8 @@ async function start(
   }));
   let store: Store | undefined;
   const filled = await timed(async () => (store = await storeOf(registry, bao, dir, rows)));
-  say("gateways");
+  say("gateways, from the bundle that is shipped");
+  const program = buildShipped("claviger-gateway", join(dir, "shipped"));
   const ports = await freePorts(gateways);
   const started = await Promise.all(
     names.map((name, i) => {
@@ -154,6 +156,7 @@ async function start(
         name,
         pki,
         registry: "",
+        program,
         redis,
         vault: { addresses: [bao.addr], approle },
         extra: {

@@ -1,7 +1,17 @@
 // Status of a whole fleet: every shim asks once a minute, as kube-apiserver does, each over its own
 // connection under its own name.
 import { shown, tableOf } from "../figures.ts";
-import { callTable, connect, connectionsOf, costTable, failuresOf, rest, type Settings, withFleet } from "../run.ts";
+import {
+  callTable,
+  connect,
+  connectionsOf,
+  costTable,
+  failuresOf,
+  rest,
+  type Settings,
+  vaultRequestsOf,
+  withFleet,
+} from "../run.ts";
 
 export const defaults = { clusters: 100, nodes: 3, seconds: 20, statuses: 100, calls: 0, attach: "one" } as const;
 
@@ -21,7 +31,7 @@ export async function run(settings: Settings): Promise<void> {
       identities.filter((identity) => !isLast(identity)),
     );
     const half = await measure();
-    const second = await connect(fleet, identities.filter(isLast));
+    const second = await connect(fleet, identities.filter(isLast), "more");
     const full = await measure();
     console.log("\n## Connecting\n");
     console.log(
@@ -39,6 +49,7 @@ export async function run(settings: Settings): Promise<void> {
         ]),
       ),
     );
+    console.log(`\nThe first ones: ${vaultRequestsOf(first.cost)}`);
     const memory = (name: string, i: number): readonly string[] => {
       const at = [base, half, full].map(({ cost, open }) => ({
         rss: cost.rss.get(name) ?? Number.NaN,
