@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { EnvelopeSchema } from "@claviger/proto/gen/claviger/envelope_pb.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { backendName, clusterUid, keyId } from "@claviger/proto/wire/names.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
@@ -69,4 +71,72 @@ test("random bytes are refused", () => {
     assert.throws(() => decodeEnvelope(Buffer.concat([Buffer.from("clv1"), randomBytes(i)])), isInvalid);
     assert.throws(() => decodeEnvelope(randomBytes(i)), isInvalid);
   }
+});
+
+/** The reason, and the cause for the log. */
+function refusalOf(run: () => unknown): readonly [string, string] {
+  try {
+    run();
+  } catch (error) {
+    assert.ok(error instanceof KmsError && error.cause instanceof Error, String(error));
+    return [error.reason, error.cause.message];
+  }
+  return ["no refusal", ""];
+}
+
+/** As long as that, with two wraps of which the first one's key is stretched. */
+function ofLength(length: number) {
+  const envelope = (key: string) => ({
+    clusterUid: uid,
+    keyId: id,
+    wraps: [{ ...wrap("main", key, 32), ciphertext: Buffer.alloc(400) }, wrap("main", "k".repeat(200), 32)],
+  });
+  const least = encodeEnvelope(envelope("k".repeat(128))).length;
+  return envelope("k".repeat(128 + length - least));
+}
+
+test("an envelope may be exactly as long as Kubernetes takes, and no byte longer", () => {
+  const longest = encodeEnvelope(ofLength(limits.ciphertext));
+  assert.equal(longest.length, limits.ciphertext);
+  assert.equal(decodeEnvelope(longest).wraps.length, 2);
+  const tooLong = ["request_malformed", `envelope of ${limits.ciphertext + 1} bytes`];
+  assert.deepEqual(
+    refusalOf(() => encodeEnvelope(ofLength(limits.ciphertext + 1))),
+    tooLong,
+  );
+  assert.deepEqual(
+    refusalOf(() => decodeEnvelope(Buffer.concat([longest, Buffer.from([0])]))),
+    ["ciphertext_invalid", "not an envelope of ours"],
+  );
+});
+
+test("what a strict writer would not have written is refused, each for its own cause", () => {
+  const good = { clusterUid: uid, keyId: id, wraps: [wrap("main", "transit/prod-eu", 32)] };
+  const [one] = good.wraps;
+  assert.ok(one !== undefined);
+  const incomplete = ["ciphertext_invalid", "an envelope that is incomplete"];
+  const incompleteWrap = ["ciphertext_invalid", "a wrap that is incomplete"];
+  const raw = (message: object): Uint8Array =>
+    Buffer.concat([Buffer.from("clv1"), toBinary(EnvelopeSchema, create(EnvelopeSchema, message))]);
+  const table: readonly (readonly [bytes: Uint8Array, refusal: readonly string[]])[] = [
+    [Buffer.from("clv2"), ["ciphertext_invalid", "not an envelope of ours"]],
+    [Buffer.concat([Buffer.from("clv2"), raw(good).subarray(4)]), ["ciphertext_invalid", "not an envelope of ours"]],
+    [
+      Buffer.concat([Buffer.from("clv1"), Buffer.from([0xff])]),
+      ["ciphertext_invalid", "an envelope that does not parse"],
+    ],
+    [raw({ ...good, clusterUid: "x" }), incomplete],
+    [raw({ ...good, keyId: "x" }), incomplete],
+    [raw({ ...good, wraps: [] }), incomplete],
+    [raw({ ...good, wraps: [{ ...one, backend: "" }] }), incompleteWrap],
+    [raw({ ...good, wraps: [{ ...one, version: 0 }] }), incompleteWrap],
+    [raw({ ...good, wraps: [{ ...one, ciphertext: Buffer.alloc(0) }] }), incompleteWrap],
+  ];
+  for (const [bytes, refusal] of table)
+    assert.deepEqual(
+      refusalOf(() => decodeEnvelope(bytes)),
+      refusal,
+    );
+  const least = decodeEnvelope(raw({ ...good, wraps: [{ ...one, version: 1, ciphertext: Buffer.alloc(1) }] }));
+  assert.deepEqual([least.wraps[0]?.version, least.wraps[0]?.ciphertext.length], [1, 1]);
 });

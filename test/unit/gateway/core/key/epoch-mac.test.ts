@@ -25,3 +25,23 @@ test("0.1.0 on either side, or a gateway without the key: the epoch counts, and 
   assert.equal(macs.read("uid-a", undefined), undefined);
   assert.equal(macs.read("uid-a", { text: "nonsense" }), undefined);
 });
+
+test("an epoch is signed once while it stays, and what was not signed is signed once the key is known", () => {
+  let key: Uint8Array | undefined;
+  let asked = 0;
+  const late = createEpochMac(() => {
+    asked += 1;
+    return key;
+  });
+  assert.deepEqual(late.sign("uid-a", [1, 1, 1]), { text: "1.1.1" });
+  key = secret;
+  const claim = late.sign("uid-a", [1, 1, 1]);
+  assert.deepEqual(macs.read("uid-a", claim), { epoch: [1, 1, 1], isProven: true });
+  assert.deepEqual(late.sign("uid-a", [1, 1, 1]), claim);
+  assert.equal(late.sign("uid-a", [1, 1, 1]), late.sign("uid-a", [1, 1, 1]), "not signed anew");
+  assert.notEqual(late.sign("uid-b", [1, 1, 1]).mac, claim.mac);
+  assert.notEqual(late.sign("uid-a", [1, 2, 1]).mac, claim.mac);
+  asked = 0;
+  assert.equal(late.read("uid-c", { text: "1.1.1" })?.isProven, false);
+  assert.equal(asked, 0, "what claims nothing costs nothing");
+});

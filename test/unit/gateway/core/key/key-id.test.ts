@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { associatedData, deriveKeyId, type PromotedKey } from "@claviger/gateway-core/src/key/key-id.ts";
+import {
+  associatedData,
+  deriveKeyId,
+  keyPath,
+  type PromotedKey,
+  refId,
+} from "@claviger/gateway-core/src/key/key-id.ts";
 import { backendName, clusterUid, keyId, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 
 const uid = clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA");
@@ -70,4 +76,11 @@ test("the key_id and the associated data are what earlier releases derived", () 
     text,
     "AAAAC2NsYXZpZ2VyL3YxAAAAGjAxSkQ5WjZYM1FLOFY1VDdXMk00TjZQOFJBAAAAMGNsdjEuQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQQAAAARtYWlu",
   );
+});
+
+test("a key has one path and one text, with its namespace where there is one", () => {
+  const { ref } = key();
+  assert.deepEqual([keyPath(ref), refId(ref)], ["transit/prod", "main:transit/prod"]);
+  const within = key({ namespace: "team/a" }).ref;
+  assert.deepEqual([keyPath(within), refId(within)], ["team/a/transit/prod", "main:team/a/transit/prod"]);
 });

@@ -52,6 +52,29 @@ test("a value below one that was known is raised again, never followed", () => {
       });
 });
 
+test("a key made anew that somebody has pinned above what was known: whoever rotates by hand is followed, else the newest is", () => {
+  const known = { version: 2, createdAt: 20 };
+  const anew = { 3: 130, 4: 140, 5: 150 };
+  const replacedBy = (version: number, createdAt: number) => ({ kind: "replace", promoted: { version, createdAt } });
+  assert.deepEqual(decidePromotion(state(anew, 4), known, false), replacedBy(4, 140));
+  assert.deepEqual(decidePromotion(state(anew, 5), known, false), replacedBy(5, 150));
+  assert.deepEqual(decidePromotion(state(anew, 5), known, true), replacedBy(5, 150));
+  assert.deepEqual(decidePromotion(state(anew, 4), known, true), { kind: "promote", version: 5, lost: true });
+});
+
+test("with rotation manual nothing moves by itself once something was known or pinned", () => {
+  const known = { version: 1, createdAt: 10 };
+  const two = { 1: 10, 2: 20 };
+  assert.deepEqual(decidePromotion(state(two, 0), known, false), { kind: "raise", promoted: known });
+  assert.deepEqual(decidePromotion(state(two, 1), undefined, false), { kind: "keep", promoted: known });
+});
+
+test("the first version of a key is promoted, and a key without versions needs one", () => {
+  assert.deepEqual(decidePromotion(state({ 1: 10 }, 0), undefined, true), { kind: "promote", version: 1, lost: false });
+  const none = { versions: new Map<number, number>(), latest: 0, minEncryption: 0, minDecryption: 1 };
+  assert.deepEqual(decidePromotion(none, undefined, true), { kind: "rolled-back", rotations: 1 });
+});
+
 test("a backend restored from a backup is a rollback until a newer version exists", () => {
   const known = { version: 3, createdAt: 30 };
   for (const isAuto of [true, false])
