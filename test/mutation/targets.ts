@@ -19,7 +19,10 @@ export const targets: readonly Target[] = [
   { source: "gateway/core/src/key/key-id.ts", tests: [`${core}/key/key-id.test.ts`] },
   { source: "gateway/core/src/key/promotion.ts", tests: [`${core}/key/promotion.test.ts`] },
   { source: "gateway/core/src/key/epoch-mac.ts", tests: [`${core}/key/epoch-mac.test.ts`] },
-  { source: "gateway/core/src/audit/chain.ts", tests: [`${core}/audit/verify.test.ts`, `${core}/audit/log.test.ts`] },
+  {
+    source: "gateway/core/src/audit/chain.ts",
+    tests: [`${core}/audit/chain.test.ts`, `${core}/audit/verify.test.ts`, `${core}/audit/log.test.ts`],
+  },
   { source: "gateway/core/src/audit/verify-chain.ts", tests: [`${core}/audit/verify.test.ts`] },
   {
     source: "gateway/core/src/registry/record.ts",
