@@ -174,7 +174,19 @@ suite("The architecture", () => {
     const known = {
       ".": ["docs", "gateway", "infra", "proto", "shim", "test"],
       gateway: ["cli", "core", "server"],
-      test: ["bench", "conformance", "contracts", "demo", "kubernetes", "lab", "mutation", "parts", "real", "run", "unit"],
+      test: [
+        "bench",
+        "conformance",
+        "contracts",
+        "demo",
+        "kubernetes",
+        "lab",
+        "mutation",
+        "parts",
+        "real",
+        "run",
+        "unit",
+      ],
     };
     for (const [dir, names] of Object.entries(known)) {
       const found = readdirSync(join(root, dir), { withFileTypes: true })

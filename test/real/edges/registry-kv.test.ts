@@ -104,7 +104,13 @@ const unknown = ["cluster_unknown"];
 const cells: Cells<KvWorld> = {
   absent: { how: "nothing listens at its address", ...way({ kind: "refuse" }) },
   slow: { how: "an answer takes 400 ms", ...way({ kind: "slow", ms: 400 }) },
-  silent: { how: "it takes connections and says nothing", ...way({ kind: "silent" }), lookMs: 9000 },
+  silent: {
+    how: "it takes connections and says nothing",
+    ...way({ kind: "silent" }),
+    lookMs: 9000,
+    // What waits fails as one silence ends.
+    maybeAtEnd: ["previous-versions-unknown", "registry-rejected"],
+  },
   closing: { how: "it closes each connection in the middle of an answer", ...way({ kind: "close" }) },
   "refusing everything": {
     how: "the policy loses the document",

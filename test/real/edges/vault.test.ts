@@ -156,6 +156,8 @@ const cells: Cells<VaultWorld> = {
     how: "its storage takes no writes while a new version waits to be promoted",
     // Whether the token is renewed meanwhile is a matter of time.
     maybe: ["outage-phase", "outage-over", "vault-login-failed", "vault-login"],
+    // So is what the last call before it met.
+    maybeAtEnd: ["canary-failed", "key-unreadable"],
     async cause({ proxy, vault }) {
       const refused = { status: 500, body: JSON.stringify({ errors: ["cannot write to readonly storage"] }) };
       await proxy.set({
