@@ -106,16 +106,17 @@ export function createConnections({
     socket.destroy();
   };
 
+  const pacer = createPacer();
   /** The handshake to give up for a new one: of a peer that says nothing, or that takes too long. */
   const pendingToClose = (): Pending | undefined => {
     const refused = pending.values().find(({ isRefused }) => isRefused);
     if (refused !== undefined) return refused;
     const begun = pending.values().find(({ since }) => since !== undefined);
-    if (begun?.since !== undefined && now() - begun.since > slowHandshakeMs) return begun;
+    // Where others wait for their turn, it is this process that is slow.
+    if (pacer.waiting() === 0 && begun?.since !== undefined && now() - begun.since > slowHandshakeMs) return begun;
     return pending.values().find(({ since, socket }) => since !== undefined && socket.bytesRead === 0);
   };
 
-  const pacer = createPacer();
   /** Node's own: they begin the handshake. */
   const beginHandshake = server.listeners("connection");
   server.removeAllListeners("connection");
