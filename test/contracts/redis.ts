@@ -60,6 +60,17 @@ export function redisContract(name: string, start: () => Promise<RedisWorld>): v
       await world.stop();
     });
 
+    test("a time may be a fraction of milliseconds, or next to nothing", async () => {
+      await store.set("fraction", "x", longMs + 0.5);
+      await store.put("fraction:hash", "field", "x", longMs + 1 / 3);
+      assert.equal(await store.tryAcquire("fraction:lease", longMs * 1.1), true);
+      assert.equal(await other.get("fraction"), "x");
+      assert.deepEqual(await other.all("fraction:hash"), { field: "x" });
+      await store.set("nothing", "x", 0.2);
+      await until("it to be gone", async () => (await other.get("nothing")) === null);
+      assert.equal(store.health(), "ok");
+    });
+
     test("a value is there for every client, is replaced as a whole, and is gone after its time", async () => {
       assert.equal(await other.get("value"), null);
       await store.set("value", "first", longMs);

@@ -11,7 +11,7 @@ import { createRedisReports } from "./reports.ts";
 
 /**
  * What the gateway asks of Redis. Every method rejects at once while there is no connection, and
- * within 100 ms when there is no answer.
+ * within 100 ms when there is no answer. What is kept for some milliseconds is kept for whole ones.
  */
 export interface RedisStore {
   get(key: string): Promise<string | null>;
@@ -196,17 +196,21 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
   };
 
   const name = (key: string): string => `${config.prefix}:${key}`;
+  /** Redis takes whole milliseconds, and at least one: an interval that grows with the fleet has others. */
+  const whole = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds));
   return {
     get: async (key) => await told(commands.get(name(key))),
     async set(key, value, milliseconds) {
-      await told(commands.set(name(key), value, "PX", milliseconds));
+      await told(commands.set(name(key), value, "PX", whole(milliseconds)));
     },
     async put(key, field, value, milliseconds) {
-      await told(Promise.all([commands.hset(name(key), field, value), commands.pexpire(name(key), milliseconds)]));
+      await told(
+        Promise.all([commands.hset(name(key), field, value), commands.pexpire(name(key), whole(milliseconds))]),
+      );
     },
     all: async (key) => await told(commands.hgetall(name(key))),
     tryAcquire: async (key, milliseconds) =>
-      (await told(commands.set(name(key), "1", "PX", milliseconds, "NX"))) === "OK",
+      (await told(commands.set(name(key), "1", "PX", whole(milliseconds), "NX"))) === "OK",
     async publish(channel, message) {
       await told(commands.publish(name(channel), message));
     },
