@@ -58,8 +58,8 @@ function epochOf(cluster: ClusterRecord, keys: readonly Pick<PromotedKey, "versi
   ];
 }
 
-/** Reads of keys in a second, all of them together; beyond that each is read less often. */
-const readsPerSecond = 50;
+/** Requests in a second for all keys together, reads and canaries; beyond that each is looked at less often. */
+const requestsPerSecond = 50;
 /** For so long a count of the keys in use is good enough. */
 const countMs = 1000;
 
@@ -98,7 +98,9 @@ export function createKeyRing({
     countedAt = now();
     let inUse = 0;
     for (const poller of pollers.values()) if (!poller.isIdle()) inUse += 1;
-    factor = Math.max(1, inUse / (readsPerSecond * (refreshMs / 1000)));
+    // A canary, of two requests, comes less often by the same factor.
+    const perInterval = 1 + (2 * refreshMs) / canaryMs;
+    factor = Math.max(1, (inUse * perInterval) / (requestsPerSecond * (refreshMs / 1000)));
     return factor;
   };
   const pollerOf = (ref: KeyRef): KeyPoller => {

@@ -46,7 +46,7 @@ function start(t: TestContext, using: (key: KeyRef) => readonly ClusterRecord[] 
   return { ring, backend, pass };
 }
 
-test("a few keys are read each interval; two thousand are read at 50 a second, each less often", async (t) => {
+test("a few keys are read each interval; two thousand cost 50 requests a second, each is looked at less often", async (t) => {
   const { ring, backend, pass } = start(t);
   const all = Array.from({ length: 2000 }, (_, i) => clusterOf(i));
   const readsIn = async (seconds: number): Promise<number> => {
@@ -60,7 +60,8 @@ test("a few keys are read each interval; two thousand are read at 50 a second, e
   assert.ok(few >= 0.9 && few <= 1.5, String(few));
   await Promise.all(all.map((record) => ring.promoted(record)));
   await pass(1000);
-  assert.equal(ring.intervalMs(), 40_000);
+  // A canary, of two requests, comes with each 360th read.
+  assert.equal(Math.round(ring.intervalMs()), 40_222);
   // The polls that were set before there were so many.
   await pass(50_000);
   const many = await readsIn(80);
