@@ -2,7 +2,7 @@
 import { percentileOf, secondsOf, shown, sparkline, tableOf } from "./figures.ts";
 import { writePicture } from "./picture.ts";
 import type { Sample, Taken } from "./protocol.ts";
-import { callTable, failuresOf } from "./run.ts";
+import { callTable, failuresOf, latenessOf } from "./run.ts";
 
 /** What was seen of the gateways once a second, or at a moment: a number for each, NaN where it is down. */
 export type Seen = { readonly at: number; readonly of: readonly number[] };
@@ -145,5 +145,6 @@ export function report(run: KillRun, svg: string): void {
   printCalls(run);
   printFigures(run, series);
   printLines(series);
+  console.log(`\n${latenessOf(run.taken)}`);
   if (svg !== "") draw(svg, run, series);
 }

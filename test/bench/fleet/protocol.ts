@@ -34,6 +34,8 @@ export type Taken = {
   /** When each connection was made, its handshake done; when an attempt failed. */
   readonly connected: readonly number[];
   readonly refused: readonly number[];
+  /** How late the event loops of the simulated shims were, milliseconds: p99 and greatest of the worst process. */
+  readonly late: { readonly p99: number; readonly max: number };
 };
 
 /** Where and by whom a flood comes: each identity has up to 50 of the connections. */

@@ -1,11 +1,14 @@
 // What became of the calls of one process of simulated shims, until the parent takes it.
 import { subscribe } from "node:diagnostics_channel";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { Failure, Kind, Sample, Shown, Taken } from "./protocol.ts";
 
 export type Recorder = {
   /** Runs a call and records it. Never rejects; undefined where the call failed. */
   measure<T>(kind: Kind, shim: number, run: () => Promise<T>, isInGrace?: () => boolean): Promise<T | undefined>;
+  /** A call was not made: this process does not keep up. Stands among the failures, as `left_out`. */
+  leftOut(kind: Kind, shim: number): void;
   /** What a shim's Status or Encrypt named. */
   showed(shim: number, keyId: string): void;
   take(): Taken;
@@ -18,6 +21,9 @@ function now(): number {
   return performance.timeOrigin + performance.now();
 }
 
+/** Milliseconds between two looks at the clock; it is how late the second one is that counts. */
+const resolution = 10;
+
 /** Counts every connection and request of undici in this process as well. */
 export function createRecorder(): Recorder {
   let samples: Sample[] = [];
@@ -26,6 +32,9 @@ export function createRecorder(): Recorder {
   let connected: number[] = [];
   let refused: number[] = [];
   const last = new Map<number, string>();
+  const delay = monitorEventLoopDelay({ resolution });
+  delay.enable();
+  const lateness = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - resolution);
   let requests = 0;
   const waiting = new Map<() => void, number>();
   const count = (): void => {
@@ -51,13 +60,18 @@ export function createRecorder(): Recorder {
         return undefined;
       }
     },
+    leftOut(kind, shim) {
+      failures.push({ at: now(), kind, shim, reason: "left_out" });
+    },
     showed(shim, keyId) {
       if (last.get(shim) === keyId) return;
       last.set(shim, keyId);
       shown.push({ at: now(), shim, keyId });
     },
     take() {
-      const taken = { samples, failures, shown, connected, refused };
+      const late = { p99: lateness(delay.percentile(99)), max: lateness(delay.max) };
+      delay.reset();
+      const taken = { samples, failures, shown, connected, refused, late };
       [samples, failures, shown, connected, refused] = [[], [], [], [], []];
       return taken;
     },

@@ -1,5 +1,6 @@
 // A process of simulated shims: does what its parent asks, over IPC. `simulators.ts` starts it.
 import { parseCa } from "@claviger/gateway-core/src/pki/authority.ts";
+import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { Load } from "../../lab/load.ts";
 import { createNodeCertificates, type NodeCertificates } from "./certificates.ts";
@@ -96,7 +97,8 @@ const handlers: Handlers = {
   statuses: (perSecond) => run("statuses", perSecond),
   calls: (perSecond) => run("calls", perSecond),
   async seal(count) {
-    seeds = await Promise.all(shims.map((shim) => sealSeeds(shim, count, recorder)));
+    const gate = createGate(16);
+    seeds = await Promise.all(shims.map((shim) => gate(() => sealSeeds(shim, count, recorder))));
   },
   restart: ({ copies, isCold }) => restartAll(copies, isCold),
   flood: (ask) => flood(ask, signing().certificates, signing().ca),
@@ -113,6 +115,7 @@ async function answer(question: Question): Promise<Answer> {
 }
 
 process.on("message", ({ id, question }: { readonly id: number; readonly question: Question }) => {
-  void answer(question).then((given) => process.send?.({ id, given }));
+  // A parent that has left needs no answer.
+  void answer(question).then((given) => process.send?.({ id, given }, undefined, undefined, () => {}));
 });
 process.once("disconnect", () => process.exit(0));

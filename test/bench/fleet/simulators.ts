@@ -25,6 +25,8 @@ type Simulator = { readonly child: ChildProcess; readonly ask: Asker; readonly s
 
 function startSimulator(): Simulator {
   const child = fork(join(import.meta.dirname, "simulator.ts"), [], { serialization: "advanced" });
+  const kill = (): void => void child.kill("SIGKILL");
+  process.once("exit", kill);
   const waiting = new Map<number, (given: Answer) => void>();
   let last = 0;
   child.on("message", ({ id, given }: { readonly id: number; readonly given: Answer }) => {
@@ -47,8 +49,10 @@ function startSimulator(): Simulator {
     },
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
-      child.disconnect();
+      // One that does not keep up with its shims does not hear a word either.
+      kill();
       await once(child, "exit");
+      process.off("exit", kill);
     },
   };
 }
@@ -87,6 +91,10 @@ export function startSimulators(count: number): Simulators {
         shown: taken.flatMap(({ shown }) => shown),
         connected: taken.flatMap(({ connected }) => connected),
         refused: taken.flatMap(({ refused }) => refused),
+        late: {
+          p99: Math.max(...taken.map(({ late }) => late.p99)),
+          max: Math.max(...taken.map(({ late }) => late.max)),
+        },
       };
     },
     async stop() {

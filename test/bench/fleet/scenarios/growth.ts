@@ -111,6 +111,7 @@ export async function run(settings: Settings): Promise<void> {
     "Vault requests/s",
     "CPU %: gateways, OpenBao, Redis",
     "RSS of a gateway, MiB",
+    "shims late: p99 ms",
   ];
   const rows = sizes.map(({ clusters, shims, connected, open, cost, taken }) => [
     shown(clusters),
@@ -125,6 +126,7 @@ export async function run(settings: Settings): Promise<void> {
       .map((value) => shown(value, 1))
       .join(", "),
     shown(largestGateway(cost), 1),
+    shown(taken.late.p99, 1),
   ]);
   console.log(tableOf(heads, rows));
   if (settings.svg !== "") draw(settings.svg, sizes);

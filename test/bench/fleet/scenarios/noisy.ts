@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { worstSharing } from "../cells.ts";
 import { percentileOf, shown, tableOf } from "../figures.ts";
 import type { FloodResult, Identity, Taken } from "../protocol.ts";
-import { connect, costTable, failuresOf, rest, say, type Settings, withFleet } from "../run.ts";
+import { connect, costTable, failuresOf, latenessOf, rest, say, type Settings, withFleet } from "../run.ts";
 import { floodFrom } from "../simulators.ts";
 
 export const defaults = { clusters: 30, nodes: 3, seconds: 15, statuses: 30, calls: 60, attach: "both" } as const;
@@ -93,7 +93,7 @@ export async function run(settings: Settings): Promise<void> {
       const [taken, cost] = [await simulators.take(), await meter.take()];
       const flood = await flooding;
       phases.push({ name, taken, seconds: cost.seconds, ...(flood !== undefined && { flood }) });
-      if (flood !== undefined) console.log(`\n${name}\n\n${costTable(cost)}`);
+      console.log(`\n${name}\n\n${costTable(cost)}\n\n${latenessOf(taken)}`);
     }
     await simulators.calls(0);
     await simulators.statuses(0);

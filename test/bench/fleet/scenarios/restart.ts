@@ -3,7 +3,7 @@
 // at the same moment.
 import { percentileOf, shown, tableOf } from "../figures.ts";
 import { vaultPerSecond } from "../meter.ts";
-import { connect, costTable, failuresOf, rest, say, type Settings, spreadOf, withFleet } from "../run.ts";
+import { connect, costTable, failuresOf, latenessOf, rest, say, type Settings, spreadOf, withFleet } from "../run.ts";
 
 export const defaults = { clusters: 20, nodes: 3, seconds: 5, statuses: 0, calls: 0, attach: "both" } as const;
 
@@ -43,7 +43,10 @@ export async function run(settings: Settings): Promise<void> {
           shown(taken.connected.length),
           shown(vaultPerSecond(cost) * cost.seconds),
         ]);
-        if (round === rounds) console.log(`\n${isCold ? "Shims start as well" : "Shims run"}\n\n${costTable(cost)}`);
+        if (round === rounds)
+          console.log(
+            `\n${isCold ? "Shims start as well" : "Shims run"}\n\n${costTable(cost)}\n\n${latenessOf(taken)}`,
+          );
       }
     console.log(
       `\n## ${identities.length} apiservers start at once, ${seeds} seeds each, ${copies} Decrypts of each seed\n`,

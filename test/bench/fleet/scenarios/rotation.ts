@@ -10,7 +10,7 @@ import { transitMount } from "../../../lab/openbao.ts";
 import { percentileOf, secondsOf, shown, sparkline, tableOf } from "../figures.ts";
 import { metricOf, vaultPerSecond } from "../meter.ts";
 import type { Shown, Taken } from "../protocol.ts";
-import { callTable, connect, failuresOf, type Fleet, say, type Settings, withFleet } from "../run.ts";
+import { callTable, connect, failuresOf, latenessOf, type Fleet, say, type Settings, withFleet } from "../run.ts";
 import type { World } from "../world.ts";
 
 export const defaults = { clusters: 60, nodes: 3, seconds: 90, statuses: 60, calls: 20, attach: "both" } as const;
@@ -75,6 +75,7 @@ function merged(all: readonly Taken[]): Taken {
     shown: all.flatMap(({ shown: own }) => own),
     connected: all.flatMap(({ connected }) => connected),
     refused: all.flatMap(({ refused }) => refused),
+    late: { p99: Math.max(...all.map(({ late }) => late.p99)), max: Math.max(...all.map(({ late }) => late.max)) },
   };
 }
 
@@ -133,6 +134,7 @@ export async function run(settings: Settings): Promise<void> {
       });
       console.log(`\n${name}: new key_ids in each second from the first rotation on\n\n    ${sparkline(series)}\n`);
       console.log(callTable(taken, cost.seconds));
+      console.log(`\n${latenessOf(taken)}`);
     }
     await simulators.calls(0);
     await simulators.statuses(0);

@@ -7,6 +7,7 @@ import {
   connectionsOf,
   costTable,
   failuresOf,
+  latenessOf,
   rest,
   type Settings,
   vaultRequestsOf,
@@ -79,6 +80,7 @@ export async function run(settings: Settings): Promise<void> {
     await simulators.statuses(0);
     console.log(`\n## ${settings.statuses} Status a second over ${shown(identities.length)} shims\n`);
     console.log(callTable(taken, cost.seconds));
+    console.log(`\n${latenessOf(taken)}`);
     console.log(`\n${costTable(cost)}`);
     const open = await connectionsOf(world);
     console.log(
