@@ -58,16 +58,26 @@ function connect(identities: readonly Identity[], connections: number, certifica
   return Array.from({ length: connections }, (_, i) => of(i));
 }
 
-/** Makes the connections, then half Encrypts and half Decrypts for so long. */
-export async function flood(
-  { identities, connections, perSecond, seconds }: Flood,
-  certificates: NodeCertificates,
-  ca: string,
+export type OpenFlood = {
+  /** Half Encrypts and half Decrypts for so long. */
+  run(): Promise<FloodResult>;
+};
+
+/** Makes the connections, and encrypts once over each. */
+export async function openFlood(flood: Flood, certificates: NodeCertificates, ca: string): Promise<OpenFlood> {
+  const clients = connect(flood.identities, flood.connections, certificates, ca);
+  const replies = await Promise.allSettled(clients.map((client) => call(client, "encrypt", encryptMessage())));
+  const sealed = replies.flatMap((reply) =>
+    reply.status === "fulfilled" && reply.value.outcome === "200" ? [reply.value.body] : [],
+  );
+  return { run: () => runFlood(flood, clients, sealed) };
+}
+
+async function runFlood(
+  { perSecond, seconds }: Flood,
+  clients: readonly Client[],
+  sealed: readonly Uint8Array[],
 ): Promise<FloodResult> {
-  const clients = connect(identities, connections, certificates, ca);
-  const sealed = (await Promise.all(clients.map((client) => call(client, "encrypt", encryptMessage()))))
-    .filter(({ outcome }) => outcome === "200")
-    .map(({ body }) => body);
   const outcomes = new Map<string, number>();
   const took: number[] = [];
   const free = [...clients];

@@ -79,7 +79,9 @@ export type Commands = {
     readonly ask: { readonly copies: number; readonly isCold: boolean };
     readonly answer: readonly number[];
   };
-  readonly flood: { readonly ask: Flood; readonly answer: FloodResult };
+  /** Makes the connections of a flood, which `flood` starts. */
+  readonly openFlood: { readonly ask: Flood; readonly answer: void };
+  readonly flood: { readonly ask: null; readonly answer: FloodResult };
   readonly take: { readonly ask: null; readonly answer: Taken };
 };
 

@@ -4,7 +4,7 @@ import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { Load } from "../../lab/load.ts";
 import { createNodeCertificates, type NodeCertificates } from "./certificates.ts";
-import { flood } from "./flood.ts";
+import { openFlood, type OpenFlood } from "./flood.ts";
 import { askStatus, restart, type Sealed, sealSeeds, startCalls, startStatuses } from "./loads.ts";
 import type { Answer, CaTexts, CommandName, Commands, Identity, Question } from "./protocol.ts";
 import { createRecorder } from "./recorder.ts";
@@ -19,6 +19,7 @@ const certs = new Map<number, string>();
 let identities: ReadonlyMap<number, Identity> = new Map();
 let issuer: { readonly certificates: NodeCertificates; readonly ca: string } | undefined;
 let seeds: readonly (readonly Sealed[])[] = [];
+let armed: OpenFlood | undefined;
 let running: Readonly<Record<"statuses" | "calls", Pick<Load, "stop"> | undefined>> = {
   statuses: undefined,
   calls: undefined,
@@ -101,7 +102,13 @@ const handlers: Handlers = {
     seeds = await Promise.all(shims.map((shim) => gate(() => sealSeeds(shim, count, recorder))));
   },
   restart: ({ copies, isCold }) => restartAll(copies, isCold),
-  flood: (ask) => flood(ask, signing().certificates, signing().ca),
+  async openFlood(ask) {
+    armed = await openFlood(ask, signing().certificates, signing().ca);
+  },
+  async flood() {
+    if (armed === undefined) throw new TypeError("open the flood first");
+    return await armed.run();
+  },
   take: () => Promise.resolve(recorder.take()),
 };
 

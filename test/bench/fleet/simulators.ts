@@ -103,13 +103,18 @@ export function startSimulators(count: number): Simulators {
   };
 }
 
-/** A flood, in a process of its own. */
-export async function floodFrom(ca: CaTexts, flood: Flood): Promise<FloodResult> {
+/** A flood in a process of its own, its connections made. `run` ends the process as well. */
+export async function openFlood(ca: CaTexts, flood: Flood): Promise<{ run(): Promise<FloodResult> }> {
   const simulator = startSimulator();
-  try {
-    await simulator.ask("sign", { ca, identities: flood.identities });
-    return await simulator.ask("flood", flood);
-  } finally {
-    await simulator.stop();
-  }
+  await simulator.ask("sign", { ca, identities: flood.identities });
+  await simulator.ask("openFlood", flood);
+  return {
+    async run() {
+      try {
+        return await simulator.ask("flood", null);
+      } finally {
+        await simulator.stop();
+      }
+    },
+  };
 }

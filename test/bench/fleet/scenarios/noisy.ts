@@ -5,7 +5,7 @@ import { worstSharing } from "../cells.ts";
 import { percentileOf, shown, tableOf } from "../figures.ts";
 import type { FloodResult, Identity, Taken } from "../protocol.ts";
 import { connect, costTable, failuresOf, latenessOf, rest, say, type Settings, withFleet } from "../run.ts";
-import { floodFrom } from "../simulators.ts";
+import { openFlood } from "../simulators.ts";
 
 export const defaults = { clusters: 30, nodes: 3, seconds: 15, statuses: 30, calls: 60, attach: "both" } as const;
 
@@ -81,18 +81,17 @@ export async function run(settings: Settings): Promise<void> {
       say(connections === 0 ? "quiet" : `${perSecond} calls a second of one cluster from ${connections} connections`);
       await rest(3);
       const name = connections === 0 ? "quiet" : `${connections} connections`;
-      const flooding =
-        connections === 0
-          ? undefined
-          : floodFrom(world.ca, { identities: floodIdentities, connections, perSecond, seconds: seconds + 5 });
-      // Its connections are there by then.
-      if (flooding !== undefined) await rest(4);
+      const flood = { identities: floodIdentities, connections, perSecond, seconds: seconds + 2 };
+      const open = connections === 0 ? undefined : await openFlood(world.ca, flood);
+      // Handshakes are over, and what they held up.
+      await rest(3);
+      const flooding = open?.run();
       await simulators.take();
       await meter.take();
       await rest(seconds);
       const [taken, cost] = [await simulators.take(), await meter.take()];
-      const flood = await flooding;
-      phases.push({ name, taken, seconds: cost.seconds, ...(flood !== undefined && { flood }) });
+      const flooded = await flooding;
+      phases.push({ name, taken, seconds: cost.seconds, ...(flooded !== undefined && { flood: flooded }) });
       console.log(`\n${name}\n\n${costTable(cost)}\n\n${latenessOf(taken)}`);
     }
     await simulators.calls(0);
