@@ -1,5 +1,5 @@
-// Whether the gateways have an edit of the registry in force, by their own word: each says on its
-// second listener which registry it holds.
+// What gateways say of themselves on their second listeners: whether they have an edit of the registry in
+// force, and how often they read keys.
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "@claviger/proto/runtime/config.ts";
 import { isInForce, isOneKind } from "@claviger/gateway-core/src/registry/port.ts";
@@ -84,4 +84,29 @@ export async function waitForGateways(
   return areNamed
     ? heard
     : `${heard} Of further gateways nothing is known; name their second listeners to wait for them, too: --gateway http://HOST:PORT`;
+}
+
+const interval = /^claviger_gateway_key_refresh(?:\{[^}]*\})? ([0-9.e+-]+)/m;
+
+async function askInterval(url: URL): Promise<number | undefined> {
+  try {
+    const reply = await fetch(new URL("/metrics", url), { signal: AbortSignal.timeout(callMs) });
+    const seconds = Number(interval.exec(await reply.text())?.[1]);
+    return Number.isFinite(seconds) && seconds > 0 ? seconds : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * How often the gateways read each key of theirs from its backend.
+ * @returns seconds, of the one that does so most seldom; undefined where none was heard
+ */
+export async function keyIntervalOf(
+  urls: readonly URL[],
+): Promise<{ readonly seconds: number; readonly gateways: readonly string[] } | undefined> {
+  const words = await Promise.all(urls.map(async (url) => ({ at: url.origin, seconds: await askInterval(url) })));
+  const heard = words.flatMap(({ at, seconds }) => (seconds === undefined ? [] : [{ at, seconds }]));
+  if (heard.length === 0) return undefined;
+  return { seconds: Math.max(...heard.map(({ seconds }) => seconds)), gateways: heard.map(({ at }) => at) };
 }

@@ -6,7 +6,8 @@ import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import { CliError, type Command, numberBetween, type Terminal } from "./commander.ts";
 import { openFleet } from "./fleet.ts";
 import { type FleetOptions, fleetOptions } from "./target.ts";
-import { formatReport, reportOf } from "./key-report.ts";
+import { keyIntervalOf } from "./gateway-word.ts";
+import { formatReport, refreshOf, reportOf } from "./key-report.ts";
 import { keyOf } from "./registry-edit.ts";
 import { addRetireCommands } from "./usage/retire-commands.ts";
 
@@ -97,12 +98,17 @@ export function addKeyCommands(root: Command, terminal: Terminal): void {
     .argument("<cluster>")
     .description("show its versions, which one encrypts, and the key_id")
     .option("--json", "print JSON", false)
-    .action((cluster: string, options: FleetOptions & { readonly json: boolean }) =>
-      openFleet(options, terminal).withKey(cluster, async (record, backend) => {
-        const report = reportOf(record, await call((signal) => backend.describe(keyOf(record), signal)));
+    .action(async (cluster: string, options: FleetOptions & { readonly json: boolean }) => {
+      const fleet = openFleet(options, terminal);
+      await fleet.withKey(cluster, async (record, backend) => {
+        const [state, heard] = await Promise.all([
+          call((signal) => backend.describe(keyOf(record), signal)),
+          keyIntervalOf(fleet.gateways),
+        ]);
+        const report = reportOf(record, state, refreshOf(heard, fleet.config.keys?.refresh));
         terminal.out(options.json ? JSON.stringify(report, undefined, 2) : formatReport(report));
-      }),
-    );
+      });
+    });
 
   fleetOptions(group.command("rotate"))
     .argument("<cluster>")

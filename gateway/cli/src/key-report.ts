@@ -6,6 +6,19 @@ import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.t
 import { keyOf } from "./registry-edit.ts";
 import { formatTable } from "@claviger/proto/runtime/table.ts";
 
+/** How often gateways read the key from its backend. */
+export type KeyRefresh = {
+  /** Seconds between two reads. */
+  readonly everySeconds: number;
+  /**
+   * Seconds after which a rotation that neither Claviger nor its commands made is shown by every shim at
+   * the latest, while the cluster asks.
+   */
+  readonly seenWithinSeconds: number;
+  /** Second listeners of the gateways that said so; none: it is the least, by the configuration. */
+  readonly gateways: readonly string[];
+};
+
 export type KeyReport = {
   readonly cluster: string;
   readonly state: ClusterRecord["state"];
@@ -27,6 +40,8 @@ export type KeyReport = {
   /** Versions of which the backend tells nothing any more; min_decryption_version is above them. */
   readonly retired?: { readonly from: number; readonly to: number };
   readonly versions: readonly { readonly version: number; readonly createdAt: string }[];
+  /** Absent where neither a gateway nor a configuration says it. */
+  readonly refresh?: KeyRefresh;
 };
 
 /** As kube-apiserver hashes it for its metrics. (docs/kms-contract.md section 1.) */
@@ -40,8 +55,25 @@ function hiddenVersions({ versions, minDecryption }: KeyState): KeyReport["retir
   return to < 1 ? undefined : { from: 1, to };
 }
 
+/** Beside the interval: the canary, and the news to the other gateways and to the shims. */
+const propagationSeconds = 1;
+
+/**
+ * @param heard by the gateways' own word
+ * @param leastMs the setting `keys.refresh`, milliseconds: with many keys in use they are read less often
+ */
+export function refreshOf(
+  heard: { readonly seconds: number; readonly gateways: readonly string[] } | undefined,
+  leastMs: number | undefined,
+): KeyRefresh | undefined {
+  const seconds = heard?.seconds ?? (leastMs === undefined ? undefined : leastMs / 1000);
+  if (seconds === undefined) return undefined;
+  const everySeconds = Math.round(seconds * 10) / 10;
+  return { everySeconds, seenWithinSeconds: everySeconds + propagationSeconds, gateways: heard?.gateways ?? [] };
+}
+
 /** What is known of a cluster's key. */
-export function reportOf(record: ClusterRecord, state: KeyState): KeyReport {
+export function reportOf(record: ClusterRecord, state: KeyState, refresh?: KeyRefresh): KeyReport {
   const ref = keyOf(record);
   const createdAt = state.versions.get(state.minEncryption);
   const keyId =
@@ -59,6 +91,7 @@ export function reportOf(record: ClusterRecord, state: KeyState): KeyReport {
     ...(keyId !== undefined && { keyId, keyIdHash: keyIdHash(keyId) }),
     ...(retired !== undefined && { retired }),
     versions: [...state.versions].map(([version, at]) => ({ version, createdAt: new Date(at * 1000).toISOString() })),
+    ...(refresh !== undefined && { refresh }),
   };
 }
 
@@ -66,6 +99,14 @@ function roleOf(report: KeyReport, version: number): string {
   if (version === report.promoted) return "encrypts";
   if (version < report.minDecryption) return "retired";
   return version > report.promoted ? "waits for promotion" : "decrypts";
+}
+
+function refreshText(refresh: KeyRefresh | undefined): string {
+  if (refresh === undefined) return "not known: no gateway was heard (its metric claviger_gateway_key_refresh says it)";
+  const { everySeconds, seenWithinSeconds, gateways } = refresh;
+  return gateways.length === 0
+    ? `every ${everySeconds} s by the configuration, less often with many keys; no gateway was heard. A rotation behind Claviger's back is seen within ${seenWithinSeconds} s at best`
+    : `every ${everySeconds} s by the word of ${gateways.join(", ")}; a rotation behind Claviger's back is seen within ${seenWithinSeconds} s`;
 }
 
 /** The same for people. */
@@ -78,6 +119,7 @@ export function formatReport(report: KeyReport): string {
     ...(report.keyIdHash === undefined
       ? []
       : [`hash      ${report.keyIdHash} (key_id_hash in kube-apiserver's metrics)`]),
+    `read      ${refreshText(report.refresh)}`,
     "",
     formatTable(
       ["VERSION", "CREATED", ""],

@@ -19,7 +19,10 @@ export type FleetOptions = {
 };
 
 /** What a command knows of a fleet. */
-export type FleetSettings = Pick<GatewayConfig, "backends" | "registry" | "redis" | "integrity">;
+export type FleetSettings = Pick<GatewayConfig, "backends" | "registry" | "redis" | "integrity" | "serves"> & {
+  /** Where a gateway's configuration is at hand. */
+  readonly keys?: GatewayConfig["keys"];
+};
 
 export type Target = {
   readonly settings: FleetSettings;
@@ -104,7 +107,7 @@ function fromContext(file: string, wanted: string | undefined): Found {
   // The file's check has seen to it that there is one.
   if (registry === undefined) throw new TypeError("a context without a registry");
   return {
-    settings: { backends, registry, redis, integrity },
+    settings: { backends, registry, redis, integrity, serves: undefined },
     name: `context ${name} of ${file}`,
     caSetting: (backend) => `contexts.${name}.backends.${backend}.tls.ca in ${file}`,
     gateways: urls ?? [],
@@ -147,6 +150,7 @@ function fromEnvironment(registry: string, env: Terminal["env"]): Found {
       registry: parseRegistryRef(registry, backend),
       redis: undefined,
       integrity: undefined,
+      serves: undefined,
     },
     name: "VAULT_ADDR",
     caSetting: () => "VAULT_CACERT",

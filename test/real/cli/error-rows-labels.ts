@@ -19,6 +19,18 @@ export function labelRows(world: World): readonly Row[] {
     args: ["cluster", ...args, ...fleet],
     says,
   });
+  const of = (name: string, serves: string, ...args: readonly string[]): readonly string[] => {
+    const file = join(world.dir, `${name}.yaml`);
+    const [one, two] = ["a", "b"].map((cell) => `labels: { cell: ${cell} }, state: active`);
+    writeFileSync(
+      file,
+      registryOf("prod", "prod-b")
+        .replace("state: active", one ?? "")
+        .replace(/state: active(?=[^\n]*\n$)/, two ?? ""),
+    );
+    const config = world.site(name, { registry: { kind: "file", file }, serves: { matchLabels: { cell: serves } } });
+    return ["vault", "init", "--config", config, ...args];
+  };
   const add = ["add", "new", "--backend", "main", "--mount", "transit", "--label"];
   return [
     row(
@@ -59,6 +71,16 @@ export function labelRows(world: World): readonly Row[] {
       /^claviger: -l "cell in a" is no selector; as for kubectl: KEY=/,
     ),
     row("list: a value that is none", ["list", "-l", "cell=-"], /label "cell=-": what it is given must be a label's/),
+    {
+      what: "vault init: no cluster is served",
+      args: of("none-served", "c"),
+      says: /^claviger: no cluster of the registry has the labels that serves selects: claviger cluster label CLUSTER KEY=VALUE, or/,
+    },
+    {
+      what: "vault init: a prefix in a mount of two cells",
+      args: of("two-cells", "a", "--key-prefix", "pr"),
+      says: /^claviger: --key-prefix opens all of transit, where keys of clusters are that these gateways do not serve .*\(prod-b\): give each cell/,
+    },
     {
       what: "a gateway's selector of a wrong form",
       args: ["cluster", "list", "--config", world.site("serves", { serves: { matchLabels: { cell: true } } })],

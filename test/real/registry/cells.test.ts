@@ -111,6 +111,16 @@ suite("gateways that serve some clusters only", () => {
     console.log(`cells: 600 calls of two clusters, ${more.join(" + ")} asked of the wrong gateway, 0 failed`);
   });
 
+  test("key status says how often the gateways read the key, by their own word", async () => {
+    const { status, out, err } = await claviger(["key", "status", "cluster-1", "--json", "--lab", lab.file]);
+    assert.equal(status, 0, err);
+    const { refresh } = JSON.parse(out) as { refresh: object };
+    const gateways = lab.gateways.map(({ metrics }) => new URL(metrics).origin);
+    assert.deepEqual(refresh, { everySeconds: 1, seenWithinSeconds: 2, gateways });
+    const text = await claviger(["key", "status", "cluster-1", "--lab", lab.file]);
+    assert.match(text.out, /\nread +every 1 s by the word of http:\S+, http:\S+; a rotation .* is seen within 2 s\n/);
+  });
+
   test("a cluster that moves to the other cell under load loses no call, and the one that it left lets go of its key", async () => {
     let isOver = false;
     let calls = 0;

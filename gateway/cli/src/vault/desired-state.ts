@@ -30,10 +30,16 @@ export type WantedKey = {
   readonly clusters: readonly string[];
 };
 
-function prefixOf(what: string, namespace: string | undefined, login: string | undefined): string {
-  if (namespace === undefined || namespace === login) return "";
+/** The way from the namespace of a login down to another one; undefined where that is not below it. */
+export function wayDown(namespace: string | undefined, login: string | undefined): string | undefined {
+  if (namespace === login) return "";
   if (login === undefined) return `${namespace}/`;
-  if (namespace.startsWith(`${login}/`)) return `${namespace.slice(login.length + 1)}/`;
+  return namespace?.startsWith(`${login}/`) === true ? `${namespace.slice(login.length + 1)}/` : undefined;
+}
+
+function prefixOf(what: string, namespace: string | undefined, login: string | undefined): string {
+  const prefix = wayDown(namespace ?? login, login);
+  if (prefix !== undefined) return prefix;
   throw new CliError(
     `${what}: namespace ${namespace} is not below ${login}, where the gateway logs in; no policy there can reach it`,
   );

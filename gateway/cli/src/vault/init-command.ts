@@ -4,6 +4,7 @@ import { parseDuration } from "@claviger/proto/runtime/duration.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
 import { integrityRef } from "@claviger/gateway-core/src/key/integrity.ts";
+import { createServes } from "@claviger/gateway-core/src/registry/labels.ts";
 import { CliError, type Command, Exit, InvalidArgumentError, Option, type Terminal } from "../commander.ts";
 import { type Fleet, openFleet, type VaultBackend } from "../fleet.ts";
 import { fleetOptions } from "../target.ts";
@@ -14,6 +15,7 @@ import { type InitOptions, roleFor } from "./init-role.ts";
 import { operatorPolicies, printOperatorPolicies } from "./operator-policies.ts";
 import { applyPlan, makePlan, type PlanStep } from "./plan.ts";
 import { type PolicyTest, testPolicy } from "./policy-test.ts";
+import { assertOwnMount, type ForeignKey, foreignKeys, sharingBackends } from "./foreign-keys.ts";
 import { wantedKeys, type WantedKey, type WantedRegistry, wantedRegistry } from "./desired-state.ts";
 import { commonPrefix, isCovered, policyText } from "./policy.ts";
 
@@ -38,10 +40,11 @@ function backendOf({ config }: Fleet, wanted: string | undefined): VaultBackend 
 }
 
 const tokenTtl = "60s";
+/** Of each kind of keys so many are tried. */
+const samples = 20;
 
 /** Of keys that share their lines some are tried, and all that have lines of their own. */
 function sampleOf(keys: readonly WantedKey[], prefix: string | undefined): readonly WantedKey[] {
-  const samples = 20;
   const [shared, own] = [keys.filter((key) => isCovered(key, prefix)), keys.filter((key) => !isCovered(key, prefix))];
   const plain = shared.filter(({ encrypts, auto }) => encrypts && auto);
   const special = shared.filter(({ encrypts, auto }) => !encrypts || !auto);
@@ -54,6 +57,7 @@ async function runPolicyTest(
   policy: string,
   registry: WantedRegistry | undefined,
   prefix: string | undefined,
+  foreign: readonly ForeignKey[],
 ): Promise<PolicyTest> {
   const created = await control.write("auth/token/create", {
     policies: [policy],
@@ -74,6 +78,7 @@ async function runPolicyTest(
       policy,
       ...(registry && { registry }),
       ...(prefix !== undefined && { prefix }),
+      foreign: foreign.slice(0, samples),
     });
   } finally {
     await open(token)
@@ -92,19 +97,29 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
   const { name, config } = backendOf(fleet, options.backend);
   const records = [...(await fleet.registry.all()).values()];
   const { integrity } = fleet.config;
+  const serves = createServes(fleet.config.serves);
   const keys = wantedKeys({
-    records,
+    records: records.filter(serves),
     backend: name,
     login: config.namespace,
     ...(integrity === undefined ? {} : { integrity: integrityRef(integrity) }),
   });
   const registry = wantedRegistry(fleet.config.registry, name, config.namespace);
   if (keys.length === 0 && registry === undefined)
-    throw new CliError(`no cluster of the registry has a key in backend ${name}; add one first: claviger cluster add`);
+    throw new CliError(
+      records.some(serves) || records.length === 0
+        ? `no cluster of the registry has a key in backend ${name}; add one first: claviger cluster add`
+        : "no cluster of the registry has the labels that serves selects: claviger cluster label CLUSTER KEY=VALUE, or change serves",
+    );
   const { keyPrefix } = options;
-  const policy = { name: options.policy, text: policyText(keys, registry, keyPrefix) };
+  const foreign = foreignKeys({ records, backends: fleet.config.backends, backend: name, serves, wanted: keys });
+  assertOwnMount(keys, foreign, keyPrefix);
+  // Where logins stand side by side, one name for all would give each what the last one may.
+  const ownName =
+    sharingBackends(fleet.config.backends, name).length === 0 ? "claviger-gateway" : `claviger-gateway-${name}`;
+  const policy = { name: options.policy ?? ownName, text: policyText(keys, registry, keyPrefix) };
   const ofRegistry = registry === undefined ? {} : { registry };
-  const role = roleFor(config.auth, options);
+  const role = roleFor(config.auth, { ...options, policy: policy.name, role: options.role ?? ownName });
   const period = options.autoRotate === undefined ? {} : { autoRotateSeconds: options.autoRotate };
   if (options.printPolicy) return terminal.out(policy.text.trimEnd());
   if (options.printOperatorPolicies)
@@ -149,7 +164,7 @@ async function init(options: InitOptions, terminal: Terminal): Promise<void> {
       );
     const changed = await applyPlan(steps);
     print(changed === 0 ? "Nothing was changed: all of it was there." : `${changed} done.`);
-    const test = await runPolicyTest(vault, usable, policy.name, registry, keyPrefix);
+    const test = await runPolicyTest(vault, usable, policy.name, registry, keyPrefix, foreign);
     const isTight = [...test.needed, ...test.denied].every(({ ok }) => ok);
     if (options.json) terminal.out(JSON.stringify({ changed, steps, policy: test, ok: isTight }, undefined, 2));
     else printTest(test, terminal);
@@ -181,10 +196,13 @@ export function addVaultCommands(root: Command, terminal: Terminal): void {
       "--key-prefix <prefix>",
       "keys whose names begin so share a few lines of the policy, whatever their number; the gateways may read and rotate every key of that mount",
     )
-    .option("--policy <name>", "name of the gateway's policy", "claviger-gateway")
+    .option(
+      "--policy <name>",
+      "name of the gateway's policy (default: claviger-gateway; with -BACKEND where several backends log in to one namespace)",
+    )
     .option(
       "--role <name>",
-      "name of the AppRole (default: claviger-gateway; other logins name theirs in the configuration)",
+      "name of the AppRole (default: as --policy; other logins name theirs in the configuration)",
     )
     .option("--auto-rotate <period>", "auto_rotate_period of every key, such as 720h", seconds)
     .option("--token-ttl <duration>", "of the gateway's tokens", seconds, 3600)

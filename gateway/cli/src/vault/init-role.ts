@@ -7,11 +7,12 @@ import { type RoleMethod, type RoleOptions, wantedRole, type Wanted } from "./ro
 /** Options that a role has in the same words. */
 type SameOptions = Omit<
   RoleOptions,
-  "role" | "kubernetesCa" | "clientCa" | "secretIdCidrs" | "allowedDnsSans" | "allowedUriSans"
+  "policy" | "role" | "kubernetesCa" | "clientCa" | "secretIdCidrs" | "allowedDnsSans" | "allowedUriSans"
 >;
 
 export type InitOptions = FleetOptions &
   SameOptions & {
+    readonly policy?: string;
     readonly keyPrefix?: string;
     readonly backend?: string;
     readonly role?: string;
@@ -40,9 +41,12 @@ export type Role = {
 };
 
 /** The role of the login that the gateway is configured with; none where it is given a token. */
-export function roleFor(auth: AuthConfig, options: InitOptions): Role | undefined {
+export function roleFor(
+  auth: AuthConfig,
+  options: InitOptions & Pick<RoleOptions, "policy" | "role">,
+): Role | undefined {
   if (auth.kind === "token" || auth.kind === "token-file" || auth.kind === "userpass") return undefined;
-  const role = auth.kind === "approle" ? (options.role ?? "claviger-gateway") : auth.role;
+  const role = auth.kind === "approle" ? options.role : auth.role;
   const roleOptions: RoleOptions = {
     policy: options.policy,
     role,

@@ -14,6 +14,7 @@ import {
   type WantedRegistry,
 } from "./desired-state.ts";
 
+import type { ForeignKey } from "./foreign-keys.ts";
 import { isCovered } from "./policy.ts";
 
 export type Finding = { readonly path: string; readonly what: string; readonly ok: boolean; readonly detail: string };
@@ -134,6 +135,15 @@ function forbidden(keys: readonly WantedKey[], policy: string, prefix: string | 
   ];
 }
 
+/** What would open another cell's key, or another backend's. */
+function foreignPaths(foreign: readonly ForeignKey[]): readonly string[] {
+  return foreign.flatMap(({ at, name }) =>
+    [`encrypt/${name}`, `decrypt/${name}`, `keys/${name}`, `keys/${name}/config`, `keys/${name}/rotate`].map(
+      (path) => `${at}/${path}`,
+    ),
+  );
+}
+
 /** What gateways read of the registry, and nothing else. */
 function registryReads(registry: WantedRegistry): readonly string[] {
   const at = registryPath(registry);
@@ -202,13 +212,18 @@ async function deniedOf(
   policy: string,
   registry: WantedRegistry | undefined,
   prefix: string | undefined,
+  foreign: readonly ForeignKey[],
 ): Promise<readonly Finding[]> {
   const readable = [
     ...keys.filter(({ use }) => use === "data").map((key) => `${mountOf(key)}/keys/${key.name}`),
     ...(registry === undefined ? [] : registryReads(registry)),
   ];
   const lists = registry === undefined ? [] : [registryList(registry)];
-  const paths = [...forbidden(keys, policy, prefix), ...(registry === undefined ? [] : aroundRegistry(registry))];
+  const paths = [
+    ...forbidden(keys, policy, prefix),
+    ...foreignPaths(foreign),
+    ...(registry === undefined ? [] : aroundRegistry(registry)),
+  ];
   const data = await capabilitiesOf(operator, token, [...paths, ...readable, ...lists]);
   const judge = (path: string, allowed: readonly string[], what: string): Finding => {
     const more = excess(data[path], allowed);
@@ -249,6 +264,7 @@ export async function testPolicy({
   policy,
   registry,
   prefix,
+  foreign = [],
 }: {
   readonly operator: VaultControl;
   readonly openGateway: (token: Secret) => VaultControl;
@@ -258,6 +274,8 @@ export async function testPolicy({
   readonly registry?: WantedRegistry;
   /** Keys whose names begin so share their lines. */
   readonly prefix?: string;
+  /** Keys of other cells and other backends. */
+  readonly foreign?: readonly ForeignKey[];
 }): Promise<PolicyTest> {
   const gateway = openGateway(token);
   const needed: Finding[] = [];
@@ -267,5 +285,5 @@ export async function testPolicy({
     for (const path of registryReads(registry).slice(0, 2)) needed.push(await registryFinding(gateway, path));
     needed.push(await listFinding(operator, token, registryList(registry)));
   }
-  return { needed, denied: await deniedOf(gateway, operator, token, keys, policy, registry, prefix) };
+  return { needed, denied: await deniedOf(gateway, operator, token, keys, policy, registry, prefix, foreign) };
 }

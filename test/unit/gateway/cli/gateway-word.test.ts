@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
-import { waitForGateways } from "@claviger/cli/src/gateway-word.ts";
+import { keyIntervalOf, waitForGateways } from "@claviger/cli/src/gateway-word.ts";
+import { createMetrics } from "@claviger/gateway-server/src/metrics.ts";
 import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
 import { type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
 
@@ -98,4 +99,33 @@ test("edits that are counted: a later one has the earlier one; a gateway that re
   await assert.rejects(waitForGateways(named([behind.url]), "index:7", 50), /it still has another registry/);
   await assert.rejects(waitForGateways(named([file.url]), "index:7", 50), /it reads a registry of another kind/);
   assert.match(await waitForGateways({ urls: [file.url], areNamed: false }, "index:7", 50), /^No gateway was heard/);
+});
+
+test("of several gateways the one that reads keys most seldom counts; who does not say it is passed over", async (t) => {
+  const start = async (text: string): Promise<URL> => {
+    const server = createServer((request, reply) => {
+      assert.equal(request.url, "/metrics");
+      reply.end(text);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    t.after(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  };
+  const metrics = createMetrics();
+  metrics.observeKeyInterval(() => 40_500);
+  const [quick, slow, silent] = await Promise.all([
+    start("# HELP x\nclaviger_gateway_key_refresh 10\n"),
+    start(await metrics.render()),
+    start("claviger_gateway_connections 3\n"),
+  ]);
+  const gone = new URL("http://127.0.0.1:1");
+  assert.deepEqual(await keyIntervalOf([quick, slow, silent, gone]), {
+    seconds: 40.5,
+    gateways: [quick.origin, slow.origin],
+  });
+  assert.equal(await keyIntervalOf([silent, gone]), undefined);
+  assert.equal(await keyIntervalOf([]), undefined);
 });

@@ -102,6 +102,7 @@ async function look(capabilities: Record<string, string[]>, refused: readonly st
     token: new Secret("t"),
     keys: [key],
     policy: "p",
+    foreign: [{ at: "transit", name: "theirs", cluster: "b" }],
   });
   return [...needed, ...denied].filter(({ ok }) => !ok).map(({ path, what }) => `${path} ${what}`);
 }
@@ -117,6 +118,8 @@ test("whatever is missing from a policy or too much in it is a finding", async (
   assert.deepEqual(await look({ ...good, "transit/keys/k": ["read", "delete"] }), [
     "transit/keys/k create, update, delete",
   ]);
+  for (const path of ["transit/decrypt/theirs", "transit/keys/theirs", "transit/keys/theirs/rotate"])
+    assert.deepEqual(await look({ ...good, [path]: ["update"] }), [`${path} any access`]);
   assert.deepEqual(await look({ ...good, "sys/mounts": ["root"] }), ["sys/mounts any access"]);
   assert.deepEqual(await look({ "transit/keys/k": ["read"] }), ["transit/keys/k/rotate rotate"]);
   assert.deepEqual(await look(good, ["transit/decrypt/k"]), ["transit/encrypt|decrypt/k encrypt, decrypt"]);
