@@ -58,6 +58,8 @@ export interface EndpointHealth<E> {
   entries(): readonly Entry<E>[];
   /** All of them, the most promising first. */
   order(): readonly Entry<E>[];
+  /** It has said that it cannot serve now: to ask it beside another one gains nothing. */
+  isBusy(entry: Entry<E>): boolean;
   /** @param tookMs time of the answer */
   answered(entry: Entry<E>, tookMs: number): void;
   failed(entry: Entry<E>, error: KmsError): void;
@@ -149,8 +151,9 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     else probeLater(entry, entry.pauseMs);
   };
 
+  const isBusyNow = ({ busyUntil }: Entry<E>): boolean => clock.now() < busyUntil;
   const doubtOf = (entry: Entry<E>): number =>
-    entry.failure !== undefined ? 2 : entry.probe !== undefined || clock.now() < entry.busyUntil ? 1 : 0;
+    entry.failure !== undefined ? 2 : entry.probe !== undefined || isBusyNow(entry) ? 1 : 0;
   const rankOf = ({ latencyMs = unknownLatencyMs }: Entry<E>): number =>
     choice === "fastest" ? latencyMs * (0.5 + Math.random()) : 0;
   const stopTimers = (): void => {
@@ -166,6 +169,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
         .map((entry) => ({ entry, doubt: doubtOf(entry), rank: rankOf(entry) }))
         .toSorted((a, b) => a.doubt - b.doubt || a.rank - b.rank)
         .map(({ entry }) => entry),
+    isBusy: isBusyNow,
     answered(entry, tookMs) {
       entry.latencyMs = entry.latencyMs === undefined ? tookMs : entry.latencyMs * 0.8 + tookMs * 0.2;
       markUp(entry);

@@ -131,7 +131,9 @@ export function runRound<E, T>(
       const shareMs = Math.max(0, startBy - began) / Math.max(1, untried);
       const { hedgeMs, nextMs, overdueMs } = patience(entry, index === 1, shareMs);
       const mayGoOn = (): boolean => asked === index && untried > 0 && isUntouched === undefined;
-      if (hedge && hedgeMs < nextMs) after(hedgeMs, () => void (mayGoOn() && spend() && next()));
+      const beside = candidates[index];
+      if (hedge && hedgeMs < nextMs && beside !== undefined && !health.isBusy(beside))
+        after(hedgeMs, () => void (mayGoOn() && spend() && next()));
       after(nextMs, () => void (mayGoOn() && next()));
       pending.set(entry, { began, overdueMs });
       void ask(entry, began);

@@ -21,6 +21,8 @@ import { silentLog } from "@claviger/proto/runtime/log.ts";
 import { checkTracing } from "@claviger/proto/runtime/open-tracing.ts";
 import { checkPorts, type Own } from "@claviger/proto/runtime/ports.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
+import { adviceFor } from "@claviger/proto/wire/advice.ts";
+import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { ShimConfig } from "./config.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
 import { bindBeside, giveBack, occupantOf, SocketError } from "./socket.ts";
@@ -80,7 +82,7 @@ async function checkTls(check: Check, tls: ShimConfig["tls"]): Promise<Credentia
  * An Encrypt, and no Status: gateways keep which key_id a Status has told a node, as evidence that its
  * kube-apiserver knows it.
  */
-async function askToEncrypt(gateway: Gateway, signal: AbortSignal): Promise<Found<true>> {
+async function askToEncrypt(gateway: Gateway, signal: AbortSignal): Promise<Found<boolean>> {
   const plaintext = randomBytes(32);
   const body = toBinary(EncryptRequestSchema, create(EncryptRequestSchema, { plaintext, uid: randomUUID() }));
   zeroize(plaintext);
@@ -88,12 +90,19 @@ async function askToEncrypt(gateway: Gateway, signal: AbortSignal): Promise<Foun
     const reply = await gateway.ask({ method: "encrypt", body, deadline: steadyNow() + askMs, hedge: false }, signal);
     const { keyId } = fromBinary(EncryptResponseSchema, reply.body);
     return { found: `it encrypts for this cluster, key_id ${keyId}`, value: true };
+  } catch (error) {
+    // One of another cell in the list is no reason not to start, where another one serves.
+    const isElsewhere = error instanceof KmsError && error.reason === "cluster_not_served";
+    if (!isElsewhere) throw error;
+    const found = "it serves other clusters, and not this one";
+    return { found: "", value: false, more: [{ verdict: "warning", found, cure: adviceFor(error.reason) }] };
   } finally {
     zeroize(body);
   }
 }
 
-async function checkGateway(check: Check, url: string, { tls }: Credentials): Promise<void> {
+/** @returns false where it serves other clusters */
+async function checkGateway(check: Check, url: string, { tls }: Credentials): Promise<boolean> {
   const gateway = createGateway(
     url,
     tls,
@@ -107,7 +116,11 @@ async function checkGateway(check: Check, url: string, { tls }: Credentials): Pr
       const { cert, key } = tls;
       return await withPeerExpiry(found, [{ ...peerOfUrl(url), cert, key }], signal);
     });
-    if (isThere === true) await check.step(`gateway ${url} cluster`, (signal) => askToEncrypt(gateway, signal));
+    const isServed =
+      isThere === true
+        ? await check.step(`gateway ${url} cluster`, (signal) => askToEncrypt(gateway, signal))
+        : undefined;
+    return isServed !== false;
   } finally {
     // Waits for a connection that does not come about, too.
     void gateway.destroy();
@@ -155,14 +168,20 @@ export async function checkShim(
   const credentials = await checkTls(local, config.tls);
   const gateways = config.gateways.map((url) => ({ url, check: createCheck() }));
   const rest = createCheck();
-  await Promise.all([
+  const [, ...mayServe] = await Promise.all([
     checkTracing(rest, config.tracing),
-    ...gateways.map(({ url, check }) =>
-      credentials === undefined
-        ? check.add(`gateway ${url}`, { verdict: "not tried", found: "there is no certificate to show it" })
-        : checkGateway(check, url, credentials),
-    ),
+    ...gateways.map(async ({ url, check }) => {
+      if (credentials !== undefined) return await checkGateway(check, url, credentials);
+      check.add(`gateway ${url}`, { verdict: "not tried", found: "there is no certificate to show it" });
+      return true;
+    }),
   ]);
+  if (!mayServe.includes(true))
+    rest.add("gateways", {
+      verdict: "failed",
+      found: "none of them serves this cluster",
+      cure: adviceFor("cluster_not_served"),
+    });
   if (credentials !== undefined)
     await rest.step("state file", () =>
       tryStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster),

@@ -295,6 +295,13 @@ export const wrongs: readonly Wrong[] = [
     }),
   },
   {
+    what: "no cluster of the registry is served",
+    row: "serves",
+    verdict: "warning",
+    says: /^none of the 2 clusters read has such labels: cell=x \| what to do: claviger cluster label CLUSTER KEY=VALUE, or/,
+    make: set(() => ({ serves: { matchLabels: { cell: "x" } } })),
+  },
+  {
     what: "a record names a key that is not there",
     row: "key of cluster-3",
     says: /\((?:key_missing|backend_denied)\) \| what to do: /,

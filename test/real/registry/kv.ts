@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import { startOpenBao } from "../../lab/openbao.ts";
-import { createProcessGroup } from "../../lab/process-group.ts";
+import { createProcessGroup, until } from "../../lab/process-group.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
 
 /** Starts it, with a mount `documents`. */
@@ -14,6 +14,13 @@ export async function startKv() {
   const processes = createProcessGroup(dir);
   const bao = await startOpenBao(processes, dir);
   await bao.call("POST", "sys/mounts/documents", { type: "kv", options: { version: "2" } });
+  // It refuses all (400) until it has made its storage one of versions.
+  await until("the mount to serve", undefined, () =>
+    bao.call("GET", "documents/config").then(
+      () => true,
+      () => undefined,
+    ),
+  );
   const backend = await openBackend({
     name: "main",
     config: { kind: "vault", addresses: [bao.addr], auth: { kind: "token-file", file: bao.tokenFile } },

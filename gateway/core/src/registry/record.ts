@@ -169,7 +169,12 @@ export function changeProblems(
 
 /** 32 bytes that say what a record holds, however its source writes it. */
 export function recordDigest(record: ClusterRecord): Buffer {
-  return createHash("sha256").update(JSON.stringify(record)).digest();
+  const { labels } = record;
+  // The order of labels is their source's; that of fields is the schema's.
+  const ordered = labels && Object.fromEntries(Object.entries(labels).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return createHash("sha256")
+    .update(JSON.stringify(ordered === undefined ? record : { ...record, labels: ordered }))
+    .digest();
 }
 
 /** The digests of several records in one: the order does not count, and one can be taken out again. */

@@ -42,6 +42,11 @@ test("two programs that hold one registry have one digest, however it is written
   const elsewhere = registryOf("suspended", "{ uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA, generation: 0, name: 'prod', ");
   assert.equal(registryDigest(elsewhere), registryDigest(wanted));
   assert.notEqual(registryDigest(earlier), registryDigest(wanted));
+  const labelled = (labels: string) =>
+    registryDigest(registryOf("active", `{ labels: ${labels}, name: prod, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA, `));
+  assert.equal(labelled("{ cell: a, b: c }"), labelled("{ b: c, cell: a }"));
+  assert.notEqual(labelled("{ cell: a }"), labelled("{ cell: b }"));
+  assert.notEqual(labelled("{ cell: a }"), registryDigest(earlier));
 });
 
 test("a gateway that has the edit a little later is waited for", async (t) => {

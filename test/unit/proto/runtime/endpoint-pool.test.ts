@@ -142,9 +142,9 @@ suite("an endpoint pool", () => {
 suite("an endpoint pool under a clock of its own", () => {
   /**
    * Endpoints that answer after so many milliseconds; Infinity never does. A first answer of each
-   * takes so many more, for its connection.
+   * takes so many more, for its connection. One that is busy says so at once, and for a minute.
    */
-  function slowPool(times: Record<string, number>, { warm = false, connectMs = 0 } = {}) {
+  function slowPool(times: Record<string, number>, { warm = false, connectMs = 0, busy = "" } = {}) {
     let now = 0;
     const timers = new Map<object, { readonly at: number; readonly run: () => void }>();
     const clock: Clock = {
@@ -178,6 +178,7 @@ suite("an endpoint pool under a clock of its own", () => {
         await answer(node, signal);
       },
       isFault: () => true,
+      isBusy: ({ reason }) => reason === "overloaded",
       onChange: (node, failure) => void changes.push(`${node} ${failure === undefined ? "up" : "down"}`),
       clock,
     });
@@ -205,6 +206,7 @@ suite("an endpoint pool under a clock of its own", () => {
         pool.run({
           attempt: (node, signal) => {
             asked.push(node);
+            if (node === busy) return Promise.reject(new KmsError("overloaded", { retryAfterMs: 60_000 }));
             return answer(node, signal);
           },
           leftMs,
@@ -231,6 +233,20 @@ suite("an endpoint pool under a clock of its own", () => {
     const { asked, run } = slowPool({ a: 150, b: 150, c: 150 });
     for (let i = 0; i < 50; i++) await run(800, true);
     assert.ok(asked.length <= 55, `${asked.length} requests for 50 calls`);
+  });
+
+  test("one that says it cannot serve for a minute is asked once a minute, and is no hedge meanwhile", async () => {
+    const { times, asked, run, pass } = slowPool({ a: 0, b: 5 }, { busy: "a" });
+    const count = (): number => asked.filter((node) => node === "a").length;
+    for (let i = 0; i < 50; i++) assert.equal(await run(3000, true), "b");
+    assert.equal(count(), 1);
+    // Later than a hedge comes, and earlier than what is overdue.
+    times["b"] = 100;
+    assert.equal(await run(3000, true), "b");
+    assert.equal(count(), 1);
+    await pass(60_000);
+    for (let i = 0; i < 50; i++) assert.equal(await run(3000, true), "b");
+    assert.equal(count(), 2);
   });
 
   test("one that has just started finds the one of five that answers, far as it is, in less than a second", async () => {
