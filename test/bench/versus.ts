@@ -2,24 +2,22 @@
 // [--base COMMIT] [--rounds N] [--seconds N] [--only WORDS]`. Both run from their bundles, with the flags of the
 // shipped systemd unit, each with a gateway, an OpenBao and a Redis of its own. Nothing passes or
 // fails here: the table has medians and ratios.
-import { execFileSync, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { create, toBinary } from "@bufbuild/protobuf";
-import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { methods } from "@claviger/proto/wire/protocol.ts";
-import { kmsClient } from "../lab/kms.ts";
 import { type Lab, startLab } from "../lab/lab.ts";
 import { readyLine } from "../lab/process-group.ts";
 import { usageOf } from "../lab/usage.ts";
 import { installBinaries } from "../parts/install.ts";
-import type { LoadOptions, LoadResult } from "./grpc-load.ts";
+import { type Bodies, medianOf, runLoad, writeBodies } from "./calls.ts";
+import { type Load, loads } from "./compare/loads.ts";
+import type { LoadResult } from "./grpc-load.ts";
+import { shippedFlags } from "./shipped.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const shimFlags = ["--max-semi-space-size=1", "--max-old-space-size=48", "--v8-pool-size=0"];
 const corpusSize = 4096;
 
 const { values } = parseArgs({
@@ -27,25 +25,13 @@ const { values } = parseArgs({
     base: { type: "string", default: "aa56adb" },
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "5" },
-    // Rows whose name has these words.
+    // Loads whose name has these words.
     only: { type: "string", default: "" },
   },
 });
 const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
 
-type Row = { readonly name: string; readonly method: "status" | "encrypt" | "decrypt"; readonly concurrency: number };
-
-const rows: readonly Row[] = [
-  { name: "idle encrypt", method: "encrypt", concurrency: 1 },
-  { name: "idle decrypt", method: "decrypt", concurrency: 1 },
-  { name: "idle status", method: "status", concurrency: 1 },
-  { name: "64 decrypts", method: "decrypt", concurrency: 64 },
-  { name: "512 decrypts", method: "decrypt", concurrency: 512 },
-  { name: "4,096 decrypts", method: "decrypt", concurrency: 4096 },
-  { name: "64 encrypts", method: "encrypt", concurrency: 64 },
-];
-
-type Side = { readonly name: string; readonly lab: Lab; readonly bodies: Readonly<Record<Row["method"], string>> };
+type Side = { readonly name: string; readonly lab: Lab; readonly bodies: Bodies };
 
 type Figures = LoadResult & { readonly shimCpuMs: number; readonly gatewayCpuMs: number; readonly shimRssMiB: number };
 
@@ -59,19 +45,6 @@ function build(checkout: string, out: string): string {
   return out;
 }
 
-function messageOf(method: Row["method"], sealed: v2.EncryptResponse): Uint8Array {
-  switch (method) {
-    case "status":
-      return new Uint8Array();
-    case "encrypt":
-      return toBinary(v2.EncryptRequestSchema, create(v2.EncryptRequestSchema, { plaintext: randomBytes(32) }));
-    case "decrypt": {
-      const { ciphertext, keyId } = sealed;
-      return toBinary(v2.DecryptRequestSchema, create(v2.DecryptRequestSchema, { ciphertext, keyId, uid: "bench" }));
-    }
-  }
-}
-
 async function startSide(name: string, dist: string): Promise<Side> {
   const dir = mkdtempSync(join(tmpdir(), "versus-"));
   const node = process.execPath;
@@ -82,38 +55,18 @@ async function startSide(name: string, dist: string): Promise<Side> {
     ...(name !== "now" && { gatewayExtra: { integrity: undefined } }),
     programs: {
       gateway: [node, join(dist, "claviger-gateway.mjs")],
-      shim: [node, ...shimFlags, join(dist, "claviger-shim.mjs")],
+      shim: [node, ...shippedFlags("claviger-shim"), join(dist, "claviger-shim.mjs")],
     },
   });
-  const client = kmsClient(lab.shims[0]?.socket ?? "");
-  const sealed: v2.EncryptResponse[] = [];
-  while (sealed.length < corpusSize)
-    sealed.push(...(await Promise.all(Array.from({ length: 64 }, () => client.encrypt(randomBytes(32))))));
-  client.close();
-  const write = (method: Row["method"]): string => {
-    const file = join(dir, `${method}.json`);
-    const texts = sealed.map((one) => Buffer.from(messageOf(method, one)).toString("base64"));
-    writeFileSync(file, JSON.stringify(texts), { mode: 0o600 });
-    return file;
-  };
-  return { name, lab, bodies: { status: write("status"), encrypt: write("encrypt"), decrypt: write("decrypt") } };
+  return { name, lab, bodies: await writeBodies(lab.shims[0]?.socket ?? "", dir, corpusSize) };
 }
 
-async function load(options: LoadOptions): Promise<LoadResult> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "grpc-load.ts"), JSON.stringify(options)], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const chunks: Buffer[] = [];
-  for await (const chunk of child.stdout as AsyncIterable<Buffer>) chunks.push(chunk);
-  return JSON.parse(Buffer.concat(chunks).toString()) as LoadResult;
-}
-
-async function measure({ lab, bodies }: Side, { method, concurrency }: Row): Promise<Figures> {
+async function measure({ lab, bodies }: Side, { method, concurrency }: Load): Promise<Figures> {
   const [shim, gateway] = [lab.shims[0], lab.gateways[0]];
   if (shim === undefined || gateway === undefined) throw new TypeError("an empty lab");
   const before = [usageOf(shim.proc.pid), usageOf(gateway.proc.pid)] as const;
   const { socket } = shim;
-  const result = await load({ socket, path: methods[method], bodies: bodies[method], concurrency, seconds });
+  const result = await runLoad({ socket, path: methods[method], bodies: bodies[method], concurrency, seconds });
   const after = [usageOf(shim.proc.pid), usageOf(gateway.proc.pid)] as const;
   if (!Number.isFinite(after[0].cpuMs)) {
     say("  the shim has ended, and is started again");
@@ -129,13 +82,9 @@ async function measure({ lab, bodies }: Side, { method, concurrency }: Row): Pro
   };
 }
 
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
-}
-
 function lineOf(name: string, base: readonly Figures[], now: readonly Figures[]): string {
   const cell = (pick: (figures: Figures) => number, digits: number): string => {
-    const [a, b] = [median(base.map(pick)), median(now.map(pick))];
+    const [a, b] = [medianOf(base.map(pick)), medianOf(now.map(pick))];
     return `${a.toFixed(digits)} → ${b.toFixed(digits)} (${!(a > 0) || !(b > 0) ? "-" : (b / a).toFixed(2)})`;
   };
   const lost = (figures: readonly Figures[]): string =>
@@ -163,7 +112,7 @@ try {
   for (const [i, dist] of bundles.entries()) sides.push(await startSide(i === 0 ? values.base : "now", dist));
   console.log(`| load | calls/s | p50 ms | p99 ms | lost | CPU ms a call, shim and gateway | shim RSS MiB |`);
   console.log("|---|---|---|---|---|---|---|");
-  for (const row of rows.filter(({ name }) => name.includes(values.only))) {
+  for (const row of loads.filter(({ name }) => name.includes(values.only))) {
     const figures: Figures[][] = sides.map(() => []);
     for (let round = 0; round < rounds; round++)
       for (const [i, side] of sides.entries()) {

@@ -6,6 +6,8 @@ import { join } from "node:path";
 export type MemoryCgroup = {
   /** Puts a process under the limit, together with those that are in there already. */
   add(pid: number): void;
+  /** A command line that puts itself under the limit, and then becomes `argv`. */
+  command(argv: readonly string[]): readonly string[];
   /** Removes it once its processes have ended. */
   remove(): void;
 };
@@ -26,8 +28,10 @@ export function createMemoryCgroup(name: string, bytes: number): MemoryCgroup {
       { cause: error },
     );
   }
+  const members = join(dir, "cgroup.procs");
   return {
-    add: (pid) => writeFileSync(join(dir, "cgroup.procs"), String(pid)),
+    add: (pid) => writeFileSync(members, String(pid)),
+    command: (argv) => ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', members, ...argv],
     remove: () => rmdirSync(dir),
   };
 }

@@ -34,7 +34,11 @@ const purposes: readonly (readonly [RegExp, string])[] = [
   [/^\w+ claviger\//, "registry"],
 ];
 
-async function vaultRequests(file: string, from: number, to: number): Promise<ReadonlyMap<string, number>> {
+/**
+ * What OpenBao wrote down between two places of its audit log, by what it was for; our own requests
+ * with the root token left out.
+ */
+export async function vaultRequests(file: string, from: number, to: number): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
   if (to <= from) return counts;
   for await (const line of createInterface({ input: createReadStream(file, { start: from, end: to - 1 }) })) {

@@ -11,9 +11,10 @@ export type Panel = {
   readonly marks?: readonly { readonly x: number; readonly name: string }[];
 };
 
-const [width, height, left, top, bottom] = [860, 220, 70, 30, 40];
+export const width = 860;
+const [height, left, top, bottom] = [220, 70, 30, 40];
 const right = 20;
-const colours = ["#1b6ca8", "#c8553d", "#3a7d44", "#7d5ba6", "#b08900", "#555555"];
+export const colours = ["#1b6ca8", "#c8553d", "#3a7d44", "#7d5ba6", "#b08900", "#555555"];
 
 function escape(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
@@ -25,8 +26,24 @@ function ticksOf(most: number, isLog: boolean, least: number): readonly number[]
   return Array.from({ length: to - from + 1 }, (_, i) => 10 ** (from + i));
 }
 
-function short(value: number): string {
+export function short(value: number): string {
   return String(Number(value.toPrecision(3)));
+}
+
+type Place = string | number;
+
+export function label(x: Place, y: Place, text: string, more = ""): string {
+  return `<text x="${x}" y="${y}" ${more}>${escape(text)}</text>`;
+}
+
+export function line(x1: Place, y1: Place, x2: Place, y2: Place, stroke: string): string {
+  return `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="${stroke}"/>`;
+}
+
+/** A whole file around what stands in it. */
+export function svgOf(body: string, total: number): string {
+  const size = `width="${width}" height="${total}"`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="11">\n<rect ${size} fill="white"/>\n${body}\n</svg>\n`;
 }
 
 function panelOf({ title, series, xLabel, isLog = false, marks = [] }: Panel, offset: number): string {
@@ -41,10 +58,6 @@ function panelOf({ title, series, xLabel, isLog = false, marks = [] }: Panel, of
     isLog ? Math.log10(value / low) / Math.log10(high / low || 10) : (value - low) / (high - low || 1);
   const atX = (x: number): string => (left + place(x, xs) * (width - left - right)).toFixed(1);
   const atY = (y: number): string => (offset + height - bottom - place(y, ys) * (height - top - bottom)).toFixed(1);
-  const label = (x: string | number, y: string | number, text: string, more = ""): string =>
-    `<text x="${x}" y="${y}" ${more}>${escape(text)}</text>`;
-  const line = (x1: string | number, y1: string | number, x2: string | number, y2: string | number, stroke: string) =>
-    `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="${stroke}"/>`;
   return [
     label(left, offset + 18, title, 'font-weight="bold"'),
     ...ys.ticks.map(
@@ -77,10 +90,6 @@ function panelOf({ title, series, xLabel, isLog = false, marks = [] }: Panel, of
 
 /** Writes the panels, the first on top. */
 export function writePicture(file: string, panels: readonly Panel[]): void {
-  const size = `width="${width}" height="${height * panels.length}"`;
   const body = panels.map((panel, i) => panelOf(panel, i * height)).join("\n");
-  writeFileSync(
-    file,
-    `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="11">\n<rect ${size} fill="white"/>\n${body}\n</svg>\n`,
-  );
+  writeFileSync(file, svgOf(body, height * panels.length));
 }
