@@ -11,7 +11,7 @@ Run it on a machine that does nothing else.
 
   --rounds N          rounds of each load (3); the table has medians
   --seconds N         how long each load runs in each round (5)
-  --charts DIR        writes speed.svg, latency.svg and cost.svg there
+  --charts DIR        writes speed.svg, latency.svg, cost.svg and process.svg there
   --socket unix:PATH  measures another KMS v2 plugin, too, that listens there already
   --pid PID           the process of that plugin, for its CPU and memory
   --quick             a fraction of a second each: shows that it runs, its figures mean nothing

@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type BarPanel, writeBars } from "../fleet/bars.ts";
 import { medianOf } from "../calls.ts";
-import type { Measured } from "./goals.ts";
+import { type Measured, memoryRows, type Row, startRows } from "./goals.ts";
 import type { LoadName } from "./loads.ts";
 import type { Figures } from "./measure.ts";
 
@@ -26,6 +26,15 @@ function panel(
   };
 }
 
+/** Of figures that are rows of the table already. */
+function rowPanel(title: string, sides: readonly Measured[], named: Readonly<Record<string, Row>>): BarPanel {
+  return {
+    title,
+    sides: sides.map(({ name }) => name),
+    groups: Object.entries(named).map(([name, { figure }]) => ({ name, values: sides.map(figure) })),
+  };
+}
+
 /** @returns the files that were written */
 export function writeCharts(dir: string, sides: readonly Measured[]): readonly string[] {
   mkdirSync(dir, { recursive: true });
@@ -42,6 +51,16 @@ export function writeCharts(dir: string, sides: readonly Measured[]): readonly s
     "cost.svg": [
       panel("requests to Vault for 1,000 calls", sides, [...idles, ...storms], ({ vaultPer1000 }) => vaultPer1000),
       panel("CPU ms of all servers for each call", sides, [...idles, ...storms], cpuOf),
+    ],
+    "process.svg": [
+      rowPanel("from the start of the process, in ms: plugin, or shim", sides, {
+        "first good Status": startRows.status,
+        "first good Encrypt": startRows.encrypt,
+      }),
+      rowPanel("resident memory in MiB: plugin, or shim", sides, {
+        "before any load": memoryRows.before,
+        "the most after a load": memoryRows.after,
+      }),
     ],
   };
   return Object.entries(charts).map(([name, panels]) => {

@@ -18,7 +18,7 @@ export function machineOf(limits: string): readonly string[] {
       .map((load) => shown(load, 1))
       .join(", ")}`,
     `* Node.js ${process.versions.node}; ${version}, one node each: raft, a file audit device, plain HTTP`,
-    `* shim and gateway: bundles with a compile cache and the flags of their images; ${limits}`,
+    `* shim and gateway: bundles with a compile cache and the flags of their images; ${limits}; audit into a file`,
   ];
 }
 
