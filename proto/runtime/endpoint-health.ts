@@ -44,6 +44,8 @@ export type Entry<E> = {
   failure: KmsError | undefined;
   since: number;
   latencyMs: number | undefined;
+  /** Monotonic milliseconds of the last answer that counts in `latencyMs`. */
+  heardAt: number;
   pauseMs: number;
   /** Until then it is asked after the others: it answers, and cannot serve. */
   busyUntil: number;
@@ -76,6 +78,8 @@ const lastProbeMs = 5000;
 const probeMs = 5000;
 /** What an endpoint may ask for with `retryAfterMs` at most. */
 const longestPauseMs = 60_000;
+/** After so long without an answer half as much is made of what an endpoint's usual time was, milliseconds. */
+const halfLifeMs = 20_000;
 /** How quick an endpoint is taken to be before it is known, where the quickest is chosen. */
 const unknownLatencyMs = 5;
 
@@ -92,6 +96,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     failure: undefined,
     since: clock.now(),
     latencyMs: undefined,
+    heardAt: clock.now(),
     pauseMs: firstProbeMs,
     busyUntil: 0,
     busy: undefined,
@@ -154,8 +159,9 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
   const isBusyNow = ({ busyUntil }: Entry<E>): boolean => clock.now() < busyUntil;
   const doubtOf = (entry: Entry<E>): number =>
     entry.failure !== undefined ? 2 : entry.probe !== undefined || isBusyNow(entry) ? 1 : 0;
-  const rankOf = ({ latencyMs = unknownLatencyMs }: Entry<E>): number =>
-    choice === "fastest" ? latencyMs * (0.5 + Math.random()) : 0;
+  // What was slow once and is not asked for it would be slow for ever: what is known of it fades.
+  const rankOf = ({ latencyMs = unknownLatencyMs, heardAt }: Entry<E>): number =>
+    choice === "fastest" ? latencyMs * 2 ** (-(clock.now() - heardAt) / halfLifeMs) * (0.5 + Math.random()) : 0;
   const stopTimers = (): void => {
     for (const { timer } of entries) if (timer !== undefined) clock.clearTimeout(timer);
   };
@@ -172,6 +178,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     isBusy: isBusyNow,
     answered(entry, tookMs) {
       entry.latencyMs = entry.latencyMs === undefined ? tookMs : entry.latencyMs * 0.8 + tookMs * 0.2;
+      entry.heardAt = clock.now();
       markUp(entry);
     },
     failed(entry, error) {
@@ -180,6 +187,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     },
     late(entry, waitedMs) {
       entry.latencyMs = Math.max(entry.latencyMs ?? 0, waitedMs);
+      entry.heardAt = clock.now();
       if (entry.failure === undefined) void look(entry);
     },
     replace(endpoints) {

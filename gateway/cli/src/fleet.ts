@@ -4,8 +4,9 @@ import { backendName } from "@claviger/proto/wire/names.ts";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
-import { announceRegistry } from "@claviger/gateway-core/src/redis/registry-channel.ts";
-import type { Documents, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import { announceKey, announceRegistry } from "@claviger/gateway-core/src/redis/channels.ts";
+import type { Documents, KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { inWords, type Place } from "./backend-failure.ts";
@@ -41,6 +42,8 @@ export type Fleet = {
     name: string,
     use: (backend: OpenBackend, explain: (error: unknown) => unknown) => Promise<T>,
   ): Promise<T>;
+  /** Tells the gateways that a key has changed, where they have a Redis that can be reached. Never rejects. */
+  announceKey(key: KeyRef): Promise<void>;
   /** The Vault of a backend: with the operator's token, and a way to try another one. */
   withVault<T>(
     config: VaultBackend,
@@ -120,6 +123,9 @@ export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
     gateways: target.gateways,
     etcd: target.etcd ?? {},
     withBackend,
+    announceKey: async (key) => {
+      if (redis !== undefined) await announceKey(redis, refId(key), log);
+    },
     withKey: async (cluster, use) => {
       const record = await registry.one(cluster);
       return await withBackend(record.keys[0]?.backend ?? "", (backend) => use(record, backend));

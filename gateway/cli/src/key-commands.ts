@@ -120,15 +120,18 @@ export function addKeyCommands(root: Command, terminal: Terminal): void {
     )
     .option("--wait", "wait until it is the one that encrypts", false)
     .option("--timeout <seconds>", "of --wait", numberBetween(1, 3600), 60)
-    .action((cluster: string, options: RotateOptions) =>
-      openFleet(options, terminal).withKey(cluster, async (record, backend) => {
+    .action((cluster: string, options: RotateOptions) => {
+      const fleet = openFleet(options, terminal);
+      return fleet.withKey(cluster, async (record, backend) => {
         const key = keyOf(record);
         if (options.above !== undefined) {
           const made = await replaceLost(backend, key, options.above);
+          await fleet.announceKey(key);
           terminal.out(`${cluster}: version ${made} encrypts from now on.`);
           return;
         }
         const version = await call((signal) => backend.rotate(key, signal));
+        await fleet.announceKey(key);
         terminal.out(`${cluster}: ${key.backend}: ${keyPath(key)} has version ${version} now.`);
         if (record.rotation === "manual") {
           terminal.out(`rotation is manual: it encrypts once you run: claviger key promote ${cluster}`);
@@ -140,22 +143,25 @@ export function addKeyCommands(root: Command, terminal: Terminal): void {
         terminal.out(
           `version ${version} encrypts; key_id ${keyId ?? "unknown"}. Each shim shows it after the gateways' next refresh.`,
         );
-      }),
-    );
+      });
+    });
 
   fleetOptions(group.command("promote"))
     .argument("<cluster>")
     .description("make the latest version the one that encrypts (sets min_encryption_version)")
-    .action((cluster: string, options: FleetOptions) =>
-      openFleet(options, terminal).withKey(cluster, async (record, backend) => {
-        const { version, changed } = await promoteLatest(backend, keyOf(record));
+    .action((cluster: string, options: FleetOptions) => {
+      const fleet = openFleet(options, terminal);
+      return fleet.withKey(cluster, async (record, backend) => {
+        const key = keyOf(record);
+        const { version, changed } = await promoteLatest(backend, key);
+        await fleet.announceKey(key);
         terminal.out(
           changed
             ? `${cluster}: version ${version} encrypts from now on.`
             : `${cluster}: version ${version} is the latest and encrypts already; nothing was changed.`,
         );
-      }),
-    );
+      });
+    });
 
   addRetireCommands(group, terminal);
 }

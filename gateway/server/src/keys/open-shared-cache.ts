@@ -1,6 +1,6 @@
 // The shared key cache and the key_id observations on Redis, with the key that authenticates both.
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { onRegistryChange, publishRegistryChange } from "@claviger/gateway-core/src/redis/registry-channel.ts";
+import { onRegistryChange, publishRegistryChange } from "@claviger/gateway-core/src/redis/channels.ts";
 import { type RedisConfig } from "@claviger/gateway-core/src/redis/config.ts";
 import { openRedis } from "@claviger/gateway-core/src/redis/client.ts";
 import { createSharedKeyCache, type SharedKeyCache } from "./shared-key-cache.ts";

@@ -2,7 +2,7 @@
 // again. Transit has no check-and-set, so whoever sees a value too low writes it once more; one replica
 // does it for the fleet, the others hear of it. (docs/architecture.md #keys and #rotation.)
 import { setTimeout as sleep } from "node:timers/promises";
-import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
+import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { type Decision, decidePromotion, type PromotedVersion } from "@claviger/gateway-core/src/key/promotion.ts";
 import { keyPath, refId } from "@claviger/gateway-core/src/key/key-id.ts";
@@ -108,7 +108,9 @@ export function createPromoter({
   const promote = async (version: number): Promise<void> => {
     const failed = await runCanary(backend, ref, version, signal());
     if (failed !== undefined) {
-      if (novelty.isNew("canary-failed", version, failed.operation, failed.error.reason))
+      // That nobody answers says nothing of the version.
+      const isOutage = rowOf(failed.error.reason).kind === "outage";
+      if (!isOutage && novelty.isNew("canary-failed", version, failed.operation, failed.error.reason))
         log.error(
           { event: "canary-failed", ...name, version, operation: failed.operation, err: failed.error },
           "a new key version does not work",

@@ -2,6 +2,7 @@
 // may forge, replay, forget or hang: a value counts only with a good HMAC, under its own name,
 // newer than any seen before and younger than a few intervals. (docs/architecture.md #keys.)
 import type { KeyState } from "@claviger/gateway-core/src/backend/port.ts";
+import { onKeyNews, publishKeyNews } from "@claviger/gateway-core/src/redis/channels.ts";
 import type { RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
 import { verifyValue, signValue } from "@claviger/gateway-core/src/redis/signed-value.ts";
 
@@ -103,16 +104,16 @@ export function createSharedKeyCache({
       };
       try {
         await redis.set(name, signValue(own, name, JSON.stringify(payload)), 10 * 60_000);
-        if (hasChanged) await redis.publish("news", key);
+        if (hasChanged) await publishKeyNews(redis, key);
       } catch {
         // The others will read for themselves.
       }
     },
     async announce(key) {
-      await redis.publish("news", key).catch(() => {});
+      await publishKeyNews(redis, key).catch(() => {});
     },
     onInvalidate(listener) {
-      redis.subscribe("news", listener);
+      onKeyNews(redis, listener);
     },
   };
 }
