@@ -42,6 +42,11 @@ export function identityOf(certificate: X509Certificate): string {
   return uris.length > 0 ? uris.join(", ").slice(0, 256) : namesText(certificate);
 }
 
+/** The URI name of a node's certificate without its node: the same for all nodes of a cluster; undefined for any other one. */
+export function clusterUriOf({ subjectAltName = "" }: X509Certificate): string | undefined {
+  return /URI:(spiffe:\/\/[^/, "]+\/cluster\/[^/, "]+)\/node\//.exec(subjectAltName)?.[1];
+}
+
 /** Have two lists something in common, or is one of them empty? */
 function overlap(a: readonly string[], b: readonly string[]): boolean {
   return a.length === 0 || b.length === 0 || a.some((name) => b.includes(name));

@@ -7,7 +7,7 @@ import type { Finding, Found } from "./check.ts";
 import { describeExpiry, judgeCertificates } from "./expiry.ts";
 
 /** Where a server is, and what it asks for. */
-export type Peer = Pick<ConnectionOptions, "host" | "port" | "path" | "ca" | "cert" | "key"> & {
+export type Peer = Pick<ConnectionOptions, "host" | "port" | "cert" | "key"> & {
   /** The name that it is asked for, where that is not `host`. */
   readonly serverName?: string | undefined;
 };

@@ -206,14 +206,17 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
       }
     },
     states: () =>
-      entries.map(({ endpoint, failure, busy, busyUntil, since, latencyMs }) => ({
-        endpoint,
-        isUp: failure === undefined,
-        failure,
-        busy: clock.now() < busyUntil ? busy : undefined,
-        since,
-        latencyMs,
-      })),
+      entries.map((entry) => {
+        const { endpoint, failure, busy, since, latencyMs } = entry;
+        return {
+          endpoint,
+          isUp: failure === undefined,
+          failure,
+          busy: isBusyNow(entry) ? busy : undefined,
+          since,
+          latencyMs,
+        };
+      }),
     close() {
       isClosed = true;
       stopTimers();

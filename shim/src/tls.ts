@@ -1,6 +1,6 @@
 // The shim's certificate, key and CA: read, held against each other, and who they say we are.
 import { X509Certificate } from "node:crypto";
-import { splitPem } from "@claviger/proto/runtime/certificates.ts";
+import { clusterUriOf, splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { CertificateRole } from "@claviger/proto/runtime/expiry.ts";
 import { readPemFiles } from "@claviger/proto/runtime/pem-files.ts";
@@ -9,9 +9,6 @@ import type { ClientTls } from "./gateway.ts";
 
 /** PEM texts, and the SAN URI without its node: the same for all nodes of a cluster. */
 export type Credentials = { readonly tls: ClientTls; readonly cluster: string };
-
-/** A node of a cluster, as its certificate must say. */
-const nodeUri = /URI:(spiffe:\/\/[^/, "]+\/cluster\/[^/, "]+)\/node\//;
 
 /**
  * @param inUse what the files are to replace: a certificate of another identity is refused
@@ -22,7 +19,7 @@ export function readCredentials(
   inUse?: ClientTls,
 ): Credentials {
   const { cert, key, ca } = readPemFiles(files, { side: "client", at: "tls.", inUse: inUse?.cert });
-  const cluster = nodeUri.exec(new X509Certificate(cert).subjectAltName ?? "")?.[1];
+  const cluster = clusterUriOf(new X509Certificate(cert));
   if (cluster === undefined)
     throw new ConfigError("tls", [
       `tls.cert: ${files.cert} names no node; it needs the URI name spiffe://TRUST-DOMAIN/cluster/CLUSTER/node/NODE`,

@@ -19,6 +19,7 @@ import { clusterName } from "@claviger/proto/wire/names.ts";
 import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
 import { createFakeBackend, ref } from "../unit/gateway/fakes.ts";
 import { createFakeUpstream, noMetrics, reply } from "../unit/shim/fakes.ts";
+import { medianOf } from "./calls.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const { values } = parseArgs({
@@ -100,10 +101,6 @@ async function shimStorm(queues: Queues, atOnce: number): Promise<number> {
   });
 }
 
-function median(figures: readonly number[]): number {
-  return figures.toSorted((a, b) => a - b)[Math.floor(figures.length / 2)] ?? Number.NaN;
-}
-
 const dir = mkdtempSync(join(tmpdir(), "claviger-"));
 try {
   const sides = { now: { createDispatcher, createDecrypts }, earlier: await load(values.base, dir) };
@@ -113,7 +110,7 @@ try {
       for (let round = 0; round < Number(values.rounds); round += 1)
         for (const side of round % 2 === 0 ? (["now", "earlier"] as const) : (["earlier", "now"] as const))
           figures[side].push(await measure(sides[side], atOnce));
-      const [now, earlier] = [median(figures.now), median(figures.earlier)];
+      const [now, earlier] = [medianOf(figures.now), medianOf(figures.earlier)];
       console.log(
         `${name}, ${atOnce} at once: ${now.toFixed(1)} us, ${values.base} ${earlier.toFixed(1)} us, ratio ${(now / earlier).toFixed(2)}`,
       );

@@ -17,6 +17,7 @@ import { createPki, startGateway } from "../lab/fleet.ts";
 import { type OpenBao, startOpenBao } from "../lab/openbao.ts";
 import { createProcessGroup } from "../lab/process-group.ts";
 import { usageOf } from "../lab/usage.ts";
+import { medianOf } from "./calls.ts";
 import { buildShipped } from "./shipped.ts";
 import { directoryStore, documentStore, fileStore, type RegistryRow, type Store } from "./stores.ts";
 
@@ -90,7 +91,6 @@ async function answers(what: () => Promise<boolean>): Promise<void> {
 }
 
 const worstOf = (values: readonly number[]): number => Math.max(...values);
-const medianOf = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 
 async function main(counts: readonly number[]): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));

@@ -5,6 +5,7 @@ import { publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { backendName, clusterName, keyName, mountPath, type NameKind } from "@claviger/proto/wire/names.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { changeCluster } from "./change-cluster.ts";
 import { type EditOptions, gatewayHelp, gatewaysOf } from "./cluster-options.ts";
 import { CliError, type Command, Option, several, type Terminal } from "./commander.ts";
 import { type Fleet, openFleet } from "./fleet.ts";
@@ -127,18 +128,18 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
       .argument("<cluster>")
       .description(help)
       .option("--gateway <url>", gatewayHelp, several)
-      .action(async (cluster: string, options: EditOptions) => {
-        const fleet = openFleet(options, terminal);
-        const { registry } = fleet;
-        const gateways = gatewaysOf(options, fleet);
-        const { earlier, version } = await registry.change(cluster, () => ({ state }));
-        terminal.out(
-          earlier.state === state
-            ? `${cluster} is ${state} already; nothing was changed`
-            : `${cluster}: ${earlier.state} → ${state} in ${registry.name}; ${effect}.`,
-        );
-        terminal.out(await waitForGateways(gateways, version));
-      });
+      .action((cluster: string, options: EditOptions) =>
+        changeCluster(
+          cluster,
+          () => ({ state }),
+          options,
+          terminal,
+          ({ earlier, changed, where }) =>
+            changed === undefined
+              ? `${cluster} is ${state} already`
+              : `${cluster}: ${earlier.state} → ${state} in ${where}; ${effect}.`,
+        ),
+      );
 
   fleetOptions(group.command("add"))
     .argument("<name>", "the cluster's name, as in its nodes' certificates")

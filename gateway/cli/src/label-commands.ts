@@ -2,12 +2,12 @@
 // (docs/architecture.md #cells.)
 import { formatTable } from "@claviger/proto/runtime/table.ts";
 import { isSelected } from "@claviger/gateway-core/src/registry/labels.ts";
-import { type EditOptions, gatewayHelp, gatewaysOf, keyText } from "./cluster-options.ts";
+import { changeCluster } from "./change-cluster.ts";
+import { type EditOptions, gatewayHelp, keyText } from "./cluster-options.ts";
 import { type Command, several, type Terminal } from "./commander.ts";
 import { openFleet } from "./fleet.ts";
-import { waitForGateways } from "./gateway-word.ts";
 import { editLabels, parseLabelEdits, parseSelector, printLabels } from "./labels.ts";
-import { type Change, changedFields } from "./registry-edit.ts";
+import type { Change } from "./registry-edit.ts";
 import { type FleetOptions, fleetOptions } from "./target.ts";
 
 type ListOptions = FleetOptions & {
@@ -44,20 +44,15 @@ async function label(
   terminal: Terminal,
 ): Promise<void> {
   const edits = parseLabelEdits(given);
-  const fleet = openFleet(options, terminal);
-  const gateways = gatewaysOf(options, fleet);
   const change: Change = ({ labels }) =>
     labels === undefined && edits.every(({ value }) => value === undefined)
       ? {}
       : { labels: editLabels(labels ?? {}, edits, options.overwrite, cluster) };
-  const { earlier, version } = await fleet.registry.change(cluster, change);
-  const after = changedFields(earlier, change);
-  terminal.out(
-    after === undefined
-      ? `${cluster} has the labels ${printLabels(earlier.labels)} already; nothing was changed`
-      : `${cluster} has the labels ${printLabels(after.labels)}, in ${fleet.registry.name}; gateways that have read this serve it where their configuration selects it.`,
+  await changeCluster(cluster, change, options, terminal, ({ earlier, changed, where }) =>
+    changed === undefined
+      ? `${cluster} has the labels ${printLabels(earlier.labels)} already`
+      : `${cluster} has the labels ${printLabels(changed.labels)}, in ${where}; gateways that have read this serve it where their configuration selects it.`,
   );
-  terminal.out(await waitForGateways(gateways, version));
 }
 
 /** Adds the two commands to `claviger cluster`. */

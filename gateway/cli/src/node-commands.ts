@@ -2,11 +2,10 @@
 // request against it, on connections that are open as well. (docs/architecture.md #registry.)
 import { nodeName, type NodeName } from "@claviger/proto/wire/names.ts";
 import { type ClusterRecord, normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
-import { type EditOptions, gatewayHelp, gatewaysOf } from "./cluster-options.ts";
+import { changeCluster } from "./change-cluster.ts";
+import { type EditOptions, gatewayHelp } from "./cluster-options.ts";
 import { CliError, type Command, several, type Terminal } from "./commander.ts";
-import { openFleet } from "./fleet.ts";
-import { waitForGateways } from "./gateway-word.ts";
-import { type Change, changedFields } from "./registry-edit.ts";
+import type { Change } from "./registry-edit.ts";
 import { fleetOptions } from "./target.ts";
 
 type Nodes = NonNullable<ClusterRecord["nodes"]>;
@@ -77,22 +76,16 @@ const effects = {
 type SerialOptions = EditOptions & { readonly serial?: readonly string[] };
 type ExpectOptions = EditOptions & { readonly any: boolean };
 
-async function edit(
+function edit(
   options: EditOptions,
   terminal: Terminal,
   cluster: string,
   change: Change,
   { is, effect }: { readonly is: string; readonly effect: string },
 ): Promise<void> {
-  const fleet = openFleet(options, terminal);
-  const gateways = gatewaysOf(options, fleet);
-  const { earlier, version } = await fleet.registry.change(cluster, change);
-  terminal.out(
-    changedFields(earlier, change) === undefined
-      ? `${is} already; nothing was changed`
-      : `${is}, in ${fleet.registry.name}; ${effect}.`,
+  return changeCluster(cluster, change, options, terminal, ({ changed, where }) =>
+    changed === undefined ? `${is} already` : `${is}, in ${where}; ${effect}.`,
   );
-  terminal.out(await waitForGateways(gateways, version));
 }
 
 /** Adds the group. */

@@ -2,6 +2,7 @@
 // (docs/architecture.md #limits.)
 import type { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
+import { clusterUriOf } from "@claviger/proto/runtime/certificates.ts";
 import type { ConnectionBound } from "../metrics.ts";
 import type { ListenLimits } from "./limits.ts";
 
@@ -20,11 +21,6 @@ export type ConnectionGroups = {
   delete(socket: TLSSocket, groups: readonly ConnectionGroup[]): void;
 };
 
-/** The cluster of a node's certificate, with its trust domain; undefined for any other one. */
-function clusterOf({ subjectAltName = "" }: X509Certificate): string | undefined {
-  return /URI:(spiffe:\/\/[^/, "]+\/cluster\/[^/, "]+)\/node\//.exec(subjectAltName)?.[1];
-}
-
 export function createConnectionGroups({
   connectionsPerIdentity,
   connectionsPerCluster,
@@ -34,7 +30,7 @@ export function createConnectionGroups({
     groups.get(name) ?? { name, bound, most, sockets: new Set() };
   return {
     of(certificate) {
-      const cluster = clusterOf(certificate);
+      const cluster = clusterUriOf(certificate);
       return [
         get(certificate.subjectAltName ?? certificate.fingerprint256, "identity", connectionsPerIdentity),
         ...(cluster === undefined ? [] : [get(cluster, "cluster", connectionsPerCluster)]),

@@ -121,7 +121,8 @@ export function createKeyPoller({
   let isClosed = false;
 
   const intervalMs = (): number => refreshMs * slowdown();
-  const isIdle = (): boolean => now() - usedAt > idleMs || !isUsed();
+  const isUnasked = (): boolean => now() - usedAt > idleMs;
+  const isIdle = (): boolean => isUnasked() || !isUsed();
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
   // What another replica read counts for an interval, but only to learn what is promoted: whoever
   // acts asks the backend first. A report older than the lease means that its holder is gone.
@@ -233,7 +234,8 @@ export function createKeyPoller({
 
   return {
     async view() {
-      const wasIdle = isIdle() || isAsleep;
+      // At each call: whether the key is used, whoever asks knows.
+      const wasIdle = isUnasked() || isAsleep;
       usedAt = now();
       if (wasIdle) void startPoll("shared");
       if (promoter.promoted() === undefined && (flight !== undefined || now() - triedAt > Math.min(refreshMs, 1000)))

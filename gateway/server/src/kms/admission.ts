@@ -103,6 +103,12 @@ export function createAdmission({
     bucket.tokens -= calls;
   };
 
+  /** Whoever is refused must not use up the cluster's rate. @throws KmsError overloaded */
+  const refused = (bucket: string, reason: Reason): KmsError => {
+    take(bucket, strangerPerSecond, 1);
+    return new KmsError(reason);
+  };
+
   const recordOf = (identity: Identity): ClusterRecord | undefined => {
     try {
       const record = identity.kind === "node" ? registry.get(identity.cluster) : undefined;
@@ -122,20 +128,13 @@ export function createAdmission({
           throw new KmsError("identity_invalid", { cause: new Error("an operator's certificate on the KMS listener") });
         case "node": {
           const cluster = registry.get(identity.cluster);
-          if (cluster !== undefined && !mayIssue(cluster, identity)) {
-            // Whoever has the other CA must not use up the cluster's rate.
-            take(`issuer/${cluster.uid}`, strangerPerSecond, 1);
-            throw new KmsError("issuer_not_allowed");
-          }
-          if (cluster !== undefined && !serves(cluster)) {
-            // Before all else: whether it may do that, the gateways of its cell decide.
-            take(`unserved/${cluster.uid}`, strangerPerSecond, 1);
-            throw new KmsError("cluster_not_served");
-          }
-          const refusal = cluster && refusalOf(cluster, identity);
-          if (cluster !== undefined && refusal !== undefined) {
-            take(`refused/${cluster.uid}`, strangerPerSecond, 1);
-            throw new KmsError(refusal);
+          if (cluster !== undefined) {
+            const { uid } = cluster;
+            if (!mayIssue(cluster, identity)) throw refused(`issuer/${uid}`, "issuer_not_allowed");
+            // Before all else of the record: whether it may do that, the gateways of its cell decide.
+            if (!serves(cluster)) throw refused(`unserved/${uid}`, "cluster_not_served");
+            const refusal = refusalOf(cluster, identity);
+            if (refusal !== undefined) throw refused(`refused/${uid}`, refusal);
           }
           take(
             cluster === undefined ? `unknown/${identity.cluster}` : cluster.uid,
