@@ -104,8 +104,8 @@ const zeroizeWritten: ServerInterceptor = (_, call) => {
  * nothing: a stream costs 11 KiB, and more in a second are not served by having more of them open.
  */
 const maxStreams = 1024;
-/** Streams that a caller may reset at once, and each second. */
-const resetBurst = 1_000_000;
+/** Streams that a caller may reset at once, and each second, and open too early in a session's life. */
+const manyStreams = 1_000_000;
 
 export function createKmsSocketServer({
   kms,
@@ -135,9 +135,15 @@ export function createKmsSocketServer({
   });
   // Node.js ends a session whose peer resets more than 1,000 streams and 33 a second from then on: a
   // measure against strangers, that would take a kube-apiserver its connection in an outage, when
-  // thousands of calls reach their deadlines. Here `maxCalls` bounds what resets can cost. grpc-js has
-  // no option for it.
-  Object.assign(grpc["commonServerOptions"], { streamResetBurst: resetBurst, streamResetRate: resetBurst });
+  // thousands of calls reach their deadlines. The calls that waited for those streams at the caller come
+  // before Node.js has let go of them; it resets what is over the bound (RESOURCE_EXHAUSTED), and ends a
+  // session for the hundredth of them in its life. Here `maxCalls` bounds what either can cost. grpc-js
+  // has no option for them.
+  Object.assign(grpc["commonServerOptions"], {
+    streamResetBurst: manyStreams,
+    streamResetRate: manyStreams,
+    maxSessionRejectedStreams: manyStreams,
+  });
   let inFlight = 0;
 
   // A storm of failures is a line a second, not a line each: metrics have the count.
