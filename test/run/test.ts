@@ -79,11 +79,11 @@ async function runAll(): Promise<void> {
   say(`\nTests with the real parts (${real.length} files)`);
   const timeoutMs = values.full ? 3_600_000 : 600_000;
   // What measures times or rates has the machine for itself; the others mostly wait, and do so
-  // two at a time.
+  // three at a time.
   const [timed, others] = [real.filter(isTimed), real.filter((file) => !isTimed(file))];
   if (timed.length > 0) counts.push(await runFiles(timed, { concurrency: 1, timeoutMs, root, signal }));
   if (!signal.aborted && others.length > 0)
-    counts.push(await runFiles(others, { concurrency: 2, timeoutMs, root, signal }));
+    counts.push(await runFiles(others, { concurrency: 3, timeoutMs, root, signal }));
 }
 
 try {
