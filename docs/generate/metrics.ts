@@ -8,7 +8,8 @@ import { code, Gap, page, table } from "./markdown.ts";
 /** What the values of a label are; `METRIC.LABEL` where a label means something else elsewhere. */
 const labels: Readonly<Record<string, string>> = {
   gateway: "the URLs of the `gateways` setting",
-  method: "`status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, or `unknown`",
+  method:
+    "`status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, `encryptBatch`, or `unknown`",
   result: "`ok` or a [reason](errors.md)",
   backend: "name of the backend",
   address: "the URLs of the backend's `addresses` setting",

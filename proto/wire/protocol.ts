@@ -10,6 +10,7 @@ export const methods = {
   v1Encrypt: "/v1beta1.KeyManagementService/Encrypt",
   v1Decrypt: "/v1beta1.KeyManagementService/Decrypt",
   decryptBatch: "/claviger.relay.v1.RelayService/DecryptBatch",
+  encryptBatch: "/claviger.relay.v1.RelayService/EncryptBatch",
 } as const;
 
 export type Method = keyof typeof methods;
@@ -64,7 +65,7 @@ export const limits = {
   jsonMessage: 8 * 1024,
   /** Fields of a request message: those that Kubernetes knows, and some that it may add. */
   messageFields: 16,
-  /** A DecryptBatch request. */
+  /** A request of a batch. */
   batchMessage: 1024 * 1024,
   batchItems: 64,
   /** sun_path without its NUL. */

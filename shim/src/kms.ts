@@ -5,7 +5,8 @@ import { KmsError } from "@claviger/proto/wire/errors.ts";
 import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { kmsVersionV1, limits, type Method } from "@claviger/proto/wire/protocol.ts";
-import type { Decrypts } from "./decrypts.ts";
+import type { Metrics } from "./metrics.ts";
+import { createRelay } from "./relay.ts";
 import type { StatusKeeper } from "./status.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -16,7 +17,7 @@ import type { Upstream } from "./upstream.ts";
  * @throws KmsError
  */
 export type KmsMethod = (request: Buffer, deadline: number, signal: AbortSignal) => Promise<Uint8Array>;
-export type KmsMethods = Readonly<Record<Exclude<Method, "decryptBatch">, KmsMethod>>;
+export type KmsMethods = Readonly<Record<Exclude<Method, "encryptBatch" | "decryptBatch">, KmsMethod>>;
 
 function malformed(why: string): KmsError {
   return new KmsError("request_malformed", { cause: new Error(why) });
@@ -47,16 +48,18 @@ function isSize(bytes: Uint8Array, max: number): boolean {
 
 export function createKmsMethods({
   upstream,
-  decrypts,
+  metrics,
   status,
   version,
 }: {
   readonly upstream: Upstream;
-  readonly decrypts: Decrypts;
+  readonly metrics: Metrics;
   readonly status: StatusKeeper;
   /** Of this shim, for KMS v1's runtime_version. */
   readonly version: string;
 }): KmsMethods {
+  const encrypts = createRelay("encrypt", { upstream, metrics, epochs: status });
+  const decrypts = createRelay("decrypt", { upstream, metrics, epochs: status });
   return {
     status: async (request, _deadline, signal) => {
       read(v2.StatusRequestSchema, request);
@@ -67,15 +70,7 @@ export function createKmsMethods({
       if (!isSize(read(v2.EncryptRequestSchema, request).plaintext, limits.plaintext))
         throw malformed("a plaintext of a size that is not served");
       assertMessageSize(request);
-      const { body, epoch } = await upstream.call({
-        method: "encrypt",
-        body: request,
-        deadline,
-        epoch: status.epoch(),
-        accept: status.accept,
-        hedge: false,
-        signal,
-      });
+      const { body, epoch } = await encrypts.call(request, deadline, signal);
       const { ciphertext, keyId, annotations } = readReply(v2.EncryptResponseSchema, body);
       // kube-apiserver would store an empty ciphertext under KMS v1, and throw the rest away after
       // a write is lost.
@@ -98,9 +93,9 @@ export function createKmsMethods({
       if (Object.keys(annotations).length > 0)
         throw new KmsError("ciphertext_invalid", { cause: new Error("annotations, which Encrypt never returns") });
       assertMessageSize(request);
-      const response = await decrypts.decrypt(request, [ciphertext, Buffer.from(keyId)], deadline, signal);
-      if (readReply(v2.DecryptResponseSchema, response).plaintext.length === 0) throw unusable("an empty plaintext");
-      return response;
+      const { body } = await decrypts.call(request, deadline, signal, [ciphertext, Buffer.from(keyId)]);
+      if (readReply(v2.DecryptResponseSchema, body).plaintext.length === 0) throw unusable("an empty plaintext");
+      return body;
     },
 
     // Answered here: it says nothing of a key, and kube-apiserver asks it inside the deadline of

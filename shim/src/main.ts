@@ -14,7 +14,6 @@ import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { checkShim } from "./check.ts";
 import { changedSettings, flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
-import { createDecrypts } from "./decrypts.ts";
 import { createKmsMethods } from "./kms.ts";
 import { createMetrics } from "./metrics.ts";
 import { createKmsSocketServer } from "./server.ts";
@@ -71,7 +70,7 @@ async function run(
   metrics.observeCertificates(expiry.states);
   const kms = createKmsMethods({
     upstream,
-    decrypts: createDecrypts(upstream, metrics, status),
+    metrics,
     status,
     version: packageJson.version,
   });

@@ -155,7 +155,7 @@ export function createStatusKeeper({
     if (reason !== undefined) {
       if (rowOf(reason).kind !== "outage") acceptRefusal(epoch);
       // Whatever decrypts is right: an older gateway's answer too.
-    } else if (method === "status" || method === "encrypt" || method === "v1Encrypt") assertEpoch(epoch);
+    } else if (method !== "decrypt" && method !== "decryptBatch" && method !== "v1Decrypt") assertEpoch(epoch);
   };
 
   // Has a time of its own: it is shared, and a caller in a hurry must not put the node into an

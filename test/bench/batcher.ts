@@ -10,13 +10,10 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createDispatcher } from "@claviger/gateway-server/src/backend/dispatch.ts";
-import {
-  DecryptBatchRequestSchema,
-  DecryptBatchResponseSchema,
-  DecryptResultSchema,
-} from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema, BatchResponseSchema, BatchResultSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
-import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
+import { createRelay } from "@claviger/shim/src/relay.ts";
+import type { Upstream } from "@claviger/shim/src/upstream.ts";
 import { createFakeBackend, ref } from "../unit/gateway/fakes.ts";
 import { createFakeUpstream, noMetrics, reply } from "../unit/shim/fakes.ts";
 import { medianOf } from "./calls.ts";
@@ -27,7 +24,21 @@ const { values } = parseArgs({
 });
 const total = 40_000;
 
-type Queues = { readonly createDispatcher: typeof createDispatcher; readonly createDecrypts: typeof createDecrypts };
+/** As 0.1.0 had it. */
+type CreateDecrypts = (
+  upstream: Upstream,
+  metrics: typeof noMetrics,
+) => {
+  decrypt(request: Buffer, identity: readonly Uint8Array[], deadline: number, signal: AbortSignal): Promise<unknown>;
+};
+type Queues = { readonly createDispatcher: typeof createDispatcher; readonly createDecrypts: CreateDecrypts };
+
+const createDecrypts: CreateDecrypts = (upstream, metrics) => {
+  const relay = createRelay("decrypt", { upstream, metrics, epochs: { epoch: () => undefined, accept: () => {} } });
+  return {
+    decrypt: (request, identity, deadline, signal) => relay.call(request, deadline, signal, identity),
+  };
+};
 
 /** The sources of a release, with the installed packages and its own `@claviger/proto`. */
 async function load(base: string, dir: string): Promise<Queues> {
@@ -89,10 +100,10 @@ async function shimStorm(queues: Queues, atOnce: number): Promise<number> {
     await turn();
     upstream.calls.length = 0;
     if (method === "decrypt") return reply(response);
-    const results = fromBinary(DecryptBatchRequestSchema, body).requests.map(() =>
-      create(DecryptResultSchema, { outcome: { case: "response", value: response } }),
+    const results = fromBinary(BatchRequestSchema, body).requests.map(() =>
+      create(BatchResultSchema, { outcome: { case: "response", value: response } }),
     );
-    return reply(toBinary(DecryptBatchResponseSchema, create(DecryptBatchResponseSchema, { results })));
+    return reply(toBinary(BatchResponseSchema, create(BatchResponseSchema, { results })));
   });
   const decrypts = queues.createDecrypts(upstream, noMetrics);
   return await storm(atOnce, async (n) => {

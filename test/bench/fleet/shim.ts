@@ -1,6 +1,5 @@
 // One simulated shim: the shim's own endpoint pool, Status keeper, Decrypt batches and checks, without
 // its socket and its files, so that thousands fit into a process.
-import { createDecrypts } from "../../../shim/src/decrypts.ts";
 import { createKmsMethods, type KmsMethods } from "../../../shim/src/kms.ts";
 import { createMetrics } from "../../../shim/src/metrics.ts";
 import { createStatusKeeper } from "../../../shim/src/status.ts";
@@ -29,10 +28,9 @@ export function createSimulatedShim(
 ): SimulatedShim {
   const upstream = createUpstream(identity.gateways, { ...tls, serverName: undefined }, metrics);
   const status = createStatusKeeper({ upstream, stateFile: noStateFile, grace, log: silentLog });
-  const decrypts = createDecrypts(upstream, metrics, status);
   return {
     identity,
-    kms: createKmsMethods({ upstream, decrypts, status, version: "simulated" }),
+    kms: createKmsMethods({ upstream, metrics, status, version: "simulated" }),
     isInGrace: () => status.outage().phase > 0,
     close: () => upstream.close(),
   };

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { connect } from "node:tls";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { methods } from "@claviger/proto/wire/protocol.ts";
 import { Agent, request } from "undici";
@@ -67,10 +67,7 @@ test("a caller leaves while its call is at OpenBao: the call there ends, and the
     v2.DecryptRequestSchema,
     create(v2.DecryptRequestSchema, { ciphertext, keyId, uid: "leaver" }),
   );
-  const batch = toBinary(
-    DecryptBatchRequestSchema,
-    create(DecryptBatchRequestSchema, { requests: [decrypt, decrypt, decrypt] }),
-  );
+  const batch = toBinary(BatchRequestSchema, create(BatchRequestSchema, { requests: [decrypt, decrypt, decrypt] }));
   for (const [method, path, body] of [
     ["encrypt", methods.encrypt, encrypt],
     ["decrypt", methods.decrypt, decrypt],

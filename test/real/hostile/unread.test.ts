@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { test, type TestContext } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { Agent, request } from "undici";
@@ -90,8 +90,8 @@ async function start(t: TestContext, sinks: (file: string) => readonly object[])
 
 /** A batch whose record has 64 uids of 64 characters: about 17 KiB. */
 const wordy = toBinary(
-  DecryptBatchRequestSchema,
-  create(DecryptBatchRequestSchema, {
+  BatchRequestSchema,
+  create(BatchRequestSchema, {
     requests: Array.from({ length: 64 }, (_, i) =>
       toBinary(
         v2.DecryptRequestSchema,

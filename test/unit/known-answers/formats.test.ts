@@ -16,11 +16,7 @@ import {
   refId,
 } from "@claviger/gateway-core/src/key/key-id.ts";
 import { signValue, verifyValue } from "@claviger/gateway-core/src/redis/signed-value.ts";
-import {
-  DecryptBatchRequestSchema,
-  DecryptBatchResponseSchema,
-  DecryptResultSchema,
-} from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema, BatchResponseSchema, BatchResultSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import { parseEpoch } from "@claviger/proto/wire/epoch.ts";
 import { parseReason } from "@claviger/proto/wire/errors.ts";
 import { backendName, clusterUid, keyId } from "@claviger/proto/wire/names.ts";
@@ -95,27 +91,21 @@ suite("What 0.1.0 wrote is what this release writes", () => {
       readonly response: { readonly results: readonly Result[]; readonly hex: string };
     }>("relay");
     const requests = request.requests.map(unhex);
-    assert.equal(
-      hex(toBinary(DecryptBatchRequestSchema, create(DecryptBatchRequestSchema, { requests }))),
-      request.hex,
-    );
-    const { requests: read } = fromBinary(DecryptBatchRequestSchema, unhex(request.hex));
+    assert.equal(hex(toBinary(BatchRequestSchema, create(BatchRequestSchema, { requests }))), request.hex);
+    const { requests: read } = fromBinary(BatchRequestSchema, unhex(request.hex));
     assert.deepEqual(read.map(hex), request.requests);
 
     const results = response.results.map((one) =>
-      create(DecryptResultSchema, {
+      create(BatchResultSchema, {
         outcome:
           one.case === "response"
             ? { case: one.case, value: unhex(one.value) }
             : { case: one.case, value: parseReason(one.value) ?? "" },
       }),
     );
-    assert.equal(
-      hex(toBinary(DecryptBatchResponseSchema, create(DecryptBatchResponseSchema, { results }))),
-      response.hex,
-    );
+    assert.equal(hex(toBinary(BatchResponseSchema, create(BatchResponseSchema, { results }))), response.hex);
     assert.deepEqual(
-      fromBinary(DecryptBatchResponseSchema, unhex(response.hex)).results.map(({ outcome }) => ({
+      fromBinary(BatchResponseSchema, unhex(response.hex)).results.map(({ outcome }) => ({
         case: outcome.case,
         value: outcome.case === "response" ? hex(outcome.value) : outcome.value,
       })),

@@ -6,11 +6,7 @@ import type { TestContext } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Ca, createCa, issueGateway, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
 import { connectCodes, KmsError, type Reason, rowOf } from "@claviger/proto/wire/errors.ts";
-import {
-  DecryptBatchRequestSchema,
-  DecryptBatchResponseSchema,
-  DecryptResultSchema,
-} from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema, BatchResponseSchema, BatchResultSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import {
   DecryptRequestSchema,
   DecryptResponseSchema,
@@ -62,12 +58,12 @@ export function plaintextOf(response: Uint8Array): string {
 
 /** Answers a DecryptBatch item by item; a ciphertext that starts with "bad" fails alone. */
 export function batchAnswer(body: Uint8Array): Uint8Array {
-  const results = fromBinary(DecryptBatchRequestSchema, body).requests.map((request) =>
+  const results = fromBinary(BatchRequestSchema, body).requests.map((request) =>
     Buffer.from(fromBinary(DecryptRequestSchema, request).ciphertext).toString().startsWith("bad")
-      ? create(DecryptResultSchema, { outcome: { case: "reason", value: "ciphertext_invalid" } })
-      : create(DecryptResultSchema, { outcome: { case: "response", value: decryptAnswer(request) } }),
+      ? create(BatchResultSchema, { outcome: { case: "reason", value: "ciphertext_invalid" } })
+      : create(BatchResultSchema, { outcome: { case: "response", value: decryptAnswer(request) } }),
   );
-  return toBinary(DecryptBatchResponseSchema, create(DecryptBatchResponseSchema, { results }));
+  return toBinary(BatchResponseSchema, create(BatchResponseSchema, { results }));
 }
 
 export function statusBytes(keyId: string, healthz = "ok", version = "v2"): Uint8Array {

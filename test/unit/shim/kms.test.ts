@@ -3,7 +3,6 @@ import { test } from "node:test";
 import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
 import { createKmsMethods } from "@claviger/shim/src/kms.ts";
 import { createStatusKeeper } from "@claviger/shim/src/status.ts";
 import type { UpstreamCall } from "@claviger/shim/src/gateway.ts";
@@ -34,7 +33,7 @@ function methodsOver(answer: (call: UpstreamCall) => Uint8Array) {
     grace: () => ({ healthyForMs: 1000, degradedForMs: 1000 }),
     log: silent,
   });
-  const kms = createKmsMethods({ upstream, decrypts: createDecrypts(upstream, noMetrics), status, version: "1.2.3" });
+  const kms = createKmsMethods({ upstream, metrics: noMetrics, status, version: "1.2.3" });
   const call = (method: keyof typeof kms, request: Buffer): Promise<Uint8Array> =>
     kms[method](request, Date.now() + 1000, new AbortController().signal);
   return { upstream, call };

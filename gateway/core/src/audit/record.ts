@@ -34,7 +34,7 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   /** Unix milliseconds of the request's arrival */
   readonly at: number;
   /**
-   * `status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch` or `unknown`; `handshake` (failed
+   * `status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, `encryptBatch` or `unknown`; `handshake` (failed
    * ones of a peer), `audit` (a sink misses `count` records), `chainStart`, `chainHead` and `chainEnd` (of the chain itself)
    */
   readonly method: string;

@@ -25,9 +25,10 @@ type Held = {
 
 /** Keeps the promised second. */
 const pollMs = 500;
-/** All files are looked at again after this time, or after 20 times as long as that takes. */
-const scanMs = 1000;
-const scanShare = 20;
+/** All files are looked at in rounds that begin at least this far apart, milliseconds. */
+const roundMs = 1000;
+/** What a look gives to the round: a twentieth of the time, so that an edit never waits for ten thousand. */
+const shareMs = 25;
 /** Of the few threads that everything shares: a file system that gives no answer holds no more of them. */
 const parallel = 2;
 /** A file system that gives no answer is said to give none; what was read before stays in force. */
@@ -65,12 +66,6 @@ function piecesOf(files: ReadonlyMap<string, Held>): Pieces {
   };
 }
 
-function isOther(next: ReadonlyMap<string, Held>, files: ReadonlyMap<string, Held>): boolean {
-  if (next.size !== files.size) return true;
-  for (const [file, { text }] of next) if (files.get(file)?.text !== text) return true;
-  return false;
-}
-
 /**
  * Opens the directory and watches it: sees an atomic rename, an edit in place and a ConfigMap's symlink
  * swap alike; where the file system tells of edits, at once.
@@ -88,11 +83,15 @@ export async function openDirectoryRegistry({
   const table = createRecordTable();
   const records = createMergedRecords({ source: directory, backends, table, log });
   const report = createProblemReport(log);
-  let files = new Map<string, Held>();
+  const files = new Map<string, Held>();
+  /** A file has another text than `records` know. */
+  let isNew = false;
   /** What the file system tells of; undefined: everything. */
   let touched: Set<string> | undefined;
-  let scannedAt = Number.NEGATIVE_INFINITY;
-  let scanTookMs = 0;
+  /** Files that this round has not come to yet. */
+  let rest: ArrayIterator<string> | undefined;
+  let roundAt = Number.NEGATIVE_INFINITY;
+  let sharedAt = Number.NEGATIVE_INFINITY;
   /** What is wrong with the records. */
   let rejected: unknown;
   let failure: unknown;
@@ -126,58 +125,52 @@ export async function openDirectoryRegistry({
       return unreadable(file, error);
     }
   };
-  const readThese = async (list: readonly string[], into: Map<string, Held>): Promise<void> => {
-    const left = list.values();
-    const read = async (): Promise<void> => {
-      for (const file of left) {
-        const held = await readOne(file);
-        if (held === undefined) into.delete(file);
-        else into.set(file, held);
-      }
-    };
-    await Promise.all(Array.from({ length: parallel }, read));
+  const keep = (file: string, held: Held | undefined): void => {
+    if (files.get(file)?.text !== held?.text) isNew = true;
+    if (held === undefined) files.delete(file);
+    else files.set(file, held);
   };
-  const scan = async (): Promise<Map<string, Held>> => {
-    const began = performance.now();
-    const next = new Map<string, Held>();
-    const list = (await readdir(directory)).filter((file) => clusterOfFile(file) !== undefined).toSorted();
-    // In the order of their names, whatever is read first.
-    for (const file of list) {
-      const held = files.get(file);
-      if (held !== undefined) next.set(file, held);
-    }
-    if (scannedAt > Number.NEGATIVE_INFINITY) await readThese(list, next);
-    else
+  /** @returns whether it came to the end of the list */
+  const readThese = async (list: ArrayIterator<string>, endAt: number): Promise<boolean> => {
+    const read = async (): Promise<boolean> => {
       for (const file of list) {
-        const held = readFirst(file);
-        if (held !== undefined) next.set(file, held);
+        keep(file, await readOne(file));
+        if (performance.now() >= endAt) return false;
       }
-    scannedAt = performance.now();
-    scanTookMs = scannedAt - began;
-    return next;
+      return true;
+    };
+    return (await Promise.all(Array.from({ length: parallel }, read))).includes(true);
   };
-  const isScanDue = (): boolean =>
-    touched === undefined || performance.now() - scannedAt >= Math.max(scanMs, scanShare * scanTookMs);
+  const beginRound = async (): Promise<void> => {
+    const isFirst = roundAt === Number.NEGATIVE_INFINITY;
+    const list = new Set((await readdir(directory)).filter((file) => clusterOfFile(file) !== undefined));
+    roundAt = performance.now();
+    for (const file of files.keys()) if (!list.has(file)) keep(file, undefined);
+    if (isFirst) for (const file of [...list].toSorted()) keep(file, readFirst(file));
+    else rest = [...list].values();
+  };
 
-  let pending: Promise<Map<string, Held>> | undefined;
-  const readAny = async (): Promise<Map<string, Held>> => {
-    const isWhole = isScanDue();
+  let pending: Promise<void> | undefined;
+  const readAny = async (): Promise<void> => {
+    const isWhole = touched === undefined;
     const some = [...(touched ?? [])];
     touched = new Set();
-    if (isWhole) return await scan();
-    if (some.length === 0) return files;
-    const next = new Map(files);
-    await readThese(some, next);
-    return next;
+    await readThese(some.values(), Number.POSITIVE_INFINITY);
+    const now = performance.now();
+    if (isWhole || (rest === undefined && now - roundAt >= roundMs)) await beginRound();
+    if (rest === undefined || (!isWhole && now - sharedAt < pollMs / 2)) return;
+    sharedAt = now;
+    if (await readThese(rest, isWhole ? Number.POSITIVE_INFINITY : performance.now() + shareMs)) rest = undefined;
   };
-  const readChanged = async (): Promise<Map<string, Held>> => {
+  const readChanged = async (): Promise<void> => {
+    const isFirst = roundAt === Number.NEGATIVE_INFINITY;
+    const late = AbortSignal.timeout(touched === undefined ? readMs + files.size : readMs);
     pending ??= readAny().finally(() => {
       pending = undefined;
     });
-    const late = AbortSignal.timeout(Math.max(readMs, 2 * scanTookMs));
     try {
       // The first read may take as long as it does: nobody is served before it.
-      return await (scannedAt === Number.NEGATIVE_INFINITY ? pending : raceAbort(pending, late));
+      await (isFirst ? pending : raceAbort(pending, late));
     } catch (error) {
       throw late.aborted ? new ConfigError(directory, ["no answer from the file system"]) : error;
     }
@@ -185,12 +178,14 @@ export async function openDirectoryRegistry({
   const look = async (): Promise<Look> => {
     let hasChanged = false;
     try {
-      const next = await readChanged();
-      hasChanged = next !== files && isOther(next, files);
-      files = next;
+      await readChanged();
+      hasChanged = isNew;
       // Where a volume is not mounted the directory is empty: that removes nobody.
       if (files.size === 0) throw new ConfigError(directory, ["there is no record, NAME.yaml, in it"]);
-      if (hasChanged || !records.isKnown()) rejected = await records.take(() => piecesOf(files));
+      if (hasChanged || !records.isKnown()) {
+        isNew = false;
+        rejected = await records.take(() => piecesOf(files));
+      }
       failure = rejected;
     } catch (error) {
       touched = undefined;
@@ -216,7 +211,7 @@ export async function openDirectoryRegistry({
   };
   follow();
   await loop.refresh();
-  if (scannedAt === Number.NEGATIVE_INFINITY) {
+  if (roundAt === Number.NEGATIVE_INFINITY) {
     watcher?.close();
     throw failure as Error;
   }

@@ -4,8 +4,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 /** Work that can rest wherever it yields. */
 export type Work<T> = Generator<undefined, T>;
 
-/** A slice takes about this long, milliseconds. */
-const sliceMs = 3;
+/** A slice takes about this long, milliseconds: a request takes some ten turns, and waits for a slice in each. */
+const sliceMs = 1;
 
 /** Does all of it at once. */
 export function runAtOnce<T>(work: Work<T>): T {

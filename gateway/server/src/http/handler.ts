@@ -185,7 +185,9 @@ export function createHandler(options: HandlerOptions): Handler {
         ...(identity?.kind === "operator" && { operator: identity.operator }),
         ...(identity !== undefined && { serial: identity.serial }),
         ...(uids.length > 0 && { uids }),
-        ...(method === "decryptBatch" ? { count: calls.length, calls: entries } : others.length === 0 && only),
+        ...(method === "decryptBatch" || method === "encryptBatch"
+          ? { count: calls.length, calls: entries }
+          : others.length === 0 && only),
         ...(request.socket.remoteAddress !== undefined && { peer: request.socket.remoteAddress }),
       };
     }

@@ -1,7 +1,7 @@
 // What each KMS method does between its request's bytes and its reply's: decode, serve, encode.
 // (docs/architecture.md #wire.)
 import { createHash } from "node:crypto";
-import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import { KmsError, type Reason, toKmsError } from "@claviger/proto/wire/errors.ts";
@@ -69,7 +69,7 @@ function plainMessage<D extends DescMessage>(
   return { body: scope.zeroizeLater(encodeMessage(schema, encoding, message)) };
 }
 
-/** The items of a DecryptBatch as views of its bytes. The message is looked at, never decoded as a whole. */
+/** The items of a batch as views of its bytes. The message is looked at, never decoded as a whole. */
 function itemsOf(body: Uint8Array): readonly Uint8Array[] {
   const items: Uint8Array[] = [];
   walkFields(body, limits.batchItems, (number, value) => {
@@ -207,6 +207,35 @@ export function createMethods(service: KmsService, version: string): Readonly<Re
         context.charge(items.length - 1);
         const results = await Promise.all(items.map((item) => decryptItem(context, item)));
         return { body: context.scope.zeroizeLater(encodeFields(results.map((result) => [1, result] as const))) };
+      },
+    },
+
+    // The same, all of them under one key_id. A message that cannot be read fails all: shims have looked at
+    // them, and send halves of a batch that is malformed.
+    encryptBatch: {
+      operation: "encrypt",
+      bodyBytes: limits.batchMessage,
+      async run({ newCall, charge, scope }, body, encoding) {
+        if (encoding !== "proto") throw malformed("a batch that is not application/proto");
+        const messages = itemsOf(body).map((item) => decodeMessage(v2.EncryptRequestSchema, encoding, item));
+        charge(messages.length - 1);
+        const items = messages.map(({ uid, plaintext }) => {
+          const call = newCall();
+          setUid(call, uid);
+          return { call, plaintext: scope.zeroizeLater(plaintext) };
+        });
+        const outcomes = await service.encryptAll(items);
+        const results = items.map(({ call: { fields } }, i) => {
+          const outcome = outcomes[i];
+          if (outcome?.ok === true) {
+            fields.ciphertextSha256 = sha256(outcome.value.ciphertext);
+            const response = toBinary(v2.EncryptResponseSchema, create(v2.EncryptResponseSchema, outcome.value));
+            return encodeFields([[1, response]]);
+          }
+          fields.reason = outcome?.error.reason ?? "internal";
+          return encodeFields([[2, Buffer.from(fields.reason)]]);
+        });
+        return { body: encodeFields(results.map((result) => [1, result] as const)) };
       },
     },
   };

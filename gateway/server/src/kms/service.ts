@@ -6,7 +6,7 @@ import { type KeyId, keyId as keyIdName } from "@claviger/proto/wire/names.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import type { Dispatcher } from "../backend/dispatch.ts";
-import type { KeyRef, Unwrapped, Wrapped } from "@claviger/gateway-core/src/backend/port.ts";
+import type { KeyRef, Outcome, Unwrapped, Wrapped } from "@claviger/gateway-core/src/backend/port.ts";
 import { decodeEnvelope, encodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
 import { associatedData, keyPath, type PromotedKey } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
@@ -17,11 +17,19 @@ import type { Call, CallFields } from "./call.ts";
 export type Status = { readonly healthz: string; readonly keyId: string; readonly staleSince?: number };
 export type Encrypted = { readonly ciphertext: Uint8Array; readonly keyId: string };
 
+export type EncryptItem = { readonly call: Call; readonly plaintext: Uint8Array };
+
 export interface KmsService {
   /** The key_id that Encrypt uses now; from memory. */
   status(call: Call): Promise<Status>;
   /** Encrypts 1..128 bytes. `plaintext` stays the caller's to zeroize. */
   encrypt(call: Call, plaintext: Uint8Array): Promise<Encrypted>;
+  /**
+   * Encrypts several plaintexts as `encrypt` does, all under one key_id.
+   * @param items of one request: their calls share all but what is learnt about them
+   * @throws KmsError why none can be encrypted
+   */
+  encryptAll(items: readonly EncryptItem[]): Promise<readonly Outcome<Encrypted>[]>;
   /**
    * Decrypts what encrypt returned. `keyId` is undefined in KMS v1, which keeps none. The result is
    * the caller's to zeroize.
@@ -71,8 +79,7 @@ export function createKmsService({
 
   const wrapUnder = async (
     { keyId, keys }: KeyRingEntry,
-    plaintext: Uint8Array,
-    { cluster, signal, fields }: Call,
+    { plaintext, call: { cluster, signal, fields } }: EncryptItem,
   ): Promise<Encrypted> => {
     const wrapOne = async ({ ref, version }: PromotedKey): Promise<Wrapped> => {
       const item = { plaintext, associatedData: associatedData(cluster.uid, keyId, ref.backend), version };
@@ -86,7 +93,32 @@ export function createKmsService({
         : [{ backend: ref.backend, key: keyPath(ref), version: made.version, ciphertext: made.ciphertext }];
     });
     setBackend(fields, keys[0]?.ref, wrapped[0]?.requestId);
+    fields.keyId = keyId;
     return { ciphertext: encodeEnvelope({ clusterUid: cluster.uid, keyId, wraps }), keyId };
+  };
+
+  const encryptAll = async (items: readonly EncryptItem[]): Promise<readonly Outcome<Encrypted>[]> => {
+    for (const { plaintext } of items)
+      if (plaintext.length < 1 || plaintext.length > limits.plaintext)
+        throw malformed(`a plaintext of ${plaintext.length} bytes`);
+    const [first] = items;
+    if (first === undefined) return [];
+    const { cluster, signal, onEpoch } = first.call;
+    const entry = await resolve(first.call);
+    if (entry.isLost) throw new KmsError("key_rolled_back");
+    const under = (promoted: KeyRingEntry): Promise<readonly Outcome<Encrypted>[]> =>
+      Promise.all(items.map((item) => outcomeOf(wrapUnder(promoted, item))));
+    const outcomes = await under(entry);
+    const refused = outcomes.find((outcome) => !outcome.ok && mayBeOfVersion(outcome.error));
+    // Nobody waits for a repetition any more.
+    if (refused?.ok !== false || signal.aborted) return outcomes;
+    // Vault refuses a version below the promoted one: another replica was faster. Look, and repeat once
+    // under the right version.
+    const newer = await ring.refreshed(cluster);
+    if (newer.isLost) throw new KmsError("key_rolled_back", { cause: refused.error });
+    if (newer.keyId === entry.keyId) return outcomes.map(notTheCallers);
+    onEpoch(newer.epoch);
+    return await under(newer);
   };
 
   return {
@@ -101,29 +133,12 @@ export function createKmsService({
     },
 
     async encrypt(call, plaintext) {
-      if (plaintext.length < 1 || plaintext.length > limits.plaintext)
-        throw malformed(`a plaintext of ${plaintext.length} bytes`);
-      const entry = await resolve(call);
-      if (entry.isLost) throw new KmsError("key_rolled_back");
-      try {
-        return await wrapUnder(entry, plaintext, call);
-      } catch (thrown) {
-        // Nobody waits for a repetition any more.
-        if (call.signal.aborted) throw thrown;
-        // Vault refuses a version below the promoted one: another replica was faster. Look, and
-        // repeat once under the right version.
-        const { reason } = toKmsError(thrown);
-        if (rowOf(reason).kind === "outage" && reason !== "backend_protocol_error") throw thrown;
-        const newer = await ring.refreshed(call.cluster);
-        if (newer.isLost) throw new KmsError("key_rolled_back", { cause: thrown });
-        // The version was ours to choose: whatever is wrong with it, the caller is not at fault.
-        if (newer.keyId === entry.keyId)
-          throw reason === "request_malformed" ? new KmsError("key_unusable", { cause: thrown }) : thrown;
-        call.onEpoch(newer.epoch);
-        call.fields.keyId = newer.keyId;
-        return await wrapUnder(newer, plaintext, call);
-      }
+      const [outcome] = await encryptAll([{ call, plaintext }]);
+      if (outcome?.ok !== true) throw outcome?.error ?? new TypeError("an outcome is missing");
+      return outcome.value;
     },
+
+    encryptAll,
 
     async decrypt(call, ciphertext, keyId) {
       const { cluster, fields, signal } = call;
@@ -173,9 +188,28 @@ function isBelow(own: Epoch, seen: SeenEpoch | undefined): boolean {
   );
 }
 
+function outcomeOf<T>(promise: Promise<T>): Promise<Outcome<T>> {
+  return promise.then(
+    (value) => ({ ok: true, value }),
+    (thrown: unknown) => ({ ok: false, error: toKmsError(thrown) }),
+  );
+}
+
+function mayBeOfVersion({ reason }: KmsError): boolean {
+  return reason !== "canceled" && (rowOf(reason).kind !== "outage" || reason === "backend_protocol_error");
+}
+
 function malformed(why: string): KmsError {
   return new KmsError("request_malformed", { cause: new Error(why) });
 }
+
+/** The version was ours to choose: whatever is wrong with it, the caller is not at fault. */
+function notTheCallers<T>(outcome: Outcome<T>): Outcome<T> {
+  return outcome.ok || outcome.error.reason !== "request_malformed"
+    ? outcome
+    : { ok: false, error: new KmsError("key_unusable", { cause: outcome.error }) };
+}
+
 function invalid(why: string): KmsError {
   return new KmsError("ciphertext_invalid", { cause: new Error(why) });
 }

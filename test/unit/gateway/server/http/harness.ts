@@ -31,15 +31,24 @@ export const nodePair = await pem(issueNode({ ca, cluster: "prod", node: "cp-1" 
 export type Line = Omit<AuditEntry, "at"> & { readonly time: string; readonly sequence: number };
 
 /** A service that "encrypts" by reversing: the routes are what is tested here. */
+const reverse: KmsService["encrypt"] = (call, plaintext) => {
+  call.fields.keyId = "kid";
+  return Promise.resolve({ ciphertext: Buffer.from(plaintext).reverse(), keyId: "kid" });
+};
 export const reversing: KmsService = {
   status: (call) => {
     call.onEpoch([1, 2, 3]);
     return Promise.resolve({ healthz: "ok", keyId: "kid" });
   },
-  encrypt: (call, plaintext) => {
-    call.fields.keyId = "kid";
-    return Promise.resolve({ ciphertext: Buffer.from(plaintext).reverse(), keyId: "kid" });
-  },
+  encrypt: reverse,
+  encryptAll: (items) =>
+    Promise.all(
+      items.map(async ({ call, plaintext }) =>
+        plaintext[0] === 0xff
+          ? { ok: false, error: new KmsError("key_unusable") }
+          : { ok: true, value: await reverse(call, plaintext) },
+      ),
+    ),
   decrypt: async (_call, ciphertext) => {
     if (ciphertext[0] === 0xff) throw new KmsError("ciphertext_invalid");
     return Buffer.from(ciphertext).reverse();

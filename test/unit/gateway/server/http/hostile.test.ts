@@ -7,7 +7,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { defaultListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
-import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { methods } from "@claviger/proto/wire/protocol.ts";
@@ -35,7 +35,7 @@ test("each item of a batch has an outcome, a hash and a uid of its own in the re
   for (const { items, outcome, calls } of table) {
     await post(
       methods.decryptBatch,
-      toBinary(DecryptBatchRequestSchema, create(DecryptBatchRequestSchema, { requests: [...items] })),
+      toBinary(BatchRequestSchema, create(BatchRequestSchema, { requests: [...items] })),
     );
     const line = lines.at(-1);
     assert.equal(line?.outcome, outcome);
@@ -43,10 +43,7 @@ test("each item of a batch has an outcome, a hash and a uid of its own in the re
     assert.deepEqual(line?.calls, calls);
   }
   const many = Array.from({ length: 64 }, (_, i) => item(good, `uid-${i}`));
-  await post(
-    methods.decryptBatch,
-    toBinary(DecryptBatchRequestSchema, create(DecryptBatchRequestSchema, { requests: many })),
-  );
+  await post(methods.decryptBatch, toBinary(BatchRequestSchema, create(BatchRequestSchema, { requests: many })));
   assert.deepEqual(
     lines.at(-1)?.uids,
     many.map((_, i) => `uid-${i}`),
@@ -138,8 +135,8 @@ test("every request counts against its cluster's rate: refused, malformed, Versi
     {
       path: methods.decryptBatch,
       body: toBinary(
-        DecryptBatchRequestSchema,
-        create(DecryptBatchRequestSchema, { requests: Array.from({ length: 10 }, () => Buffer.from("junk")) }),
+        BatchRequestSchema,
+        create(BatchRequestSchema, { requests: Array.from({ length: 10 }, () => Buffer.from("junk")) }),
       ),
       cost: 10,
     },

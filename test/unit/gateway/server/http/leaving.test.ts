@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test, type TestContext } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { until } from "../../../../lab/process-group.ts";
 import { type Caller, connectCaller, decryptOf, encryptOf, isZero, requestOf, startLeavable } from "./leaver.ts";
@@ -64,7 +64,7 @@ function askBackend(path: string, bodyOf: (world: World) => Uint8Array): Row["re
 
 function batchOf(world: World): Uint8Array {
   const requests = Array.from({ length: 5 }, (_, i) => world.decryptBody(`leaver-${i}`));
-  return toBinary(DecryptBatchRequestSchema, create(DecryptBatchRequestSchema, { requests }));
+  return toBinary(BatchRequestSchema, create(BatchRequestSchema, { requests }));
 }
 
 const rows: readonly Row[] = [

@@ -6,7 +6,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
-import { DecryptBatchRequestSchema, DecryptBatchResponseSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema, BatchResponseSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import * as v1 from "@claviger/proto/gen/k8s/kms_v1beta1_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { methods } from "@claviger/proto/wire/protocol.ts";
@@ -145,9 +145,9 @@ test("items of a batch fail alone", async (t) => {
   ];
   const reply = await post(
     methods.decryptBatch,
-    toBinary(DecryptBatchRequestSchema, create(DecryptBatchRequestSchema, { requests })),
+    toBinary(BatchRequestSchema, create(BatchRequestSchema, { requests })),
   );
-  const { results } = fromBinary(DecryptBatchResponseSchema, reply.body);
+  const { results } = fromBinary(BatchResponseSchema, reply.body);
   assert.deepEqual(
     results.map(({ outcome }) =>
       outcome.case === "response"
@@ -157,6 +157,46 @@ test("items of a batch fail alone", async (t) => {
     ["0201", "ciphertext_invalid", "request_malformed", "0403"],
   );
   assert.deepEqual(lines.at(-1)?.uids, ["a", "b", "d"]);
+});
+
+test("Encrypts of a batch fail alone, each with an entry of its own", async (t) => {
+  const { post, lines } = await start(t);
+  const batch = (...plaintexts: readonly Uint8Array[]) => {
+    const requests = plaintexts.map((plaintext, i) =>
+      plaintext.length === 0
+        ? Buffer.from("junk")
+        : toBinary(v2.EncryptRequestSchema, create(v2.EncryptRequestSchema, { plaintext, uid: `u${i}` })),
+    );
+    return post(methods.encryptBatch, toBinary(BatchRequestSchema, create(BatchRequestSchema, { requests })));
+  };
+  const { results } = fromBinary(
+    BatchResponseSchema,
+    (await batch(Buffer.from([1, 2]), Buffer.from([0xff]), Buffer.from([3, 4]))).body,
+  );
+  assert.deepEqual(
+    results.map(({ outcome }) =>
+      outcome.case === "response"
+        ? Buffer.from(fromBinary(v2.EncryptResponseSchema, outcome.value).ciphertext).toString("hex")
+        : outcome.value,
+    ),
+    ["0201", "key_unusable", "0403"],
+  );
+  const line = lines.at(-1);
+  assert.deepEqual(
+    [line?.method, line?.count, line?.uids, line?.outcome],
+    ["encryptBatch", 3, ["u0", "u1", "u2"], "ok"],
+  );
+  assert.deepEqual(
+    line?.calls?.map(({ keyId, reason, ciphertextSha256 }) => [keyId, reason, ciphertextSha256 !== undefined]),
+    [
+      ["kid", undefined, true],
+      [undefined, "key_unusable", false],
+      ["kid", undefined, true],
+    ],
+  );
+  // Shims send halves of such a batch, until one is left.
+  assert.equal((await batch(Buffer.from([1]), Buffer.alloc(0))).status, 400);
+  assert.equal(lines.at(-1)?.reason, "request_malformed");
 });
 
 test("an operator's certificate is no node's", async (t) => {

@@ -68,6 +68,8 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
   const service = {
     status: async (call: TestCall) => await kms.status(admit(call, "status")),
     encrypt: async (call: TestCall, plaintext: Uint8Array) => await kms.encrypt(admit(call, "encrypt"), plaintext),
+    encryptAll: async (items: readonly (readonly [TestCall, Uint8Array])[]) =>
+      await kms.encryptAll(items.map(([call, plaintext]) => ({ call: admit(call, "encrypt"), plaintext }))),
     decrypt: async (call: TestCall, ciphertext: Uint8Array, keyId: string | undefined) =>
       await kms.decrypt(admit(call, "decrypt"), ciphertext, keyId),
   };
@@ -112,6 +114,35 @@ test("what a cluster encrypts it decrypts, and Status names the same key_id", as
     assert.equal((await service.status(callOf())).keyId, keyId);
     assert.deepEqual(Buffer.from(await service.decrypt(callOf(), ciphertext, keyId)), plaintext);
     assert.deepEqual(Buffer.from(await service.decrypt(callOf(), ciphertext, undefined)), plaintext);
+  }
+});
+
+test("Encrypts of one request have one key_id, that of its epoch, though another replica promotes between them", async (t) => {
+  const { backend, service } = start(t, cluster());
+  const { keyId: before } = await service.encrypt(callOf(), randomBytes(32));
+  const wrapsBefore = backend.calls.wrap;
+  backend.before = (operation) => {
+    if (operation !== "wrap" || backend.calls.wrap !== wrapsBefore + 2) return;
+    const version = backend.addVersion(2000);
+    backend.state = { ...backend.state, minEncryption: version };
+  };
+  const items = [1, 2, 3].map(() => [callOf(), randomBytes(32)] as const);
+  const outcomes = await service.encryptAll(items);
+  assert.equal(backend.calls.wrap, wrapsBefore + 6);
+  const keyIds = outcomes.map((outcome) => (outcome.ok ? outcome.value.keyId : outcome.error.reason));
+  assert.deepEqual([new Set(keyIds).size, keyIds[0] === before], [1, false]);
+  assert.equal((await service.status(callOf())).keyId, keyIds[0]);
+  assert.deepEqual(items[0]?.[0].epoch, [0, 2000, 2]);
+  assert.deepEqual(
+    items.map(([{ fields }]) => fields.keyId),
+    keyIds,
+  );
+  for (const [i, outcome] of outcomes.entries()) {
+    assert.ok(outcome.ok);
+    assert.deepEqual(
+      Buffer.from(await service.decrypt(callOf(), outcome.value.ciphertext, outcome.value.keyId)),
+      items[i]?.[1],
+    );
   }
 });
 

@@ -5,9 +5,9 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { fromBinary } from "@bufbuild/protobuf";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
-import { DecryptBatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import { limits, livezPath } from "@claviger/proto/wire/protocol.ts";
-import { createDecrypts } from "@claviger/shim/src/decrypts.ts";
+import { createRelay } from "@claviger/shim/src/relay.ts";
 import type { UpstreamReply } from "@claviger/shim/src/gateway.ts";
 import { createUpstream } from "@claviger/shim/src/upstream.ts";
 import type { Upstream } from "@claviger/shim/src/upstream.ts";
@@ -24,6 +24,17 @@ import {
   reply,
   startGateway,
 } from "./fakes.ts";
+
+const epochs = { epoch: () => undefined, accept: () => {} };
+
+/** Decrypts through a relay. */
+function createDecrypts(upstream: Upstream) {
+  const relay = createRelay("decrypt", { upstream, metrics: noMetrics, epochs });
+  return {
+    decrypt: async (request: Buffer, identity: readonly Uint8Array[], deadline: number, signal: AbortSignal) =>
+      (await relay.call(request, deadline, signal, identity)).body,
+  };
+}
 
 function answer({ method, body }: UpstreamCall): UpstreamReply {
   return reply(method === "decryptBatch" ? batchAnswer(body) : decryptAnswer(body));
@@ -44,7 +55,7 @@ function gated() {
     await gate.promise;
     return answer(call);
   });
-  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypts = createDecrypts(upstream);
   const decrypt = (
     ciphertext: string,
     deadline = soon(),
@@ -73,7 +84,7 @@ test("an answer stays a moment for who is just asking the same; then it is zeroi
     upstreams.push(given.body);
     return Promise.resolve(given);
   });
-  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypts = createDecrypts(upstream);
   const decrypt = (): Promise<Buffer> => decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], soon(), stay);
   assert.equal(plaintextOf(await decrypt()), "dees");
   assert.equal(plaintextOf(await decrypt()), "dees");
@@ -106,6 +117,40 @@ test("different Decrypts that wait travel together, and the first of an idle shi
   );
 });
 
+test("Encrypts that wait travel together, the same plaintext twice is two, and nothing of them stays in a message", async () => {
+  const gate = Promise.withResolvers<void>();
+  const bodies: Uint8Array[] = [];
+  const asked: UpstreamCall[] = [];
+  const upstream = createFakeUpstream(async (call) => {
+    bodies.push(call.body);
+    asked.push(call);
+    await gate.promise;
+    return reply(call.method === "encryptBatch" ? batchAnswer(call.body) : decryptAnswer(call.body), {
+      epoch: { text: "1.2.3" },
+    });
+  });
+  const relay = createRelay("encrypt", { upstream, metrics: noMetrics, epochs });
+  // What is asked of the relay means nothing to it.
+  const encrypt = (text: string) => relay.call(decryptRequest(text), soon(), stay);
+  const all = [encrypt("a0")];
+  await sent();
+  all.push(...["same", "same", "other"].map(encrypt));
+  gate.resolve();
+  const answers = await Promise.all(all);
+  assert.deepEqual(
+    answers.map(({ body, epoch }) => [plaintextOf(body), epoch?.text]),
+    ["0a", "emas", "emas", "rehto"].map((text) => [text, "1.2.3"]),
+  );
+  assert.deepEqual(
+    asked.map(({ method, hedge }) => [method, hedge]),
+    [
+      ["encrypt", false],
+      ["encryptBatch", false],
+    ],
+  );
+  assert.deepEqual(Buffer.from(bodies[1] ?? []), Buffer.alloc(bodies[1]?.length ?? 0));
+});
+
 test("one bad item of a batch fails alone", async () => {
   const { decrypt, open } = gated();
   const first = decrypt("first");
@@ -123,7 +168,7 @@ test("a gateway that knows no batches is asked one by one", async () => {
     if (call.method === "decryptBatch") throw new KmsError("method_unknown");
     return answer(call);
   });
-  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypts = createDecrypts(upstream);
   const all = ["aa", "ab", "ac"].map((text) =>
     decrypts.decrypt(decryptRequest(text), [Buffer.from(text)], soon(), stay),
   );
@@ -245,7 +290,7 @@ function endOf(signal: AbortSignal): Promise<never> {
 for (const [name, make] of Object.entries(upstreams))
   test(`with ${name}, who joined a request that ran out of its first caller's time goes again`, async (t) => {
     const { upstream, calls } = await make(t);
-    const decrypts = createDecrypts(upstream, noMetrics);
+    const decrypts = createDecrypts(upstream);
     const decrypt = (deadline: number) =>
       decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], deadline, stay);
     const hurried = reasonOf(decrypt(Date.now() + 500));
@@ -259,7 +304,7 @@ for (const [name, make] of Object.entries(upstreams))
 test("a request ends at the gateway when its last caller has left", async () => {
   const ended = Promise.withResolvers<void>();
   const upstream = createFakeUpstream(({ signal }) => endOf(signal ?? stay).finally(() => ended.resolve()));
-  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypts = createDecrypts(upstream);
   const leaver = new AbortController();
   const left = reasonOf(decrypts.decrypt(decryptRequest("seed"), [Buffer.from("seed")], soon(), leaver.signal));
   await sent();
@@ -281,7 +326,7 @@ test("a batch holds at most 64 items and never more bytes than a gateway takes",
   assert.ok(batches.length >= 4);
   for (const { body } of batches) {
     assert.ok(body.length <= limits.batchMessage, `${body.length} bytes`);
-    assert.ok(fromBinary(DecryptBatchRequestSchema, body).requests.length <= limits.batchItems);
+    assert.ok(fromBinary(BatchRequestSchema, body).requests.length <= limits.batchItems);
   }
 });
 
@@ -290,7 +335,7 @@ test("a batch reply of another length fails its callers and gives nobody another
     await wait(2);
     return call.method === "decryptBatch" ? reply(new Uint8Array(0)) : answer(call);
   });
-  const decrypts = createDecrypts(upstream, noMetrics);
+  const decrypts = createDecrypts(upstream);
   const decrypt = (text: string) => decrypts.decrypt(decryptRequest(text), [Buffer.from(text)], soon(), stay);
   const first = decrypt("first");
   await sent();

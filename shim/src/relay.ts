@@ -1,30 +1,36 @@
-// Decrypts on their way up: identical ones are one request, different ones that wait travel
-// together. (docs/architecture.md #shim; docs/kms-contract.md fact 13.)
+// Encrypts, or Decrypts, on their way up: those that wait travel together, identical Decrypts are one
+// request. (docs/architecture.md #shim; docs/kms-contract.md fact 13.)
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { EpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { type BatchOutcome, createBatcher } from "@claviger/proto/runtime/batcher.ts";
 import { KmsError, parseReason, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
-import {
-  DecryptBatchRequestSchema,
-  DecryptBatchResponseSchema,
-  type DecryptResult,
-} from "@claviger/proto/gen/claviger/relay_pb.ts";
+import { BatchRequestSchema, BatchResponseSchema, type BatchResult } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { limits } from "@claviger/proto/wire/protocol.ts";
 import type { StatusKeeper } from "./status.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Upstream } from "./upstream.ts";
-import type { UpstreamCall } from "./gateway.ts";
+import type { UpstreamCall, UpstreamReply } from "./gateway.ts";
 
-export interface Decrypts {
+/** A single call's method, and that of a batch of them. */
+const kinds = {
+  encrypt: { batch: "encryptBatch", hedge: false },
+  decrypt: { batch: "decryptBatch", hedge: true },
+} as const;
+
+export type RelayReply = Pick<UpstreamReply, "body" | "epoch">;
+
+export interface Relay {
   /**
-   * Decrypts a serialized v2.DecryptRequest.
-   * @param identity what makes two requests the same: everything but the uid
+   * Sends a serialized v2 request.
+   * @param request the caller's own to zeroize when this has ended
    * @param deadline milliseconds of the process' steady clock; one caller's end does not end the others'
    * @param signal the caller went away; what nobody waits for any more is not sent, or ended
-   * @returns a serialized v2.DecryptResponse, a copy of the caller's own to zeroize
+   * @param identity what makes two requests the same: everything but the uid. Absent: each is its own
+   * @returns a serialized v2 response, a copy of the caller's own to zeroize, and the epoch that it is of
    */
-  decrypt(request: Buffer, identity: readonly Uint8Array[], deadline: number, signal: AbortSignal): Promise<Buffer>;
+  call(request: Buffer, deadline: number, signal: AbortSignal, identity?: readonly Uint8Array[]): Promise<RelayReply>;
 }
 
 /** Tag and length of an item in a batch, at most. */
@@ -41,11 +47,11 @@ const bounds = {
   maxCallMs: Number.POSITIVE_INFINITY,
 };
 
-type Outcome = BatchOutcome<Buffer>;
+type Outcome = BatchOutcome<RelayReply>;
 type Call = { readonly signal: AbortSignal; readonly deadline: number };
 
-function outcomeOf({ outcome }: DecryptResult): Outcome {
-  if (outcome.case === "response") return { ok: true, value: Buffer.from(outcome.value) };
+function outcomeOf({ outcome }: BatchResult, epoch: EpochClaim | undefined): Outcome {
+  if (outcome.case === "response") return { ok: true, value: { body: Buffer.from(outcome.value), epoch } };
   const reason = parseReason(outcome.value);
   const error =
     reason !== undefined
@@ -55,19 +61,24 @@ function outcomeOf({ outcome }: DecryptResult): Outcome {
 }
 
 /** @param epochs the highest that was seen: a gateway that is behind it reads its registry again */
-export function createDecrypts(
-  upstream: Upstream,
-  metrics: Metrics,
-  epochs?: Pick<StatusKeeper, "epoch" | "accept">,
-): Decrypts {
-  const ofCluster = (): Pick<UpstreamCall, "epoch" | "accept"> =>
-    epochs === undefined ? {} : { epoch: epochs.epoch(), accept: epochs.accept };
+export function createRelay(
+  method: keyof typeof kinds,
+  {
+    upstream,
+    metrics,
+    epochs,
+  }: {
+    readonly upstream: Upstream;
+    readonly metrics: Metrics;
+    readonly epochs: Pick<StatusKeeper, "epoch" | "accept">;
+  },
+): Relay {
+  const { batch, hedge } = kinds[method];
+  const ofCluster = (): Pick<UpstreamCall, "epoch" | "accept"> => ({ epoch: epochs.epoch(), accept: epochs.accept });
   const sendOne = async (body: Buffer, call: Call): Promise<Outcome> => {
     try {
-      return {
-        ok: true,
-        value: (await upstream.call({ method: "decrypt", body, ...ofCluster(), hedge: true, ...call })).body,
-      };
+      const reply = await upstream.call({ method, body, ...ofCluster(), hedge, ...call });
+      return { ok: true, value: reply };
     } catch (thrown) {
       const error = toKmsError(thrown);
       // What the gateway decided is this item's own; all else is the call's.
@@ -77,13 +88,16 @@ export function createDecrypts(
   };
 
   const sendMany = async (requests: readonly Buffer[], call: Call): Promise<readonly Outcome[]> => {
-    const body = toBinary(DecryptBatchRequestSchema, create(DecryptBatchRequestSchema, { requests: [...requests] }));
+    const body = toBinary(BatchRequestSchema, create(BatchRequestSchema, { requests: [...requests] }));
     const reply = await upstream
-      .call({ method: "decryptBatch", body, ...ofCluster(), hedge: true, ...call })
+      .call({ method: batch, body, ...ofCluster(), hedge, ...call })
       .catch((thrown: unknown) => {
         // A gateway of an earlier release knows no batches.
         if (toKmsError(thrown).reason === "method_unknown") return undefined;
         throw thrown;
+      })
+      .finally(() => {
+        if (method === "encrypt") zeroize(body);
       });
     if (reply === undefined)
       return await Promise.all(
@@ -92,20 +106,20 @@ export function createDecrypts(
         ),
       );
     try {
-      const { results } = fromBinary(DecryptBatchResponseSchema, reply.body);
+      const { results } = fromBinary(BatchResponseSchema, reply.body);
       if (results.length !== requests.length)
         throw new KmsError("gateway_unavailable", { cause: new Error("a batch reply of another length") });
-      return results.map(outcomeOf);
+      return results.map((result) => outcomeOf(result, reply.epoch));
     } finally {
       zeroize(reply.body);
     }
   };
 
-  const batcher = createBatcher<undefined, Buffer, Buffer>({
+  const batcher = createBatcher<undefined, Buffer, RelayReply>({
     ...bounds,
     keyId: () => "",
-    discard: zeroize,
-    copy: (response) => Buffer.from(response),
+    discard: ({ body }) => zeroize(body),
+    copy: ({ body, epoch }) => ({ body: Buffer.from(body), epoch }),
     onCoalesced: () => metrics.coalesced(),
     isItemFault: ({ reason }) => reason === "request_malformed" || reason === "request_too_large",
     send: async (_key, requests, call) => {
@@ -117,19 +131,14 @@ export function createDecrypts(
   });
 
   return {
-    async decrypt(request, identity, deadline, signal) {
+    async call(request, deadline, signal, identity) {
+      const common = { group: "", bytes: request.length + itemOverhead, deadline, signal };
+      if (identity === undefined) return await batcher.run(undefined, { item: request, ...common });
       const hash = createHash("sha256");
       for (const part of identity) hash.update(`${part.length}:`).update(part);
-      return await batcher.run(undefined, {
-        // A copy: the first caller's own buffer is zeroized when that caller is answered, which may be
-        // before the others are.
-        item: Buffer.from(request),
-        group: "",
-        bytes: request.length + itemOverhead,
-        identity: hash.digest("base64"),
-        deadline,
-        signal,
-      });
+      // A copy: the first caller's own buffer is zeroized when that caller is answered, which may be
+      // before the others are.
+      return await batcher.run(undefined, { item: Buffer.from(request), identity: hash.digest("base64"), ...common });
     },
   };
 }
