@@ -53,7 +53,7 @@ async function statusOf(client: Client): Promise<number> {
 const mark = "--call";
 
 /** Calls in a process of its own; resolves with the longest call since the last question, milliseconds. */
-async function startCalling(caller: Caller): Promise<{ worst(): Promise<number>; stop(): void }> {
+async function startCalling(caller: Caller): Promise<{ worst(): Promise<number>; stop(): Promise<void> }> {
   const child = fork(import.meta.filename, [mark, JSON.stringify(caller)]);
   await once(child, "message", { signal: AbortSignal.timeout(30_000) });
   return {
@@ -61,7 +61,11 @@ async function startCalling(caller: Caller): Promise<{ worst(): Promise<number>;
       child.send("worst");
       return ((await once(child, "message")) as [number])[0];
     },
-    stop: () => child.disconnect(),
+    async stop() {
+      const ended = once(child, "exit");
+      child.disconnect();
+      await ended;
+    },
   };
 }
 
@@ -149,7 +153,7 @@ async function main(counts: readonly number[]): Promise<void> {
         await sleep(1000);
         stalls.push(await calling.worst());
       }
-      calling.stop();
+      await calling.stop();
       const resident = usageOf(proc.pid).rssMiB;
       await client.close();
       await processes.stop(proc);

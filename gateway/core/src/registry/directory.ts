@@ -1,7 +1,7 @@
 // The registry in a directory (GitOps): a YAML file for each cluster, `NAME.yaml`. Files that have not
 // changed are neither read nor parsed again. (docs/architecture.md #registry.)
 import { type FSWatcher, readFileSync, watch } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { lstat, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { ConfigError, isTree, parseYaml } from "@claviger/proto/runtime/config.ts";
@@ -88,6 +88,8 @@ export async function openDirectoryRegistry({
   let isNew = false;
   /** What the file system tells of; undefined: everything. */
   let touched: Set<string> | undefined;
+  /** Names of no record that it tells of. */
+  const others = new Set<string>();
   /** Files that this round has not come to yet. */
   let rest: ArrayIterator<string> | undefined;
   let roundAt = Number.NEGATIVE_INFINITY;
@@ -150,9 +152,18 @@ export async function openDirectoryRegistry({
     else rest = [...list].values();
   };
 
+  // A ConfigMap's volume changes all its files with one link; an editor's or a command's own file is none
+  // of our business.
+  const isLinkAmongOthers = async (): Promise<boolean> => {
+    const names = [...others];
+    others.clear();
+    const found = await Promise.all(names.map((name) => lstat(join(directory, name)).catch(() => undefined)));
+    return found.some((entry) => entry?.isSymbolicLink() === true);
+  };
+
   let pending: Promise<void> | undefined;
   const readAny = async (): Promise<void> => {
-    const isWhole = touched === undefined;
+    const isWhole = (await isLinkAmongOthers()) || touched === undefined;
     const some = [...(touched ?? [])];
     touched = new Set();
     await readThese(some.values(), Number.POSITIVE_INFINITY);
@@ -201,7 +212,8 @@ export async function openDirectoryRegistry({
   const follow = (): void => {
     try {
       watcher = watch(directory, { persistent: false }, (_, file) => {
-        if (file === null || clusterOfFile(file) === undefined) touched = undefined;
+        if (file === null) touched = undefined;
+        else if (clusterOfFile(file) === undefined) others.add(file);
         else touched?.add(file);
         void loop.refresh();
       }).on("error", () => watcher?.close());
