@@ -4,7 +4,7 @@
 // Only the shims are simulated: their own code, without sockets, thousands in a process. A real shim has
 // all gateways in its configuration (--attach both) and so a connection to each; --attach one lets more
 // of them fit under the limit of open files. The defaults are small; what a large fleet asks:
-//   --scenario status --clusters 10000 --nodes 3 --statuses 500 --seconds 60
+//   --scenario status --clusters 10000 --nodes 3 --statuses 500 --seconds 60 --shims light
 //   --scenario rotation --clusters 1000 --nodes 3 --statuses 600 --calls 50
 //   --scenario kill --clusters 2500 --nodes 3 --statuses 500 --calls 50 --seconds 180 --svg kill.svg
 //   --scenario restart --clusters 100 --nodes 3
@@ -34,13 +34,22 @@ const { values } = parseArgs({
     registry: { type: "string" },
     refresh: { type: "string" },
     gateways: { type: "string" },
+    shims: { type: "string" },
     simulators: { type: "string" },
     connections: { type: "string" },
     svg: { type: "string" },
   },
 });
 
-const common = { registry: "file", refresh: "10s", gateways: 2, simulators: 0, connections: 18_000, svg: "" } as const;
+const common = {
+  registry: "file",
+  shims: "own",
+  refresh: "10s",
+  gateways: 2,
+  simulators: 0,
+  connections: 18_000,
+  svg: "",
+} as const;
 
 const scenario = scenarios[values.scenario as keyof typeof scenarios];
 if (scenario === undefined) throw new Error(`--scenario is one of ${Object.keys(scenarios).join(", ")}`);

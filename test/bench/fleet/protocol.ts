@@ -8,6 +8,9 @@ export type Identity = {
   readonly gateways: readonly string[];
 };
 
+/** `own`: the shim's own code. `light`: the least that asks for Status, a tenth of its memory. */
+export type ShimKind = "own" | "light";
+
 /** A CA as PEM texts: these processes sign the certificates of their own shims. */
 export type CaTexts = { readonly cert: string; readonly key: string };
 
@@ -57,7 +60,7 @@ export type FloodResult = {
 export type Commands = {
   /** Signs the certificates of these; milliseconds. */
   readonly sign: {
-    readonly ask: { readonly ca: CaTexts; readonly identities: readonly Identity[] };
+    readonly ask: { readonly ca: CaTexts; readonly identities: readonly Identity[]; readonly kind: ShimKind };
     readonly answer: number;
   };
   /** Starts these shims, so many at once, each until its first Status; how many attempts failed. */

@@ -12,6 +12,8 @@ export type Recorder = {
   /** What a shim's Status or Encrypt named. */
   showed(shim: number, keyId: string): void;
   take(): Taken;
+  /** A connection that is not undici's is made. */
+  connected(): void;
   /** Resolves when so many more requests were answered, or failed, than when it was called. */
   answered(count: number): Promise<void>;
 };
@@ -75,6 +77,7 @@ export function createRecorder(): Recorder {
       [samples, failures, shown, connected, refused] = [[], [], [], [], []];
       return taken;
     },
+    connected: () => void connected.push(now()),
     answered: (more) =>
       new Promise((resolve) => {
         waiting.set(resolve, requests + more);

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { percentileOf, shown, tableOf } from "./figures.ts";
 import { type Cost, createMeter, type Meter, metricOf, vaultPerSecond } from "./meter.ts";
-import type { Identity, Sample, Taken } from "./protocol.ts";
+import type { Identity, Sample, ShimKind, Taken } from "./protocol.ts";
 import { type Simulators, startSimulators } from "./simulators.ts";
 import { identitiesOf, type RegistryKind, startWorld, type World } from "./world.ts";
 
@@ -20,6 +20,8 @@ export type Settings = {
   readonly registry: RegistryKind;
   readonly refresh: string;
   readonly gateways: number;
+  /** What asks: a scenario that asks for Status alone can do it with `light` ones. */
+  readonly shims: ShimKind;
   /** Processes of simulated shims; 0 is as many as their memory asks for. */
   readonly simulators: number;
   /** The gateways' `listen.limits.connections`. */
@@ -46,20 +48,20 @@ export function say(text: string): void {
  */
 const atOnce = { first: 16, more: 64 } as const;
 
-/** A simulated shim takes 200 to 300 KiB, and a process of 4 GiB does little but collect garbage. */
-const shimsPerProcess = 4000;
+/** A simulated shim takes 200 to 300 KiB, a light one a tenth; a process of 4 GiB does little but collect garbage. */
+const shimsPerProcess = { own: 4000, light: 10_000 } as const;
 
 /** Starts everything but the shims, runs, and stops everything whatever happens. */
 export async function withFleet<T>(settings: Settings, use: (fleet: Fleet) => Promise<T>): Promise<T> {
   const { nodes, attach } = settings;
   const world = await startWorld(settings, say);
-  const needed = Math.max(2, Math.ceil((settings.clusters * nodes) / shimsPerProcess));
+  const needed = Math.max(2, Math.ceil((settings.clusters * nodes) / shimsPerProcess[settings.shims]));
   const processes = settings.simulators === 0 ? needed : settings.simulators;
   const simulators = startSimulators(processes);
   try {
     const identities = identitiesOf(world, nodes, attach);
     say(`${identities.length} certificates`);
-    const signed = await simulators.sign(world.ca, identities);
+    const signed = await simulators.sign(world.ca, identities, settings.shims);
     console.log(
       tableOf(
         ["setting", "value"],
@@ -71,7 +73,7 @@ export async function withFleet<T>(settings: Settings, use: (fleet: Fleet) => Pr
             "gateways",
             `${settings.gateways}, listen.limits.connections ${settings.connections}, keys.refresh ${settings.refresh}`,
           ],
-          ["processes of simulated shims", String(processes)],
+          ["simulated shims", `${settings.shims}, in ${processes} processes`],
           ["certificates signed in", `${shown(signed / 1000, 1)} s`],
           ["Transit keys made in", `${shown(world.setUp.keys / 1000, 1)} s`],
           ["registry filled in", `${shown(world.setUp.registry / 1000, 1)} s`],

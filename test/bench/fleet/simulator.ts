@@ -6,7 +6,8 @@ import type { Load } from "../../lab/load.ts";
 import { createNodeCertificates, type NodeCertificates } from "./certificates.ts";
 import { openFlood, type OpenFlood } from "./flood.ts";
 import { askStatus, restart, type Sealed, sealSeeds, startCalls, startStatuses } from "./loads.ts";
-import type { Answer, CaTexts, CommandName, Commands, Identity, Question } from "./protocol.ts";
+import { createLightShim } from "./light-shim.ts";
+import type { Answer, CommandName, Commands, Identity, Question, ShimKind } from "./protocol.ts";
 import { createRecorder } from "./recorder.ts";
 import { createSimulatedShim, type SimulatedShim } from "./shim.ts";
 
@@ -17,7 +18,7 @@ const recorder = createRecorder();
 const shims: SimulatedShim[] = [];
 const certs = new Map<number, string>();
 let identities: ReadonlyMap<number, Identity> = new Map();
-let issuer: { readonly certificates: NodeCertificates; readonly ca: string } | undefined;
+let issuer: { readonly certificates: NodeCertificates; readonly ca: string; readonly kind: ShimKind } | undefined;
 let seeds: readonly (readonly Sealed[])[] = [];
 let armed: OpenFlood | undefined;
 let running: Readonly<Record<"statuses" | "calls", Pick<Load, "stop"> | undefined>> = {
@@ -30,13 +31,13 @@ function signing(): NonNullable<typeof issuer> {
   return issuer;
 }
 
-async function sign(ca: CaTexts, all: readonly Identity[]): Promise<number> {
+async function sign({ ca, identities: all, kind }: Commands["sign"]["ask"]): Promise<number> {
   const [first] = all;
   const began = performance.now();
   if (first !== undefined) {
     const authority = parseCa({ cert: ca.cert, key: new Secret(ca.key) });
     const certificates = await createNodeCertificates(authority, first);
-    issuer = { certificates, ca: ca.cert };
+    issuer = { certificates, ca: ca.cert, kind };
     identities = new Map(all.map((identity) => [identity.index, identity]));
     for (const { index, cluster, node } of all) certs.set(index, certificates.issue(cluster, node));
   }
@@ -44,8 +45,9 @@ async function sign(ca: CaTexts, all: readonly Identity[]): Promise<number> {
 }
 
 function startShim(identity: Identity): SimulatedShim {
-  const { certificates, ca } = signing();
-  return createSimulatedShim(identity, { cert: certs.get(identity.index) ?? "", key: certificates.key, ca });
+  const { certificates, ca, kind } = signing();
+  const tls = { cert: certs.get(identity.index) ?? "", key: certificates.key, ca };
+  return kind === "light" ? createLightShim(identity, tls, recorder.connected) : createSimulatedShim(identity, tls);
 }
 
 /**
@@ -63,7 +65,7 @@ async function connect(indices: readonly number[], atOnce: number): Promise<numb
     const probed = recorder.answered(own.flatMap(({ gateways }) => gateways).length);
     const started = own.map(startShim);
     shims.push(...started);
-    if (own.length > 0) await probed;
+    if (own.length > 0 && signing().kind === "own") await probed;
     await Promise.all(started.map(firstStatus));
   }
   return failed;
@@ -93,7 +95,7 @@ async function restartAll(copies: number, isCold: boolean): Promise<readonly num
 type Handlers = { readonly [N in CommandName]: (ask: Commands[N]["ask"]) => Promise<Commands[N]["answer"]> };
 
 const handlers: Handlers = {
-  sign: ({ ca, identities: all }) => sign(ca, all),
+  sign,
   connect: ({ indices, atOnce }) => connect(indices, atOnce),
   statuses: (perSecond) => run("statuses", perSecond),
   calls: (perSecond) => run("calls", perSecond),

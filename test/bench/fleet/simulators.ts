@@ -3,12 +3,22 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import type { Answer, CaTexts, CommandName, Commands, FloodResult, Flood, Identity, Taken } from "./protocol.ts";
+import type {
+  Answer,
+  CaTexts,
+  CommandName,
+  Commands,
+  FloodResult,
+  Flood,
+  Identity,
+  ShimKind,
+  Taken,
+} from "./protocol.ts";
 
 export type Simulators = {
   readonly pids: () => readonly number[];
   /** Signs all certificates; the milliseconds of the slowest process. */
-  sign(ca: CaTexts, identities: readonly Identity[]): Promise<number>;
+  sign(ca: CaTexts, identities: readonly Identity[], kind: ShimKind): Promise<number>;
   /** Starts these shims; `atOnce` in all. How many attempts failed. */
   connect(indices: readonly number[], atOnce: number): Promise<number>;
   /** All shims together; 0 ends it. */
@@ -65,12 +75,12 @@ export function startSimulators(count: number): Simulators {
     Promise.all(all.map((one, place) => one.ask(name, ask(place))));
   return {
     pids: () => all.flatMap(({ child }) => child.pid ?? []),
-    async sign(ca, identities) {
+    async sign(ca, identities, kind) {
       const clusters = new Map<string, number>();
       for (const { cluster } of identities) if (!clusters.has(cluster)) clusters.set(cluster, clusters.size % count);
       placeOf = new Map(identities.map(({ index, cluster }) => [index, clusters.get(cluster) ?? 0]));
       const own = (place: number) => identities.filter(({ index }) => placeOf.get(index) === place);
-      return Math.max(...(await each("sign", (place) => ({ ca, identities: own(place) }))));
+      return Math.max(...(await each("sign", (place) => ({ ca, identities: own(place), kind }))));
     },
     async connect(indices, atOnce) {
       const failed = await each("connect", (place) => ({
@@ -106,7 +116,7 @@ export function startSimulators(count: number): Simulators {
 /** A flood in a process of its own, its connections made. `run` ends the process as well. */
 export async function openFlood(ca: CaTexts, flood: Flood): Promise<{ run(): Promise<FloodResult> }> {
   const simulator = startSimulator();
-  await simulator.ask("sign", { ca, identities: flood.identities });
+  await simulator.ask("sign", { ca, identities: flood.identities, kind: "own" });
   await simulator.ask("openFlood", flood);
   return {
     async run() {
