@@ -42,8 +42,8 @@ export interface KeyPoller {
    * cache has nothing new
    */
   refresh(atBackend: boolean): Promise<void>;
-  /** Nobody has asked for the key for a while: it is not polled. */
-  isIdle(): boolean;
+  /** Has nobody asked for the key for a while, at this time of `now`? Cheap: asked of all pollers each second. */
+  isUnasked(at: number): boolean;
   /** Takes a version for promoted that some gateway has shown, whatever the backend says of it now. */
   believe(shown: PromotedVersion): void;
   /** How many earlier versions failed when they were last tried by this replica. */
@@ -121,7 +121,7 @@ export function createKeyPoller({
   let isClosed = false;
 
   const intervalMs = (): number => refreshMs * slowdown();
-  const isUnasked = (): boolean => now() - usedAt > idleMs;
+  const isUnasked = (at = now()): boolean => at - usedAt > idleMs;
   const isIdle = (): boolean => isUnasked() || !isUsed();
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
   // What another replica read counts for an interval, but only to learn what is promoted: whoever
@@ -251,7 +251,7 @@ export function createKeyPoller({
       };
     },
     known: () => promoter.promoted(),
-    isIdle,
+    isUnasked,
     believe: (shown) => promoter.believe(shown),
     broken: () => (isUsed() ? (previousVersions?.broken() ?? 0) : 0),
     isUnpromoted: () => isUsed() && promoter.hasFailed(),

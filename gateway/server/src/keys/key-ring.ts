@@ -94,10 +94,11 @@ export function createKeyRing({
   let factor = 1;
   // Replicas that serve the same keys share the reads, by a claim for each.
   const slowdown = (): number => {
-    if (now() - countedAt < countMs) return factor;
-    countedAt = now();
+    const time = now();
+    if (time - countedAt < countMs) return factor;
+    countedAt = time;
     let inUse = 0;
-    for (const poller of pollers.values()) if (!poller.isIdle()) inUse += 1;
+    for (const poller of pollers.values()) if (!poller.isUnasked(time)) inUse += 1;
     // A canary, of two requests, comes less often by the same factor.
     const perInterval = 1 + (2 * refreshMs) / canaryMs;
     factor = Math.max(1, (inUse * perInterval) / (requestsPerSecond * (refreshMs / 1000)));

@@ -72,7 +72,7 @@ export async function run(settings: Settings): Promise<void> {
 
     await simulators.take();
     await simulators.statuses(settings.statuses);
-    await rest(5);
+    await rest(settings.seconds / 3);
     await simulators.take();
     await meter.take();
     await rest(settings.seconds);
