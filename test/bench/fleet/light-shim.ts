@@ -53,10 +53,10 @@ export function createLightShim(
   const open = (): TLSSocket => {
     const secureContext = createSecureContext({ ...tls, minVersion: "TLSv1.3" });
     const opened = connectTls({ host: hostname, port: Number(port), secureContext });
-    let answer = Buffer.alloc(0);
+    let answer: Buffer = Buffer.alloc(0);
     opened.setNoDelay(true);
     opened.once("secureConnect", onConnected);
-    opened.on("data", (chunk) => {
+    opened.on("data", (chunk: Buffer) => {
       answer = answer.length === 0 ? chunk : Buffer.concat([answer, chunk]);
       try {
         const body = bodyOf(answer);

@@ -47,7 +47,9 @@ async function sign({ ca, identities: all, kind }: Commands["sign"]["ask"]): Pro
 function startShim(identity: Identity): SimulatedShim {
   const { certificates, ca, kind } = signing();
   const tls = { cert: certs.get(identity.index) ?? "", key: certificates.key, ca };
-  return kind === "light" ? createLightShim(identity, tls, recorder.connected) : createSimulatedShim(identity, tls);
+  return kind === "light"
+    ? createLightShim(identity, tls, () => recorder.connected())
+    : createSimulatedShim(identity, tls);
 }
 
 /**
