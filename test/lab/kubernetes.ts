@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Agent, request } from "undici";
 import { findBinary } from "../parts/find.ts";
+import { kmsConfiguration } from "./encryption.ts";
 import { freePorts, type ProcessGroup, type LabProcess, until } from "./process-group.ts";
 
 export type Etcd = {
@@ -15,10 +16,12 @@ export type Etcd = {
   put(key: string, value: Uint8Array): Promise<void>;
 };
 
-export async function startEtcd(processes: ProcessGroup, dir: string): Promise<Etcd> {
+/** @param through a command line that runs etcd's, which follows it */
+export async function startEtcd(processes: ProcessGroup, dir: string, through: readonly string[] = []): Promise<Etcd> {
   const [port = 0, peerPort = 0] = await freePorts(2);
   const [url, peer] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
   const proc = processes.start("etcd", [
+    ...through,
     findBinary("etcd"),
     `--data-dir=${join(dir, "etcd")}`,
     `--listen-client-urls=${url}`,
@@ -58,11 +61,6 @@ export async function startEtcd(processes: ProcessGroup, dir: string): Promise<E
   };
 }
 
-/**
- * The name of the KMS provider in the lab's EncryptionConfiguration: stands in every stored value.
- */
-export const providerName = "claviger";
-
 type Secret = {
   readonly metadata: { readonly name: string; readonly resourceVersion: string };
   readonly data: Readonly<Record<string, string>>;
@@ -90,17 +88,6 @@ export type ApiServer = {
   close(): Promise<void>;
 };
 
-function encryptionConfiguration(socket: string, apiVersion: "v1" | "v2"): string {
-  return `apiVersion: apiserver.config.k8s.io/v1
-kind: EncryptionConfiguration
-resources:
-  - resources: [secrets]
-    providers:
-      - kms: { apiVersion: ${apiVersion}, name: ${providerName}, endpoint: "unix://${socket}", timeout: 3s }
-      - identity: {}
-`;
-}
-
 export type ApiServerOptions = {
   readonly processes: ProcessGroup;
   readonly dir: string;
@@ -109,6 +96,8 @@ export type ApiServerOptions = {
   /** The KMS plugin that encrypts its Secrets; none: they lie in the clear. */
   readonly socket?: string;
   readonly kms?: "v1" | "v2";
+  /** Another EncryptionConfiguration than that for `socket`. */
+  readonly encryption?: string | undefined;
   /** Who may do what; everybody everything where it is absent. */
   readonly authorization?: "AlwaysAllow" | "RBAC";
   readonly extraArgs?: readonly string[];
@@ -122,6 +111,7 @@ export async function startApiServer({
   etcd,
   socket,
   kms = "v2",
+  encryption = socket === undefined ? undefined : kmsConfiguration(socket, kms),
   authorization = "AlwaysAllow",
   extraArgs = [],
 }: ApiServerOptions): Promise<ApiServer> {
@@ -155,9 +145,7 @@ export async function startApiServer({
     `--authorization-mode=${authorization}`,
     "--disable-admission-plugins=ServiceAccount",
     "--endpoint-reconciler-type=none",
-    ...(socket === undefined
-      ? []
-      : [`--encryption-provider-config=${file("encryption.yaml", encryptionConfiguration(socket, kms))}`]),
+    ...(encryption === undefined ? [] : [`--encryption-provider-config=${file("encryption.yaml", encryption)}`]),
     ...(kms === "v1" ? ["--feature-gates=KMSv1=true"] : []),
     ...extraArgs,
   ];

@@ -186,6 +186,7 @@ suite("The architecture", () => {
         "parts",
         "real",
         "run",
+        "threat-model",
         "unit",
       ],
     };

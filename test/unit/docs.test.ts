@@ -142,7 +142,7 @@ suite("The documents", () => {
       const paths = [...text.matchAll(/`((?:proto|shim|gateway|test|infra|docs)\/[\w./-]*)`/g)]
         .map(([, named = ""]) => named)
         .filter((named) => !existsSync(join(root, named)));
-      const runs = [...text.matchAll(/npm run ([\w:]+)/g)]
+      const runs = [...text.matchAll(/npm run ([\w:-]+)/g)]
         .map(([, script = ""]) => script)
         .filter((script) => scripts[script] === undefined);
       return [...paths, ...runs].map((named) => `${path}: ${named}`);

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { kmsClient } from "../../lab/kms.ts";
-import { type ApiServer, type Etcd, providerName, secretPath } from "../../lab/kubernetes.ts";
+import { providerName } from "../../lab/encryption.ts";
+import { type ApiServer, type Etcd, secretPath } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 
 const canary = Buffer.from("a password that etcd must never see");

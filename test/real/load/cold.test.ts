@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { createKmsClient } from "@claviger/cli/src/kms-client.ts";
 import { createApiserver } from "../../demo/apiserver.ts";
-import { type ApiServer, type Etcd, providerName, secretPath } from "../../lab/kubernetes.ts";
+import { providerName } from "../../lab/encryption.ts";
+import { type ApiServer, type Etcd, secretPath } from "../../lab/kubernetes.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 
 /**

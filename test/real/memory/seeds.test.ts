@@ -8,33 +8,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatTable } from "@claviger/proto/runtime/table.ts";
+import { formsOf } from "../../lab/forms.ts";
 import { kmsClient } from "../../lab/kms.ts";
 import { startLab } from "../../lab/lab.ts";
-import { type Pattern, searchMemory } from "../../lab/memory.ts";
+import { searchMemory } from "../../lab/memory.ts";
 
 const total = 1000;
 const waitMs = process.env["CLAVIGER_TEST_FULL"] === "1" ? 60_000 : 5000;
-
-/**
- * The characters of its base64 that depend on the seed alone, wherever in three bytes it begins.
- */
-function base64Of(seed: Buffer): readonly Buffer[] {
-  return [0, 1, 2].map((shift) => {
-    const text = Buffer.concat([Buffer.alloc(shift), seed])
-      .toString("base64")
-      .replaceAll("=", "");
-    const first = Math.ceil((shift * 8) / 6);
-    return Buffer.from(text.slice(first, Math.floor(((shift + seed.length) * 8) / 6)));
-  });
-}
-
-function formsOf(seed: Buffer): readonly Pattern[] {
-  return [
-    { name: "raw", bytes: seed },
-    { name: "hex", bytes: Buffer.from(seed.toString("hex")) },
-    ...base64Of(seed).map((bytes) => ({ name: "base64", bytes })),
-  ];
-}
 
 test(`${total} round trips with known seeds, and ${waitMs / 1000} s later no more of them in memory than SECURITY.md says`, async () => {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
-import { providerName, secretPath } from "../../lab/kubernetes.ts";
+import { providerName } from "../../lab/encryption.ts";
+import { secretPath } from "../../lab/kubernetes.ts";
 import { until } from "../../lab/process-group.ts";
 import type { Checks, World } from "./follower.ts";
 import type { Site } from "./site.ts";
