@@ -8,10 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { headers, methods } from "@claviger/proto/wire/protocol.ts";
-import { Agent, request } from "undici";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
+import { openThief, type Thief } from "../../lab/thief.ts";
 import { claviger } from "../cli/claviger.ts";
 
 const promisedMs = 1000;
@@ -21,7 +20,7 @@ suite("nodes of a registry", () => {
   let lab: Lab;
   let client: KmsClient;
   /** A connection to each gateway with the certificate of the lab's shim, held open by whoever stole it. */
-  let thief: readonly { readonly ask: () => Promise<string>; readonly connections: () => number }[];
+  let thieves: readonly Thief[];
   let serial: string;
 
   before(async () => {
@@ -30,33 +29,12 @@ suite("nodes of a registry", () => {
     client = kmsClient(lab.shims[0]?.socket ?? "");
     const { cert, key } = await lab.pki.node("cluster-1", "stolen");
     serial = new X509Certificate(readFileSync(cert)).serialNumber;
-    thief = lab.gateways.map(({ url }) => {
-      let connections = 0;
-      const agent = new Agent({
-        connections: 1,
-        connect: { ca: readFileSync(lab.pki.ca), cert: readFileSync(cert), key: readFileSync(key) },
-      });
-      agent.on("connect", () => void (connections += 1));
-      return {
-        connections: () => connections,
-        async ask() {
-          const {
-            statusCode,
-            headers: given,
-            body,
-          } = await request(`${url}${methods.status}`, {
-            method: "POST",
-            dispatcher: agent,
-            headers: { "content-type": "application/proto" },
-          });
-          await body.dump();
-          return statusCode === 200 ? "ok" : String(given[headers.reason]);
-        },
-      };
-    });
+    const loot = { ca: readFileSync(lab.pki.ca), cert: readFileSync(cert), key: readFileSync(key) };
+    thieves = lab.gateways.map(({ url }) => openThief(url, loot));
   });
   after(async () => {
     client.close();
+    await Promise.all(thieves.map((thief) => thief.close()));
     await lab.stop();
     await rm(dir, { recursive: true, force: true });
   });
@@ -69,7 +47,7 @@ suite("nodes of a registry", () => {
   /** Waits until every gateway answers so; the command has waited for their word, which is less than the promise. */
   const everywhere = async (wanted: string): Promise<void> => {
     for (const end = performance.now() + promisedMs; ; await sleep(10)) {
-      const answers = await Promise.all(thief.map(({ ask }) => ask()));
+      const answers = await Promise.all(thieves.map((thief) => thief.status()));
       if (answers.every((answer) => answer === wanted)) return;
       assert.ok(performance.now() < end, `${JSON.stringify(answers)} and not ${wanted}`);
     }
@@ -104,7 +82,7 @@ suite("nodes of a registry", () => {
     await others;
     assert.ok(served > 20, `${served} rounds of the cluster's own node`);
     assert.deepEqual(
-      thief.map(({ connections }) => connections()),
+      thieves.map((thief) => thief.connections()),
       [1, 1],
       "the connections of the beginning are open still",
     );
