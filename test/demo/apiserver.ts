@@ -20,7 +20,8 @@ function seal(seed: Uint8Array, etcdKey: string, plaintext: Uint8Array): Buffer 
   return Buffer.concat([info, nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
 }
 
-function open(seed: Uint8Array, etcdKey: string, sealed: Uint8Array): Buffer {
+/** The object in a stored value's encryptedData. @throws Error under another seed or etcd key */
+export function openSealed(seed: Uint8Array, etcdKey: string, sealed: Uint8Array): Buffer {
   const bytes = Buffer.from(sealed);
   const info = bytes.subarray(0, infoLength);
   const nonce = bytes.subarray(infoLength, infoLength + nonceLength);
@@ -93,7 +94,7 @@ export function createApiserver({ kms, provider }: { readonly kms: KmsClient; re
         inMemory ??
         (await kms.decrypt({ ciphertext: encryptedDekSource, keyId, annotations, uid: randomUUID() })).plaintext;
       known.set(name, seed);
-      return { object: open(seed, etcdKey, encryptedData), kmsCalls: inMemory === undefined ? 1 : 0 };
+      return { object: openSealed(seed, etcdKey, encryptedData), kmsCalls: inMemory === undefined ? 1 : 0 };
     },
   };
 }

@@ -1,5 +1,6 @@
 // Where the real parts are that tests and the lab run against: OpenBao, Redis, etcd,
-// kube-apiserver, kubectl, and the plugin that benchmarks compare with. Finds; installs nothing.
+// kube-apiserver, kubectl, the plugin that benchmarks compare with, and what the threat model alone
+// uses: SOPS and External Secrets. Finds; installs nothing.
 import { createHash } from "node:crypto";
 import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -9,7 +10,15 @@ export const openbaoVersion = "2.7.2";
 const tests = join(import.meta.dirname, "..");
 
 /** Our own Go modules: the programs built from each, and how long that takes. */
-export const goModules = {
+type ModuleInfo = {
+  readonly dir: string;
+  /** Packages to build, by the name of the program. */
+  readonly programs: Readonly<Record<string, string>>;
+  readonly cost: string;
+  /** A folder of another module that is copied beside the programs. */
+  readonly data?: { readonly name: string; readonly module: string; readonly folder: string };
+};
+const moduleInfos = {
   kubernetes: {
     dir: join(tests, "kubernetes"),
     programs: { etcd: "./etcd", "kube-apiserver": "./kube-apiserver", kubectl: "./kubectl" },
@@ -20,9 +29,30 @@ export const goModules = {
     programs: { "direct-plugin": "." },
     cost: "half a minute the first time",
   },
-} as const;
-export type GoModule = keyof typeof goModules;
-export type TestBinary = "bao" | "redis-server" | "etcd" | "kube-apiserver" | "kubectl" | "direct-plugin";
+  sops: {
+    dir: join(tests, "threat-model", "sops"),
+    programs: { sops: "github.com/getsops/sops/v3/cmd/sops", "age-keygen": "filippo.io/age/cmd/age-keygen" },
+    cost: "two minutes and 0.8 GB of memory the first time",
+  },
+  "external-secrets": {
+    dir: join(tests, "threat-model", "external-secrets"),
+    programs: { "external-secrets": "github.com/external-secrets/external-secrets" },
+    cost: "five minutes and 2 GB of memory the first time",
+    data: { name: "crds", module: "github.com/external-secrets/external-secrets", folder: "config/crds/bases" },
+  },
+} as const satisfies Readonly<Record<string, ModuleInfo>>;
+export type GoModule = keyof typeof moduleInfos;
+export const goModules: Readonly<Record<GoModule, ModuleInfo>> = moduleInfos;
+export type TestBinary =
+  | "bao"
+  | "redis-server"
+  | "etcd"
+  | "kube-apiserver"
+  | "kubectl"
+  | "direct-plugin"
+  | "sops"
+  | "age-keygen"
+  | "external-secrets";
 
 /** Outside the checkout, so that a clean clone finds what an earlier one built. */
 export function cacheDir(): string {
@@ -71,12 +101,22 @@ function pathOf(part: TestBinary): string | undefined {
       return join(goBuildDir("kubernetes"), part);
     case "direct-plugin":
       return join(goBuildDir("direct"), part);
+    case "sops":
+    case "age-keygen":
+      return join(goBuildDir("sops"), part);
+    case "external-secrets":
+      return join(goBuildDir("external-secrets"), part);
   }
+}
+
+/** The folder of External Secrets' definitions of kinds. */
+export function externalSecretsCrds(): string {
+  return join(goBuildDir("external-secrets"), "crds");
 }
 
 /** The path of a part. @throws Error saying how to get it */
 export function findBinary(part: TestBinary): string {
   const path = pathOf(part);
   if (path !== undefined && isExecutable(path)) return path;
-  throw new Error(`${part} is missing: 'node test/parts/install.ts' gets it`);
+  throw new Error(`${part} is missing: 'node test/parts/install.ts --all' gets it`);
 }

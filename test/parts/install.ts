@@ -1,7 +1,7 @@
 // Gets the real parts that are missing, shows what it does, and says in one sentence what to do
 // where it cannot. Run it as often as you like.
 import { spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MissingError, runCommand, say } from "./command.ts";
 import {
@@ -17,7 +17,11 @@ import {
 } from "./find.ts";
 import { fetchedGoDir, findGo, goPackage } from "./go.ts";
 
-type Options = { readonly signal?: AbortSignal | undefined };
+type Options = {
+  readonly signal?: AbortSignal | undefined;
+  /** Also what the threat model alone uses: SOPS and External Secrets. */
+  readonly isAll?: boolean;
+};
 
 /** What Debian has: a program on PATH or a module of Debian's Python, the package it comes in, and why it is wanted. */
 const packages = [
@@ -86,8 +90,20 @@ async function installOpenbao(options: Options): Promise<void> {
 // else.
 const goEnv = { GOFLAGS: "", GOWORK: "off" };
 
+/** The folder of a module that Go has fetched. */
+function moduleDir(go: string, module: string, cwd: string): string {
+  const { stdout } = spawnSync(go, ["list", "-m", "-f", "{{.Dir}}", module], {
+    cwd,
+    encoding: "utf8",
+    env: { ...process.env, ...goEnv },
+  });
+  if (stdout.trim() === "")
+    throw new MissingError(`Go has not fetched ${module}: see '${go} list -m ${module}' in ${cwd}`);
+  return stdout.trim();
+}
+
 async function buildGoModule(name: GoModule, options: Options): Promise<void> {
-  const { dir: cwd, programs, cost } = goModules[name];
+  const { dir: cwd, programs, cost, data } = goModules[name];
   const target = goBuildDir(name);
   if (Object.keys(programs).every((part) => isExecutable(join(target, part)))) return;
   if (findGo() === undefined)
@@ -106,6 +122,8 @@ async function buildGoModule(name: GoModule, options: Options): Promise<void> {
         env: goEnv,
         signal: options.signal,
       });
+    if (data !== undefined)
+      await cp(join(moduleDir(go, data.module, cwd), data.folder), join(dir, data.name), { recursive: true });
   });
 }
 
@@ -122,6 +140,10 @@ export async function installBinaries(options: Options = {}): Promise<void> {
   await buildGoModule("direct", options);
   for (const part of ["bao", "redis-server", "etcd", "kube-apiserver", "kubectl", "direct-plugin"] as const)
     findBinary(part);
+  if (options.isAll === true) {
+    for (const name of ["sops", "external-secrets"] as const) await buildGoModule(name, options);
+    for (const part of ["sops", "age-keygen", "external-secrets"] as const) findBinary(part);
+  }
   say("  all there");
 }
 
@@ -129,7 +151,7 @@ if (import.meta.main) {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => stop.abort());
   try {
-    await installBinaries({ signal: stop.signal });
+    await installBinaries({ signal: stop.signal, isAll: process.argv.includes("--all") });
   } catch (error) {
     if (!(error instanceof MissingError)) throw error;
     say(stop.signal.aborted ? "stopped" : error.message);

@@ -12,7 +12,7 @@ import { root } from "./files.ts";
 const file = join(root, "docs", "threat-model.md");
 const usage = `npm run threat-model [-- --check]
 
-Starts real etcd, kube-apiserver, OpenBao, Redis, gateway and shim, takes what an attacker would have in each place, searches or uses it,
+Starts real etcd, kube-apiserver, OpenBao, Redis, gateway and shim, SOPS and External Secrets, takes what an attacker would have in each place, searches or uses it,
 and writes what was found to docs/threat-model.md. Needs root, for the memory of processes and an encrypted file system.
 
   --check   writes nothing; fails where the document says something else
@@ -32,8 +32,8 @@ async function main(): Promise<number> {
       process.stdout.write(usage);
       return 0;
     }
-    await installBinaries({ signal });
-    const pieces = await runThreatModel({ signal, say });
+    await installBinaries({ signal, isAll: true });
+    const pieces = await runThreatModel({ signal, say, isAll: true });
     const text = render(pieces);
     if (values.check !== true) {
       writeFileSync(file, text);

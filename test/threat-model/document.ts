@@ -1,5 +1,8 @@
 // docs/threat-model.md: what a run found, as text that is the same for every run that finds the same.
+import type { Attacker } from "./attackers.ts";
+import { type Evidence, merge } from "./evidence.ts";
 import { type Column, columns, type Row, verdictOf } from "./row.ts";
+import { type Claim, holdsTrue, type Shown } from "./standing.ts";
 
 const intro = `# Threat model
 
@@ -10,12 +13,19 @@ Each cell is what a run of the real programs found (etcd, kube-apiserver, OpenBa
 * A Secret here is text with quotes, a backslash, a line break and 48 random hexadecimal digits. It is looked for **raw**, in **base64** (also base64url, wherever in three bytes it begins), in **hex** (both cases) and as a **JSON string**; keys and seeds are bytes and have no JSON string.
   Memory is all that a process has mapped and can be read, while it is stopped; files are read whole.
 * Nothing is "0" because a search is blind: each search looks in the same pass for a copy of known text that was planted there in all four forms (in etcd and kube-apiserver as a ConfigMap, which nothing here encrypts; in OpenBao as the description of a mount; in gateway and shim as an environment variable; beside files as one more file). A search that misses one of the four ends the run with an error.
+* Several things that were looked for in one place, with the same result, stand in one line.
 * Hits are "0" or "some": how many copies a process holds differs from run to run. Where the raw bytes were found, other forms are not listed.
 `;
 
 const whereIntro = `## Where a Secret can be read
 
 A Secret was written through kube-apiserver and read once. "Readable" means that its plain value was found there.
+`;
+
+const attackersIntro = `## Where an attacker may stand
+
+The rows of [SECURITY.md](../SECURITY.md#where-an-attacker-may-stand), in its words. "Shown" says whether this run bore them out: what the attacker holds was taken and searched, or used. The fleet has two clusters under one Transit key, so that nothing but Claviger and its use of associated data keeps them apart.
+A "control" is the same attempt where it must succeed. In logs and memory, a key of PEM is looked for as one of its lines.
 `;
 
 function cell(text: string): string {
@@ -36,41 +46,106 @@ function evidenceOf(row: Row): string {
   const lines = names.flatMap((name) => {
     const one = row.cells[name];
     if (one.kind !== "tested") return [];
-    return one.findings.map(({ did, result }, i) => line([i === 0 ? columns[name] : "", did, result]));
+    const findings = merge(one.findings, () => true);
+    return findings.map(({ did, result }, i) => line([i === 0 ? columns[name] : "", did, result]));
   });
-  return [`### ${row.name}`, "", row.setUp, "", ...heads(["cell", "what was done", "hits"]), ...lines].join("\n");
+  const through = (row.through ?? []).map(({ did, result }) => line([did, result]));
+  return [
+    `### ${row.name}`,
+    "",
+    row.setUp,
+    "",
+    ...heads(["cell", "what was done", "what came of it"]),
+    ...lines,
+    ...(through.length === 0
+      ? []
+      : [
+          "",
+          "The same on the cluster that Claviger serves:",
+          "",
+          ...heads(["what was done", "what came of it"]),
+          ...through,
+        ]),
+  ].join("\n");
 }
 
-/** What has to stand in the document for these results, piece by piece. */
-export type Pieces = {
-  readonly rows: readonly {
-    readonly name: string;
-    readonly line: string;
-    readonly evidence: string;
-    readonly isStandIn: boolean;
-  }[];
+/** One row of a table, and the section that it rests on. */
+export type Piece = {
+  readonly name: string;
+  readonly line: string;
+  readonly evidence: string;
+  readonly isStandIn: boolean;
 };
 
-export function piecesOf(rows: readonly Row[]): Pieces {
+/** What has to stand in the document for these results, table by table. */
+export type Pieces = { readonly rows: readonly Piece[]; readonly attackers: readonly Piece[] };
+
+function rowPiece(row: Row): Piece {
   return {
-    rows: rows.map((row) => ({
-      name: row.name,
-      line: line([row.name, ...names.map((name) => verdictOf(row.cells[name]))]),
-      evidence: evidenceOf(row),
-      isStandIn: row.isStandIn === true,
-    })),
+    name: row.name,
+    line: line([row.name, ...names.map((name) => verdictOf(row.cells[name]))]),
+    evidence: evidenceOf(row),
+    isStandIn: row.isStandIn === true,
   };
 }
 
+/** Whether a claim of SECURITY.md is shown, in the table's words. */
+function stateOf({ shown }: Attacker, claim: Claim): string {
+  const ours = shown.filter((one) => one.claim === claim || one.claim === "control");
+  if (!ours.every(holdsTrue)) return "**no, see below**";
+  const tested = ours.filter(({ kind }) => kind === "shown").length;
+  if (tested === 0) return "not tested here";
+  return tested === ours.length ? "yes" : "in part";
+}
+
+type Told = Evidence & { readonly claim: string };
+
+function told(shown: Shown): Told {
+  if (shown.kind === "untested")
+    return { claim: shown.claim, did: shown.what, result: `not tested here: ${shown.why}`, succeeded: false };
+  return { ...shown.evidence, claim: holdsTrue(shown) ? shown.claim : `**not true**: ${shown.claim}` };
+}
+
+function attackerPiece(attacker: Attacker): Piece {
+  const { holds, gets, doesNotGet, shown } = attacker;
+  return {
+    name: holds,
+    line: line([holds, gets, stateOf(attacker, "gets"), doesNotGet, stateOf(attacker, "does not get")]),
+    evidence: [
+      `### Holds ${holds}`,
+      "",
+      ...heads(["claim", "what was done", "what came of it"]),
+      ...merge(shown.map(told), (a, b) => a.claim === b.claim).map(({ claim, did, result }) =>
+        line([claim, did, result]),
+      ),
+    ].join("\n"),
+    isStandIn: false,
+  };
+}
+
+export function piecesOf(rows: readonly Row[], attackers: readonly Attacker[]): Pieces {
+  return { rows: rows.map(rowPiece), attackers: attackers.map(attackerPiece) };
+}
+
+function table(head: readonly string[], pieces: readonly Piece[]): string {
+  return [
+    ...heads(head),
+    ...pieces.map((piece) => piece.line),
+    "",
+    pieces.map(({ evidence }) => evidence).join("\n\n"),
+    "",
+  ].join("\n");
+}
+
 /** The whole document. */
-export function render({ rows }: Pieces): string {
-  return `${[
+export function render({ rows, attackers }: Pieces): string {
+  return [
     intro,
     whereIntro,
-    [...heads(["", ...names.map((name) => columns[name])]), ...rows.map((row) => row.line)].join("\n"),
-    "",
-    rows.map((row) => row.evidence).join("\n\n"),
-  ].join("\n")}\n`;
+    table(["", ...names.map((name) => columns[name])], rows),
+    attackersIntro,
+    table(["holds", "gets", "shown", "does not get", "shown"], attackers),
+  ].join("\n");
 }
 
 /**
@@ -79,12 +154,13 @@ export function render({ rows }: Pieces): string {
  * @param isWhole the run had all rows: the document has no others, and no other words
  */
 export function differences(document: string, pieces: Pieces, isWhole: boolean): readonly string[] {
-  const rows = pieces.rows.filter(({ isStandIn }) => !isStandIn);
-  const differing = rows.flatMap(({ name, line: one, evidence }) => [
+  const all = [...pieces.rows, ...pieces.attackers];
+  const compared = all.filter(({ isStandIn }) => !isStandIn);
+  const differing = compared.flatMap(({ name, line: one, evidence }) => [
     ...(document.includes(`${one}\n`) ? [] : [`the row "${name}" is not this one:\n${one}`]),
     ...(document.includes(`${evidence}\n`) ? [] : [`the evidence of "${name}" is not this:\n${evidence}`]),
   ]);
-  const isComparable = isWhole && rows.length === pieces.rows.length;
+  const isComparable = isWhole && compared.length === all.length;
   if (differing.length === 0 && isComparable && document !== render(pieces))
     return ["the document has other words around its tables, other rows, or another order"];
   return differing;

@@ -6,6 +6,8 @@ import { type Control, type Hits, look, type Place, type Sought } from "./search
 export type Evidence = {
   /** What was searched, or done. */
   readonly did: string;
+  /** Of a search: where, for what. */
+  readonly searched?: { readonly place: string; readonly what: string };
   /** What came of it. */
   readonly result: string;
   /** What was looked for was there, or what was tried worked. */
@@ -24,6 +26,7 @@ function wordsOf(hits: Hits["hits"]): string {
 function evidenceOf(place: string, { what, hits }: Hits): Evidence {
   return {
     did: `${place} searched for ${what}`,
+    searched: { place, what },
     result: wordsOf(hits),
     succeeded: hits.some(({ count }) => count > 0),
   };
@@ -32,4 +35,24 @@ function evidenceOf(place: string, { what, hits }: Hits): Evidence {
 /** Searches one place for several things, in one pass. */
 export function searchFor(place: Place, sought: readonly Sought[], control: Control): readonly Evidence[] {
   return look(place, sought, control).map((hits) => evidenceOf(place.name, hits));
+}
+
+/** Neighbours that say the same of several things in one place, as one: for a document. */
+export function merge<T extends Evidence>(list: readonly T[], isAlike: (one: T, other: T) => boolean): readonly T[] {
+  const merged: T[] = [];
+  for (const next of list) {
+    const last = merged.at(-1);
+    const isSame =
+      last?.searched !== undefined &&
+      last.searched.place === next.searched?.place &&
+      last.result === next.result &&
+      isAlike(last, next);
+    if (!isSame || last.searched === undefined || next.searched === undefined) merged.push(next);
+    else {
+      const { place } = last.searched;
+      const what = `${last.searched.what}; ${next.searched.what}`;
+      merged[merged.length - 1] = { ...last, did: `${place} searched for ${what}`, searched: { place, what } };
+    }
+  }
+  return merged;
 }

@@ -4,7 +4,8 @@ import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createCa, issueGateway } from "@claviger/gateway-core/src/pki/authority.ts";
 import { writePem } from "@claviger/gateway-core/src/pki/files.ts";
-import { type ApiServer, type Etcd, readToken, startApiServer, startEtcd } from "../../lab/kubernetes.ts";
+import { kubeconfig } from "../../lab/kubeconfig.ts";
+import { type ApiServer, type Etcd, startApiServer, startEtcd } from "../../lab/kubernetes.ts";
 import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
 import { freePorts, type ProcessGroup } from "../../lab/process-group.ts";
 import { startRedis } from "../../lab/redis.ts";
@@ -33,19 +34,6 @@ export async function startTlsOpenBao(
   writeFileSync(ca, authority.cert);
   const listener = `listener "tcp" { address = "127.0.0.1:${port}"  tls_cert_file = "${cert}"  tls_key_file = "${key}" }`;
   return { bao: await startOpenBao(processes, dir, listener), ca };
-}
-
-/** An administrator's kubeconfig, as JSON. */
-export function kubeconfig({ server, tokenFile }: ApiServer): string {
-  const named = (kind: string, value: object): object => ({ name: "own", [kind]: value });
-  return JSON.stringify({
-    apiVersion: "v1",
-    kind: "Config",
-    "current-context": "own",
-    clusters: [named("cluster", { server, "insecure-skip-tls-verify": true })],
-    users: [named("user", { token: readToken(tokenFile) })],
-    contexts: [named("context", { cluster: "own", user: "own" })],
-  });
 }
 
 /**

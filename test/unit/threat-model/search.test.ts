@@ -56,14 +56,16 @@ suite("a search of the threat model", () => {
     try {
       const padding = Buffer.alloc(16 * 1024 * 1024 - 10, "x");
       writeFileSync(join(dir, "large"), Buffer.concat([padding, value, padding]));
+      const one = { place: "a folder", what: "the value" };
       const place = filesOf("a folder", [join(dir, "large")], control, dir);
       assert.deepEqual(searchFor(place, sought, control), [
-        { did: "a folder searched for the value", result: "raw: some", succeeded: true },
+        { did: "a folder searched for the value", searched: one, result: "raw: some", succeeded: true },
       ]);
       writeFileSync(join(dir, "large"), padding);
       assert.deepEqual(searchFor(place, sought, control), [
         {
           did: "a folder searched for the value",
+          searched: one,
           result: "raw: 0, base64: 0, hex: 0, JSON string: 0",
           succeeded: false,
         },
