@@ -1,27 +1,36 @@
 // The shim's memory, root on a node, the shim's socket.
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type KmsClient, kmsClient } from "../../lab/kms.ts";
 import { type Evidence, searchFor } from "../evidence.ts";
 import { memoryOf } from "../search.ts";
-import { nodeFiles, type Spoils } from "../spoils.ts";
+import { nodeFiles, type Spoils, within } from "../spoils.ts";
 import { doesNotGet, gets, type Standing, tried } from "../standing.ts";
 import { type Outcome, sealedOf } from "../tries.ts";
 import type { Kept, World } from "../world.ts";
 
 /**
  * Holds a call up on its way, with a known seed in it: OpenBao does not answer meanwhile.
- * @param search called with the seed while shim and gateway have it
+ * @param search called with the seed, again while it finds nothing: nothing tells when shim and
+ * gateway have it
  */
-export async function whileInTransit<T>({ vault, shim }: World, search: (seed: Buffer) => T): Promise<T> {
+export async function whileInTransit(
+  { vault, shim }: World,
+  search: (seed: Buffer) => readonly Evidence[],
+): Promise<readonly Evidence[]> {
   const { pid } = vault.proc();
   const kms = kmsClient(shim.socket);
   const seed = randomBytes(32);
   process.kill(pid, "SIGSTOP");
   try {
-    const call = kms.encrypt(seed, 10_000);
-    // Shim and gateway pass it on at once; nothing tells when.
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    const found = search(seed);
+    const call = kms.encrypt(seed, 20_000);
+    let found: readonly Evidence[] = [];
+    const isThere = async (): Promise<boolean> => {
+      found = search(seed);
+      return found[0]?.succeeded === true;
+    };
+    await sleep(200);
+    await within(10_000, isThere);
     process.kill(pid, "SIGCONT");
     await call;
     return found;
