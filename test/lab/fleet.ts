@@ -7,6 +7,7 @@ import { type PairFiles, writeCa, writePem } from "@claviger/gateway-core/src/pk
 import { newClusterUid } from "@claviger/cli/src/uid.ts";
 import { stringify } from "yaml";
 import { type AppRoleFiles, integrityKey, type OpenBao, transitMount } from "./openbao.ts";
+import { loopback, type Place } from "./place.ts";
 import { type ProcessGroup, type LabProcess, readyLine } from "./process-group.ts";
 import type { RedisServer } from "./redis.ts";
 
@@ -19,7 +20,8 @@ export type Pki = {
   readonly operatorCert: string;
   readonly operatorKey: string;
   node(cluster: string, node: string): Promise<PairFiles>;
-  gateway(name: string): Promise<PairFiles>;
+  /** @param ip that it is reached at; loopback when absent */
+  gateway(name: string, ip?: string): Promise<PairFiles>;
 };
 
 export async function createPki(dir: string): Promise<Pki> {
@@ -42,11 +44,11 @@ export async function createPki(dir: string): Promise<Pki> {
         name: `${cluster}.${node}`,
         pair: await issueNode({ ca: authority, cluster, node }),
       }),
-    gateway: async (name) =>
+    gateway: async (name, ip = loopback.host) =>
       await writePem({
         dir: home,
         name,
-        pair: await issueGateway({ ca: authority, dnsNames: ["localhost"], ips: ["127.0.0.1"] }),
+        pair: await issueGateway({ ca: authority, dnsNames: ["localhost"], ips: [ip] }),
       }),
   };
 }
@@ -96,16 +98,17 @@ export type GatewayOptions = {
   readonly extra?: Readonly<Record<string, unknown>>;
   /** What to start instead of the sources: a command line that lacks `--config FILE`. */
   readonly program?: readonly string[];
+  readonly place?: Place;
 };
 
 /** The configuration of one gateway, written to a file. `port` 0 takes any. */
 export async function writeGatewayConfig(
-  { dir, name, pki, registry, vault, redis, redisSettings, extra }: GatewayOptions,
+  { dir, name, pki, registry, vault, redis, redisSettings, extra, place = loopback }: GatewayOptions,
   ports = { listen: 0, admin: 0 },
 ): Promise<{ readonly config: string; readonly audit: string }> {
   const home = join(dir, name);
   mkdirSync(home, { recursive: true, mode: 0o700 });
-  const tls = await pki.gateway(name);
+  const tls = await pki.gateway(name, place.host);
   const audit = join(home, "audit.jsonl");
   const backend =
     vault === undefined
@@ -117,8 +120,8 @@ export async function writeGatewayConfig(
           ...vault.settings,
         };
   const settings = {
-    listen: { address: "127.0.0.1", port: ports.listen },
-    admin: { address: "127.0.0.1", port: ports.admin },
+    listen: { address: place.host, port: ports.listen },
+    admin: { address: place.host, port: ports.admin },
     tls: { cert: tls.cert, key: tls.key, clientCa: pki.ca },
     trustDomain,
     registry: { kind: "file", file: registry },
@@ -131,7 +134,7 @@ export async function writeGatewayConfig(
     ...(redis !== undefined && {
       redis: {
         kind: "standalone",
-        node: `127.0.0.1:${redis.port}`,
+        node: `${redis.host}:${redis.port}`,
         passwordFile: redis.passwordFile,
         ...redisSettings,
       },
@@ -154,7 +157,8 @@ function portOf(url: unknown): number {
 export async function startGateway(options: GatewayOptions): Promise<LabGateway> {
   const { config, audit } = await writeGatewayConfig(options);
   const program = options.program ?? [process.execPath, join(root, "gateway", "server", "src", "main.ts")];
-  const proc = options.processes.start(options.name, [...program, "--config", config]);
+  const enter = options.place?.enter ?? [];
+  const proc = options.processes.start(options.name, [...enter, ...program, "--config", config]);
   const ready = await readyLine(proc);
   await writeGatewayConfig(options, { listen: portOf(ready["listen"]), admin: portOf(ready["admin"]) });
   return {
@@ -188,6 +192,7 @@ export type ShimOptions = {
   readonly extra?: Readonly<Record<string, unknown>>;
   /** What to start instead of the sources: a command line that lacks `--config FILE`. */
   readonly program?: readonly string[];
+  readonly place?: Place;
 };
 
 /** Starts a shim and waits until its socket is there. */
@@ -201,6 +206,7 @@ export async function startShim({
   serverName,
   extra,
   program = [process.execPath, join(root, "shim", "src", "main.ts")],
+  place = loopback,
 }: ShimOptions): Promise<LabShim> {
   const name = `shim-${cluster}-${node}`;
   const home = join(dir, name);
@@ -213,13 +219,13 @@ export async function startShim({
       socket: { path: socket, mode: "0600" },
       gateways,
       tls: { cert: pair.cert, key: pair.key, ca: pki.ca, ...(serverName !== undefined && { serverName }) },
-      health: { address: "127.0.0.1", port },
+      health: { address: place.host, port },
       ...extra,
     };
     writeFileSync(config, stringify(settings), { mode: 0o600 });
   };
   write(0);
-  const proc = processes.start(name, [...program, "--config", config]);
+  const proc = processes.start(name, [...place.enter, ...program, "--config", config]);
   const ready = await readyLine(proc);
   write(portOf(ready["health"]));
   return { cluster, node, socket, metrics: `${String(ready["health"])}/metrics`, config, proc };

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { request } from "undici";
 import { findBinary } from "../parts/find.ts";
 import { startFaultyTcp } from "./faulty.ts";
+import { loopback, type Place } from "./place.ts";
 import { freePorts, type ProcessGroup, type LabProcess, until } from "./process-group.ts";
 
 export type RaftNode = {
@@ -43,32 +44,38 @@ async function ask(addr: string, method: string, path: string, body?: unknown, t
 
 /**
  * Starts, initialises and unseals three nodes; resolves when one is active and the others follow.
+ * @param places one for each node; between nodes elsewhere than on loopback stand no relays
  */
-export async function startRaft(processes: ProcessGroup, dir: string): Promise<Raft> {
+export async function startRaft(processes: ProcessGroup, dir: string, places: readonly Place[] = []): Promise<Raft> {
   const ports = await freePorts(6);
-  const relays = await Promise.all(ports.slice(3).map((port) => startFaultyTcp(() => port)));
-  const addrs = ports.slice(0, 3).map((port) => `http://127.0.0.1:${port}`);
+  const placeOf = (n: number): Place => places[n] ?? loopback;
+  const relays = await Promise.all(
+    ports.slice(3).map(async (port, n) => await (placeOf(n) === loopback ? startFaultyTcp(() => port) : undefined)),
+  );
+  const addrs = ports.slice(0, 3).map((port, n) => `http://${placeOf(n).host}:${port}`);
   let unsealKey = "";
   let rootToken = "";
 
   const createNode = async (addr: string, n: number): Promise<RaftNode> => {
     const home = join(dir, `openbao-${n}`);
+    const { host, enter } = placeOf(n);
     mkdirSync(join(home, "raft"), { recursive: true, mode: 0o700 });
     const join1 = n === 0 ? "" : `retry_join { leader_api_addr = "${addrs[0]}" }`;
     const config = `
 ui = false
 disable_mlock = true
 api_addr = "${addr}"
-cluster_addr = "http://127.0.0.1:${relays[n]?.port}"
+cluster_addr = "http://${host}:${relays[n]?.port ?? ports[n + 3]}"
 storage "raft" { path = "${join(home, "raft")}"
   node_id = "node-${n}"
   performance_multiplier = 1
   ${join1}
 }
-listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = "127.0.0.1:${ports[n + 3]}"  tls_disable = true }
+listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = "${host}:${ports[n + 3]}"  tls_disable = true }
 `;
     writeFileSync(join(home, "openbao.hcl"), config, { mode: 0o600 });
-    let proc = processes.start(`openbao-${n}`, [findBinary("bao"), "server", `-config=${join(home, "openbao.hcl")}`]);
+    const argv = [...enter, findBinary("bao"), "server", `-config=${join(home, "openbao.hcl")}`];
+    let proc = processes.start(`openbao-${n}`, argv);
     const isUp = () =>
       until(`node ${n} to answer`, proc, async () => await ask(addr, "GET", "sys/seal-status").catch(() => undefined));
     await isUp();
@@ -118,7 +125,7 @@ listener "tcp" { address = "${addr.slice("http://".length)}"  cluster_address = 
   return {
     nodes,
     leader,
-    close: async () => void (await Promise.all(relays.map((relay) => relay.close()))),
+    close: async () => void (await Promise.all(relays.map(async (relay) => await relay?.close()))),
     async call<T>(
       method: string,
       path: string,

@@ -6,10 +6,12 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { findBinary } from "../parts/find.ts";
+import { loopback, type Place } from "./place.ts";
 import { freePorts, type ProcessGroup, type LabProcess, until } from "./process-group.ts";
 
 export type RedisServer = {
   readonly url: string;
+  readonly host: string;
   readonly port: number;
   readonly passwordFile: string;
   /** The running process; another one after `start`. */
@@ -20,9 +22,9 @@ export type RedisServer = {
   connect(): Redis;
 };
 
-function answers(port: number): Promise<true | undefined> {
+function answers(port: number, host: string): Promise<true | undefined> {
   return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
+    const socket = connect(port, host);
     socket.once("connect", () => socket.write("PING\r\n"));
     socket.once("data", () => {
       socket.destroy();
@@ -32,7 +34,11 @@ function answers(port: number): Promise<true | undefined> {
   });
 }
 
-export async function startRedis(processes: ProcessGroup, dir: string): Promise<RedisServer> {
+export async function startRedis(
+  processes: ProcessGroup,
+  dir: string,
+  { host, enter }: Place = loopback,
+): Promise<RedisServer> {
   const [port = 0] = await freePorts(1);
   const home = join(dir, "redis");
   mkdirSync(home, { recursive: true, mode: 0o700 });
@@ -41,7 +47,7 @@ export async function startRedis(processes: ProcessGroup, dir: string): Promise<
   writeFileSync(passwordFile, password, { mode: 0o600 });
   // In a file: a password among the arguments is for everyone to read.
   const config = [
-    `bind 127.0.0.1`,
+    `bind ${host}`,
     `port ${port}`,
     `dir ${home}`,
     `save ""`,
@@ -52,19 +58,20 @@ export async function startRedis(processes: ProcessGroup, dir: string): Promise<
   writeFileSync(join(home, "redis.conf"), config, { mode: 0o600 });
   let proc: LabProcess | undefined;
   const start = async (): Promise<LabProcess> => {
-    proc = processes.start("redis", [findBinary("redis-server"), join(home, "redis.conf")]);
-    await until("Redis to answer", proc, () => answers(port));
+    proc = processes.start("redis", [...enter, findBinary("redis-server"), join(home, "redis.conf")]);
+    await until("Redis to answer", proc, () => answers(port, host));
     return proc;
   };
   const first = await start();
   return {
-    url: `redis://127.0.0.1:${port}`,
+    url: `redis://${host}:${port}`,
+    host,
     port,
     passwordFile,
     proc: () => proc ?? first,
     async start() {
       await start();
     },
-    connect: () => new Redis(port, "127.0.0.1", { password, retryStrategy: () => null }),
+    connect: () => new Redis(port, host, { password, retryStrategy: () => null }),
   };
 }

@@ -6,7 +6,7 @@ import { type FaultProxy, startFaultProxy } from "../../lab/fault-proxy.ts";
 import { createProcessGroup, freePorts, until } from "../../lab/process-group.ts";
 import { wayIn } from "./behind-proxy.ts";
 import { type KmsWorld, startKmsWorld } from "./kms-world.ts";
-import { password, type RedisPart, startPart, withPassword } from "./redis-parts.ts";
+import { password, type RedisPart, startPart, withPassword } from "../../lab/redis-parts.ts";
 import { type Cells, describeEdges } from "./suite.ts";
 
 type ClusterWorld = KmsWorld & {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type FaultProxy, startFaultProxy, type Way } from "../../lab/fault-proxy.ts";
 import { createProcessGroup, freePorts, until } from "../../lab/process-group.ts";
 import { type KmsWorld, startKmsWorld } from "./kms-world.ts";
-import { password, type RedisPart, startPart, withPassword } from "./redis-parts.ts";
+import { password, type RedisPart, startPart, withPassword } from "../../lab/redis-parts.ts";
 import { type Cells, describeEdges } from "./suite.ts";
 
 type SentinelWorld = KmsWorld & {

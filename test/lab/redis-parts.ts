@@ -2,8 +2,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { findBinary } from "../../parts/find.ts";
-import { type LabProcess, logOf, type ProcessGroup, until } from "../../lab/process-group.ts";
+import { findBinary } from "../parts/find.ts";
+import { type LabProcess, logOf, type ProcessGroup, until } from "./process-group.ts";
+import { loopback, type Place } from "./place.ts";
 
 export const password = "a password of the test";
 export const withPassword = [`requirepass "${password}"`, `masterauth "${password}"`];
@@ -19,19 +20,20 @@ export async function startPart(
     port,
     settings,
     args = [],
-  }: { name: string; port: number; settings: readonly string[]; args?: readonly string[] },
+    place = loopback,
+  }: { name: string; port: number; settings: readonly string[]; args?: readonly string[]; place?: Place },
 ): Promise<RedisPart> {
   const home = join(dir, name);
   mkdirSync(home, { recursive: true });
   const config = join(home, "redis.conf");
-  const lines = ["bind 127.0.0.1", "protected-mode no", `dir ${home}`, `port ${port}`, 'save ""', ...settings, ""];
+  const lines = [`bind ${place.host}`, "protected-mode no", `dir ${home}`, `port ${port}`, 'save ""', ...settings, ""];
   writeFileSync(config, lines.join("\n"), { mode: 0o600 });
-  const proc = processes.start(name, [findBinary("redis-server"), config, ...args]);
+  const proc = processes.start(name, [...place.enter, findBinary("redis-server"), config, ...args]);
   await until(`${name} to listen`, proc, () =>
     /Ready to accept connections|monitor master|Sentinel ID/.test(logOf(proc)) ? true : undefined,
   );
   const own = settings.some((line) => line.startsWith("requirepass")) ? { password } : {};
-  const admin = new Redis(port, "127.0.0.1", { ...own, retryStrategy: () => null });
+  const admin = new Redis(port, place.host, { ...own, retryStrategy: () => null });
   admin.on("error", () => {});
   return { proc, admin };
 }

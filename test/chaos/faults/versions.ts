@@ -1,0 +1,76 @@
+// Back to the programs of 0.1.0 and forward again, one process after the other: gateways first, then shims.
+import { join } from "node:path";
+import { integrityKey, transitMount } from "../../lab/openbao.ts";
+import { buildEarlier } from "../earlier.ts";
+import { type Course, type Fault, restarted } from "../fault.ts";
+import { reconfigured } from "../gateways.ts";
+import type { Programs, Site } from "../site.ts";
+
+/** Where 0.1.0 has its integrity key: below `redis`. */
+function earlierSettings({ redis }: Site): Readonly<Record<string, unknown>> {
+  return {
+    integrity: undefined,
+    redis: {
+      kind: "standalone",
+      node: `${redis.host}:${redis.port}`,
+      passwordFile: redis.passwordFile,
+      integrity: { backend: "main", mount: transitMount, key: integrityKey, version: 1 },
+    },
+  };
+}
+
+async function rollGateways(site: Site, programs: Programs, { hold }: Course): Promise<void> {
+  const settings = programs === site.programs ? {} : earlierSettings(site);
+  for (const part of site.gateways) {
+    const { enter } = site.network.place(part.name);
+    await reconfigured(site, part, settings, [...enter, ...programs.gateway, "--config", part.gateway.config]);
+    await hold(2000);
+  }
+}
+
+async function rollShims(site: Site, programs: Programs, { hold }: Course): Promise<void> {
+  for (const part of site.shims) {
+    const { enter } = site.network.place(part.machine);
+    await restarted(site, part, [...enter, ...programs.shim, "--config", part.config]);
+    await hold(2000);
+  }
+}
+
+let built: Programs | undefined;
+function earlier({ dir }: Site): Programs {
+  return (built ??= buildEarlier(join(dir, "earlier")));
+}
+
+const common = {
+  left: "one gateway; on a node nothing, for as long as a start takes",
+  needs: ["earlier"],
+} as const;
+
+export const versionFaults: readonly Fault[] = [
+  {
+    ...common,
+    id: "downgrade-shims",
+    name: "shims back to 0.1.0, with gateways of today",
+    run: async (site, course) => await rollShims(site, earlier(site), course),
+  },
+  {
+    ...common,
+    id: "downgrade-gateways",
+    name: "gateways back to 0.1.0, with shims of 0.1.0",
+    left: "one gateway",
+    run: async (site, course) => await rollGateways(site, earlier(site), course),
+  },
+  {
+    ...common,
+    id: "upgrade-gateways",
+    name: "gateways from 0.1.0 to today's, with shims of 0.1.0",
+    left: "one gateway",
+    run: async (site, course) => await rollGateways(site, site.programs, course),
+  },
+  {
+    ...common,
+    id: "upgrade-shims",
+    name: "shims from 0.1.0 to today's, with gateways of today",
+    run: async (site, course) => await rollShims(site, site.programs, course),
+  },
+];
