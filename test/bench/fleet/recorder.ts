@@ -13,7 +13,7 @@ export type Recorder = {
   showed(shim: number, keyId: string): void;
   take(): Taken;
   /** A connection that is not undici's is made. */
-  connected(): void;
+  readonly connected: () => void;
   /** Resolves when so many more requests were answered, or failed, than when it was called. */
   answered(count: number): Promise<void>;
 };
