@@ -1,5 +1,5 @@
 // What a fault is, and the words that most of them are made of.
-import type { Stream } from "./load.ts";
+import type { Call, Stream } from "./load.ts";
 import type { Part, Site } from "./site.ts";
 
 export type Course = {
@@ -18,15 +18,23 @@ export type Fault = {
   readonly name: string;
   /** What is left of what it takes away. */
   readonly left: string;
-  /** Streams that lose something of which there is one only. No other one may have a failed call. */
-  readonly mayFail?: readonly Stream[];
+  /** Calls that lose something of which there is one only. No other one may fail. */
+  readonly mayFail?: (call: Pick<Call, "stream" | "ask">) => boolean;
   /** Why calls fail, where they do. */
   readonly note?: string;
   readonly needs?: readonly Need[];
   run(site: Site, course: Course): Promise<void>;
 };
 
-export const everyStream: readonly Stream[] = ["shim-1", "shim-2", "shim-3", "secrets"];
+/** All calls of these streams. */
+export function anyOf(...streams: readonly Stream[]): NonNullable<Fault["mayFail"]> {
+  return ({ stream }) => streams.includes(stream);
+}
+
+/** What needs a key: Status and the API, which holds the seeds that it has unwrapped, go on without. */
+export function needsKey({ ask }: Pick<Call, "ask">): boolean {
+  return ask === "encrypt" || ask === "decrypt";
+}
 
 export async function kill({ proc }: Part): Promise<void> {
   process.kill(proc().pid, "SIGKILL");

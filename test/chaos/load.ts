@@ -11,8 +11,12 @@ import type { Site } from "./site.ts";
 export type Stream = "shim-1" | "shim-2" | "shim-3" | "secrets";
 export const streams: readonly Stream[] = ["shim-1", "shim-2", "shim-3", "secrets"];
 
+/** What is asked. */
+export type Ask = "status" | "encrypt" | "decrypt" | "write" | "read";
+
 export type Call = {
   readonly stream: Stream;
+  readonly ask: Ask;
   readonly result: "ok" | "failed" | "wrong";
   /** Why it failed, or what is wrong. */
   readonly reason: string;
@@ -31,8 +35,9 @@ export type Load = {
   stop(): Promise<void>;
 };
 
-/** Of each stream, in a second. Every seventh call of a shim is a Status, every third of the API a write. */
-const perSecond = { shim: 14, secrets: 6 } as const;
+/** Of each stream, in a second; a storm is of so many Decrypts at one shim at the same time. */
+export const perSecond = { shim: 30, secrets: 6, storms: 0.5 } as const;
+export const stormSize = 64;
 const secretDeadlineMs = 10_000;
 const recoveryMs = 60_000;
 const tries = 5;
@@ -43,7 +48,7 @@ class Wrong extends Error {
 
 function reasonOf(error: unknown): string {
   const { code, details, message } = error as { code?: unknown; details?: string; message?: string };
-  return details === undefined ? String(message) : `gRPC ${String(code)} ${details}`;
+  return details === undefined ? String(message) : `gRPC ${String(code)} ${details.split(",")[0] ?? ""}`;
 }
 
 function compare(found: Buffer, value: Buffer, what: string): void {
@@ -85,7 +90,7 @@ export function startLoad({ shims: parts, api }: Site): Load {
   let calls: Call[] = [];
   let written = 0;
 
-  const count = async (stream: Stream, call: () => Promise<void>): Promise<void> => {
+  const count = async (stream: Stream, ask: Ask, call: () => Promise<void>): Promise<void> => {
     const began = performance.now();
     let result: Call["result"] = "ok";
     let reason = "";
@@ -95,7 +100,7 @@ export function startLoad({ shims: parts, api }: Site): Load {
       result = error instanceof Wrong ? "wrong" : "failed";
       reason = reasonOf(error);
     }
-    calls.push({ stream, result, reason, ms: performance.now() - began });
+    calls.push({ stream, ask, result, reason, ms: performance.now() - began });
     if (result === "failed") throw new Error(reason);
   };
   const inOrder = ({ keyIds }: Shim, since: number, keyId: string): void => {
@@ -132,25 +137,41 @@ export function startLoad({ shims: parts, api }: Site): Load {
     compare(await known.open(), known.value, "a Secret");
   };
 
-  const everything = (stream: Stream): readonly (() => Promise<void>)[] => {
+  /** Everything that a stream can be asked. */
+  const asksOf = (stream: Stream): readonly (readonly [Ask, () => Promise<void>])[] => {
     const shim = shims.find((one) => one.stream === stream);
-    return shim === undefined ? [write, read] : [() => status(shim), () => encrypt(shim), () => decrypt(shim)];
+    if (shim === undefined)
+      return [
+        ["write", write],
+        ["read", read],
+      ];
+    return [
+      ["status", () => status(shim)],
+      ["encrypt", () => encrypt(shim)],
+      ["decrypt", () => decrypt(shim)],
+    ];
   };
   const quietly = (call: Promise<void>): Promise<void> => call.catch(() => {});
+  /** Every so-manieth call of a stream is which one of its asks. */
+  const ask = (stream: Stream, which: number): Promise<void> => {
+    const [name, call] = asksOf(stream)[which] ?? [];
+    return name === undefined || call === undefined ? Promise.resolve() : quietly(count(stream, name, call));
+  };
   const paces = [
-    ...shims.map((shim) =>
-      startPace(perSecond.shim, (n) =>
-        quietly(count(shim.stream, () => (n % 7 === 0 ? status(shim) : n % 7 < 3 ? encrypt(shim) : decrypt(shim)))),
-      ),
-    ),
-    startPace(perSecond.secrets, (n) => quietly(count("secrets", n % 3 === 0 ? write : read))),
+    ...shims.map(({ stream }) => startPace(perSecond.shim, (n) => ask(stream, n % 10 === 0 ? 0 : n % 10 < 4 ? 1 : 2))),
+    startPace(perSecond.secrets, (n) => ask("secrets", n % 3 === 0 ? 0 : 1)),
+    // As from an apiserver that has just started.
+    startPace(perSecond.storms, async (n) => {
+      const stream = shims[n % shims.length]?.stream ?? "shim-1";
+      await Promise.all(Array.from({ length: stormSize }, () => ask(stream, 2)));
+    }),
   ];
 
   const isLost = async ({ open, value }: Thing, stream: Stream): Promise<boolean> => {
     for (let n = 0; n < tries; n++) {
       const isOpen = await open().then(
         (found) => {
-          if (!found.equals(value)) calls.push({ stream, result: "wrong", reason: "at the end", ms: 0 });
+          if (!found.equals(value)) calls.push({ stream, ask: "read", result: "wrong", reason: "at the end", ms: 0 });
           return true;
         },
         () => false,
@@ -178,10 +199,10 @@ export function startLoad({ shims: parts, api }: Site): Load {
     async firstGood(stream) {
       const began = performance.now();
       await Promise.all(
-        everything(stream).map(async (call) => {
+        asksOf(stream).map(async ([name, call]) => {
           for (;;) {
             // What fails here failed in the load as well, and is counted there.
-            const isGood = await count(stream, call).then(
+            const isGood = await count(stream, name, call).then(
               () => true,
               () => false,
             );

@@ -1,5 +1,6 @@
 // What a run has shown, as a table in Markdown, and whether that is good.
 import { shown, tableOf } from "../bench/fleet/figures.ts";
+import { perSecond, stormSize } from "./load.ts";
 import type { Fault } from "./fault.ts";
 import type { Outcome } from "./run.ts";
 
@@ -25,7 +26,8 @@ const heads = [
 
 function rowOf(result: Result): readonly string[] {
   const { name, left, note = "" } = result.fault;
-  if ("error" in result) return [name, left, ...heads.slice(3).map(() => "–"), `**${result.error.message}**`];
+  if ("error" in result)
+    return [name, left, ...heads.slice(3).map(() => "–"), `**${result.error.message.split("\n")[0] ?? ""}**`];
   if ("why" in result) return [name, left, ...heads.slice(3).map(() => "–"), `not tried: ${result.why}`];
   const { requests, failed, unexcused, wrong, lost, slowest, recovery, rotation } = result;
   return [
@@ -69,7 +71,7 @@ export function pageOf(results: readonly Result[], lost: number): string {
 <!-- Written by \`npm run chaos -- --write\` from a run. Edit test/chaos, then run it. -->
 
 Faults under steady load, on real parts: an OpenBao of three nodes (raft), Redis, two gateways, three nodes of one cluster with a shim each, etcd and a kube-apiserver that encrypts through the first shim. Gateways and shims are the shipped bundles.
-Through every shim go Status, Encrypt and Decrypt with the deadline of 3 s that kube-apiserver has, 14 a second; through the kube-apiserver 6 Secrets a second are written and read. In the middle of each fault the key is rotated (\`rotation: auto\`).
+Through every shim go Status, Encrypt and Decrypt with the deadline of 3 s that kube-apiserver has, ${perSecond.shim} a second, and every ${1 / perSecond.storms} s a storm of ${stormSize} Decrypts at once through one of them; through the kube-apiserver ${perSecond.secrets} Secrets a second are written and read. In the middle of each fault the key is rotated (\`rotation: auto\`).
 
 * **failed**: calls that ended with an error. Where a replica of everything is left for a stream (a node's socket, the API), none may; the note says where there is none, and why calls fail there.
 * **wrong**: a plaintext that is not the one that was put in, or a key_id that came back after a shim had shown a newer one.

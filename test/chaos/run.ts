@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "../lab/process-group.ts";
 import type { Course, Fault } from "./fault.ts";
-import { type Call, type Load, type Stream, streams } from "./load.ts";
+import { type Call, type Load, streams } from "./load.ts";
 import type { Site } from "./site.ts";
 
 export type Outcome = {
@@ -34,18 +34,17 @@ function slowestOf(calls: readonly Call[]): number {
 /** What became of the calls. */
 export function summaryOf(fault: Fault, calls: readonly Call[]): Omit<Outcome, "lost" | "recovery" | "rotation"> {
   const failed = calls.filter(({ result }) => result === "failed");
-  const mayFail = new Set<Stream>(fault.mayFail);
   const reasons = new Map<string, number>();
-  for (const { result, stream, reason } of calls)
+  for (const { result, stream, ask, reason } of calls)
     if (result !== "ok") {
-      const text = `${stream}: ${result}, ${reason}`;
+      const text = `${stream} ${ask}: ${result}, ${reason}`;
       reasons.set(text, (reasons.get(text) ?? 0) + 1);
     }
   return {
     fault,
     requests: calls.length,
     failed: failed.length,
-    unexcused: failed.filter(({ stream }) => !mayFail.has(stream)).length,
+    unexcused: failed.filter((call) => fault.mayFail?.(call) !== true).length,
     wrong: calls.filter(({ result }) => result === "wrong").length,
     slowest: {
       kms: slowestOf(calls.filter(({ stream }) => stream !== "secrets")),

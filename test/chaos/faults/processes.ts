@@ -1,7 +1,6 @@
 // kill -9 and SIGSTOP of each part, and restarts of all of a kind, one after the other.
-import { type Course, everyStream, type Fault, at, killed, paused, restarted, restartMs } from "../fault.ts";
+import { type Course, anyOf, needsKey, type Fault, at, killed, paused, restarted, restartMs } from "../fault.ts";
 import { byUse } from "../gateways.ts";
-import type { Stream } from "../load.ts";
 import type { Part, Site } from "../site.ts";
 
 type Victim = {
@@ -9,7 +8,7 @@ type Victim = {
   readonly name: string;
   readonly left: string;
   readonly find: (site: Site) => Part | Promise<Part>;
-  readonly mayFail?: readonly Stream[];
+  readonly mayFail?: NonNullable<Fault["mayFail"]>;
   readonly note?: string;
   /** When it is started again, milliseconds; the usual time of a fault when absent. */
   readonly againMs?: number;
@@ -24,6 +23,8 @@ async function standbyOf({ raft, nodePart }: Site): Promise<Part> {
     ),
   );
 }
+
+const noGateway = "nothing can be encrypted or decrypted without one; Status and what kube-apiserver holds go on";
 
 const victims: readonly Victim[] = [
   {
@@ -45,7 +46,7 @@ const victims: readonly Victim[] = [
     name: "the shim of node 1",
     left: "nothing on node 1",
     find: ({ shims }) => at(shims, 0),
-    mayFail: ["shim-1", "secrets"],
+    mayFail: anyOf("shim-1", "secrets"),
     note: "a node has one shim; systemd starts it again after 1 s",
     againMs: restartMs,
   },
@@ -54,7 +55,7 @@ const victims: readonly Victim[] = [
     name: "etcd",
     left: "no etcd",
     find: ({ etcd }) => etcd,
-    mayFail: ["secrets"],
+    mayFail: anyOf("secrets"),
     note: "the lab has one etcd",
   },
   {
@@ -62,21 +63,23 @@ const victims: readonly Victim[] = [
     name: "kube-apiserver",
     left: "no kube-apiserver",
     find: ({ apiPart }) => apiPart,
-    mayFail: ["secrets"],
+    mayFail: anyOf("secrets"),
     note: "the lab has one kube-apiserver",
   },
 ];
 
-function faultsOf({ find, againMs, id, name, ...rest }: Victim): readonly Fault[] {
+function faultsOf({ find, againMs, note, id, name, ...rest }: Victim): readonly Fault[] {
   return [
     {
       ...rest,
+      ...(note !== undefined && { note }),
       id: `kill-${id}`,
       name: `kill -9 of ${name}`,
       run: async (site, course) => await killed(await find(site), course, againMs),
     },
     {
       ...rest,
+      ...(note !== undefined && { note: note.split(";")[0] ?? note }),
       id: `stop-${id}`,
       name: `SIGSTOP of ${name}`,
       run: async (site, course) => await paused(await find(site), course),
@@ -97,7 +100,7 @@ export const processFaults: readonly Fault[] = [
     id: "openbao-all",
     name: "kill -9 of all nodes of OpenBao",
     left: "no OpenBao",
-    mayFail: everyStream,
+    mayFail: needsKey,
     note: "nothing can be encrypted or decrypted without it; Status and what kube-apiserver holds go on",
     async run({ raft, nodePart }, { hold, over }) {
       const parts = raft.nodes.map(nodePart);
@@ -113,14 +116,43 @@ export const processFaults: readonly Fault[] = [
     id: "gateways-all",
     name: "kill -9 of both gateways",
     left: "no gateway",
-    mayFail: everyStream,
-    note: "nothing can be encrypted or decrypted without one; Status and what kube-apiserver holds go on",
+    mayFail: needsKey,
+    note: noGateway,
     async run({ gateways }, { hold, over }) {
       for (const { proc } of gateways) process.kill(proc().pid, "SIGKILL");
       await Promise.all(gateways.map(({ proc }) => proc().ended));
       await hold();
       over();
       await Promise.all(gateways.map((gateway) => gateway.start()));
+    },
+  },
+  {
+    id: "openbao-quorum",
+    name: "kill -9 of two nodes of OpenBao",
+    left: "one node, without a quorum",
+    mayFail: needsKey,
+    note: "without a quorum no node serves, once it has noticed",
+    async run({ raft, nodePart }, { hold, over }) {
+      const leader = await raft.leader();
+      const nodes = [leader, ...raft.nodes.filter((node) => node !== leader)].slice(0, 2);
+      for (const { proc } of nodes) process.kill(proc().pid, "SIGKILL");
+      await Promise.all(nodes.map(({ proc }) => proc().ended));
+      await hold();
+      over();
+      await Promise.all(nodes.map((node) => nodePart(node).start()));
+    },
+  },
+  {
+    id: "stop-gateways",
+    name: "SIGSTOP of both gateways",
+    left: "no gateway",
+    mayFail: needsKey,
+    note: noGateway,
+    async run({ gateways }, { hold, over }) {
+      for (const { proc } of gateways) process.kill(proc().pid, "SIGSTOP");
+      await hold();
+      over();
+      for (const { proc } of gateways) process.kill(proc().pid, "SIGCONT");
     },
   },
   {

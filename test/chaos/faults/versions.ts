@@ -4,12 +4,13 @@ import { integrityKey, transitMount } from "../../lab/openbao.ts";
 import { buildEarlier } from "../earlier.ts";
 import { type Course, type Fault, restarted } from "../fault.ts";
 import { reconfigured } from "../gateways.ts";
-import type { Programs, Site } from "../site.ts";
+import { auditDir, type Programs, type Site } from "../site.ts";
 
-/** Where 0.1.0 has its integrity key: below `redis`. */
-function earlierSettings({ redis }: Site): Readonly<Record<string, unknown>> {
+/** What 0.1.0 knows: its integrity key stands below `redis`, and audit goes to a file. */
+function earlierSettings({ redis, dir }: Site, gateway: string): Readonly<Record<string, unknown>> {
   return {
     integrity: undefined,
+    audit: { sinks: [{ kind: "file", path: join(auditDir(dir, gateway), "audit.jsonl") }] },
     redis: {
       kind: "standalone",
       node: `${redis.host}:${redis.port}`,
@@ -20,8 +21,8 @@ function earlierSettings({ redis }: Site): Readonly<Record<string, unknown>> {
 }
 
 async function rollGateways(site: Site, programs: Programs, { hold }: Course): Promise<void> {
-  const settings = programs === site.programs ? {} : earlierSettings(site);
   for (const part of site.gateways) {
+    const settings = programs === site.programs ? {} : earlierSettings(site, part.name);
     const { enter } = site.network.place(part.name);
     await reconfigured(site, part, settings, [...enter, ...programs.gateway, "--config", part.gateway.config]);
     await hold(2000);
