@@ -64,8 +64,23 @@ export function formatReport(results: readonly Result[]): string {
   return tableOf(heads, results.map(rowOf));
 }
 
-/** docs/chaos.md */
-export function pageOf(results: readonly Result[], lost: number): string {
+/**
+ * docs/chaos.md: the rows of a run, in the order of the faults, beside those that an earlier run wrote there.
+ * @param all the faults that there are; what is none of them goes
+ */
+export function pageOf(results: readonly Result[], all: readonly Fault[], lost: number, earlier = ""): string {
+  const rows = new Map([
+    ...earlier
+      .split("\n")
+      .filter((line) => line.startsWith("| "))
+      .map((line) => line.slice(2, -2).split(" | "))
+      .map((row) => [row[0] ?? "", row] as const),
+    ...results.map((result) => [result.fault.name, rowOf(result)] as const),
+  ]);
+  const table = tableOf(
+    heads,
+    all.flatMap(({ name }) => [rows.get(name) ?? []].filter((row) => row.length > 0)),
+  );
   return `# Chaos
 
 <!-- Written by \`npm run chaos -- --write\` from a run. Edit test/chaos, then run it. -->
@@ -75,11 +90,11 @@ Through every shim go Status, Encrypt and Decrypt with the deadline of 3 s that 
 
 * **failed**: calls that ended with an error. Where a replica of everything is left for a stream (a node's socket, the API), none may; the note says where there is none, and why calls fail there.
 * **wrong**: a plaintext that is not the one that was put in, or a key_id that came back after a shim had shown a newer one.
-* **lost**: a ciphertext or Secret that was given out in the row and does not open after it. At the end of the run everything that was ever given out was opened once more, with a kube-apiserver that had just started: ${lost} lost.
+* **lost**: a ciphertext or Secret that was given out in the row and does not open after it. At the end of each run everything that was ever given out is opened once more, with a kube-apiserver that has just started: ${lost} lost in the last one.
 * **slowest**: of the calls that were answered well.
 * **recovery**: from the end of the fault until every shim had given a good Status, Encrypt and Decrypt, and the API had written and read a Secret.
 * **rotation seen**: from the moment in which OpenBao had made the new version until all three shims showed its key_id (\`keys.refresh: 1s\`; the shipped 10 s without Redis would be up to 9 s later). Longer than the fault where the fault keeps gateways from OpenBao.
 
-${formatReport(results)}
+${table}
 `;
 }

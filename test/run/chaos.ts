@@ -1,6 +1,6 @@
 // `npm run chaos`: faults under steady load. See `--help`.
 import { spawn } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Need } from "../chaos/fault.ts";
@@ -21,7 +21,7 @@ a call failed although a replica of everything was left. All faults take about 2
   FAULT     only the faults whose names contain one of these words:
             ${faults.map(({ id }) => id).join(", ")}
   --short   a few of them, two seconds each
-  --write   writes the table to docs/chaos.md
+  --write   writes the rows into docs/chaos.md
   --keep    leaves the folder with the logs
 `;
 
@@ -65,8 +65,7 @@ function parse(args: string[]) {
   });
   if (values.help) return undefined;
   if (values.short && positionals.length > 0) throw new UsageError("--short names its faults itself");
-  if (values.write && positionals.length + Number(values.short) > 0)
-    throw new UsageError("--write goes with all faults");
+  if (values.write && values.short) throw new UsageError("--write does not go with --short");
   const list = values.short ? faults.filter(({ id }) => shortIds.includes(id)) : chosen(positionals);
   return { ...values, faults: list };
 }
@@ -103,7 +102,10 @@ async function main(): Promise<number> {
     });
     const { results, lost, error } = session;
     process.stdout.write(`${formatReport(results)}\n`);
-    if (options.write && error === undefined) writeFileSync(join(root, "docs", "chaos.md"), pageOf(results, lost));
+    if (options.write && error === undefined) {
+      const page = join(root, "docs", "chaos.md");
+      writeFileSync(page, pageOf(results, faults, lost, existsSync(page) ? readFileSync(page, "utf8") : ""));
+    }
     const problems = [
       ...problemsOf(results),
       ...(lost > 0 ? [`${lost} of all that was given out are lost at the end`] : []),

@@ -177,6 +177,7 @@ suite("The architecture", () => {
       gateway: ["cli", "core", "server"],
       test: [
         "bench",
+        "chaos",
         "conformance",
         "contracts",
         "demo",

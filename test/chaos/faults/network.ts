@@ -91,6 +91,7 @@ const between = {
 const qualities: readonly { readonly id: string; readonly name: string; readonly link: Link }[] = [
   { id: "40ms", name: "40 ms", link: { delayMs: 20 } },
   { id: "150ms", name: "150 ms", link: { delayMs: 75 } },
+  { id: "both", name: "150 ms, and 5 % of packets lost,", link: { delayMs: 75, loss: 0.05 } },
   { id: "loss", name: "5 % of packets lost", link: { loss: 0.05 } },
 ];
 

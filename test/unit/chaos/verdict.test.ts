@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import { anyOf } from "../../chaos/fault.ts";
 import { chosen, faults, shortIds } from "../../chaos/faults.ts";
 import { createKeyIdOrder } from "../../chaos/key-ids.ts";
-import { formatReport, problemsOf } from "../../chaos/report.ts";
+import { formatReport, pageOf, problemsOf } from "../../chaos/report.ts";
 import type { Outcome } from "../../chaos/run.ts";
 import { summaryOf } from "../../chaos/run.ts";
 import type { Call } from "../../chaos/load.ts";
@@ -68,6 +68,25 @@ suite("a fault whose course ended by an error", () => {
     const broken = [{ fault, error: new Error("it does not come back") }];
     assert.match(String(problemsOf(broken)), /it does not come back/);
     assert.match(formatReport(broken), /\*\*it does not come back\*\*/);
+  });
+});
+
+suite("the page", () => {
+  test("has the rows of a run in the order of the faults, keeps those of an earlier one, and drops what is no fault", () => {
+    const [one, two] = faults;
+    assert.ok(one !== undefined && two !== undefined);
+    const row = (of: typeof one, lost: number) => ({ ...outcome([call("shim-1", "ok")], lost), fault: of });
+    const earlier = pageOf([row(one, 7), row({ ...two, name: "gone" }, 1)], [one, { ...two, name: "gone" }], 0);
+    const lines = pageOf([row(two, 9)], faults, 0, earlier)
+      .split("\n")
+      .filter((line) => line.startsWith("| "));
+    assert.deepEqual(
+      lines.slice(2).map((line) => [line.split(" | ")[0], line.split(" | ")[5]]),
+      [
+        [`| ${one.name}`, "7"],
+        [`| ${two.name}`, "9"],
+      ],
+    );
   });
 });
 
