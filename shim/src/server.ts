@@ -8,6 +8,7 @@ import {
   Server as GrpcServer,
   ServerCredentials,
   ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
   type ServerInterceptor,
   type ServerUnaryCall,
   type status,
@@ -74,7 +75,7 @@ function same(bytes: Buffer): Buffer {
  * caller has reset the stream: then they never are. A version that frames otherwise is not found out
  * and merely leaves its copy.
  */
-const zeroizeWritten: ServerInterceptor = (_, call) => {
+function zeroizeWritten(call: ServerInterceptingCallInterface): ServerInterceptingCall {
   const frames: Uint8Array[] = [];
   let isCancelled = false;
   const onCancel = (): void => {
@@ -97,7 +98,19 @@ const zeroizeWritten: ServerInterceptor = (_, call) => {
     });
   };
   return wrapped;
-};
+}
+
+/**
+ * Has a call's deadline told by the steady clock. grpc-js adds the time that the caller gives to the wall
+ * clock, when the headers come: a clock that is set before the message is read would make it none.
+ */
+function withSteadyDeadline(call: ServerInterceptingCall): ServerInterceptingCall {
+  const steady = Number(call.getDeadline()) - Date.now() + steadyNow();
+  call.getDeadline = () => steady;
+  return call;
+}
+
+const interceptor: ServerInterceptor = (_, call) => withSteadyDeadline(zeroizeWritten(call));
 
 /**
  * Streams of one connection at a time. Further calls wait at the caller, where they cost this process
@@ -131,7 +144,7 @@ export function createKmsSocketServer({
     "grpc.keepalive_timeout_ms": 20_000,
     // Bookkeeping that nobody could ask for here.
     "grpc.enable_channelz": 0,
-    interceptors: [zeroizeWritten],
+    interceptors: [interceptor],
   });
   // Node.js ends a session whose peer resets more than 1,000 streams and 33 a second from then on: a
   // measure against strangers, that would take a kube-apiserver its connection in an outage, when
@@ -164,9 +177,9 @@ export function createKmsSocketServer({
 
   /** Milliseconds that a call may take. */
   const timeoutOf = (call: ServerUnaryCall<Buffer, Buffer>): number => {
-    const given = call.getDeadline();
-    const until = given instanceof Date ? given.getTime() : given;
-    const left = Math.min(Number.isFinite(until) ? until - Date.now() : defaultCallMs, longestCallMs);
+    // By the steady clock: see withSteadyDeadline.
+    const until = Number(call.getDeadline());
+    const left = Math.min(Number.isFinite(until) ? until - steadyNow() : defaultCallMs, longestCallMs);
     return left - Math.min(answerEarlyMs, left * answerEarlyShare);
   };
 

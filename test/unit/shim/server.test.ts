@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { test, type TestContext } from "node:test";
 import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { methods } from "@claviger/proto/wire/protocol.ts";
 import type { KmsMethod, KmsMethods } from "@claviger/shim/src/kms.ts";
 import { createKmsSocketServer } from "@claviger/shim/src/server.ts";
@@ -144,6 +145,29 @@ test("the method is given less time than the caller has, in whole milliseconds",
   });
   await call(methods.status, Buffer.alloc(0), 1000);
   assert.ok(given > 500 && given <= 800, `${given} ms`);
+});
+
+test("a wall clock that is set between a call's headers and its message leaves it its time", async (t) => {
+  const given = Promise.withResolvers<number>();
+  const { path } = await start(t, {
+    status: (request, deadline) => {
+      given.resolve(deadline - steadyNow());
+      return echo(request, deadline, new AbortController().signal);
+    },
+  });
+  const session = connectHttp2("http://localhost", { createConnection: () => connect(path) });
+  t.after(() => session.close());
+  const headers = { ":method": "POST", ":path": methods.status, "content-type": "application/grpc", te: "trailers" };
+  const stream = session.request({ ...headers, "grpc-timeout": "1S" });
+  await once(stream, "ready");
+  // What was sent before a ping has been read when its answer is there.
+  await new Promise((resolve) => session.ping(resolve));
+  const right = Date.now;
+  t.mock.method(Date, "now", () => right() + 7_200_000);
+  stream.end(Buffer.alloc(5));
+  const left = await given.promise;
+  assert.ok(left > 500 && left <= 800, `${left} ms`);
+  stream.close();
 });
 
 test("a caller that cancels is heard of", async (t) => {
