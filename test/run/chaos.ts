@@ -16,7 +16,7 @@ const usage = `npm run chaos -- [--short] [--write] [--keep] [FAULT...]
 
 Starts an OpenBao of three nodes, Redis, two gateways, three shims, etcd and a kube-apiserver, keeps them under load, and causes one fault
 after the other; the key is rotated in the middle of each. Prints a table in Markdown. The status is 1 where an answer was wrong or lost, or
-a call failed although a replica of everything was left. All faults take about 20 minutes; as root on Linux, in namespaces of their own.
+a call failed although a replica of everything was left. All faults take about ten minutes; as root on Linux, in namespaces of their own.
 
   FAULT     only the faults whose names contain one of these words:
             ${faults.map(({ id }) => id).join(", ")}

@@ -120,6 +120,6 @@ export const clockFaults: readonly Fault[] = [
     find: shim,
     other: used,
     mayFail: anyOf("shim-2"),
-    note: "gateways' certificates are of the future to it",
+    note: "gateways' certificates are of the future to it: it has the connections that are open",
   }),
 ];

@@ -131,7 +131,7 @@ export const processFaults: readonly Fault[] = [
     name: "kill -9 of two nodes of OpenBao",
     left: "one node, without a quorum",
     mayFail: needsKey,
-    note: "without a quorum no node serves, once it has noticed",
+    note: "a node without a quorum goes on using the keys that it has; it makes no new version",
     async run({ raft, nodePart }, { hold, over }) {
       const leader = await raft.leader();
       const nodes = [leader, ...raft.nodes.filter((node) => node !== leader)].slice(0, 2);
