@@ -10,7 +10,7 @@ import { type Count, runFiles } from "./reporter.ts";
 const steps = ["check:types", "check:packages", "check:lint", "check:format", "check:generated", "check:docs"] as const;
 
 function isTimed(file: string): boolean {
-  return /\/(threat-model|conformance|storm|propagation|dead|flood|takeover|deadlines)\b/.test(file);
+  return /\/(chaos|threat-model|conformance|storm|propagation|dead|flood|takeover|deadlines)\b/.test(file);
 }
 
 function say(text: string): void {
