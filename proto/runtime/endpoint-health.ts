@@ -51,8 +51,10 @@ export type Entry<E> = {
   busyUntil: number;
   busy: KmsError | undefined;
   timer: NodeJS.Timeout | undefined;
-  /** A probe is under way. One that is up did not answer in time, or is new: it is asked after the others. */
+  /** A probe is under way or due. One that is up did not answer in time, or is new: it is asked after the others. */
   probe: AbortController | undefined;
+  /** The probe is due, and an answer would make it needless. */
+  isAwaited: boolean;
 };
 
 export interface EndpointHealth<E> {
@@ -65,7 +67,10 @@ export interface EndpointHealth<E> {
   /** @param tookMs time of the answer */
   answered(entry: Entry<E>, tookMs: number): void;
   failed(entry: Entry<E>, error: KmsError): void;
-  /** It has not answered for longer than it ever takes: a probe decides what that means. */
+  /**
+   * It has not answered for longer than it ever takes: where it does not in a second either, a probe decides
+   * what that means. At once a probe would be one more connection to each of a thousand that are merely slow.
+   */
   late(entry: Entry<E>, waitedMs: number): void;
   replace(endpoints: readonly E[]): void;
   states(): readonly EndpointState<E>[];
@@ -74,6 +79,10 @@ export interface EndpointHealth<E> {
 
 const firstProbeMs = 100;
 const lastProbeMs = 5000;
+/** Where another end serves there is no hurry: a thousand callers must not all come back at once. */
+const lastProbeBesideMs = 30_000;
+/** So long an answer that is late is waited for before a probe. */
+const awaitMs = 1000;
 /** A slow endpoint is not a dead one: a probe may take its time. */
 const probeMs = 5000;
 /** What an endpoint may ask for with `retryAfterMs` at most. */
@@ -102,6 +111,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     busy: undefined,
     timer: undefined,
     probe: undefined,
+    isAwaited: false,
   });
   let entries: readonly Entry<E>[] = options.endpoints.map(enter);
   let isClosed = false;
@@ -131,15 +141,25 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
   };
   const probeLater = (entry: Entry<E>, milliseconds: number): void => {
     if (isGone(entry)) return;
-    entry.pauseMs = Math.min(entry.pauseMs * 2, lastProbeMs);
-    const jitter = 0.75 + Math.random() / 2;
-    entry.timer = clock.setTimeout(() => void look(entry), milliseconds * jitter);
+    const isBeside = entries.some((other) => other !== entry && other.failure === undefined);
+    entry.pauseMs = Math.min(entry.pauseMs * 2, isBeside ? lastProbeBesideMs : lastProbeMs);
+    entry.timer = clock.setTimeout(() => void look(entry), milliseconds * jitter());
     entry.timer.unref?.();
   };
-  const look = async (entry: Entry<E>): Promise<void> => {
+  const jitter = (): number => 0.75 + Math.random() / 2;
+  /** @param afterMs unless it answers before that */
+  const look = async (entry: Entry<E>, afterMs = 0): Promise<void> => {
     if (isGone(entry) || entry.probe !== undefined) return;
     const late = new AbortController();
     entry.probe = late;
+    if (afterMs > 0) {
+      entry.isAwaited = true;
+      await new Promise<void>((resolve) => {
+        clock.setTimeout(resolve, afterMs * jitter()).unref?.();
+      });
+      if (entry.probe !== late || isGone(entry)) return;
+      entry.isAwaited = false;
+    }
     const timer = clock.setTimeout(() => late.abort(noAnswer()), probeMs);
     timer.unref?.();
     const { pauseMs } = entry;
@@ -179,6 +199,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     answered(entry, tookMs) {
       entry.latencyMs = entry.latencyMs === undefined ? tookMs : entry.latencyMs * 0.8 + tookMs * 0.2;
       entry.heardAt = clock.now();
+      if (entry.isAwaited) [entry.probe, entry.isAwaited] = [undefined, false];
       markUp(entry);
     },
     failed(entry, error) {
@@ -188,7 +209,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
     late(entry, waitedMs) {
       entry.latencyMs = Math.max(entry.latencyMs ?? 0, waitedMs);
       entry.heardAt = clock.now();
-      if (entry.failure === undefined) void look(entry);
+      if (entry.failure === undefined) void look(entry, awaitMs);
     },
     replace(endpoints) {
       stopTimers();
@@ -201,7 +222,7 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
         // One that is down may have been so for a reason that the change has ended.
         const isInDoubt = entry.failure !== undefined || entry.probe !== undefined;
         entry.probe?.abort();
-        entry.probe = undefined;
+        [entry.probe, entry.isAwaited] = [undefined, false];
         if (warm || isInDoubt) void look(entry);
       }
     },

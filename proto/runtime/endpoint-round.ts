@@ -113,8 +113,8 @@ export function runRound<E, T>(
       try {
         const value = await attempt(entry.endpoint, stop.signal);
         pending.delete(entry);
-        if (isOver) return discard(value);
         health.answered(entry, clock.now() - began);
+        if (isOver) return discard(value);
         end({ value });
       } catch (thrown) {
         pending.delete(entry);

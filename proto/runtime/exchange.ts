@@ -29,8 +29,16 @@ type Asked = {
 export type Dispatcher = { dispatch(asked: Asked, handler: Handler): boolean };
 
 export type ExchangeRequest = Asked & {
-  /** Aborted with `lost`: what has been sent goes on, unread. With anything else: its connection ends. */
+  /**
+   * Aborted with `lost`: what has been sent goes on, unread. With anything else, but for `answersInTime`,
+   * its connection ends.
+   */
   readonly signal: AbortSignal;
+  /**
+   * The other end knows how much time there is, and answers when it is over: what has been sent goes on then,
+   * too. Thousands of callers whose connections end with their time are a storm of handshakes.
+   */
+  readonly answersInTime?: boolean;
   readonly maxReplyBytes: number;
 };
 
@@ -41,7 +49,7 @@ export type ExchangeReply = {
   readonly body: Buffer;
 };
 
-/** So long a request goes on that lost. */
+/** So long a request goes on that lost, or whose time is over. */
 const lostMs = 2000;
 
 /** More than `maxReplyBytes`. */
@@ -49,10 +57,13 @@ export class ReplyTooLarge extends Error {
   override readonly name = "ReplyTooLarge";
 }
 
-/** @throws KmsError of the signal; ReplyTooLarge; an Error of the connection, which may hold on to the request */
+/**
+ * @returns the reply, without its bytes where it comes too late
+ * @throws KmsError of the signal; ReplyTooLarge; an Error of the connection, which may hold on to the request
+ */
 export function exchange(
   via: Dispatcher,
-  { signal, maxReplyBytes, ...asked }: ExchangeRequest,
+  { signal, answersInTime = false, maxReplyBytes, ...asked }: ExchangeRequest,
 ): Promise<ExchangeReply> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -68,9 +79,12 @@ export function exchange(
     };
     const onAbort = (): void => {
       const reason = abortReason(signal);
-      reject(reason);
-      const cut = (): void => sentBy?.abort(reason);
-      if (signal.reason !== lost) cut();
+      const isLate = signal.reason === lost || (answersInTime && reason.reason === "deadline_exceeded");
+      const cut = (): void => {
+        reject(reason);
+        sentBy?.abort(reason);
+      };
+      if (!isLate || sentBy === undefined) cut();
       else timer = setTimeout(cut, lostMs).unref();
     };
     if (signal.aborted) return reject(abortReason(signal));

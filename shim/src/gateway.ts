@@ -126,7 +126,7 @@ export function createGateway(
     },
   });
   const ask = (request: Omit<ExchangeRequest, "maxReplyBytes">): Promise<ExchangeReply> =>
-    exchange(pool, { ...request, maxReplyBytes: limits.batchMessage }).catch((error: unknown) => {
+    exchange(pool, { ...request, answersInTime: true, maxReplyBytes: limits.batchMessage }).catch((error: unknown) => {
       throw unreachable(error);
     });
   return {

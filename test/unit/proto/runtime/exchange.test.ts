@@ -55,12 +55,36 @@ test("what lost to another is let finish, and its connection serves the next req
   const loser = ask(controller.signal);
   const { response } = await next(1);
   controller.abort(lost);
-  await assert.rejects(loser, KmsError);
   const other = ask(never);
   response.end("late");
+  assert.equal((await loser).body.length, 0);
   (await next(2)).response.end("good");
   assert.equal((await other).body.toString(), "good");
   assert.equal(connections(), 1);
+});
+
+test("what is over in time is let finish where the other end answers in time, and nowhere else", async (t) => {
+  const { port, next, connections } = await startServer(t);
+  const pool = new Pool(`http://127.0.0.1:${port}`, { connections: 1 });
+  t.after(() => pool.destroy());
+  const asked = { method: "POST", path: "/", body: Buffer.from("?"), maxReplyBytes: 1000 };
+  const over = new AbortController();
+  const late = exchange(pool, { ...asked, signal: over.signal, answersInTime: true });
+  const { response } = await next(1);
+  over.abort(new KmsError("deadline_exceeded"));
+  const other = exchange(pool, { ...asked, signal: never });
+  response.end("there was no time left");
+  assert.equal((await late).body.length, 0);
+  (await next(2)).response.end("good");
+  assert.equal((await other).body.toString(), "good");
+  assert.equal(connections(), 1);
+  const cut = new AbortController();
+  const silent = exchange(pool, { ...asked, signal: cut.signal });
+  const { request } = await next(3);
+  const closed = once(request.socket, "close");
+  cut.abort(new KmsError("deadline_exceeded"));
+  await assert.rejects(silent, { reason: "deadline_exceeded" });
+  await closed;
 });
 
 test("what lost and is never answered ends with its connection", async (t) => {
