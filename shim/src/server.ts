@@ -1,7 +1,6 @@
-// gRPC on the unix socket. Whoever connects is kube-apiserver or a local nuisance: bounded in
-// connections, calls, sizes and time. The only file that imports grpc-js. (docs/architecture.md
+// gRPC on the unix socket: bounded in calls, sizes and time. The only file that imports grpc-js. (docs/architecture.md
 // #shim; docs/kms-contract.md section 1.6.)
-import { createServer, type Server, type Socket } from "node:net";
+import type { Server } from "node:net";
 import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
 import {
   type sendUnaryData,
@@ -19,6 +18,7 @@ import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
+import { createConnections } from "./connections.ts";
 import type { KmsMethod, KmsMethods } from "./kms.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -39,30 +39,16 @@ const answerEarlyMs = 200;
 const answerEarlyShare = 0.2;
 const defaultCallMs = 3000;
 const longestCallMs = 30_000;
-/** kube-apiserver sends the HTTP/2 preface at once; whoever has not after this long is not one. */
-const prefaceMs = 10_000;
-const prefaceBytes = 24;
 /**
  * A connection without a call for this long is closed, politely: KMS v2 asks for Status each
  * minute, KMS v1 connects again.
  */
 const idleMs = 600_000;
 /**
- * At the bound, a connection of at least this age that has said less than any other makes way for a
- * new one.
- */
-const silentMs = 1000;
-/**
  * What was sent before the caller could know that we stop is read for this long, and served: on a busy
  * node either side may get no time for a while.
  */
 const drainReadMs = 500;
-/**
- * The HTTP/2 frame GOAWAY that names no last stream: make further calls elsewhere, what is on its
- * way is still taken. node:http2 writes whole frames, so ours stands between two of them; its own
- * `goaway` would drop the very calls that this is for. (RFC 9113 section 6.8.)
- */
-const goAwaySoon = Buffer.from("0000080700000000007fffffff00000000", "hex");
 /** More than any message that is answered properly, far less than would hurt. */
 const receiveBytes = 2 * 1024 * 1024;
 
@@ -235,53 +221,13 @@ export function createKmsSocketServer({
   }
 
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const sockets = new Map<Socket, number>();
-  const unproven = new Set<Socket>();
-
-  // Only what begins like HTTP/2 reaches it; half a preface costs a file descriptor for ten
-  // seconds.
-  const admit = (socket: Socket): void => {
-    const timer = setTimeout(() => socket.destroy(), prefaceMs);
-    unproven.add(socket);
-    const prove = (): void => {
-      clearTimeout(timer);
-      unproven.delete(socket);
-    };
-    const onReadable = (): void => {
-      if (socket.readableLength < prefaceBytes) return;
-      prove();
-      socket.off("readable", onReadable);
-      injector.injectConnection(socket);
-    };
-    socket.on("readable", onReadable);
-    socket.once("close", prove);
-  };
-
-  // A kube-apiserver has said much; whoever only holds connections open must not keep a new
-  // kube-apiserver out.
-  const quietest = (): Socket | undefined => {
-    const bound = steadyNow() - silentMs;
-    const old = [...sockets].filter(([, since]) => since < bound).map(([socket]) => socket);
-    return old.toSorted((a, b) => a.bytesRead - b.bytesRead)[0];
-  };
-
-  const socketServer = createServer({ pauseOnConnect: false }, (socket) => {
-    socket.on("error", () => {});
-    if (sockets.size >= maxConnections) {
-      const silent = quietest();
-      log.warn({ event: "connection-refused", connections: sockets.size }, "too many connections to the socket");
-      if (silent === undefined) {
-        socket.destroy();
-        return;
-      }
-      sockets.delete(silent);
-      silent.destroy();
-    }
-    sockets.set(socket, steadyNow());
-    socket.once("close", () => sockets.delete(socket));
-    admit(socket);
+  const connections = createConnections({
+    maxConnections,
+    log,
+    serve: (socket) => injector.injectConnection(socket),
   });
 
+  const { socketServer } = connections;
   return {
     socketServer,
     async drain(graceMs) {
@@ -289,17 +235,17 @@ export function createKmsSocketServer({
       // In two steps: callers hear of it, what they had sent by then is served, and only then is a
       // session without an open call closed. The second wait is a turn in which sockets are read,
       // for a process that got no time in the first.
-      for (const socket of sockets.keys()) if (!unproven.has(socket)) socket.write(goAwaySoon);
+      connections.sayGoAway();
       await wait(drainReadMs);
       await nextTurn();
-      for (const socket of unproven) socket.destroy();
+      connections.endUnproven();
       // Tells each connection to make no more calls. It calls back before calls under way are done
       // (Node 24 closes the sessions with the server, and grpc-js takes a session that is closing
       // for closed); the end of the last connection is what counts.
       grpc.tryShutdown(() => {});
       const timer = setTimeout(() => {
         grpc.forceShutdown();
-        for (const socket of sockets.keys()) socket.destroy();
+        connections.endAll();
       }, graceMs);
       await closed;
       clearTimeout(timer);

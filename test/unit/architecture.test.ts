@@ -90,7 +90,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
  * Rows of the shim, first to last: a file may import what stands above it, never what stands below.
  */
 const shimOrder = [
-  ["config.ts", "metrics.ts", "socket.ts", "state-file.ts"],
+  ["config.ts", "connections.ts", "metrics.ts", "socket.ts", "state-file.ts"],
   ["gateway-answers.ts"],
   ["gateway.ts"],
   ["upstream.ts", "tls.ts"],
