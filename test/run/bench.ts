@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { runComparison } from "../bench/compare/run.ts";
 import { installBinaries } from "../parts/install.ts";
+import { runProgram, say, UsageError } from "./program.ts";
 
 const usage = `npm run bench -- [--quick] [--rounds N] [--seconds N] [--charts DIR] [--socket unix:PATH [--pid PID]]
 
@@ -16,10 +17,6 @@ Run it on a machine that does nothing else.
   --pid PID           the process of that plugin, for its CPU and memory
   --quick             a fraction of a second each: shows that it runs, its figures mean nothing
 `;
-
-class UsageError extends Error {
-  override readonly name = "UsageError";
-}
 
 function numberOf(name: string, text: string): number {
   const value = Number(text);
@@ -59,33 +56,12 @@ function parseOptions(args: string[]) {
   };
 }
 
-function say(text: string): void {
-  process.stderr.write(`${text}\n`);
-}
-
-async function main(): Promise<number> {
-  const stopping = new AbortController();
-  const { signal } = stopping;
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(name, () => stopping.abort());
-  try {
-    const options = parseOptions(process.argv.slice(2));
-    if (options === undefined) {
-      process.stdout.write(usage);
-      return 0;
-    }
+await runProgram({
+  usage,
+  parse: parseOptions,
+  async run(options, signal) {
     await installBinaries({ signal });
     process.stdout.write(`${await runComparison({ ...options, signal, say })}\n`);
     return 0;
-  } catch (error) {
-    if (signal.aborted) return 130;
-    const isUsage = error instanceof UsageError || (error instanceof TypeError && "code" in error);
-    say(
-      isUsage
-        ? `${error.message}\n\n${usage}`
-        : `The benchmark failed: ${error instanceof Error ? error.stack : String(error)}`,
-    );
-    return isUsage ? 2 : 1;
-  }
-}
-
-process.exitCode = await main();
+  },
+});

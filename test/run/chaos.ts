@@ -11,6 +11,7 @@ import { pageOf, problemsOf, formatReport } from "../chaos/report.ts";
 import { runSession } from "../chaos/session.ts";
 import { installBinaries } from "../parts/install.ts";
 import { root } from "./files.ts";
+import { runProgram, say, UsageError } from "./program.ts";
 
 const usage = `npm run chaos -- [--short] [--write] [--keep] [FAULT...]
 
@@ -25,16 +26,9 @@ a call failed although a replica of everything was left. All faults take about t
   --keep    leaves the folder with the logs
 `;
 
-class UsageError extends Error {
-  override readonly name = "UsageError";
-}
 /** Set where this process has namespaces of its own. */
 const mark = "CLAVIGER_CHAOS_ISOLATED";
 const hold = { usual: 5000, short: 2000 } as const;
-
-function say(text: string): void {
-  process.stderr.write(`  ${text}\n`);
-}
 
 /** This program once more, in namespaces that end with it. */
 async function isolate(signal: AbortSignal): Promise<number> {
@@ -70,60 +64,40 @@ function parse(args: string[]) {
   return { ...values, faults: list };
 }
 
-async function main(): Promise<number> {
-  const stopping = new AbortController();
-  const { signal } = stopping;
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(name, () => stopping.abort());
-  try {
-    const options = parse(process.argv.slice(2));
-    if (options === undefined) {
-      process.stdout.write(usage);
-      return 0;
-    }
-    const isIsolated = process.env[mark] === "1";
-    if (!isIsolated) {
-      await installBinaries({ signal });
-      if (canIsolate() && options.faults.some(({ needs }) => needs?.includes("isolation")))
-        return await isolate(signal);
-    }
-    const has = new Set<Need>([
-      ...(isIsolated ? (["isolation"] as const) : []),
-      ...(hasFaketime ? (["faketime"] as const) : []),
-      ...(hasEarlier() ? (["earlier"] as const) : []),
-    ]);
-    const began = performance.now();
-    const session = await runSession({
-      faults: options.faults,
-      holdMs: options.short ? hold.short : hold.usual,
-      has,
-      say,
-      signal,
-      isKept: options.keep,
-    });
-    const { results, lost, error } = session;
-    process.stdout.write(`${formatReport(results)}\n`);
-    if (options.write && error === undefined) {
-      const page = join(root, "docs", "chaos.md");
-      writeFileSync(page, pageOf(results, faults, lost, existsSync(page) ? readFileSync(page, "utf8") : ""));
-    }
-    const problems = [
-      ...problemsOf(results),
-      ...(lost > 0 ? [`${lost} of all that was given out are lost at the end`] : []),
-      ...(error === undefined ? [] : [`the run ended early: ${error.stack}`]),
-    ];
-    for (const problem of problems) say(problem);
-    say(`${Math.round((performance.now() - began) / 1000)} s`);
-    return problems.length > 0 ? 1 : 0;
-  } catch (error) {
-    if (signal.aborted) return 130;
-    const isUsage = error instanceof UsageError || (error instanceof TypeError && "code" in error);
-    say(
-      isUsage
-        ? `${error.message}\n\n${usage}`
-        : `The run failed: ${error instanceof Error ? error.stack : String(error)}`,
-    );
-    return isUsage ? 2 : 1;
+async function run(options: NonNullable<ReturnType<typeof parse>>, signal: AbortSignal): Promise<number> {
+  const isIsolated = process.env[mark] === "1";
+  if (!isIsolated) {
+    await installBinaries({ signal });
+    if (canIsolate() && options.faults.some(({ needs }) => needs?.includes("isolation"))) return await isolate(signal);
   }
+  const has = new Set<Need>([
+    ...(isIsolated ? (["isolation"] as const) : []),
+    ...(hasFaketime ? (["faketime"] as const) : []),
+    ...(hasEarlier() ? (["earlier"] as const) : []),
+  ]);
+  const began = performance.now();
+  const session = await runSession({
+    faults: options.faults,
+    holdMs: options.short ? hold.short : hold.usual,
+    has,
+    say,
+    signal,
+    isKept: options.keep,
+  });
+  const { results, lost, error } = session;
+  process.stdout.write(`${formatReport(results)}\n`);
+  if (options.write && error === undefined) {
+    const page = join(root, "docs", "chaos.md");
+    writeFileSync(page, pageOf(results, faults, lost, existsSync(page) ? readFileSync(page, "utf8") : ""));
+  }
+  const problems = [
+    ...problemsOf(results),
+    ...(lost > 0 ? [`${lost} of all that was given out are lost at the end`] : []),
+    ...(error === undefined ? [] : [`the run ended early: ${error.stack}`]),
+  ];
+  for (const problem of problems) say(problem);
+  say(`${Math.round((performance.now() - began) / 1000)} s`);
+  return problems.length > 0 ? 1 : 0;
 }
 
-process.exitCode = await main();
+await runProgram({ usage, parse, run });
