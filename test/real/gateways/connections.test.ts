@@ -13,7 +13,7 @@ import { type Lab, startLab } from "../../lab/lab.ts";
 import { until } from "../../lab/process-group.ts";
 import { startRelay } from "../../lab/relay.ts";
 
-const flags = ["--max-semi-space-size=1", "--max-old-space-size=48", "--v8-pool-size=0"];
+const flags = ["--max-semi-space-size=1", "--max-old-space-size=64", "--v8-pool-size=0"];
 const shimMain = join(import.meta.dirname, "..", "..", "..", "shim", "src", "main.ts");
 const program = [process.execPath, ...flags, shimMain];
 /** A kube-apiserver that is left alone asks for Status once a minute. */

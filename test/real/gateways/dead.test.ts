@@ -21,7 +21,7 @@ const counts = isFull ? [1, 2, 3, 5] : [5];
 const delays = isFull ? [0, 40, 150] : [0, 150];
 const deadlines = isFull ? [3000, 1000] : [1000];
 
-const flags = ["--max-semi-space-size=1", "--max-old-space-size=48", "--v8-pool-size=0"];
+const flags = ["--max-semi-space-size=1", "--max-old-space-size=64", "--v8-pool-size=0"];
 const shimMain = join(import.meta.dirname, "..", "..", "..", "shim", "src", "main.ts");
 
 suite("all gateways but one are dead", () => {
