@@ -1,5 +1,5 @@
-// gRPC on the unix socket: bounded in calls, sizes and time. The only file that imports grpc-js. (docs/architecture.md
-// #shim; docs/kms-contract.md section 1.6.)
+// gRPC on the unix socket: bounded in calls, sizes and time. The only file that imports grpc-js.
+// (docs/architecture.md #shim; docs/kms-contract.md section 1.6.)
 import type { Server } from "node:net";
 import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
 import {

@@ -24,6 +24,12 @@ async function standbyOf({ raft, nodePart }: Site): Promise<Part> {
   );
 }
 
+/** Resolves when they have ended. */
+async function killAll(parts: readonly Pick<Part, "proc">[]): Promise<void> {
+  for (const { proc } of parts) process.kill(proc().pid, "SIGKILL");
+  await Promise.all(parts.map(({ proc }) => proc().ended));
+}
+
 const noGateway = "nothing can be encrypted or decrypted without one; Status and what kube-apiserver holds go on";
 
 const victims: readonly Victim[] = [
@@ -103,9 +109,7 @@ export const processFaults: readonly Fault[] = [
     mayFail: needsKey,
     note: "nothing can be encrypted or decrypted without it; Status and what kube-apiserver holds go on",
     async run({ raft, nodePart }, { hold, over }) {
-      const parts = raft.nodes.map(nodePart);
-      for (const { proc } of parts) process.kill(proc().pid, "SIGKILL");
-      await Promise.all(parts.map(({ proc }) => proc().ended));
+      await killAll(raft.nodes.map(nodePart));
       await hold();
       over();
       await Promise.all(raft.nodes.map((node) => node.start()));
@@ -119,8 +123,7 @@ export const processFaults: readonly Fault[] = [
     mayFail: needsKey,
     note: noGateway,
     async run({ gateways }, { hold, over }) {
-      for (const { proc } of gateways) process.kill(proc().pid, "SIGKILL");
-      await Promise.all(gateways.map(({ proc }) => proc().ended));
+      await killAll(gateways);
       await hold();
       over();
       await Promise.all(gateways.map((gateway) => gateway.start()));
@@ -135,8 +138,7 @@ export const processFaults: readonly Fault[] = [
     async run({ raft, nodePart }, { hold, over }) {
       const leader = await raft.leader();
       const nodes = [leader, ...raft.nodes.filter((node) => node !== leader)].slice(0, 2);
-      for (const { proc } of nodes) process.kill(proc().pid, "SIGKILL");
-      await Promise.all(nodes.map(({ proc }) => proc().ended));
+      await killAll(nodes);
       await hold();
       over();
       await Promise.all(nodes.map((node) => nodePart(node).start()));

@@ -7,13 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { shippedFlags } from "../../bench/shipped.ts";
 import { type LabShim, startShim } from "../../lab/fleet.ts";
 import { kmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { until } from "../../lab/process-group.ts";
 import { startRelay } from "../../lab/relay.ts";
 
-const flags = ["--max-semi-space-size=1", "--max-old-space-size=64", "--v8-pool-size=0"];
+const flags = shippedFlags("claviger-shim");
 const shimMain = join(import.meta.dirname, "..", "..", "..", "shim", "src", "main.ts");
 const program = [process.execPath, ...flags, shimMain];
 /** A kube-apiserver that is left alone asks for Status once a minute. */

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { shippedFlags } from "../../bench/shipped.ts";
 import { startShim } from "../../lab/fleet.ts";
 import { kmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
@@ -21,7 +22,7 @@ const counts = isFull ? [1, 2, 3, 5] : [5];
 const delays = isFull ? [0, 40, 150] : [0, 150];
 const deadlines = isFull ? [3000, 1000] : [1000];
 
-const flags = ["--max-semi-space-size=1", "--max-old-space-size=64", "--v8-pool-size=0"];
+const flags = shippedFlags("claviger-shim");
 const shimMain = join(import.meta.dirname, "..", "..", "..", "shim", "src", "main.ts");
 
 suite("all gateways but one are dead", () => {

@@ -94,6 +94,8 @@ export async function openDirectoryRegistry({
   let rest: ArrayIterator<string> | undefined;
   let roundAt = Number.NEGATIVE_INFINITY;
   let sharedAt = Number.NEGATIVE_INFINITY;
+  /** False until the directory could be read for the first time. */
+  const hasBegun = (): boolean => roundAt > Number.NEGATIVE_INFINITY;
   /** What is wrong with the records. */
   let rejected: unknown;
   let failure: unknown;
@@ -144,7 +146,7 @@ export async function openDirectoryRegistry({
     return (await Promise.all(Array.from({ length: parallel }, read))).includes(true);
   };
   const beginRound = async (): Promise<void> => {
-    const isFirst = roundAt === Number.NEGATIVE_INFINITY;
+    const isFirst = !hasBegun();
     const list = new Set((await readdir(directory)).filter((file) => clusterOfFile(file) !== undefined));
     roundAt = performance.now();
     for (const file of files.keys()) if (!list.has(file)) keep(file, undefined);
@@ -174,7 +176,7 @@ export async function openDirectoryRegistry({
     if (await readThese(rest, isWhole ? Number.POSITIVE_INFINITY : performance.now() + shareMs)) rest = undefined;
   };
   const readChanged = async (): Promise<void> => {
-    const isFirst = roundAt === Number.NEGATIVE_INFINITY;
+    const isFirst = !hasBegun();
     const late = AbortSignal.timeout(touched === undefined ? readMs + files.size : readMs);
     pending ??= readAny().finally(() => {
       pending = undefined;
@@ -223,7 +225,7 @@ export async function openDirectoryRegistry({
   };
   follow();
   await loop.refresh();
-  if (roundAt === Number.NEGATIVE_INFINITY) {
+  if (!hasBegun()) {
     watcher?.close();
     throw failure as Error;
   }

@@ -70,13 +70,24 @@ function plainMessage<D extends DescMessage>(
 }
 
 /** The items of a batch as views of its bytes. The message is looked at, never decoded as a whole. */
-function itemsOf(body: Uint8Array): readonly Uint8Array[] {
+function itemsOf(body: Uint8Array, encoding: Encoding): readonly Uint8Array[] {
+  if (encoding !== "proto") throw malformed("a batch that is not application/proto");
   const items: Uint8Array[] = [];
   walkFields(body, limits.batchItems, (number, value) => {
     if (number === 1) items.push(value);
   });
   if (items.length < 1) throw malformed("a batch without a request");
   return items;
+}
+
+function batchResult(response: Uint8Array): Buffer {
+  return encodeFields([[1, response]]);
+}
+function batchFailure(reason: Reason): Buffer {
+  return encodeFields([[2, Buffer.from(reason)]]);
+}
+function batchReply(results: readonly Uint8Array[]): Buffer {
+  return encodeFields(results.map((result) => [1, result] as const));
 }
 
 /** Every method. @param version of this gateway, for KMS v1's runtime_version */
@@ -107,9 +118,9 @@ export function createMethods(service: KmsService, version: string): Readonly<Re
     try {
       const plaintext = await decrypt(context, bytes, "proto");
       const response = context.scope.zeroizeLater(encodeFields([[1, plaintext]]));
-      return context.scope.zeroizeLater(encodeFields([[1, response]]));
+      return context.scope.zeroizeLater(batchResult(response));
     } catch (thrown) {
-      return encodeFields([[2, Buffer.from(toKmsError(thrown).reason)]]);
+      return batchFailure(toKmsError(thrown).reason);
     }
   };
 
@@ -202,11 +213,10 @@ export function createMethods(service: KmsService, version: string): Readonly<Re
       operation: "decrypt",
       bodyBytes: limits.batchMessage,
       async run(context, body, encoding) {
-        if (encoding !== "proto") throw malformed("a batch that is not application/proto");
-        const items = itemsOf(body);
+        const items = itemsOf(body, encoding);
         context.charge(items.length - 1);
         const results = await Promise.all(items.map((item) => decryptItem(context, item)));
-        return { body: context.scope.zeroizeLater(encodeFields(results.map((result) => [1, result] as const))) };
+        return { body: context.scope.zeroizeLater(batchReply(results)) };
       },
     },
 
@@ -216,8 +226,7 @@ export function createMethods(service: KmsService, version: string): Readonly<Re
       operation: "encrypt",
       bodyBytes: limits.batchMessage,
       async run({ newCall, charge, scope }, body, encoding) {
-        if (encoding !== "proto") throw malformed("a batch that is not application/proto");
-        const messages = itemsOf(body).map((item) => decodeMessage(v2.EncryptRequestSchema, encoding, item));
+        const messages = itemsOf(body, encoding).map((item) => decodeMessage(v2.EncryptRequestSchema, encoding, item));
         charge(messages.length - 1);
         const items = messages.map(({ uid, plaintext }) => {
           const call = newCall();
@@ -230,12 +239,12 @@ export function createMethods(service: KmsService, version: string): Readonly<Re
           if (outcome?.ok === true) {
             fields.ciphertextSha256 = sha256(outcome.value.ciphertext);
             const response = toBinary(v2.EncryptResponseSchema, create(v2.EncryptResponseSchema, outcome.value));
-            return encodeFields([[1, response]]);
+            return batchResult(response);
           }
           fields.reason = outcome?.error.reason ?? "internal";
-          return encodeFields([[2, Buffer.from(fields.reason)]]);
+          return batchFailure(fields.reason);
         });
-        return { body: encodeFields(results.map((result) => [1, result] as const)) };
+        return { body: batchReply(results) };
       },
     },
   };

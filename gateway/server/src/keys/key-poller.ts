@@ -122,7 +122,6 @@ export function createKeyPoller({
 
   const intervalMs = (): number => refreshMs * slowdown();
   const isUnasked = (at = now()): boolean => at - usedAt > idleMs;
-  const isIdle = (): boolean => isUnasked() || !isUsed();
   const signal = (): AbortSignal => AbortSignal.timeout(callMs);
   // What another replica read counts for an interval, but only to learn what is promoted: whoever
   // acts asks the backend first. A report older than the lease means that its holder is gone.
@@ -214,7 +213,7 @@ export function createKeyPoller({
     const isRetry = retryInMs !== undefined;
     retryInMs = undefined;
     // A key that nobody asks for costs nothing, not even a timer: who asks next starts it again.
-    const isDue = (): boolean => isUsed() && (isRetry || !isIdle());
+    const isDue = (): boolean => isUsed() && (isRetry || !isUnasked());
     isAsleep = !isDue();
     if (isAsleep) return;
     timer = setTimeout(() => {
