@@ -12,7 +12,7 @@ FROM scratch
 COPY --from=build /rootfs/ /
 ENV NODE_COMPILE_CACHE=/app/cache
 # Fills the compile cache, with the flags of the entry point: V8 refuses a cache made with others. Later starts only read it.
-RUN ["/usr/bin/node", "--max-semi-space-size=1", "--max-old-space-size=64", "--v8-pool-size=0", "/app/main.mjs", "--help"]
+RUN ["/usr/bin/node", "--max-semi-space-size=4", "--max-old-space-size=64", "--v8-pool-size=0", "/app/main.mjs", "--help"]
 USER 65532:65532
-ENTRYPOINT ["/usr/bin/node", "--max-semi-space-size=1", "--max-old-space-size=64", "--v8-pool-size=0", "/app/main.mjs"]
+ENTRYPOINT ["/usr/bin/node", "--max-semi-space-size=4", "--max-old-space-size=64", "--v8-pool-size=0", "/app/main.mjs"]
 CMD ["--config", "/etc/claviger/shim.yaml"]

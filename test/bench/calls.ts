@@ -8,6 +8,12 @@ import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { kmsClient } from "../lab/kms.ts";
 import type { LoadOptions, LoadResult } from "./grpc-load.ts";
 
+/**
+ * The limit of a cluster whose storms are measured. By default a cluster has 2,000 calls a second that last,
+ * and bursts of 20,000: storm after storm would soon measure the refusals.
+ */
+export const benchRequestsPerSecond = 1_000_000;
+
 export type Method = "status" | "encrypt" | "decrypt";
 
 /** Files of requests, one for each method: see LoadOptions. */

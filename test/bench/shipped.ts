@@ -8,9 +8,9 @@ const root = join(import.meta.dirname, "..", "..");
 
 export type Program = "claviger-gateway" | "claviger-shim";
 
-/** The flags that Node.js gets in the image of a program. */
-export function shippedFlags(program: Program): readonly string[] {
-  const file = join(root, "infra", "image", `${program.replace("claviger-", "")}.Dockerfile`);
+/** The flags that Node.js gets in the image of a program, as a checkout has it. */
+export function shippedFlags(program: Program, checkout = root): readonly string[] {
+  const file = join(checkout, "infra", "image", `${program.replace("claviger-", "")}.Dockerfile`);
   const entry = /^ENTRYPOINT (\[.*\])$/m.exec(readFileSync(file, "utf8"))?.[1];
   if (entry === undefined) throw new Error(`${file} has no ENTRYPOINT`);
   return (JSON.parse(entry) as readonly string[]).filter((word) => word.startsWith("--"));

@@ -1,6 +1,6 @@
 // This checkout against an earlier commit, in the same run and in turn: `node test/bench/versus.ts
-// [--base COMMIT] [--rounds N] [--seconds N] [--only WORDS]`. Both run from their bundles, with the flags of the
-// shipped systemd unit, each with a gateway, an OpenBao and a Redis of its own. Nothing passes or
+// [--base COMMIT] [--rounds N] [--seconds N] [--only WORDS]`. Both run from their bundles, each with the flags of
+// its image, a gateway, an OpenBao and a Redis of its own. Nothing passes or
 // fails here: the table has medians and ratios.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ import { type Lab, startLab } from "../lab/lab.ts";
 import { readyLine } from "../lab/process-group.ts";
 import { usageOf } from "../lab/usage.ts";
 import { installBinaries } from "../parts/install.ts";
-import { type Bodies, medianOf, runLoad, writeBodies } from "./calls.ts";
+import { type Bodies, benchRequestsPerSecond, medianOf, runLoad, writeBodies } from "./calls.ts";
 import { type Load, loads } from "./compare/loads.ts";
 import type { LoadResult } from "./grpc-load.ts";
 import { shippedFlags } from "./shipped.ts";
@@ -45,17 +45,19 @@ function build(checkout: string, out: string): string {
   return out;
 }
 
-async function startSide(name: string, dist: string): Promise<Side> {
+/** Starts what a checkout ships, from its bundles. */
+async function startSide(name: string, checkout: string, dist: string): Promise<Side> {
   const dir = mkdtempSync(join(tmpdir(), "versus-"));
   const node = process.execPath;
   const lab = await startLab({
     dir,
     redis: false,
+    requestsPerSecond: benchRequestsPerSecond,
     // 0.1.0 knows no such setting.
     ...(name !== "now" && { gatewayExtra: { integrity: undefined } }),
     programs: {
-      gateway: [node, join(dist, "claviger-gateway.mjs")],
-      shim: [node, ...shippedFlags("claviger-shim"), join(dist, "claviger-shim.mjs")],
+      gateway: [node, ...shippedFlags("claviger-gateway", checkout), join(dist, "claviger-gateway.mjs")],
+      shim: [node, ...shippedFlags("claviger-shim", checkout), join(dist, "claviger-shim.mjs")],
     },
   });
   return { name, lab, bodies: await writeBodies(lab.shims[0]?.socket ?? "", dir, corpusSize) };
@@ -109,7 +111,8 @@ try {
   execFileSync("git", ["worktree", "add", "--detach", "--quiet", checkout, values.base], { cwd: root });
   execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], { cwd: checkout });
   const bundles = [build(checkout, join(temporary, "base")), build(root, join(temporary, "now"))];
-  for (const [i, dist] of bundles.entries()) sides.push(await startSide(i === 0 ? values.base : "now", dist));
+  for (const [i, dist] of bundles.entries())
+    sides.push(await (i === 0 ? startSide(values.base, checkout, dist) : startSide("now", root, dist)));
   console.log(`| load | calls/s | p50 ms | p99 ms | lost | CPU ms a call, shim and gateway | shim RSS MiB |`);
   console.log("|---|---|---|---|---|---|---|");
   for (const row of loads.filter(({ name }) => name.includes(values.only))) {

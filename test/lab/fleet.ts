@@ -54,15 +54,21 @@ export async function createPki(dir: string): Promise<Pki> {
 }
 
 /** One cluster of the lab and the Transit key that it uses. */
-export type LabCluster = { readonly name: string; readonly key: string };
+export type LabCluster = {
+  readonly name: string;
+  readonly key: string;
+  /** The default of a record when absent. */
+  readonly requestsPerSecond?: number | undefined;
+};
 
 export function writeRegistry(dir: string, clusters: readonly LabCluster[]): string {
   const file = join(dir, "clusters.yaml");
-  const records = clusters.map(({ name, key }) => ({
+  const records = clusters.map(({ name, key, requestsPerSecond }) => ({
     name,
     uid: newClusterUid(),
     state: "active",
     rotation: "auto",
+    ...(requestsPerSecond !== undefined && { limits: { requestsPerSecond } }),
     keys: [{ backend: "main", mount: transitMount, key }],
   }));
   writeFileSync(file, stringify({ clusters: records }), { mode: 0o600 });

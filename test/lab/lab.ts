@@ -21,6 +21,8 @@ export type LabOptions = {
   readonly redis?: boolean;
   /** Clusters share one Transit key instead of having one each. */
   readonly sharedKey?: boolean;
+  /** Of every cluster's record; its default when absent. */
+  readonly requestsPerSecond?: number;
   readonly kms?: "v1" | "v2";
   /** Settings added to every shim's, every gateway's configuration; flags to every apiserver's. */
   readonly shimExtra?: Readonly<Record<string, unknown>>;
@@ -120,7 +122,8 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
     const names = numbered(options.clusters ?? 1).map((n) => `cluster-${n}`);
-    const clusters = names.map((name) => ({ name, key: options.sharedKey === true ? "shared" : name }));
+    const { requestsPerSecond, sharedKey } = options;
+    const clusters = names.map((name) => ({ name, key: sharedKey === true ? "shared" : name, requestsPerSecond }));
     const gatewayNames = numbered(options.gateways ?? 1).map((n) => `gateway-${n}`);
     onProgress("certificates, registry");
     const pki = await createPki(dir);

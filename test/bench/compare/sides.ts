@@ -7,6 +7,7 @@ import { startLab } from "../../lab/lab.ts";
 import { startOpenBao } from "../../lab/openbao.ts";
 import { createProcessGroup, type LabProcess, tailOf } from "../../lab/process-group.ts";
 import { findBinary } from "../../parts/find.ts";
+import { benchRequestsPerSecond } from "../calls.ts";
 import { buildShipped } from "../shipped.ts";
 import { restartTimed, type StartTimes } from "./start.ts";
 
@@ -40,6 +41,7 @@ export async function startClaviger(dir: string, limits: Limits | undefined): Pr
   const lab = await startLab({
     dir: join(dir, "lab"),
     redis: false,
+    requestsPerSecond: benchRequestsPerSecond,
     gatewayExtra: { keys: { refresh: "10s", canary: "1m" } },
     programs: {
       gateway: limits?.gateway.command(programs.gateway) ?? programs.gateway,
