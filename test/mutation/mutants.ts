@@ -6,9 +6,9 @@ import { ancestor } from "acorn-walk";
 export type Mutant = {
   /** Counted from 1. */
   readonly line: number;
-  /** What stood there, and what stands there now. */
-  readonly from: string;
-  readonly to: string;
+  /** The line, or the lines, before the change and after it; white space is one blank each. */
+  readonly was: string;
+  readonly is: string;
   /** The whole source with the change, types left out. */
   readonly text: string;
 };
@@ -29,6 +29,10 @@ const operators: Readonly<Record<string, readonly string[]>> = {
   "||": ["&&"],
 };
 
+function onOneLine(text: string): string {
+  return text.trim().replaceAll(/\s+/g, " ");
+}
+
 /** Words for people: nobody holds them against a test. */
 function isForPeople(node: AnyNode): boolean {
   if (node.type !== "CallExpression" && node.type !== "NewExpression") return false;
@@ -44,10 +48,13 @@ export function mutantsOf(source: string): readonly Mutant[] {
   const code = stripTypeScriptTypes(source, { mode: "strip" });
   const found: Mutant[] = [];
   const change = (start: number, end: number, to: string): void => {
+    const begin = source.lastIndexOf("\n", start - 1) + 1;
+    const newline = source.indexOf("\n", end);
+    const close = newline < 0 ? source.length : newline;
     found.push({
       line: source.slice(0, start).split("\n").length,
-      from: source.slice(start, end).replaceAll(/\s+/g, " "),
-      to,
+      was: onOneLine(source.slice(begin, close)),
+      is: onOneLine(source.slice(begin, start) + to + source.slice(end, close)),
       text: code.slice(0, start) + to + code.slice(end),
     });
   };

@@ -26,22 +26,17 @@ export const targets: readonly Target[] = [
   { source: "gateway/core/src/audit/verify-chain.ts", tests: [`${core}/audit/verify.test.ts`] },
   {
     source: "gateway/core/src/registry/record.ts",
-    tests: [`${core}/registry/record.test.ts`, `${core}/registry/file.test.ts`, `${core}/registry/contract.test.ts`],
+    tests: [`${core}/registry/record.test.ts`],
   },
   { source: "gateway/core/src/registry/labels.ts", tests: [`${core}/registry/labels.test.ts`] },
   {
     source: "gateway/core/src/backend/vault/token-state.ts",
-    tests: [`${core}/backend/token-state.test.ts`, `${core}/backend/token.test.ts`],
+    tests: [`${core}/backend/token-steps.test.ts`, `${core}/backend/token-state.test.ts`],
   },
   { source: "gateway/core/src/backend/vault/transit.ts", tests: [`${core}/backend/transit.test.ts`] },
   {
     source: "gateway/server/src/kms/admission.ts",
-    tests: [
-      `${server}/http/server.test.ts`,
-      `${server}/http/issuers.test.ts`,
-      `${server}/http/revoked.test.ts`,
-      `${server}/http/cells.test.ts`,
-    ],
+    tests: [`${server}/kms/admission.test.ts`],
   },
   {
     source: "proto/runtime/batcher.ts",

@@ -17,21 +17,21 @@ function base64(bytes: Uint8Array): string {
 
 /** The body of an encrypt call. The caller zeroizes it. */
 export function buildEncrypt(items: readonly WrapItem[]): Buffer {
-  const heads = items.map((_, i) => `${i === 0 ? opening : ","}{"plaintext":"`);
-  const tails = items.map(
-    ({ associatedData, version }) => `","associated_data":"${base64(associatedData)}","key_version":${version}}`,
-  );
-  const length = items.reduce(
-    (sum, { plaintext }, i) =>
-      sum + (heads[i]?.length ?? 0) + encodedLength(plaintext.length) + (tails[i]?.length ?? 0),
+  const parts = items.map(({ plaintext, associatedData, version }, i) => ({
+    head: `${i === 0 ? opening : ","}{"plaintext":"`,
+    plaintext,
+    tail: `","associated_data":"${base64(associatedData)}","key_version":${version}}`,
+  }));
+  const length = parts.reduce(
+    (sum, { head, plaintext, tail }) => sum + head.length + encodedLength(plaintext.length) + tail.length,
     closing.length,
   );
   const body = Buffer.alloc(length);
   let at = 0;
-  for (const [i, { plaintext }] of items.entries()) {
-    at += body.write(heads[i] ?? "", at, "latin1");
+  for (const { head, plaintext, tail } of parts) {
+    at += body.write(head, at, "latin1");
     at = encodeBase64(plaintext, body, at);
-    at += body.write(tails[i] ?? "", at, "latin1");
+    at += body.write(tail, at, "latin1");
   }
   body.write(closing, at, "latin1");
   return body;
@@ -76,15 +76,13 @@ function extractPlaintexts(body: Buffer): (Buffer | undefined)[] {
     const from = valueStart(body, at);
     if (from === undefined) continue;
     const to = body.indexOf(quote, from);
-    if (to < 0) {
-      body.fill(0, from);
+    if (to === -1) {
+      body.fill(" ", from);
       break;
     }
-    if (to > from) {
-      found.push(decodeBase64(body.subarray(from, to)));
-      body.fill(" ", from, to);
-      body.write(String(found.length - 1), from, to - from, "latin1");
-    }
+    found.push(decodeBase64(body.subarray(from, to)));
+    body.fill(" ", from, to);
+    body.write(String(found.length - 1), from, to - from, "latin1");
     at = to;
   }
   return found;
@@ -140,14 +138,14 @@ const wrapped = /^vault:v(\d{1,7}):([A-Za-z0-9+/]+={0,2})$/;
 /** What became of each item of an encrypt call. @throws KmsError when the call as a whole failed */
 export function readEncrypt(reply: VaultReply, items: readonly WrapItem[]): readonly Outcome<Wrapped>[] {
   const { request_id: requestId, data } = readBatch(reply, items.length);
-  const outcome = ({ ciphertext, error }: BatchResult, item: WrapItem): Outcome<Wrapped> => {
-    if (error !== undefined && error !== "") return { ok: false, error: itemError(error, false) };
-    const [, version, text] = wrapped.exec(ciphertext ?? "") ?? [];
+  const outcome = ({ ciphertext = "", error = "" }: BatchResult, item: WrapItem): Outcome<Wrapped> => {
+    if (error !== "") return { ok: false, error: itemError(error, false) };
+    const [, version, text] = wrapped.exec(ciphertext) ?? [];
     const bytes = text === undefined ? undefined : decodeBase64(Buffer.from(text, "latin1"));
     if (bytes === undefined) return protocolError("a ciphertext of another form");
     // Another version than the one asked for would make key_id a lie.
     if (Number(version) !== item.version)
-      return protocolError(`asked for version ${item.version}, got ${version ?? "none"}`);
+      return protocolError(`asked for version ${item.version}, got ${Number(version)}`);
     return {
       ok: true,
       value: { ciphertext: bytes, version: item.version, ...(requestId !== undefined && { requestId }) },

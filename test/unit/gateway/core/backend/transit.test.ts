@@ -84,7 +84,7 @@ suite("Transit by bytes", () => {
   test("plaintexts are taken out of a reply in order, and nothing of them stays in it", () => {
     const secrets = [1, 32, 128].map((size) => randomBytes(size));
     const texts = secrets.map((secret) => secret.toString("base64"));
-    const spaced = `{"request_id":"r1","data":{"batch_results":[${texts.map((text) => `{"plaintext" :\n "${text}"}`).join(" , ")}]}}`;
+    const spaced = `{"request_id":"r1","data":{"batch_results":[${texts.map((text) => `{"plaintext" :\r\n\t "${text}"}`).join(" , ")}]}}`;
     for (const body of [reply(200, spaced), reply(200, results(...texts.map((plaintext) => ({ plaintext }))))]) {
       const outcomes = readDecrypt(body, 3);
       assert.deepEqual(
@@ -93,6 +93,84 @@ suite("Transit by bytes", () => {
       );
       assert.ok(body.body.every((byte) => byte === 0));
     }
+  });
+
+  test("no plaintext of a reply becomes a string, also where the reply is cut short", () => {
+    const text = randomBytes(32).toString("base64");
+    const whole = JSON.stringify(results({ plaintext: text }));
+    for (const sent of [whole, whole.slice(0, whole.indexOf(text) + 20)]) {
+      const { status, body } = reply(200, sent);
+      const strings: string[] = [];
+      body.toString = (encoding) => {
+        strings.push(Buffer.concat([body]).toString(encoding));
+        return strings.at(-1) ?? "";
+      };
+      try {
+        readDecrypt({ status, body }, 1);
+      } catch (error) {
+        assert.ok(error instanceof KmsError);
+      }
+      assert.equal(strings.length, 1);
+      assert.ok(!strings.join().includes(text.slice(0, 8)), strings.join());
+    }
+  });
+
+  test("plaintexts of a reply that is refused are zeroized", (t) => {
+    const list = Array.from({ length: 3 }, () => ({ plaintext: randomBytes(32).toString("base64") }));
+    const sent = reply(200, results(...list));
+    const given: Buffer[] = [];
+    const from: (source: ArrayBuffer) => Buffer = Buffer.from.bind(Buffer);
+    t.mock.method(Buffer, "from", (source: ArrayBuffer) => {
+      given.push(from(source));
+      return given.at(-1);
+    });
+    throwsReason(() => readDecrypt(sent, 4), "backend_protocol_error");
+    assert.equal(given.length, 3);
+    assert.ok(given.every((bytes) => bytes.length === 32 && bytes.every((byte) => byte === 0)));
+  });
+
+  test("an item without a plaintext gets none of another item's", () => {
+    const plaintext = randomBytes(32).toString("base64");
+    for (const lack of [{}, { plaintext: "" }, { plaintext: " " }]) {
+      const outcomes = readDecrypt(reply(200, results(lack, { plaintext })), 2);
+      assert.deepEqual(reasons(outcomes), ["backend_protocol_error", "ok"]);
+      assert.ok(outcomes[1]?.ok === true);
+      assert.equal(Buffer.from(outcomes[1].value.plaintext).toString("base64"), plaintext);
+    }
+  });
+
+  test("a field of that name elsewhere, without a text, changes nothing", () => {
+    const plaintext = randomBytes(32).toString("base64");
+    for (const other of [{ warnings: ["plaintext"] }, { auth: { plaintext: null, is: "x" } }])
+      assert.deepEqual(reasons(readDecrypt(reply(200, { ...other, ...results({ plaintext }) }), 1)), ["ok"]);
+  });
+
+  test("a result names Vault's request, where the reply does", () => {
+    const item = { plaintext: randomBytes(32), associatedData: aad, version: 3 };
+    for (const [named, expected] of [
+      [{}, [undefined]],
+      [{ request_id: "r7" }, ["r7"]],
+    ] as const) {
+      const answer = (result: object) => reply(200, { ...named, data: { batch_results: [result] } });
+      for (const outcomes of [
+        readEncrypt(answer({ ciphertext: "vault:v3:AAAA" }), [item]),
+        readDecrypt(answer({ plaintext: "AAAA" }), 1),
+      ]) {
+        assert.deepEqual(
+          outcomes.map((outcome) => outcome.ok && outcome.value.requestId),
+          expected,
+        );
+        assert.deepEqual(
+          outcomes.map((outcome) => outcome.ok && "requestId" in outcome.value),
+          [expected[0] !== undefined],
+        );
+      }
+    }
+  });
+
+  test("the page of a proxy says nothing of keys and permissions, whatever its status", () => {
+    for (const status of [400, 403, 404])
+      throwsReason(() => readDecrypt(reply(status, "<html>not here</html>"), 1), "backend_protocol_error");
   });
 
   test("one bad item fails alone, in a 400 too", () => {
