@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, suite, test } from "node:test";
-import type { RegistryEditor } from "@claviger/cli/src/registry-editor.ts";
+import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
 import { isInForce, type RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";

@@ -47,6 +47,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "gateway/core/src/key/",
   ],
   "gateway/core/src/redis/": ["proto/", "gateway/core/src/backend/port.ts", "gateway/core/src/key/"],
+  "gateway/core/src/registry/edit/": [
+    "proto/",
+    "gateway/core/src/backend/port.ts",
+    "gateway/core/src/pki/",
+    "gateway/core/src/registry/",
+  ],
   "gateway/core/src/registry/": ["proto/", "gateway/core/src/backend/port.ts", "gateway/core/src/key/"],
   "gateway/core/src/config.ts": [
     "proto/",

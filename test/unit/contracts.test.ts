@@ -37,7 +37,7 @@ const ports = {
   },
   registry: {
     port: "RegistryEditor",
-    from: "gateway/cli/src/registry-editor.ts",
+    from: "gateway/core/src/registry/edit/editor.ts",
     methods: ["addAll", "change"],
     // Documents in memory under the registry's own code.
     fake: "createFakeDocuments",

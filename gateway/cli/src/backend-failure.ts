@@ -4,11 +4,11 @@
 import type { BackendConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { NotVaultsWord } from "@claviger/gateway-core/src/backend/vault/answers.ts";
 import { MountMissing } from "@claviger/gateway-core/src/backend/vault/client.ts";
-import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { handshakeFailureOf } from "@claviger/proto/wire/handshakes.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
-import { CliError } from "./commander.ts";
-import { codeOf, connectionProblem, fileProblem } from "./outside.ts";
+import { CliError, isInWords } from "./commander.ts";
+import { codeOf, fileProblem } from "@claviger/proto/runtime/file-problem.ts";
+import { connectionProblem } from "./outside.ts";
 import { VaultRefusal } from "./vault/control.ts";
 
 /** A backend as a command has it. */
@@ -87,7 +87,7 @@ function refused(error: KmsError, place: Place): string {
 
 /** The error for the operator; what is in words already stays as it is. */
 export function inWords(error: unknown, place: Place): unknown {
-  if (error instanceof CliError || error instanceof ConfigError) return error;
+  if (isInWords(error)) return error;
   if (error instanceof VaultRefusal) return new CliError(`${nameOf(place)}: ${error.message}`);
   if (error instanceof KmsError) return new CliError(refused(error, place));
   if (error instanceof Error && error.name === "TimeoutError")

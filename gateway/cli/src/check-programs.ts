@@ -4,7 +4,8 @@ import { z } from "@claviger/proto/runtime/config.ts";
 import { CheckError, type CheckRow, createCheck, type Finding, type Found } from "@claviger/proto/runtime/check.ts";
 import { describeExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { describeHandshakeFailure, parseHandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
-import { codeOf, connectionProblem } from "./outside.ts";
+import { codeOf } from "@claviger/proto/runtime/file-problem.ts";
+import { connectionProblem } from "./outside.ts";
 
 /** A shim names its certificates by themselves, a gateway among its checks. */
 const readyReply = z.object({

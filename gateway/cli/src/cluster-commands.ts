@@ -11,11 +11,11 @@ import { CliError, type Command, Option, several, type Terminal } from "./comman
 import { type Fleet, openFleet } from "./fleet.ts";
 import { fleetOptions } from "./target.ts";
 import { waitForGateways } from "./gateway-word.ts";
-import { codeOf, fileProblem } from "./outside.ts";
+import { codeOf, fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 import { addLabelCommands } from "./label-commands.ts";
 import { parseLabels } from "./labels.ts";
 import { addRegistryCommands } from "./registry-commands.ts";
-import { type NewRecord, printRecord } from "./record-text.ts";
+import { type NewRecord, printRecord } from "@claviger/gateway-core/src/registry/edit/record-text.ts";
 import { newClusterUid } from "./uid.ts";
 
 /** What each verb means for the cluster's nodes, said after it was done. */

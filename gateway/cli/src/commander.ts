@@ -1,4 +1,6 @@
 // The only file that imports commander. Errors of a command are one line, never a stack trace.
+import { EditError } from "@claviger/gateway-core/src/registry/edit/error.ts";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
 export { Command, InvalidArgumentError, Option };
@@ -15,6 +17,11 @@ export type Terminal = {
 /** What the user can put right. `message` says what is wrong and what to do; no secret in it. */
 export class CliError extends Error {
   override readonly name = "CliError";
+}
+
+/** Is its message written for whoever ran the command? */
+export function isInWords(error: unknown): error is Error {
+  return error instanceof CliError || error instanceof EditError || error instanceof ConfigError;
 }
 
 /** Ends the command with a status; what went wrong is printed already. */

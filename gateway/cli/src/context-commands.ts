@@ -5,8 +5,8 @@ import { writeFileAtomically } from "@claviger/gateway-core/src/pki/atomic-file.
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
 import { type Context, contextOf, parseContexts, readContexts } from "./contexts.ts";
-import { fileProblem } from "./outside.ts";
-import { toYaml } from "./registry-edit.ts";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
+import { toYaml } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { formatTable } from "@claviger/proto/runtime/table.ts";
 import { defaultContexts } from "./target.ts";
 

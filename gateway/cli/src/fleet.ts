@@ -15,10 +15,10 @@ import { asOperator, operatorToken } from "./operator.ts";
 import { type FleetOptions, type FleetSettings, findTarget, type Target } from "./target.ts";
 import { openVaultAccess } from "./vault/access.ts";
 import type { VaultControl } from "./vault/control.ts";
-import { type RegistryEditor, textEditor } from "./registry-editor.ts";
-import { directoryEditor } from "./registry-directory.ts";
-import { fileSource } from "./registry-source.ts";
-import { type VaultEditor, vaultEditor } from "./registry-vault.ts";
+import { type RegistryEditor, textEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
+import { directoryEditor } from "@claviger/gateway-core/src/registry/edit/directory.ts";
+import { fileSource } from "@claviger/gateway-core/src/registry/edit/source.ts";
+import { type VaultEditor, vaultEditor } from "@claviger/gateway-core/src/registry/edit/vault.ts";
 
 /** A backend of kind vault, under its name. */
 export type VaultBackend = { readonly name: string; readonly config: VaultConfig };

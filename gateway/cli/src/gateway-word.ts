@@ -4,7 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "@claviger/proto/runtime/config.ts";
 import { isInForce, isOneKind } from "@claviger/gateway-core/src/registry/port.ts";
 import { CliError } from "./commander.ts";
-import { codeOf, connectionProblem } from "./outside.ts";
+import { codeOf } from "@claviger/proto/runtime/file-problem.ts";
+import { connectionProblem } from "./outside.ts";
 
 /** Where to ask: gateways' second listeners. */
 export type GatewayAddresses = {

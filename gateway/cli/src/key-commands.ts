@@ -8,7 +8,7 @@ import { openFleet } from "./fleet.ts";
 import { type FleetOptions, fleetOptions } from "./target.ts";
 import { keyIntervalOf } from "./gateway-word.ts";
 import { formatReport, refreshOf, reportOf } from "./key-report.ts";
-import { keyOf } from "./registry-edit.ts";
+import { keyOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { addRetireCommands } from "./usage/retire-commands.ts";
 
 const callMs = 10_000;

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import { deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { keyOf } from "./registry-edit.ts";
+import { keyOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { formatTable } from "@claviger/proto/runtime/table.ts";
 
 /** How often gateways read the key from its backend. */

@@ -5,7 +5,7 @@ import { type ClusterRecord, normalSerial } from "@claviger/gateway-core/src/reg
 import { changeCluster } from "./change-cluster.ts";
 import { type EditOptions, gatewayHelp } from "./cluster-options.ts";
 import { CliError, type Command, several, type Terminal } from "./commander.ts";
-import type { Change } from "./registry-edit.ts";
+import type { Change } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { fleetOptions } from "./target.ts";
 
 type Nodes = NonNullable<ClusterRecord["nodes"]>;

@@ -14,7 +14,7 @@ import {
 import { FileExistsError } from "@claviger/gateway-core/src/pki/atomic-file.ts";
 import { loadCa, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
 import { CliError, type Command, numberBetween, several, type Terminal } from "./commander.ts";
-import { fileProblem } from "./outside.ts";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 
 type Common = { readonly dir: string; readonly days: number };
 

@@ -6,7 +6,7 @@ import { openFleet } from "./fleet.ts";
 import { type FleetOptions, fleetOptions } from "./target.ts";
 import { waitForGateways } from "./gateway-word.ts";
 import { readTextFile } from "./outside.ts";
-import { keyOf } from "./registry-edit.ts";
+import { keyOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { importRecords, printRegistry } from "./registry-move.ts";
 
 function clusters(count: number): string {

@@ -4,8 +4,8 @@ import { isDeepStrictEqual } from "node:util";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { mergeRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
 import type { ClusterRecord, Registry } from "@claviger/gateway-core/src/registry/record.ts";
-import { printRecord } from "./record-text.ts";
-import type { Edited, RegistryEditor } from "./registry-editor.ts";
+import { printRecord } from "@claviger/gateway-core/src/registry/edit/record-text.ts";
+import type { Edited, RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
 
 /** A registry as a file of it reads. */
 export function printRegistry(registry: Registry): string {

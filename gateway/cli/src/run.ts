@@ -1,24 +1,23 @@
 // One run of the CLI: arguments in, exit status out. 0 done, 1 not done, 2 called wrongly; `audit verify` has a
 // 3 of its own.
-import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { describeError } from "@claviger/proto/runtime/log.ts";
 import { addAuditCommands } from "./audit/commands.ts";
 import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
-import { CliError, type Command, commanderStatus, createRoot, Exit, type Terminal } from "./commander.ts";
+import { type Command, commanderStatus, createRoot, Exit, isInWords, type Terminal } from "./commander.ts";
 import { addContextCommands } from "./context-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
 import { addKeyCommands } from "./key-commands.ts";
 import { addNodeCommands } from "./node-commands.ts";
 import { addPkiCommands } from "./pki-commands.ts";
-import { fileProblem } from "./outside.ts";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 import { printableLines } from "./table.ts";
 import { addVaultCommands } from "./vault/init-command.ts";
 
 /** What went wrong, for whoever ran the command. What is not foreseen here is a fault of the command itself. */
 function sentenceOf(error: unknown): string {
-  if (error instanceof CliError || error instanceof ConfigError) return error.message;
+  if (isInWords(error)) return error.message;
   const { path } = error as NodeJS.ErrnoException;
   if (path !== undefined) return `${path} cannot be used (${fileProblem(error)})`;
   return `unexpected error, please report it: ${describeError(error)}`;

@@ -1,15 +1,20 @@
 // The error texts in the CLI's source, and which of them some run has printed.
 import { readdirSync, readFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { join } from "node:path";
 import { closing, tokensOf } from "../../../docs/generate/source.ts";
 
-const source = join(import.meta.dirname, "..", "..", "..", "gateway", "cli", "src");
+const root = join(import.meta.dirname, "..", "..", "..");
+/** The CLI's own sources, and what it edits a registry with. */
+const folders = [join(root, "gateway", "cli", "src"), join(root, "gateway", "core", "src", "registry", "edit")];
+const fileProblems = join(root, "proto", "runtime", "file-problem.ts");
 
 /** What makes an error of its arguments: the classes, and the functions that stand for them in a file. */
-const makers = /^(?:CliError|InvalidArgumentError|Finding|VaultRefusal|BboltError|BrokenFile|fail|blind|sentenceOf)$/;
+const makers =
+  /^(?:CliError|EditError|InvalidArgumentError|Finding|VaultRefusal|BboltError|BrokenFile|fail|blind|sentenceOf)$/;
 /** Files all of whose sentences are errors. */
 const errorFiles = [
   "backend-failure.ts",
+  "file-problem.ts",
   "gateway-word.ts",
   "outside.ts",
   "usage/etcd.ts",
@@ -66,17 +71,21 @@ function textsOf(file: string, tokens: ReturnType<typeof tokensOf>): readonly Er
   });
 }
 
-/** Every error text of the CLI's source. */
+function textsIn(file: string, path: string): readonly ErrorText[] {
+  const tokens = tokensOf(readFileSync(path, "utf8"));
+  if (errorFiles.includes(file)) return textsOf(file, tokens);
+  return tokens.flatMap(({ kind, text }, at) => {
+    const isCall = kind === "word" && makers.test(text) && tokens[at + 1]?.text === "(";
+    return isCall ? textsOf(file, tokens.slice(at + 2, closing(tokens, at + 1))) : [];
+  });
+}
+
+/** Every error text of the CLI's source. Of a file in `registry/edit` the name begins so. */
 export function errorTexts(): readonly ErrorText[] {
-  return readdirSync(source, { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
-    .flatMap((name) => {
-      const file = relative(source, join(source, name));
-      const tokens = tokensOf(readFileSync(join(source, name), "utf8"));
-      if (errorFiles.includes(file)) return textsOf(file, tokens);
-      return tokens.flatMap(({ kind, text }, at) => {
-        const isCall = kind === "word" && makers.test(text) && tokens[at + 1]?.text === "(";
-        return isCall ? textsOf(file, tokens.slice(at + 2, closing(tokens, at + 1))) : [];
-      });
-    });
+  const own = folders.flatMap((folder, i) =>
+    readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .flatMap((name) => textsIn(i === 0 ? name : join("registry", "edit", name), join(folder, name))),
+  );
+  return [...own, ...textsIn("file-problem.ts", fileProblems)];
 }

@@ -6,7 +6,7 @@ import { createGunzip } from "node:zlib";
 import { readLine } from "@claviger/gateway-core/src/audit/chain.ts";
 import { lastRecord } from "@claviger/gateway-core/src/audit/file-sink.ts";
 import { CliError } from "../commander.ts";
-import { fileProblem } from "../outside.ts";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 
 /** A record is a few hundred bytes, that of a batch some twenty thousand. */
 const maxLineBytes = 16 * 2 ** 20;

@@ -6,8 +6,7 @@ import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { associatedData, deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import { describeError } from "@claviger/proto/runtime/log.ts";
-import { ConfigError } from "@claviger/proto/runtime/config.ts";
-import { CliError } from "../commander.ts";
+import { isInWords } from "../commander.ts";
 import type { Fleet } from "../fleet.ts";
 import type { Use } from "./count.ts";
 
@@ -45,7 +44,7 @@ export function isSameIncarnation(use: Use, ref: KeyRef, { versions, minDecrypti
 }
 
 function causeOf(error: unknown): string {
-  return error instanceof CliError || error instanceof ConfigError ? error.message : describeError(error);
+  return isInWords(error) ? error.message : describeError(error);
 }
 
 async function tryOne(

@@ -5,7 +5,7 @@ import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import { CliError, type Command, InvalidArgumentError, numberBetween, several, type Terminal } from "../commander.ts";
 import { openFleet } from "../fleet.ts";
 import { type FleetOptions, fleetOptions } from "../target.ts";
-import { keyOf } from "../registry-edit.ts";
+import { keyOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { retire, type RetireOptions } from "./retire.ts";
 import { sourceOptions } from "./sources.ts";
 import { showUsage, type UsageOptions } from "./usage.ts";

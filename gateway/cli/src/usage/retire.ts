@@ -6,7 +6,7 @@ import type { Observation } from "@claviger/gateway-core/src/redis/observations.
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError, type Terminal } from "../commander.ts";
 import type { Fleet } from "../fleet.ts";
-import { keyOf } from "../registry-edit.ts";
+import { keyOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { countUsage } from "./count.ts";
 import { isSameKey } from "./key-identity.ts";
 import { readClusterObservations } from "./observations.ts";

@@ -6,7 +6,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { fromBinary } from "@bufbuild/protobuf";
 import { type KeyValue, KeyValueSchema } from "@claviger/proto/gen/etcd/rpc_pb.ts";
 import { CliError } from "../commander.ts";
-import { fileProblem } from "../outside.ts";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 import { BboltError, readBucket } from "./bbolt.ts";
 import type { Entry } from "./etcd.ts";
 import type { Progress } from "./progress.ts";

@@ -7,7 +7,7 @@ import { CliError, type Command, several } from "../commander.ts";
 import { type FleetOptions, fleetOptions } from "../target.ts";
 import type { Fleet } from "../fleet.ts";
 import type { GrpcTls } from "../grpc.ts";
-import { fileProblem } from "../outside.ts";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 import { defaultPrefixes } from "./count.ts";
 import { type Entry, readEtcd } from "./etcd.ts";
 import type { Progress } from "./progress.ts";

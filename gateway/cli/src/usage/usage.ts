@@ -2,7 +2,7 @@
 // today.
 import { CliError, type Terminal } from "../commander.ts";
 import { openFleet } from "../fleet.ts";
-import { recordOf } from "../registry-edit.ts";
+import { recordOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { formatTable, printable } from "@claviger/proto/runtime/table.ts";
 import { countUsage, type Objects, type Usage, type Use } from "./count.ts";
 import { type Opening, tryUses } from "./opening.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { codeOf, connectionProblem, fileProblem } from "@claviger/cli/src/outside.ts";
+import { codeOf, fileProblem } from "@claviger/proto/runtime/file-problem.ts";
+import { connectionProblem } from "@claviger/cli/src/outside.ts";
 
 function failed(code: string): Error {
   return Object.assign(new Error("x"), { code });

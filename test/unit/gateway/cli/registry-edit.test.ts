@@ -3,9 +3,9 @@ import { chmod, chown, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { addRecord, readRegistry, recordOf, changeRecord } from "@claviger/cli/src/registry-edit.ts";
-import { type NewRecord, printRecord } from "@claviger/cli/src/record-text.ts";
-import { fileSource } from "@claviger/cli/src/registry-source.ts";
+import { addRecord, readRegistry, recordOf, changeRecord } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { type NewRecord, printRecord } from "@claviger/gateway-core/src/registry/edit/record-text.ts";
+import { fileSource } from "@claviger/gateway-core/src/registry/edit/source.ts";
 import { backendName, clusterName, clusterUid, keyName, mountPath, nodeName } from "@claviger/proto/wire/names.ts";
 
 const text = `# the fleet

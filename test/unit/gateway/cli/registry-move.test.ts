@@ -4,10 +4,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { readRegistry, removeRecord } from "@claviger/cli/src/registry-edit.ts";
-import { textEditor } from "@claviger/cli/src/registry-editor.ts";
+import { readRegistry, removeRecord } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { textEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
 import { importRecords, printRegistry } from "@claviger/cli/src/registry-move.ts";
-import { fileSource, type RegistrySource } from "@claviger/cli/src/registry-source.ts";
+import { fileSource, type RegistrySource } from "@claviger/gateway-core/src/registry/edit/source.ts";
 
 const full = `# the fleet
 clusters:

@@ -2,7 +2,7 @@
 // and with an edit in between.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { vaultEditor, type VaultEditor } from "@claviger/cli/src/registry-vault.ts";
+import { vaultEditor, type VaultEditor } from "@claviger/gateway-core/src/registry/edit/vault.ts";
 import type { DocumentRef, Documents } from "@claviger/gateway-core/src/backend/port.ts";
 import { clusterAt, indexAt, movedDocument } from "@claviger/gateway-core/src/registry/documents.ts";
 import { documentOf, vaultRegistrySchema } from "@claviger/gateway-core/src/registry/vault.ts";

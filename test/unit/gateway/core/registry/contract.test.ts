@@ -2,9 +2,9 @@
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { directoryEditor } from "@claviger/cli/src/registry-directory.ts";
-import { textEditor } from "@claviger/cli/src/registry-editor.ts";
-import { fileSource } from "@claviger/cli/src/registry-source.ts";
+import { directoryEditor } from "@claviger/gateway-core/src/registry/edit/directory.ts";
+import { textEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
+import { fileSource } from "@claviger/gateway-core/src/registry/edit/source.ts";
 import { openDirectoryRegistry } from "@claviger/gateway-core/src/registry/directory.ts";
 import { openFileRegistry } from "@claviger/gateway-core/src/registry/file.ts";
 import { parse, stringify } from "yaml";

@@ -1,5 +1,5 @@
 // A registry of documents for its contract: in a Vault, or in the fake of one.
-import { vaultEditor } from "@claviger/cli/src/registry-vault.ts";
+import { vaultEditor } from "@claviger/gateway-core/src/registry/edit/vault.ts";
 import type { DocumentRef, Documents } from "@claviger/gateway-core/src/backend/port.ts";
 import {
   clusterAt,

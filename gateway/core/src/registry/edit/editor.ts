@@ -1,23 +1,15 @@
 // The registry as commands read and edit it, wherever it lies. Every edit is held against the rules that
 // gateways apply, and loses no other. (docs/architecture.md #registry.)
-import { type ClusterRecord, type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
-import {
-  addRecord,
-  addRecords,
-  type Change,
-  changeRecord,
-  readRegistry,
-  recordOf,
-  removeRecord,
-} from "./registry-edit.ts";
+import { type ClusterRecord, type Registry, registryDigest } from "../record.ts";
+import { addRecord, addRecords, type Change, changeRecord, readRegistry, recordOf, removeRecord } from "./text.ts";
 import type { NewRecord } from "./record-text.ts";
-import type { RegistrySource } from "./registry-source.ts";
+import type { RegistrySource } from "./source.ts";
 
 /** What gateways name when they have the edit in force (RegistryStore.version). */
 export type Edited = { readonly version: string };
 
 /**
- * Errors: ConfigError with everything that is wrong with the registry; CliError where there is no such
+ * Errors: ConfigError with everything that is wrong with the registry; EditError where there is no such
  * cluster, a rule is broken, or somebody else edited it at the same time: nothing is written then.
  */
 export interface RegistryEditor {

@@ -2,19 +2,14 @@
 // before it is written.
 import { isDeepStrictEqual } from "node:util";
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
-import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
-import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
-import { withCurrentNames } from "@claviger/gateway-core/src/registry/pieces.ts";
-import {
-  backendProblems,
-  checkRecord,
-  type ClusterRecord,
-  type Registry,
-} from "@claviger/gateway-core/src/registry/record.ts";
+import type { KeyRef } from "../../backend/port.ts";
+import { parseRegistry } from "../merge.ts";
+import { withCurrentNames } from "../pieces.ts";
+import { backendProblems, checkRecord, type ClusterRecord, type Registry } from "../record.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
-import { CliError } from "./commander.ts";
+import { EditError } from "./error.ts";
 import { labelsText, type NewRecord, nodesText, printRecord } from "./record-text.ts";
-import type { RegistrySource } from "./registry-source.ts";
+import type { RegistrySource } from "./source.ts";
 import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "./yaml.ts";
 
 /** The registry as it stands. @throws ConfigError with every problem */
@@ -32,8 +27,8 @@ export function recordOf(registry: Registry, name: string): ClusterRecord {
   return record;
 }
 
-export function unknownCluster(name: string): CliError {
-  return new CliError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
+export function unknownCluster(name: string): EditError {
+  return new EditError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
 }
 
 /**
@@ -59,13 +54,13 @@ export function checkedRecord(
  * sure of it.
  */
 export function keyOf({ name, keys: [key] }: ClusterRecord): KeyRef {
-  if (key === undefined) throw new CliError(`cluster ${name} has no key in the registry`);
+  if (key === undefined) throw new EditError(`cluster ${name} has no key in the registry`);
   return key;
 }
 
 function clustersOf(source: string, text: string): YAMLSeq {
   const list = parseDocument(text).get("clusters");
-  if (!isSeq(list)) throw new CliError(`${source}: 'clusters' is not a list`);
+  if (!isSeq(list)) throw new EditError(`${source}: 'clusters' is not a list`);
   return list;
 }
 
@@ -90,7 +85,7 @@ async function edit(
 function mapOf(list: YAMLSeq, name: ClusterName): YAMLMap {
   const found = list.items.find((item) => isMap(item) && item.get("name") === name);
   if (!isMap(found))
-    throw new CliError(`cluster ${name} is written in a way that this command cannot edit; edit the file by hand`);
+    throw new EditError(`cluster ${name} is written in a way that this command cannot edit; edit the file by hand`);
   return found;
 }
 
@@ -128,7 +123,7 @@ export function changedFields(
 /** The text with other fields in a record; all else stays. */
 function withFields(text: string, map: YAMLMap, { name }: ClusterRecord, fields: Fields): string {
   const keyAt = rangeOf(map.items.find(({ key }) => isScalar(key) && key.value === "state")?.key)?.[0];
-  if (keyAt === undefined) throw new CliError(`cluster ${name} has no state of its own in the file; edit it by hand`);
+  if (keyAt === undefined) throw new EditError(`cluster ${name} has no state of its own in the file; edit it by hand`);
   const indent = " ".repeat(keyAt - text.lastIndexOf("\n", keyAt - 1) - 1);
   const separator = map.flow === true ? ", " : `\n${indent}`;
   const splices = Object.entries(fields).map(([field, value]) => {
@@ -168,11 +163,11 @@ function withChange(text: string, map: YAMLMap, record: ClusterRecord, next: Cha
   });
 }
 
-/** The same for a file that is one record. @throws CliError */
+/** The same for a file that is one record. @throws EditError */
 export function withChangeInFile(file: string, text: string, record: ClusterRecord, next: Change): string {
   const { contents } = parseDocument(text);
   if (!isMap(contents))
-    throw new CliError(`${file} is written in a way that this command cannot edit; edit it by hand`);
+    throw new EditError(`${file} is written in a way that this command cannot edit; edit it by hand`);
   return withChange(text, contents, record, next);
 }
 
@@ -203,7 +198,7 @@ function withRecords(source: string, text: string, records: readonly NewRecord[]
   if (list.items.length === 0 && range !== undefined)
     return `${text.slice(0, range[0]).trimEnd()}\n${print("  ")}${text.slice(range[1]).trimStart()}`;
   if (list.flow === true || range === undefined)
-    throw new CliError(`${source} is written in flow style (JSON); add this by hand:\n${print("")}`);
+    throw new EditError(`${source} is written in flow style (JSON); add this by hand:\n${print("")}`);
   // A block list is the file's one and last value: the new record goes to the end, as far in as
   // its neighbours.
   return `${text.trimEnd()}\n${print(text.slice(text.lastIndexOf("\n", range[0]) + 1, range[0]))}`;
@@ -214,7 +209,7 @@ export function addRecord(registry: RegistrySource, record: NewRecord): Promise<
   return edit(
     registry,
     (text, before) => {
-      if (before.has(record.name)) throw new CliError(`cluster ${record.name} is in the registry already`);
+      if (before.has(record.name)) throw new EditError(`cluster ${record.name} is in the registry already`);
       return withRecords(registry.name, text, [record]);
     },
     "empty",
@@ -247,7 +242,7 @@ export function removeRecord(registry: RegistrySource, name: string): Promise<Re
     const lineStart = text.lastIndexOf("\n", start - 1) + 1;
     const lead = text.slice(lineStart, start);
     if (list.flow === true || !/^ *- +$/.test(lead))
-      throw new CliError(`cluster ${name} is written in a way that this command cannot edit; edit the file by hand`);
+      throw new EditError(`cluster ${name} is written in a way that this command cannot edit; edit the file by hand`);
     const lineEnd = text.indexOf("\n", start + text.slice(start, end).trimEnd().length);
     const left = list.items.length === 1 ? "  []\n" : "";
     return text.slice(0, lineStart) + left + (lineEnd < 0 ? "" : text.slice(lineEnd + 1));

@@ -4,14 +4,14 @@ import { readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
-import { clusterOfFile, readRecordFile } from "@claviger/gateway-core/src/registry/directory.ts";
-import { type ClusterRecord, type Registry, registryDigest } from "@claviger/gateway-core/src/registry/record.ts";
-import { CliError } from "./commander.ts";
-import { fileProblem } from "./outside.ts";
-import { checkedRecord, unknownCluster, withChangeInFile } from "./registry-edit.ts";
+import { clusterOfFile, readRecordFile } from "../directory.ts";
+import { type ClusterRecord, type Registry, registryDigest } from "../record.ts";
+import { EditError } from "./error.ts";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
+import { checkedRecord, unknownCluster, withChangeInFile } from "./text.ts";
 import { type NewRecord, printRecord } from "./record-text.ts";
-import type { Edited, RegistryEditor } from "./registry-editor.ts";
-import { makeFile, readText, replaceFile } from "./registry-source.ts";
+import type { Edited, RegistryEditor } from "./editor.ts";
+import { makeFile, readText, replaceFile } from "./source.ts";
 
 /** A record as a file of its own has it. */
 function printFile(record: NewRecord): string {
@@ -39,7 +39,7 @@ export function directoryEditor({
       return (await readdir(directory)).filter((file) => clusterOfFile(file) !== undefined).toSorted();
     } catch (error) {
       if (missing === "empty" && !existsSync(directory)) return [];
-      throw new CliError(`the registry ${directory} cannot be read (${fileProblem(error)})`);
+      throw new EditError(`the registry ${directory} cannot be read (${fileProblem(error)})`);
     }
   };
   const all = async (missing: "error" | "empty" = "error"): Promise<Registry> => {
@@ -70,9 +70,9 @@ export function directoryEditor({
     // What is wrong with one of them leaves all of them out.
     for (const record of records) {
       const owner = owners.get(record.uid);
-      if (before.has(record.name)) throw new CliError(`cluster ${record.name} is in the registry already`);
+      if (before.has(record.name)) throw new EditError(`cluster ${record.name} is in the registry already`);
       if (owner !== undefined)
-        throw new CliError(`${record.name}: the uid ${record.uid} is that of ${owner}, for life; nothing was changed`);
+        throw new EditError(`${record.name}: the uid ${record.uid} is that of ${owner}, for life; nothing was changed`);
       owners.set(record.uid, record.name);
       checked(`${record.name}.yaml`, printFile(record));
     }
@@ -105,7 +105,7 @@ export function directoryEditor({
     async remove(name) {
       const path = join(directory, fileOf(name));
       await unlink(path).catch((error: unknown) => {
-        throw new CliError(`${path} cannot be removed (${fileProblem(error)})`);
+        throw new EditError(`${path} cannot be removed (${fileProblem(error)})`);
       });
       return await edited();
     },

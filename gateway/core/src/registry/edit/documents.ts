@@ -3,7 +3,7 @@
 // refuse. (docs/architecture.md #registry.)
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
-import type { DocumentRef, Documents } from "@claviger/gateway-core/src/backend/port.ts";
+import type { DocumentRef, Documents } from "../../backend/port.ts";
 import {
   clusterAt,
   clustersAt,
@@ -16,14 +16,14 @@ import {
   type RegistryIndex,
   removedCluster,
   uidAt,
-} from "@claviger/gateway-core/src/registry/documents.ts";
-import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
-import { indexVersion } from "@claviger/gateway-core/src/registry/port.ts";
-import { changeProblems, type ClusterRecord, type Registry } from "@claviger/gateway-core/src/registry/record.ts";
-import { CliError } from "./commander.ts";
-import { changedFields, checkedRecord, unknownCluster } from "./registry-edit.ts";
+} from "../documents.ts";
+import { createGate } from "../gate.ts";
+import { indexVersion } from "../port.ts";
+import { changeProblems, type ClusterRecord, type Registry } from "../record.ts";
+import { EditError } from "./error.ts";
+import { changedFields, checkedRecord, unknownCluster } from "./text.ts";
 import type { NewRecord } from "./record-text.ts";
-import type { Edited, RegistryEditor } from "./registry-editor.ts";
+import type { Edited, RegistryEditor } from "./editor.ts";
 
 const callMs = 10_000;
 /** Documents that are read or written at the same time. */
@@ -39,17 +39,17 @@ export interface RegistryDocuments {
   /** @throws ConfigError when it is bad */
   readonly read: (name: ClusterName) => Promise<StoredCluster>;
   readonly names: () => Promise<readonly ClusterName[]>;
-  /** Writes over what was read. @throws CliError when that is not there any more, or a rule is broken */
+  /** Writes over what was read. @throws EditError when that is not there any more, or a rule is broken */
   readonly write: (record: NewRecord, stored: StoredCluster) => Promise<void>;
-  /** Makes the uid's document. @throws CliError when the uid is another cluster's */
+  /** Makes the uid's document. @throws EditError when the uid is another cluster's */
   readonly claim: (record: Pick<ClusterRecord, "name" | "uid">) => Promise<void>;
   readonly markRemoved: (record: ClusterRecord, stored: StoredCluster) => Promise<void>;
   /** Says which clusters were edited: gateways read these again. */
   readonly raise: (names: readonly ClusterName[]) => Promise<Edited>;
 }
 
-function tooLate(what: string): CliError {
-  return new CliError(`${what} was changed at the same time; look at it and run this again`);
+function tooLate(what: string): EditError {
+  return new EditError(`${what} was changed at the same time; look at it and run this again`);
 }
 
 /** The documents below a path. */
@@ -88,7 +88,7 @@ export function registryDocuments({
     update(uidAt(root, record.uid), (data) => {
       const known = data === undefined ? undefined : readUid(source, record.uid, data);
       if (known !== undefined && known.cluster !== record.name)
-        throw new CliError(
+        throw new EditError(
           `${record.name}: the uid ${record.uid} is that of ${known.cluster}, for life; nothing was changed`,
         );
       if (known !== undefined && known.generation >= least) return undefined;
@@ -113,7 +113,7 @@ export function registryDocuments({
     async write(given, { record: before, version }) {
       const record = checked(given.name, given);
       const problems = changeProblems(record, before, undefined);
-      if (problems.length > 0) throw new CliError(problems.join("\n"));
+      if (problems.length > 0) throw new EditError(problems.join("\n"));
       await claim(record);
       if (!(await documents.writeDocument(clusterAt(root, record.name), record, version, signal())))
         throw tooLate(clusterSource(source, record.name));
@@ -195,7 +195,7 @@ export function documentsEditor({
     add: (record) =>
       use(async (documents) => {
         const stored = await documents.read(record.name);
-        if (stored.record !== undefined) throw new CliError(`cluster ${record.name} is in the registry already`);
+        if (stored.record !== undefined) throw new EditError(`cluster ${record.name} is in the registry already`);
         await documents.write(record, stored);
         return await told(documents.raise([record.name]));
       }),

@@ -1,13 +1,13 @@
 // The registry in Vault as commands edit it: documents for each cluster, or the one document of 0.1.0
 // until it is moved. (docs/architecture.md #registry.)
-import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
-import { isMoved } from "@claviger/gateway-core/src/registry/documents.ts";
-import { documentOf, sourceOf, type VaultRegistryConfig } from "@claviger/gateway-core/src/registry/vault.ts";
-import { toYaml } from "./registry-edit.ts";
-import { documentsEditor, type RegistryDocuments, registryDocuments } from "./registry-documents.ts";
-import { type RegistryEditor, textEditor } from "./registry-editor.ts";
-import { vaultSource } from "./registry-source.ts";
-import { type Upgrade, upgradeRegistry } from "./registry-upgrade.ts";
+import type { Documents } from "../../backend/port.ts";
+import { isMoved } from "../documents.ts";
+import { documentOf, sourceOf, type VaultRegistryConfig } from "../vault.ts";
+import { toYaml } from "./text.ts";
+import { documentsEditor, type RegistryDocuments, registryDocuments } from "./documents.ts";
+import { type RegistryEditor, textEditor } from "./editor.ts";
+import { vaultSource } from "./source.ts";
+import { type Upgrade, upgradeRegistry } from "./upgrade.ts";
 
 export type VaultEditor = RegistryEditor & {
   /** Moves the one document of 0.1.0; see upgradeRegistry. */

@@ -1,15 +1,15 @@
 // Moves the one document of 0.1.0 into a document for each cluster. May be interrupted at any point and
 // run again: until the one document says that it was moved, gateways and commands go by it alone.
 // (docs/architecture.md #registry.)
-import { parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
-import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
-import { clusterAt, isMoved, movedDocument } from "@claviger/gateway-core/src/registry/documents.ts";
-import type { DocumentRef, Documents } from "@claviger/gateway-core/src/backend/port.ts";
-import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { parseRegistry } from "../merge.ts";
+import { createGate } from "../gate.ts";
+import { clusterAt, isMoved, movedDocument } from "../documents.ts";
+import type { DocumentRef, Documents } from "../../backend/port.ts";
+import type { ClusterRecord } from "../record.ts";
 import { isDeepStrictEqual } from "node:util";
-import { CliError } from "./commander.ts";
-import { readAll, type RegistryDocuments } from "./registry-documents.ts";
-import type { Edited } from "./registry-editor.ts";
+import { EditError } from "./error.ts";
+import { readAll, type RegistryDocuments } from "./documents.ts";
+import type { Edited } from "./editor.ts";
 
 export type Upgrade = Edited & {
   /** Clusters whose document was written, and those that had it in the same words. */
@@ -22,7 +22,7 @@ export type Upgrade = Edited & {
 const callMs = 10_000;
 const parallel = 16;
 
-/** @throws ConfigError when the one document is bad, CliError when it was edited meanwhile */
+/** @throws ConfigError when the one document is bad, EditError when it was edited meanwhile */
 export async function upgradeRegistry({
   documents,
   root,
@@ -43,7 +43,7 @@ export async function upgradeRegistry({
   const index = await clusters.index();
 
   if (one === undefined || isMoved(one.data)) {
-    if (one === undefined && index === undefined) throw new CliError(`${source}: there is no registry yet`);
+    if (one === undefined && index === undefined) throw new EditError(`${source}: there is no registry yet`);
     // It was moved. What an interrupted run, or a writer that knows no uid documents, has left out:
     const records = [...(await readAll(source, clusters)).values()];
     await Promise.all(records.map((record) => gate(() => clusters.claim(record))));
@@ -55,7 +55,7 @@ export async function upgradeRegistry({
     };
   }
   if (index !== undefined)
-    throw new CliError(
+    throw new EditError(
       `${source}: there are an index and a document for all clusters; delete the one that is out of date (vault kv delete), and run this again`,
     );
 
@@ -80,6 +80,6 @@ export async function upgradeRegistry({
   }
   // From here on the documents count. Over the very version that was copied: no edit is lost.
   if (!(await documents.writeDocument(root, movedDocument, one.version, signal())))
-    throw new CliError(`${source} was changed at the same time; run this again`);
+    throw new EditError(`${source} was changed at the same time; run this again`);
   return { ...(await clusters.raise(records.map(({ name }) => name))), written, present, isMoved: true };
 }

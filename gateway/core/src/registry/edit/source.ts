@@ -3,16 +3,16 @@
 import { existsSync } from "node:fs";
 import { readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { parseYaml } from "@claviger/proto/runtime/config.ts";
-import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
-import { writeFileAtomically } from "@claviger/gateway-core/src/pki/atomic-file.ts";
-import { documentOf, sourceOf, type VaultRegistryConfig } from "@claviger/gateway-core/src/registry/vault.ts";
-import { CliError } from "./commander.ts";
-import { codeOf, fileProblem } from "./outside.ts";
+import type { Documents } from "../../backend/port.ts";
+import { writeFileAtomically } from "../../pki/atomic-file.ts";
+import { documentOf, sourceOf, type VaultRegistryConfig } from "../vault.ts";
+import { EditError } from "./error.ts";
+import { codeOf, fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 
 /** The text as it was read, and a way to replace it that loses no other edit. */
 export type RegistryText = {
   readonly text: string;
-  /** @throws CliError when it was changed meanwhile; nothing is written then */
+  /** @throws EditError when it was changed meanwhile; nothing is written then */
   readonly write: (changed: string) => Promise<void>;
 };
 
@@ -25,21 +25,21 @@ export type RegistrySource = {
    * YAML.
    * @param missing what a registry that is not there yet is: an error, or one without clusters that
    * the first write makes
-   * @throws CliError
+   * @throws EditError
    */
   readonly read: (missing?: "error" | "empty") => Promise<RegistryText>;
 };
 
-function tooLate(name: string): CliError {
-  return new CliError(`${name} was changed at the same time; look at it and run this again`);
+function tooLate(name: string): EditError {
+  return new EditError(`${name} was changed at the same time; look at it and run this again`);
 }
 
-/** @throws CliError */
+/** @throws EditError */
 export async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    throw new CliError(
+    throw new EditError(
       codeOf(error) === "ENOENT"
         ? `there is no registry ${file} yet: 'claviger cluster add' makes it`
         : `the registry ${file} cannot be read (${fileProblem(error)})`,
@@ -54,7 +54,7 @@ export async function makeFile(file: string, text: string): Promise<void> {
   await writeFile(file, text, { flag: "wx", mode: 0o644 }).catch((error: unknown) => {
     throw codeOf(error) === "EEXIST"
       ? tooLate(file)
-      : new CliError(`the registry ${file} cannot be made (${fileProblem(error)})`);
+      : new EditError(`the registry ${file} cannot be made (${fileProblem(error)})`);
   });
 }
 
@@ -69,7 +69,7 @@ export async function replaceFile(target: string, text: string, changed: string,
   await writeFileAtomically(target, changed, mode & 0o777, true, { uid, gid }).catch((error: unknown) => {
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
-    throw new CliError(
+    throw new EditError(
       code === "EPERM"
         ? `the registry ${called} belongs to user ${uid}, group ${gid}, and you may not give it to them: run this with sudo, or as that user; nothing was changed`
         : `the registry ${called} cannot be written (${fileProblem(error)}); nothing was changed`,

@@ -1,7 +1,7 @@
 // A record as text, in the form that people write. (docs/architecture.md #registry.)
-import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
-import type { Labels } from "@claviger/gateway-core/src/registry/labels.ts";
-import { type ClusterRecord, defaultRequestsPerSecond } from "@claviger/gateway-core/src/registry/record.ts";
+import type { KeyRef } from "../../backend/port.ts";
+import type { Labels } from "../labels.ts";
+import { type ClusterRecord, defaultRequestsPerSecond } from "../record.ts";
 import { scalar } from "./yaml.ts";
 
 /** A record as `cluster add` and `cluster import` write it: what it does not say has its default. */
