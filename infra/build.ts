@@ -11,6 +11,7 @@ const root = join(import.meta.dirname, "..");
 const programs = {
   "claviger-shim": "shim/src/main.ts",
   "claviger-gateway": "gateway/server/src/main.ts",
+  "claviger-fleet": "gateway/fleet/src/main.ts",
   claviger: "gateway/cli/src/main.ts",
 } as const;
 

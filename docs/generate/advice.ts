@@ -10,6 +10,8 @@ export const advice: Readonly<Record<string, string>> = {
   "canary-failed": "Check the gateway's policy for the key; `claviger vault init --print-policy` prints what it needs.",
   "certificate-expiring":
     "Renew the certificate of `role`, or find out why its renewer did not: a third of its life is left or less. A CA that nothing is issued by any more can be taken out of its bundle.",
+  "certificate-renewal-failed":
+    "Look at the fleet service, and at what `err` says. The certificate in use is good until it expires; `claviger-shim enroll` with a new token helps a node whose certificate has.",
   "certificate-invalid":
     "Renew the certificate of `role` now: handshakes with it fail. `what` says when it expired, or why its file is not usable.",
   "connection-refused":

@@ -10,6 +10,7 @@ const root = join(import.meta.dirname, "..", "..");
 const places: Readonly<Record<string, string>> = {
   "gateway/core/src": "gateway",
   "gateway/server/src": "gateway",
+  "gateway/fleet/src": "fleet",
   "shim/src": "shim",
   "proto/runtime": "both",
 };

@@ -1,5 +1,6 @@
 // docs/reference/metrics.md: what the exporters of shim and gateway really write, once everything
 // that they count has been counted once.
+import * as fleet from "../../gateway/fleet/src/metrics.ts";
 import * as gateway from "../../gateway/server/src/metrics.ts";
 import * as shim from "../../shim/src/metrics.ts";
 import { handshakeFailures } from "../../proto/wire/handshakes.ts";
@@ -20,6 +21,9 @@ const labels: Readonly<Record<string, string>> = {
   "claviger_shim_certificate_seconds_left.role": "`client` or `gateway_ca`",
   "claviger_gateway_certificate_seconds_left.role":
     "`server`, `client_ca`, and `client` and `ca` of `backend/NAME/`, `redis/` and `audit/N/` (the N-th of `audit.sinks`, from 0)",
+  "claviger_fleet_requests_total.method": "the methods of FleetService",
+  "claviger_fleet_requests_total.result": "`ok`, or the code of Connect that the call was refused with",
+  "claviger_fleet_certificate_seconds_left.role": "`server` or `client_ca`",
   cause: handshakeFailures.map(code).join(", "),
   refused_by: "`shim` (it does not accept the gateway's certificate) or `gateway` (the other way round)",
   "claviger_gateway_client_errors_total.kind": "`parser` or `connection`",
@@ -60,6 +64,13 @@ async function gatewayPage(): Promise<string> {
   return await metrics.render();
 }
 
+async function fleetPage(): Promise<string> {
+  const metrics = fleet.createMetrics();
+  metrics.called("getCluster", "ok");
+  metrics.observeCertificates(() => [{ role: "server", level: "ok", text: "ok", secondsLeft: 1 }]);
+  return await metrics.render();
+}
+
 function labelsOf(name: string, type: string, text: string): string {
   const samples = [...text.matchAll(new RegExp(`^${name}(?:_bucket|_sum|_count)?(?:\\{([^}]*)\\})? `, "gm"))];
   const found = new Set(
@@ -94,6 +105,8 @@ export async function metricsPage(): Promise<string> {
   return page("Metrics", intro, [
     "## Gateway",
     tableOf(await gatewayPage(), gateway.names),
+    "## Fleet service",
+    tableOf(await fleetPage(), fleet.names),
     "## Shim",
     tableOf(await shimPage(), shim.names),
   ]);

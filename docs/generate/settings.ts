@@ -1,10 +1,13 @@
-// docs/reference/settings.md: every setting of gateway.yaml, shim.yaml and the registry, from the
+// docs/reference/settings.md: every setting of gateway.yaml, shim.yaml, fleet.yaml and the registry, from the
 // schemas that read them and the comments that stand above their keys.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { ownSettings } from "../../gateway/fleet/src/config.ts";
+import { tokensSchema } from "../../gateway/fleet/src/tokens.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { clusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { z } from "@claviger/proto/runtime/config.ts";
 import { environmentName, overrides, shimConfig } from "../../shim/src/config.ts";
 import { code, page, table } from "./markdown.ts";
 import { settingsTable, type Sources } from "./schema.ts";
@@ -30,6 +33,7 @@ A setting that is required within a section that may be absent is required where
 
 export function settingsPage(): string {
   const core = "gateway/core/src";
+  const fleet = "gateway/fleet/src";
   const shared = "proto/runtime/tracing.ts";
   const environment = Object.entries(overrides).map(([flag, { path, help }]) => [
     code(`--${flag}`),
@@ -57,12 +61,22 @@ export function settingsPage(): string {
     "### Flags and environment variables of the shim",
     "A flag counts before its environment variable, and that before the file.",
     table(["flag", "environment variable", "setting", "what"], environment),
+    "## fleet.yaml",
+    "`listen` (`address` and `port`), `admin`, `tls`, `trustDomain`, `registry`, `backends` (which may be absent), `audit` and `log` are as in gateway.yaml. Clients come with a certificate or, where a node enrolls, without one. Beside them:",
+    settingsTable(
+      ownSettings,
+      sourcesOf(`${fleet}/config.ts`, `${core}/pki/node-certificates.ts`, `${core}/registry/labels.ts`),
+    ),
+    "Tokens with which nodes enroll:",
+    settingsTable(z.strictObject({ tokens: tokensSchema }), sourcesOf(`${fleet}/tokens.ts`)),
     "## Registry records",
     "The registry is a mapping with the one key `clusters`, a list of records. [Architecture](../architecture.md#registry) has the rules between one edit and the next.",
     settingsTable(clusterRecord, sourcesOf(`${core}/registry/record.ts`)),
     "## Programs",
     "### claviger-gateway",
     helpOf("gateway/server/src/main.ts"),
+    "### claviger-fleet",
+    helpOf("gateway/fleet/src/main.ts"),
     "### claviger-shim",
     helpOf("shim/src/main.ts"),
     "### claviger",

@@ -1,5 +1,5 @@
 // X.509 certificates as both programs read them: PEM bundles, what a certificate may be used for,
-// and whose it is. Chains are verified by TLS itself; see gateway/server/src/http/trust.ts for the
+// and whose it is. Chains are verified by TLS itself; see gateway/core/src/pki/trust.ts for the
 // certificates that TLS does not see.
 import { createPrivateKey, X509Certificate } from "node:crypto";
 

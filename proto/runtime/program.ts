@@ -4,10 +4,17 @@ import { parseArgs, type ParseArgsConfig } from "node:util";
 import { ConfigError } from "./config.ts";
 import type { Log } from "./log.ts";
 
-/** The flags of the command line. @throws ConfigError for one that there is not, or without its value */
-export function readFlags<const Options extends NonNullable<ParseArgsConfig["options"]>>(options: Options) {
+/**
+ * The flags of the command line.
+ * @param args after the name of a command; all of them when absent
+ * @throws ConfigError for one that there is not, or without its value
+ */
+export function readFlags<const Options extends NonNullable<ParseArgsConfig["options"]>>(
+  options: Options,
+  args?: readonly string[],
+) {
   try {
-    return parseArgs({ options }).values;
+    return parseArgs({ options, ...(args !== undefined && { args: [...args] }) }).values;
   } catch (error) {
     throw new ConfigError("command line", [`${(error as Error).message.split(". ")[0] ?? ""}; see --help`]);
   }

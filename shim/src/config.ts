@@ -27,7 +27,7 @@ const socketPath = z.string().check(
   }),
 );
 
-const gatewayUrl = z.string().check(
+const httpsUrl = z.string().check(
   z.refine(
     (text) => {
       if (!URL.canParse(text)) return false;
@@ -54,7 +54,7 @@ export const shimConfig = z.strictObject({
     group: z.optional(zInteger(0, 4_294_967_294)),
   }),
   /** The gateways, in any order: one that answers is enough. */
-  gateways: z.array(gatewayUrl).check(z.minLength(1, { error: "must list at least one gateway" }), z.maxLength(32)),
+  gateways: z.array(httpsUrl).check(z.minLength(1, { error: "must list at least one gateway" }), z.maxLength(32)),
   tls: z.strictObject({
     /** The node's certificate and its intermediates, PEM. Read again when the file changes. */
     cert: zPath,
@@ -80,6 +80,16 @@ export const shimConfig = z.strictObject({
         .check(z.minLength(1, { error: "must list at least one identity" }), z.maxLength(16)),
     ),
   }),
+  /**
+   * The node's certificate is renewed here after two thirds of its life. `tls.cert` and `tls.key` are then one
+   * file, as `claviger-shim enroll` writes it. Where it is absent, somebody else replaces the files.
+   */
+  renewal: z.optional(
+    z.strictObject({
+      /** The fleet service, verified by `tls.ca`. */
+      url: httpsUrl,
+    }),
+  ),
   /** /livez, /readyz and /metrics: plain HTTP. */
   health: z._default(
     z.strictObject({
@@ -206,7 +216,12 @@ export function loadShimConfig(
     if (text === undefined) continue;
     tree = withValue(tree, path, isList === true ? text.split(",") : isNumber === true ? Number(text) : text);
   }
-  return checkConfig(file ?? "configuration", tree, shimConfig);
+  const config = checkConfig(file ?? "configuration", tree, shimConfig);
+  if (config.renewal !== undefined && config.tls.cert !== config.tls.key)
+    throw new ConfigError(file ?? "configuration", [
+      "renewal: tls.cert and tls.key must be one file, so that both are replaced at once; 'claviger-shim enroll' writes it",
+    ]);
+  return config;
 }
 
 /** The settings, by their first name, in which two configurations differ. */

@@ -14,9 +14,12 @@ import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { checkShim } from "./check.ts";
 import { changedSettings, flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
+import { enroll } from "./enroll.ts";
+import { FleetError } from "./fleet-service.ts";
 import { createKmsMethods } from "./kms.ts";
 import { createMetrics } from "./metrics.ts";
 import { createKmsSocketServer } from "./server.ts";
+import { keepRenewed } from "./renewal.ts";
 import { claimSocket, SocketError } from "./socket.ts";
 import { createStateFile } from "./state-file.ts";
 import { createStatusKeeper, readinessOf } from "./status.ts";
@@ -24,6 +27,7 @@ import { certificateRoles, readCredentials } from "./tls.ts";
 import { createUpstream } from "./upstream.ts";
 
 const usage = `claviger-shim --config FILE
+claviger-shim enroll --url URL --token-file FILE --ca-pin PIN [--dir DIR] [--name CLUSTER/NODE] [--force]
 
 The KMS plugin of a kube-apiserver: serves KMS v2 and v1beta1 on a unix socket from remote gateways.
 
@@ -32,6 +36,15 @@ The KMS plugin of a kube-apiserver: serves KMS v2 and v1beta1 on a unix socket f
   --check              try what a start would try, and each gateway; say what is found, and exit: 0 where all works, 1 where not
   --forget             remove the epoch from the state file and exit, with the shim stopped: after a gateway gone bad
   --version, --help
+
+enroll: a certificate for this node, with a key that is made here, for a token of 'claviger node token CLUSTER/NODE'.
+
+  --url URL            the fleet service, https://HOST:PORT
+  --token-file FILE    the token; it is good once
+  --ca-pin PIN         sha256:..., printed with the token: of the CA that the service is verified by
+  --dir DIR            where node.pem (certificate and key) and ca.pem go (/etc/claviger)
+  --name CLUSTER/NODE  who this node is; a token for another one is refused
+  --force              replace a node.pem that is there
 
 Each of these overrides the file, and so does its environment variable (--socket is CLAVIGER_SHIM_SOCKET):
 ${Object.entries(overrides)
@@ -129,9 +142,12 @@ async function run(
     ...(configFile === undefined ? [] : [configFile]),
   ];
   const watch = watchFiles({ files, onChange: reload, log });
+  const renewal =
+    config.renewal && keepRenewed({ url: config.renewal.url, file: config.tls.cert, inUse: () => currentTls, log });
 
   stopOnSignals(process, log, async () => {
     watch.close();
+    renewal?.close();
     expiry.close();
     socket.release();
     await server.drain(drainMs);
@@ -168,7 +184,26 @@ function forget(config: ShimConfig): void {
   process.stdout.write(hasForgotten ? `${file}: the epoch is removed\n` : `${file}: there is no epoch to remove\n`);
 }
 
-try {
+/** @throws ConfigError, FleetError */
+async function runEnroll(args: readonly string[]): Promise<void> {
+  const values = readFlags(
+    {
+      url: { type: "string", default: "" },
+      "token-file": { type: "string", default: "" },
+      "ca-pin": { type: "string", default: "" },
+      dir: { type: "string", default: "/etc/claviger" },
+      name: { type: "string" },
+      force: { type: "boolean", default: false },
+      help: { type: "boolean" },
+    },
+    args,
+  );
+  const { url, dir, name, force } = values;
+  const options = { url, tokenFile: values["token-file"], caPin: values["ca-pin"], dir, name, force };
+  process.stdout.write(values.help === true ? usage : await enroll(options));
+}
+
+async function runShim(): Promise<void> {
   const values = readFlags({
     config: { type: "string" },
     takeover: { type: "boolean" },
@@ -187,6 +222,12 @@ try {
   else if (values.forget === true) forget(load());
   else if (values.check === true) await check(load);
   else await run(load, values.config, values.takeover === true);
+}
+
+try {
+  const [command, ...args] = process.argv.slice(2);
+  if (command === "enroll") await runEnroll(args);
+  else await runShim();
 } catch (error) {
-  endStart(process, "claviger-shim", error, error instanceof SocketError);
+  endStart(process, "claviger-shim", error, error instanceof SocketError || error instanceof FleetError);
 }

@@ -24,7 +24,9 @@ export function readCredentials(
     throw new ConfigError("tls", [
       `tls.cert: ${files.cert} names no node; it needs the URI name spiffe://TRUST-DOMAIN/cluster/CLUSTER/node/NODE`,
     ]);
-  return { tls: { cert, key, ca, serverName, serverIdentities }, cluster };
+  // The key may stand in the same file: it goes where a key goes, and nowhere else.
+  const chain = splitPem(cert).map(String).join("");
+  return { tls: { cert: chain, key, ca, serverName, serverIdentities }, cluster };
 }
 
 /** The certificates of a shim, for the watch of their expiry. */

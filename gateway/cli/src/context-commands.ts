@@ -1,7 +1,7 @@
 // `claviger context`: which named fleets there are, what one says, and which one is meant when none is
 // named.
 import { readFile, realpath, stat } from "node:fs/promises";
-import { writeFileAtomically } from "@claviger/gateway-core/src/pki/atomic-file.ts";
+import { writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
 import { type Context, contextOf, parseContexts, readContexts } from "./contexts.ts";

@@ -34,6 +34,19 @@ const contextSchema = z.strictObject({
   registry: z.optional(registry),
   redis,
   integrity,
+  /** The fleet service, and the certificate that the operator shows it. */
+  fleet: z.optional(
+    z.strictObject({
+      /** https://HOST:PORT */
+      url,
+      /** The CA that it is verified by, PEM. */
+      ca: zPath,
+      /** The operator's certificate, PEM. */
+      cert: zPath,
+      /** Its key, PEM. */
+      key: zPath,
+    }),
+  ),
   /** Second listeners of the gateways, to wait for after an edit of the registry. */
   gateways: z.optional(z.array(url)),
   /** The etcds of clusters, for `key usage` and `retire`. */
@@ -55,6 +68,7 @@ const contextsSchema = z.strictObject({
 });
 
 export type Context = z.infer<typeof contextSchema>;
+export type FleetAddress = NonNullable<Context["fleet"]>;
 export type Contexts = z.infer<typeof contextsSchema>;
 type RegistryConfig = GatewayConfig["registry"];
 
@@ -122,13 +136,21 @@ export function parseContexts(file: string, text: string): Contexts {
   return parsed;
 }
 
-function problemsOf({ config, backends, registry: where, redis: server, integrity: key }: Context): readonly string[] {
+function problemsOf({
+  config,
+  backends,
+  registry: where,
+  redis: server,
+  integrity: key,
+  fleet,
+}: Context): readonly string[] {
   if (config !== undefined)
     return (backends ?? where ?? server ?? key)
       ? ["config says backends, registry, redis and integrity; give one or the other"]
       : [];
+  if (fleet !== undefined && backends === undefined && where === undefined) return [];
   if (backends === undefined || where === undefined)
-    return ["needs config (a gateway's configuration), or backends and registry"];
+    return ["needs config (a gateway's configuration), or backends and registry, or fleet"];
   const named = [
     ...(where.kind === "vault" ? [["registry", where.backend]] : []),
     ...(key ? [["integrity", key.backend]] : []),

@@ -1,15 +1,16 @@
 // `claviger node`: which nodes may speak for a cluster, written into its record. Gateways hold every
 // request against it, on connections that are open as well. (docs/architecture.md #registry.)
 import { nodeName, type NodeName } from "@claviger/proto/wire/names.ts";
-import { type ClusterRecord, normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
+import { normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
+import { allow, expect, type NodeTarget, revoke } from "@claviger/gateway-core/src/registry/edit/nodes.ts";
 import { changeCluster } from "./change-cluster.ts";
 import { type EditOptions, gatewayHelp } from "./cluster-options.ts";
 import { CliError, type Command, several, type Terminal } from "./commander.ts";
 import type { Change } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { addTokenCommand } from "./token-command.ts";
 import { fleetOptions } from "./target.ts";
 
-type Nodes = NonNullable<ClusterRecord["nodes"]>;
-type Target = { readonly cluster: string; readonly node?: NodeName; readonly serials: readonly string[] };
+type Target = NodeTarget & { readonly cluster: string };
 
 function parseNode(name: string): NodeName {
   if (!nodeName.is(name)) throw new CliError(`${JSON.stringify(name)} must be ${nodeName.rule}`);
@@ -36,37 +37,6 @@ function whatOf({ cluster, node, serials }: Target): string {
   return node === undefined ? `certificate ${serials.join(", ")} of ${cluster}` : `node ${node} of ${cluster}`;
 }
 
-/** The same without lists that are empty. */
-function withLists(nodes: Nodes, revoked: readonly NodeName[], revokedSerials: readonly string[]): Nodes {
-  return {
-    ...(nodes.expected !== undefined && { expected: nodes.expected }),
-    ...(revoked.length > 0 && { revoked: [...revoked] }),
-    ...(revokedSerials.length > 0 && { revokedSerials: [...revokedSerials] }),
-  };
-}
-
-function revoke({ node, serials }: Target): Change {
-  return ({ nodes = {} }) => {
-    const { revoked = [], revokedSerials = [] } = nodes;
-    const names = node === undefined || revoked.includes(node) ? revoked : [...revoked, node];
-    return { nodes: withLists(nodes, names, [...new Set([...revokedSerials, ...serials])]) };
-  };
-}
-
-function allow({ node, serials }: Target): Change {
-  return ({ nodes }) => {
-    if (nodes === undefined) return {};
-    const { revoked = [], revokedSerials = [] } = nodes;
-    return {
-      nodes: withLists(
-        nodes,
-        revoked.filter((one) => one !== node),
-        revokedSerials.filter((one) => !serials.includes(one)),
-      ),
-    };
-  };
-}
-
 const effects = {
   revoke:
     "gateways that have read this refuse it, on open connections too. What the node holds in memory it keeps: change what it may know",
@@ -91,6 +61,7 @@ function edit(
 /** Adds the group. */
 export function addNodeCommands(root: Command, terminal: Terminal): void {
   const group = root.command("node").description("which nodes may speak for a cluster");
+  addTokenCommand(group, terminal);
 
   for (const { verb, help, change, participle } of [
     { verb: "revoke", help: "refuse a node, or one of its certificates", change: revoke, participle: "revoked" },
@@ -117,9 +88,7 @@ export function addNodeCommands(root: Command, terminal: Terminal): void {
       if (options.any === names.length > 0)
         throw new CliError("give the names of all nodes of the cluster, or --any for every name");
       const expected = [...new Set(names.map(parseNode))].toSorted();
-      const change: Change = ({ nodes: { revoked = [], revokedSerials = [] } = {} }) => ({
-        nodes: withLists(options.any ? {} : { expected }, revoked, revokedSerials),
-      });
+      const change = expect(options.any ? undefined : expected);
       await edit(options, terminal, cluster, change, {
         is: `${cluster} has ${options.any ? "nodes of any name" : expected.join(", ")}`,
         effect: `gateways that have read this ${options.any ? "ask for no name" : "refuse certificates of other names"}`,

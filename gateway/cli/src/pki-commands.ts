@@ -11,7 +11,7 @@ import {
   type KeyPair,
   lifetimes,
 } from "@claviger/gateway-core/src/pki/authority.ts";
-import { FileExistsError } from "@claviger/gateway-core/src/pki/atomic-file.ts";
+import { FileExistsError } from "@claviger/proto/runtime/atomic-file.ts";
 import { loadCa, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
 import { CliError, type Command, numberBetween, several, type Terminal } from "./commander.ts";
 import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";

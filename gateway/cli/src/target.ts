@@ -104,8 +104,10 @@ function fromContext(file: string, wanted: string | undefined): Found {
     const target = fromGateway(config);
     return { ...target, gateways: urls ?? target.gateways, etcd };
   }
-  // The file's check has seen to it that there is one.
-  if (registry === undefined) throw new TypeError("a context without a registry");
+  if (registry === undefined)
+    throw new CliError(
+      `context ${name} of ${file} names a fleet service alone; this command reads the registry itself: add backends and registry to it`,
+    );
   return {
     settings: { backends, registry, redis, integrity, serves: undefined },
     name: `context ${name} of ${file}`,

@@ -80,7 +80,7 @@ export const gatewayConfig = z.strictObject({
   /** /livez, /readyz and /metrics: plain HTTP, for the kubelet and Prometheus. */
   admin: listener,
   tls: z.strictObject({
-    /** The gateway's certificate and its intermediates, PEM. Read again when the file changes. */
+    /** The listener's certificate and its intermediates, PEM. Read again when the file changes. */
     cert: zPath,
     /** The private key of `cert`, PEM. */
     key: zPath,

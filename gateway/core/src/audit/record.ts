@@ -35,7 +35,8 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly at: number;
   /**
    * `status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, `encryptBatch` or `unknown`; `handshake` (failed
-   * ones of a peer), `audit` (a sink misses `count` records), `chainStart`, `chainHead` and `chainEnd` (of the chain itself)
+   * ones of a peer), `audit` (a sink misses `count` records), `chainStart`, `chainHead` and `chainEnd` (of the chain itself);
+   * of the control plane the methods of FleetService
    */
   readonly method: string;
   /** From the request's headers to this record; of handshakes from the first to the last */
@@ -56,7 +57,14 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly calls?: readonly CallEntry[];
   /** The address that the connection came from */
   readonly peer?: string;
-  /** Of failed handshakes: what the TLS library says of them, with how often. Of `audit`: which sink misses records */
+  /** Of a call of the control plane: the cluster, or CLUSTER/NODE, that it is about */
+  readonly target?: string;
+  /** Of a change: the reason that the operator gave */
+  readonly because?: string;
+  /**
+   * Of failed handshakes: what the TLS library says of them, with how often. Of `audit`: which sink misses records. Of a
+   * call of the control plane that was refused: why
+   */
   readonly cause?: string;
   /** Of failed handshakes: the names in the certificate that was refused last, at most 256 characters */
   readonly names?: string;

@@ -138,6 +138,28 @@ export interface Documents {
   ): Promise<boolean>;
 }
 
+/** A role of a PKI that signs. */
+export type PkiRef = { readonly namespace?: string; readonly mount: MountPath; readonly role: string };
+
+/** Vault's PKI secrets engine. Same errors as Backend. */
+export interface Pki {
+  /**
+   * Certifies the key of a request under these names. Resolves with the certificate and its
+   * intermediates, PEM, as Vault gave them: the caller looks whether they are what was asked for.
+   */
+  signCertificate(
+    at: PkiRef,
+    wanted: {
+      /** PKCS #10, PEM. */
+      readonly request: string;
+      readonly commonName: string;
+      readonly uri: string;
+      readonly seconds: number;
+    },
+    signal: AbortSignal,
+  ): Promise<string>;
+}
+
 /** One of the addresses of a backend, as its last calls and probes found it. */
 export type AddressState = {
   readonly address: string;
@@ -152,6 +174,7 @@ export type OpenBackend = Backend &
   Signer & {
     readonly name: BackendName;
     readonly documents?: Documents;
+    readonly pki?: Pki;
     /** Absent where there is nothing to connect to. */
     readonly addresses?: () => readonly AddressState[];
     close(): Promise<void>;

@@ -12,7 +12,14 @@ import {
   type TrustDomain,
   trustDomain,
 } from "@claviger/proto/wire/names.ts";
-import { createCertificate, isKeyOf, type KeyPair } from "./x509.ts";
+import {
+  type CertificateRequest,
+  certifyRequest,
+  createCertificate,
+  isKeyOf,
+  type KeyPair,
+  type SigningRequest,
+} from "./x509.ts";
 
 export type { KeyPair };
 
@@ -30,8 +37,12 @@ const day = 24 * 60 * 60 * 1000;
  */
 export const lifetimes = { ca: 3650, leaf: 90 } as const;
 
-/** Certificates start a little in the past, for the node whose clock is behind. */
+/**
+ * Certificates start a little in the past, for the node whose clock is behind; by no more than this share of
+ * their life, which is renewed by its share.
+ */
 const clockSkew = 5 * 60 * 1000;
+const skewShare = 0.1;
 
 type Validity = {
   /**
@@ -49,7 +60,8 @@ function period(
   const days = validity ?? fallback;
   if (!(days > 0 && days <= 36_500)) throw new TypeError("a validity must be a number of days above 0, at most 36500");
   const now = clock();
-  return { notBefore: new Date(now - clockSkew), notAfter: new Date(now + days * day) };
+  const skew = Math.min(clockSkew, days * day * skewShare);
+  return { notBefore: new Date(now - skew), notAfter: new Date(now + days * day) };
 }
 
 /** Makes a new authority. */
@@ -81,17 +93,18 @@ export function parseCa({ cert, key }: KeyPair): Ca {
   return { cert, key, trustDomain: domain, notAfter: new Date(certificate.validTo) };
 }
 
-async function issue(
+/** What a leaf's certificate says. */
+function leafOf(
   { ca, ...validity }: Validity & { readonly ca: Ca },
   use: "server" | "client",
   commonName: string,
   path: string,
   names: { readonly dns?: readonly string[]; readonly ips?: readonly string[] } = {},
-): Promise<KeyPair> {
+): CertificateRequest & { readonly issuer: KeyPair } {
   const { notBefore, notAfter } = period(validity, lifetimes.leaf);
-  if (ca.notAfter.getTime() <= notBefore.getTime() + clockSkew)
+  if (ca.notAfter.getTime() <= (validity.clock ?? Date.now)())
     throw new TypeError("the authority has expired; make a new one");
-  return createCertificate({
+  return {
     commonName,
     names: { ...names, uri: `spiffe://${ca.trustDomain}/${path}` },
     use,
@@ -99,7 +112,11 @@ async function issue(
     // A leaf that outlives its authority would only fail later and less clearly.
     notAfter: notAfter < ca.notAfter ? notAfter : ca.notAfter,
     issuer: ca,
-  });
+  };
+}
+
+function issue(...leaf: Parameters<typeof leafOf>): Promise<KeyPair> {
+  return createCertificate(leafOf(...leaf));
 }
 
 /**
@@ -123,6 +140,10 @@ export async function issueGateway({
   return issue(request, "server", first, "gateway", { dns: dnsNames, ips });
 }
 
+function nodePath(cluster: ClusterName, node: NodeName): string {
+  return `cluster/${cluster}/node/${node}`;
+}
+
 /** A node's client certificate: the shim on that machine acts for this cluster and no other. */
 export async function issueNode({
   cluster,
@@ -130,7 +151,22 @@ export async function issueNode({
   ...request
 }: Validity & { readonly ca: Ca; readonly cluster: string; readonly node: string }): Promise<KeyPair> {
   const [c, n]: readonly [ClusterName, NodeName] = [clusterName.parse(cluster), nodeName.parse(node)];
-  return issue(request, "client", `${n} of ${c}`, `cluster/${c}/node/${n}`);
+  return issue(request, "client", `${n} of ${c}`, nodePath(c, n));
+}
+
+/** A node's certificate for a key that was made on the node, PEM. What names the request has does not matter. */
+export async function certifyNode({
+  request,
+  cluster,
+  node,
+  ...leaf
+}: Validity & {
+  readonly ca: Ca;
+  readonly request: SigningRequest;
+  readonly cluster: ClusterName;
+  readonly node: NodeName;
+}): Promise<string> {
+  return await certifyRequest(request, leafOf(leaf, "client", `${node} of ${cluster}`, nodePath(cluster, node)));
 }
 
 /** An operator's client certificate, for the fleet API. */

@@ -4,7 +4,7 @@ import { constants } from "node:fs";
 import { access, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Secret } from "@claviger/proto/runtime/secret.ts";
-import { FileExistsError, writeFileAtomically } from "./atomic-file.ts";
+import { FileExistsError, writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { type Ca, type KeyPair, parseCa } from "./authority.ts";
 
 /** Where a pair stands. */

@@ -77,10 +77,18 @@ function importSigningKey(key: Secret): Promise<webcrypto.CryptoKey> {
   );
 }
 
-/** Makes a key and a certificate for it. */
-export async function createCertificate(request: CertificateRequest): Promise<KeyPair> {
-  const { publicKey, privateKey } = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+/**
+ * A certificate for a key, PEM.
+ * @param privateKey signs where there is no issuer
+ */
+async function certify(
+  request: CertificateRequest,
+  publicKey: webcrypto.CryptoKey,
+  privateKey?: webcrypto.CryptoKey,
+): Promise<string> {
   const issuer = request.issuer === undefined ? undefined : new x509.X509Certificate(request.issuer.cert);
+  const signingKey = request.issuer === undefined ? privateKey : await importSigningKey(request.issuer.key);
+  if (signingKey === undefined) throw new TypeError("a certificate needs an issuer or its own private key");
   const subject = [{ CN: [request.commonName.slice(0, commonNameLength)] }];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(),
@@ -89,7 +97,7 @@ export async function createCertificate(request: CertificateRequest): Promise<Ke
     notBefore: request.notBefore,
     notAfter: request.notAfter,
     publicKey,
-    signingKey: request.issuer === undefined ? privateKey : await importSigningKey(request.issuer.key),
+    signingKey,
     signingAlgorithm,
     extensions: [
       ...usages(request),
@@ -98,8 +106,77 @@ export async function createCertificate(request: CertificateRequest): Promise<Ke
       await x509.AuthorityKeyIdentifierExtension.create(issuer?.publicKey ?? publicKey),
     ],
   });
+  return `${certificate.toString("pem")}\n`;
+}
+
+/** Makes a key and a certificate for it. */
+export async function createCertificate(request: CertificateRequest): Promise<KeyPair> {
+  const { publicKey, privateKey } = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const cert = await certify(request, publicKey, privateKey);
   const key = KeyObject.from(privateKey).export({ type: "pkcs8", format: "pem" });
-  return { cert: `${certificate.toString("pem")}\n`, key: new Secret(key.toString()) };
+  return { cert, key: new Secret(key.toString()) };
+}
+
+/** What somebody wants a certificate for. */
+export type SigningRequest = {
+  /** PEM, as it came. */
+  readonly pem: string;
+  /** Subject public key info, DER. */
+  readonly publicKey: Buffer;
+  /** URI names that it asks for. */
+  readonly uris: readonly string[];
+};
+
+/** @param spki subject public key info, DER */
+function isOnP256(spki: Buffer): boolean {
+  try {
+    return (
+      createPublicKey({ key: spki, format: "der", type: "spki" }).asymmetricKeyDetails?.namedCurve === "prime256v1"
+    );
+  } catch {
+    return false;
+  }
+}
+
+/** RFC 5280 section 4.2.1.6. */
+const subjectAltNameOid = "2.5.29.17";
+/** A request that is longer than this is none of ours. */
+const requestLength = 8192;
+
+/**
+ * Reads a PKCS #10 request (RFC 2986), and verifies that whoever made it has the key: ECDSA on P-256.
+ * @throws TypeError that says what is wrong with it
+ */
+export async function readSigningRequest(pem: string): Promise<SigningRequest> {
+  if (pem.length > requestLength)
+    throw new TypeError(`a certificate request must have at most ${requestLength} characters`);
+  let request: x509.Pkcs10CertificateRequest;
+  try {
+    request = new x509.Pkcs10CertificateRequest(pem);
+  } catch {
+    throw new TypeError("this is no certificate request (PKCS #10, PEM)");
+  }
+  const publicKey = Buffer.from(request.publicKey.rawData);
+  if (!isOnP256(publicKey)) throw new TypeError("the key of a certificate request must be of ECDSA on P-256");
+  if (!(await request.verify().catch(() => false)))
+    throw new TypeError("the certificate request is not signed by the key that it is for");
+  const names = request
+    .getExtensions(subjectAltNameOid)
+    .flatMap(({ rawData }) => new x509.SubjectAlternativeNameExtension(rawData).names.items);
+  const uris = names.filter(({ type }) => type === "url").map(({ value }) => value);
+  if (uris.length !== names.length) throw new TypeError("a certificate request may name URIs and nothing else");
+  return { pem, publicKey, uris };
+}
+
+/** Certifies the key of a request, PEM. */
+export async function certifyRequest(
+  { publicKey }: SigningRequest,
+  request: CertificateRequest & { readonly issuer: KeyPair },
+): Promise<string> {
+  return await certify(
+    request,
+    await webcrypto.subtle.importKey("spki", Uint8Array.from(publicKey), algorithm, true, ["verify"]),
+  );
 }
 
 /** Does this private key belong to this certificate? False for anything that is not a key. */

@@ -14,7 +14,7 @@ import { type ConnectionGroup, createConnectionGroups } from "./connection-group
 import type { HandshakeFailures, Refusal } from "./handshakes.ts";
 import type { ListenLimits } from "./limits.ts";
 import { createPacer } from "./pacer.ts";
-import { findPath, isValidAt } from "./trust.ts";
+import { findPath, isValidAt } from "@claviger/gateway-core/src/pki/trust.ts";
 
 export type Connections = {
   /**

@@ -6,7 +6,7 @@ import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { TrustDomain } from "@claviger/proto/wire/names.ts";
 import { isFor } from "@claviger/proto/runtime/certificates.ts";
 import { parseForwarded } from "./forwarded.ts";
-import { expiryOf, findPath, issuersOf, isValidAt, type Path } from "./trust.ts";
+import { expiryOf, findPath, issuersOf, isValidAt, type Path } from "@claviger/gateway-core/src/pki/trust.ts";
 import { type Identity, readIdentity, readUri } from "@claviger/gateway-core/src/identity.ts";
 
 /**

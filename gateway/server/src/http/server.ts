@@ -22,7 +22,7 @@ import { createHandshakeFailures } from "./handshakes.ts";
 import { createIdentifier } from "./identifier.ts";
 import { defaultListenLimits, type ListenLimits } from "./limits.ts";
 import type { KmsMethod } from "./methods.ts";
-import { anchorsUntil, asTrustAnchors } from "./trust.ts";
+import { anchorsUntil, asTrustAnchors } from "@claviger/gateway-core/src/pki/trust.ts";
 
 export type KmsHttpServer = {
   /** Resolves with the port. @throws the system's error, e.g. EADDRINUSE */

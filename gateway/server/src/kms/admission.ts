@@ -1,7 +1,8 @@
 // May this caller do that now? A table, default deny, and a rate. Decided before a request's body is
 // read. (docs/architecture.md #identity and #registry.)
-import type { Identity, NodeIdentity } from "@claviger/gateway-core/src/identity.ts";
-import { type ClusterRecord, normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
+import type { Identity } from "@claviger/gateway-core/src/identity.ts";
+import { mayIssue, nodeRefusal } from "@claviger/gateway-core/src/registry/nodes.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Serves } from "@claviger/gateway-core/src/registry/labels.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
@@ -58,22 +59,6 @@ const allowed: Readonly<Record<State, Readonly<Record<Exclude<Operation, "none">
   "decrypt-only": { status: "cluster_decrypt_only", encrypt: "cluster_decrypt_only", decrypt: "yes" },
   suspended: { status: "cluster_suspended", encrypt: "cluster_suspended", decrypt: "cluster_suspended" },
 };
-
-/** May the CA of this certificate speak for the cluster? */
-function mayIssue({ issuer }: ClusterRecord, { issuers = [] }: Identity): boolean {
-  return issuer === undefined || issuers.includes(issuer);
-}
-
-/** What the cluster's record says against a node of it. */
-function refusalOf(
-  { nodes }: ClusterRecord,
-  { node, serial }: NodeIdentity & { readonly serial: string },
-): "node_revoked" | "node_unexpected" | undefined {
-  if (nodes === undefined) return undefined;
-  const { expected, revoked = [], revokedSerials = [] } = nodes;
-  if (revoked.includes(node) || revokedSerials.includes(normalSerial(serial))) return "node_revoked";
-  return expected === undefined || expected.includes(node) ? undefined : "node_unexpected";
-}
 
 /** A storm after a restart of many apiservers passes; one that lasts is refused. */
 const burstSeconds = 10;
@@ -133,7 +118,7 @@ export function createAdmission({
             if (!mayIssue(cluster, identity)) throw refused(`issuer/${uid}`, "issuer_not_allowed");
             // Before all else of the record: whether it may do that, the gateways of its cell decide.
             if (!serves(cluster)) throw refused(`unserved/${uid}`, "cluster_not_served");
-            const refusal = refusalOf(cluster, identity);
+            const refusal = nodeRefusal(cluster, identity);
             if (refusal !== undefined) throw refused(`refused/${uid}`, refusal);
           }
           take(

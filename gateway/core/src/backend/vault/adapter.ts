@@ -1,12 +1,13 @@
 // The `vault` backend: Transit of Vault or OpenBao. Data path by bytes, control plane by
 // node-vault, one token for both. (docs/architecture.md #keys and #vault.)
+import { X509Certificate } from "node:crypto";
 import { z } from "@claviger/proto/runtime/config.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { BackendName } from "@claviger/proto/wire/names.ts";
 import { type Secret, zeroize } from "@claviger/proto/runtime/secret.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { VaultConfig } from "../config.ts";
-import type { DocumentRef, Documents, KeyRef, OpenBackend } from "../port.ts";
+import type { DocumentRef, Documents, KeyRef, OpenBackend, Pki } from "../port.ts";
 import { problemOf } from "./key-problem.ts";
 import { createVaultClient, DocumentDeleted, MountMissing, type VaultClient } from "./client.ts";
 import { keepToken } from "./token.ts";
@@ -34,11 +35,28 @@ const hmacReply = z.object({
 const documentReply = z.object({ data: z.object({ data: z.unknown(), metadata: z.object({ version: z.number() }) }) });
 const listReply = z.object({ data: z.object({ keys: z.array(z.string()) }) });
 
+const certificateReply = z.object({
+  data: z.object({
+    certificate: z.string(),
+    issuing_ca: z.optional(z.string()),
+    ca_chain: z.optional(z.array(z.string())),
+  }),
+});
+
 function accepted<S extends z.core.$ZodType>(schema: S, reply: unknown, what: string): z.core.output<S> {
   const result = z.safeParse(schema, reply);
   if (!result.success)
     throw new KmsError("backend_protocol_error", { cause: new Error(`a ${what} reply of another form`) });
   return result.data;
+}
+
+function isSelfSigned(pem: string): boolean {
+  try {
+    const certificate = new X509Certificate(pem);
+    return certificate.checkIssued(certificate);
+  } catch {
+    throw new KmsError("backend_protocol_error", { cause: new Error("a certificate that does not parse") });
+  }
 }
 
 function createdAt(entry: number | { readonly creation_time: string }): number {
@@ -184,9 +202,27 @@ export function openVaultBackend({
     },
   };
 
+  const pki: Pki = {
+    async signCertificate(at, { request, commonName, uri, seconds }, signal) {
+      const body = { csr: request, common_name: commonName, uri_sans: uri, ttl: `${seconds}s`, format: "pem" };
+      const reply = await control(at, signal, (client) =>
+        client.write(`${at.mount}/sign/${at.role}`, body, signal, { isOnce: true }),
+      );
+      const {
+        certificate,
+        issuing_ca: issuer,
+        ca_chain: chain,
+      } = accepted(certificateReply, reply, "certificate").data;
+      // A chain ends with the root, which the other side has: what is self-signed stays here.
+      const above = (chain ?? (issuer === undefined ? [] : [issuer])).filter((pem) => !isSelfSigned(pem));
+      return [certificate, ...above].map((pem) => `${pem.trim()}\n`).join("");
+    },
+  };
+
   return {
     name,
     documents,
+    pki,
     addresses: () => transport.addresses(),
     wrap: (key, items, signal) =>
       send(key, "encrypt", buildEncrypt(items), signal, (reply) => readEncrypt(reply, items)),

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { parseYaml } from "@claviger/proto/runtime/config.ts";
 import type { Documents } from "../../backend/port.ts";
-import { writeFileAtomically } from "../../pki/atomic-file.ts";
+import { writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { documentOf, sourceOf, type VaultRegistryConfig } from "../vault.ts";
 import { EditError } from "./error.ts";
 import { codeOf, fileProblem } from "@claviger/proto/runtime/file-problem.ts";

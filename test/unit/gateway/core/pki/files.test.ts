@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { FileExistsError, writeFileAtomically } from "@claviger/gateway-core/src/pki/atomic-file.ts";
+import { FileExistsError, writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { createCa, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
 import { loadCa, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
 

@@ -3,7 +3,7 @@
 // CAs, and certificates that a proxy passes on. Path lengths and name constraints are TLS's. Of the
 // intermediates that a client sends along, a server of node:tls sees nothing.
 import type { X509Certificate } from "node:crypto";
-import { certificatePin, publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
+import { certificatePin, publicKeyPin } from "./issuer.ts";
 
 /** A certificate, those of its issuers that are needed, and one of the CAs, in this order. */
 export type Path = readonly X509Certificate[];

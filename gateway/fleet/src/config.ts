@@ -1,0 +1,80 @@
+// The fleet service's configuration: a YAML file → one frozen object, or every problem at once.
+import { checkConfig, ConfigError, readYamlFile, z, zDuration, zName, zPath } from "@claviger/proto/runtime/config.ts";
+import { backendName, operatorName } from "@claviger/proto/wire/names.ts";
+import { backendSchema } from "@claviger/gateway-core/src/backend/config.ts";
+import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
+import { certificateAuthoritySchema } from "@claviger/gateway-core/src/pki/node-certificates.ts";
+import { selectorSchema } from "@claviger/gateway-core/src/registry/labels.ts";
+import { tokensSchema } from "./tokens.ts";
+
+// The gateways' own settings. Clients come with a certificate or, where a node enrolls, without.
+const { listen, admin, tls, trustDomain, registry, audit, log } = gatewayConfig.shape;
+
+export const roles = ["viewer", "operator", "admin"] as const;
+
+const gatewayUrl = z
+  .string()
+  .check(
+    z.refine((text) => /^https:\/\/[^/]+\/?$/.test(text) && URL.canParse(text), { error: "must be https://HOST:PORT" }),
+  );
+
+/** What stands in fleet.yaml alone, but for its tokens; docs/reference/settings.md is generated from it. */
+export const ownSettings = z.strictObject({
+  certificates: z.strictObject({
+    /** Who signs the certificates of nodes. */
+    ca: certificateAuthoritySchema,
+    /** The life of a node's certificate. Shims renew it after two thirds. */
+    lifetime: z._default(zDuration("30s", "2160h"), 86_400_000),
+    /** The CA certificates that nodes verify gateways and this service by, PEM: each gets them with its certificate. */
+    trustBundle: zPath,
+  }),
+  /** Where nodes reach the gateways: each that enrolls is told. */
+  gateways: z.array(gatewayUrl).check(z.minLength(1, { error: "must list at least one gateway" }), z.maxLength(32)),
+  /** Who may do what, by the NAME of a certificate `spiffe://TRUST-DOMAIN/operator/NAME`. */
+  operators: z.record(
+    zName(operatorName),
+    z.strictObject({
+      /**
+       * `viewer` sees clusters and nodes; `operator` makes tokens, suspends and revokes as well; `admin` also
+       * takes a suspension or a revocation back.
+       */
+      role: z.enum(roles),
+      /** The clusters that the role is for, by the labels of their records: a label selector. All where it is absent. */
+      clusters: z.optional(selectorSchema),
+    }),
+  ),
+});
+
+/** The schema of fleet.yaml. */
+export const fleetConfig = z.extend(ownSettings, {
+  listen: z.pick(listen, { address: true, port: true }),
+  admin,
+  tls,
+  trustDomain,
+  registry,
+  /** Vaults, by the names of the backends: of the registry, of the authority, and of tokens. */
+  backends: z._default(z.record(zName(backendName), backendSchema), {}),
+  tokens: tokensSchema,
+  audit,
+  log,
+});
+
+export type FleetConfig = z.infer<typeof fleetConfig>;
+export type Operators = FleetConfig["operators"];
+
+/**
+ * Reads a configuration of the fleet service.
+ * @throws ConfigError with every problem
+ */
+export function loadFleetConfig(file: string): FleetConfig {
+  const config = checkConfig(file, readYamlFile(file), fleetConfig);
+  const { certificates, tokens } = config;
+  const asked = { registry: config.registry, "certificates.ca": certificates.ca, tokens };
+  const problems = Object.entries(asked).flatMap(([name, one]) =>
+    one.kind === "vault" && config.backends[one.backend]?.kind !== "vault"
+      ? [`${name}.backend: ${one.backend} is not one of the backends of kind vault`]
+      : [],
+  );
+  if (problems.length > 0) throw new ConfigError(file, problems);
+  return config;
+}

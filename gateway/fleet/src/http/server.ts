@@ -1,0 +1,186 @@
+// The listener of the fleet service: TLS, with a client certificate where the caller has one, and Connect on
+// it. The only file that imports fastify and connect. (docs/architecture.md #control-plane.)
+import { constants, type X509Certificate } from "node:crypto";
+import type { Server } from "node:https";
+import type { TLSSocket } from "node:tls";
+import { Code, ConnectError, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
+import { fastify, type FastifyInstance } from "fastify";
+import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import { splitPem } from "@claviger/proto/runtime/certificates.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
+import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
+import { asTrustAnchors } from "@claviger/gateway-core/src/pki/trust.ts";
+import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
+import type { Caller } from "../caller.ts";
+import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
+import type { FleetMethods, MethodName, Subject } from "../service.ts";
+
+export type FleetServer = {
+  /** Resolves with the port. @throws the system's error, e.g. EADDRINUSE */
+  listen(address: string, port: number): Promise<number>;
+  /** Takes new TLS files for new connections. */
+  setTls(files: TlsFiles): void;
+  close(): Promise<void>;
+};
+
+const codes: Readonly<Record<RefusalCode, Code>> = {
+  invalid_argument: Code.InvalidArgument,
+  not_found: Code.NotFound,
+  permission_denied: Code.PermissionDenied,
+  unauthenticated: Code.Unauthenticated,
+  failed_precondition: Code.FailedPrecondition,
+  resource_exhausted: Code.ResourceExhausted,
+  unavailable: Code.Unavailable,
+  internal: Code.Internal,
+};
+
+const outcomes: Readonly<Record<RefusalCode, AuditEntry["outcome"]>> = {
+  invalid_argument: "invalid",
+  not_found: "invalid",
+  permission_denied: "denied",
+  unauthenticated: "denied",
+  failed_precondition: "invalid",
+  resource_exhausted: "failed",
+  unavailable: "failed",
+  internal: "failed",
+};
+
+/** More than any request here. */
+const bodyBytes = 65_536;
+const handshakeMs = 5000;
+const requestMs = 20_000;
+const idleMs = 60_000;
+const maxConnections = 5000;
+
+const socketKey = createContextKey<TLSSocket | undefined>(undefined);
+
+function tlsOptions({ cert, key }: TlsFiles, authorities: readonly X509Certificate[]) {
+  const ca = asTrustAnchors(authorities);
+  return { cert, key, ca, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET } as const;
+}
+
+function whoOf(caller: Caller | undefined): Partial<AuditEntry> {
+  switch (caller?.kind) {
+    case "operator":
+      return { operator: caller.operator };
+    case "node":
+      return { cluster: caller.cluster, node: caller.node, serial: caller.serial };
+    case "anonymous":
+    case undefined:
+      return {};
+  }
+}
+
+export function createFleetServer({
+  tls,
+  callerOf,
+  methods,
+  audit,
+  onCall = () => {},
+  log,
+}: {
+  readonly tls: TlsFiles;
+  readonly callerOf: (socket: TLSSocket) => Caller;
+  readonly methods: FleetMethods;
+  readonly audit: AuditLog;
+  /** Hears of each call how it ended: `ok`, or the code of its refusal. */
+  readonly onCall?: (method: MethodName, result: string) => void;
+  readonly log: Log;
+}): FleetServer {
+  const app: FastifyInstance<Server> = fastify({
+    https: {
+      ...tlsOptions(tls, splitPem(tls.clientCa)),
+      requestCert: true,
+      // A node that enrolls has none yet; `callerOf` judges those that there are.
+      rejectUnauthorized: false,
+      handshakeTimeout: handshakeMs,
+      headersTimeout: handshakeMs,
+      connectionsCheckingInterval: 1000,
+    },
+    logger: false,
+    bodyLimit: bodyBytes,
+    requestTimeout: requestMs,
+    keepAliveTimeout: idleMs,
+    forceCloseConnections: "idle",
+  });
+  app.server.maxConnections = maxConnections;
+
+  const recorded = async (entry: AuditEntry, refusal: Refusal | undefined): Promise<void> => {
+    await audit.record({
+      ...entry,
+      outcome: refusal === undefined ? "ok" : outcomes[refusal.code],
+      milliseconds: Date.now() - entry.at,
+      ...(refusal !== undefined && { cause: refusal.message.slice(0, 256) }),
+    });
+  };
+
+  const implement = <M extends MethodName>(name: M) => {
+    return async (request: Parameters<FleetMethods[M]>[0], context: HandlerContext) => {
+      const at = Date.now();
+      const subject: Subject = {};
+      const socket = context.values.get(socketKey);
+      let caller: Caller | undefined;
+      let refusal: Refusal | undefined;
+      let reply: Awaited<ReturnType<FleetMethods[M]>> | undefined;
+      try {
+        if (socket === undefined) throw new TypeError("a request without a connection");
+        caller = callerOf(socket);
+        const run = methods[name] as (...of: readonly unknown[]) => ReturnType<FleetMethods[M]>;
+        reply = await run(request, caller, subject);
+      } catch (error) {
+        refusal = toRefusal(error);
+        if (refusal.code === "internal")
+          log.error(
+            { event: "internal-error", method: name, err: error },
+            "a call failed for a reason that has no name",
+          );
+      }
+      const peer = socket?.remoteAddress;
+      const entry = {
+        at,
+        method: name,
+        milliseconds: 0,
+        outcome: "ok",
+        ...whoOf(caller),
+        ...subject,
+        ...(peer !== undefined && { peer }),
+      } as const;
+      try {
+        await recorded(entry, refusal);
+      } catch (error) {
+        refusal = toRefusal(error);
+      }
+      onCall(name, refusal?.code ?? "ok");
+      if (refusal !== undefined) throw new ConnectError(refusal.message, codes[refusal.code]);
+      return reply as Awaited<ReturnType<FleetMethods[M]>>;
+    };
+  };
+
+  const plugin = app.register(fastifyConnectPlugin, {
+    contextValues: (request) => createContextValues().set(socketKey, request.raw.socket as TLSSocket),
+    readMaxBytes: bodyBytes,
+    grpc: false,
+    grpcWeb: false,
+    routes: (router) => {
+      const implementation = Object.fromEntries(
+        (Object.keys(methods) as readonly MethodName[]).map((name) => [name, implement(name)]),
+      );
+      router.service(FleetService, implementation);
+    },
+  });
+
+  return {
+    async listen(address, port) {
+      await plugin;
+      await app.listen({ host: address, port });
+      const bound = app.server.address();
+      return typeof bound === "object" && bound !== null ? bound.port : port;
+    },
+    setTls(files) {
+      app.server.setSecureContext(tlsOptions(files, splitPem(files.clientCa)));
+    },
+    close: () => app.close(),
+  };
+}

@@ -1,0 +1,150 @@
+#!/usr/bin/env node
+// claviger-fleet: the control plane. Sees and changes the registry, and signs the certificates of nodes; it
+// can neither encrypt nor decrypt. The composition root: constructs everything, reads from top to bottom.
+import { hostname } from "node:os";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { splitPem } from "@claviger/proto/runtime/certificates.ts";
+import { watchExpiry } from "@claviger/proto/runtime/expiry.ts";
+import { createLog } from "@claviger/proto/runtime/log.ts";
+import { openOperationsServer, urlOf } from "@claviger/proto/runtime/operations.ts";
+import { endStart, readFlags, stopOnSignals } from "@claviger/proto/runtime/program.ts";
+import { watchFiles } from "@claviger/proto/runtime/watch.ts";
+import { openAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import { checkSinks, createSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
+import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { openNodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
+import { documentOf } from "@claviger/gateway-core/src/registry/vault.ts";
+import { listenerRoles, readTlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
+import packageJson from "../package.json" with { type: "json" };
+import { createCallers } from "./caller.ts";
+import { loadFleetConfig } from "./config.ts";
+import { createEnrollment } from "./enrollment.ts";
+import { createFleetServer } from "./http/server.ts";
+import { createMetrics } from "./metrics.ts";
+import { findCluster, openRegistryEditor } from "./open-registry.ts";
+import { createFleetMethods } from "./service.ts";
+import { createTokenDocuments, openTokenDirectory } from "./tokens.ts";
+import { readTrustBundle } from "./trust-bundle.ts";
+
+const usage = `claviger-fleet --config FILE
+
+The control plane of a fleet: operators see and change clusters, nodes enroll and renew their certificates.
+
+  --config FILE   configuration (YAML); docs/reference/settings.md has every setting
+  --version       print the version
+  --help          print this
+`;
+
+async function run(configFile: string): Promise<void> {
+  const config = loadFleetConfig(configFile);
+  const { certificates, tokens: tokenConfig, trustDomain } = config;
+  let tls = readTlsFiles(config.tls);
+  let authorities = splitPem(tls.clientCa);
+  let trust = readTrustBundle(certificates.trustBundle, tls.cert);
+  const unusable = checkSinks(config.audit.sinks);
+  if (unusable.length > 0) throw new ConfigError(configFile, unusable);
+  const log = createLog("fleet", config.log.level);
+  const metrics = createMetrics();
+
+  const opened = await Promise.all(
+    Object.entries(config.backends).map(([name, backend]) => openBackend({ name, config: backend, log })),
+  );
+  const backends = new Map<string, OpenBackend>(opened.map((backend) => [backend.name, backend]));
+  const partOf = <Part extends "documents" | "pki">(name: string, part: Part): NonNullable<OpenBackend[Part]> => {
+    const found = backends.get(name)?.[part];
+    if (found === undefined) throw new TypeError(`the configuration let a backend pass that has no ${part}`);
+    return found;
+  };
+
+  const registry = openRegistryEditor(config.registry, (name) => partOf(name, "documents"));
+  const tokens =
+    tokenConfig.kind === "directory"
+      ? await openTokenDirectory(tokenConfig.directory)
+      : createTokenDocuments(partOf(tokenConfig.backend, "documents"), documentOf(tokenConfig));
+  const enrollment = createEnrollment({
+    trustDomain,
+    tokens,
+    certificates: await openNodeCertificates({
+      config: certificates.ca,
+      trustDomain,
+      pkiOf: (name) => partOf(name, "pki"),
+    }),
+    lifetimeSeconds: Math.round(certificates.lifetime / 1000),
+    clusterOf: (name) => findCluster(registry, name),
+  });
+  const audit = await openAuditLog({
+    sinks: config.audit.sinks.map((sink) => createSink(sink, { host: hostname(), pid: process.pid })),
+    required: config.audit.required,
+    log,
+    replica: hostname(),
+  });
+  const server = createFleetServer({
+    tls,
+    callerOf: createCallers({ trustDomain, operators: config.operators, clientCa: () => authorities }),
+    methods: createFleetMethods({
+      registry,
+      enrollment,
+      trustBundle: () => trust.pem,
+      caPin: () => trust.pin,
+      gateways: config.gateways,
+      uriOf: (path) => `spiffe://${trustDomain}/${path}`,
+    }),
+    audit,
+    onCall: (method, result) => metrics.called(method, result),
+    log,
+  });
+  const expiry = watchExpiry({ roles: listenerRoles(() => tls), log });
+  metrics.observeCertificates(expiry.states);
+  const port = await server.listen(config.listen.address, config.listen.port);
+  const admin = await openOperationsServer({
+    ...config.admin,
+    readiness: () => ({ ready: audit.isHealthy() }),
+    metrics: metrics.render,
+  });
+  const watch = watchFiles({
+    files: () => [...Object.values(config.tls), certificates.trustBundle],
+    log,
+    onChange: () => {
+      const next = readTlsFiles(config.tls, tls);
+      trust = readTrustBundle(certificates.trustBundle, next.cert);
+      server.setTls(next);
+      tls = next;
+      authorities = splitPem(next.clientCa);
+    },
+  });
+  stopOnSignals(
+    process,
+    log,
+    async () => {
+      watch.close();
+      expiry.close();
+      await server.close();
+      await audit.close();
+      await Promise.all(opened.map((backend) => backend.close()));
+      await admin.close();
+    },
+    () => void audit.reopen(),
+  );
+  log.info(
+    {
+      event: "ready",
+      listen: urlOf("https", config.listen.address, port),
+      admin: urlOf("http", config.admin.address, admin.port),
+      version: packageJson.version,
+    },
+    "ready",
+  );
+}
+
+try {
+  const values = readFlags({ config: { type: "string" }, version: { type: "boolean" }, help: { type: "boolean" } });
+  if (values.help === true) process.stdout.write(usage);
+  else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
+  else if (values.config === undefined) {
+    process.stderr.write(`claviger-fleet: --config FILE is missing\n\n${usage}`);
+    process.exitCode = 2;
+  } else await run(values.config);
+} catch (error) {
+  endStart(process, "claviger-fleet", error);
+}

@@ -1,0 +1,44 @@
+// How a call of the control plane fails: a code of Connect, and a sentence that says what to do. No secret
+// stands in it.
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { connectCodes, KmsError, rowOf } from "@claviger/proto/wire/errors.ts";
+import { EditError } from "@claviger/gateway-core/src/registry/edit/error.ts";
+
+export type Code =
+  | "invalid_argument"
+  | "not_found"
+  | "permission_denied"
+  | "unauthenticated"
+  | "failed_precondition"
+  | "resource_exhausted"
+  | "unavailable"
+  | "internal";
+
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+  readonly code: Code;
+
+  constructor(code: Code, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export function refuse(code: Code, message: string): Refusal {
+  return new Refusal(code, message);
+}
+
+/** What any error of a method is to its caller. */
+export function toRefusal(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof EditError || error instanceof ConfigError)
+    return new Refusal("failed_precondition", error.message, { cause: error });
+  if (error instanceof KmsError) {
+    const isRetryable = connectCodes[rowOf(error.reason).connect].grpc === connectCodes.unavailable.grpc;
+    const cause = error.cause instanceof Error ? `: ${error.cause.message}` : "";
+    return new Refusal(isRetryable ? "unavailable" : "failed_precondition", `${error.message}${cause}`, {
+      cause: error,
+    });
+  }
+  return new Refusal("internal", "the fleet service has a fault; its log says more", { cause: error });
+}

@@ -1,0 +1,168 @@
+// Who may call what of FleetService: every method, every kind of caller. What is refused touches nothing.
+// (docs/architecture.md #control-plane.)
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import { callersOf, registryText, startWorld } from "./world.ts";
+
+const people = ["viewer", "operator", "operator of blue", "admin"] as const;
+const operators = ["operator", "operator of blue", "admin"] as const;
+const nodes = ["node", "revoked node"] as const;
+
+type Row = {
+  readonly message: object;
+  /** Who gets an answer; everybody else is refused before anything happens. */
+  readonly may: readonly string[];
+};
+
+/** Changes of `blue`, which is suspended and has a revoked node; a method without a row fails the test below. */
+const rows: Readonly<Record<string, Row>> = {
+  WhoAmI: { message: {}, may: [...people, ...nodes] },
+  GetTrustBundle: { message: {}, may: ["everybody"] },
+  ListClusters: { message: {}, may: people },
+  GetCluster: { message: { name: "blue" }, may: people },
+  SetClusterState: { message: { name: "blue", state: "decrypt-only", reason: "a test" }, may: operators },
+  CreateNodeToken: { message: { cluster: "blue", node: "n-9", reason: "a test" }, may: operators },
+  // By its token, which is none here: see enrollment.test.ts.
+  EnrollNode: { message: { token: "none" }, may: [] },
+  RenewNode: { message: { certificateRequest: "" }, may: ["node"] },
+  RevokeNode: { message: { cluster: "blue", node: "n-1", reason: "a test" }, may: operators },
+  AllowNode: { message: { cluster: "blue", node: "gone", reason: "a test" }, may: ["admin"] },
+};
+
+/** Certificates that count for nothing, with any method that looks at them. */
+const never = [
+  "operator without a role",
+  "admin of another CA",
+  "admin of a foreign trust domain",
+  "admin whose certificate has expired",
+  "admin with a server's certificate",
+  "admin with a second name",
+  "somebody with another path",
+] as const;
+
+suite("access to FleetService", () => {
+  test("every method has a row", () => {
+    assert.deepEqual(FleetService.methods.map(({ name }) => name).toSorted(), Object.keys(rows).toSorted());
+  });
+
+  for (const [method, { message, may }] of Object.entries(rows))
+    test(`${method} is for ${may.join(", ") || "nobody"}`, async (t) => {
+      const world = await startWorld(t);
+      const callers = await callersOf(world.ca);
+      assert.deepEqual(
+        Object.keys(callers).toSorted(),
+        ["nobody", ...nodes, ...people, ...never].toSorted(),
+        "each kind of caller is in the table",
+      );
+      const given = method === "RenewNode" ? { certificateRequest: world.csr() } : message;
+      // Refusals first: then nothing has changed yet.
+      const isLet = (name: string): boolean =>
+        may.includes(name) || (may.includes("everybody") && !(never as readonly string[]).includes(name));
+      for (const [name, credentials] of Object.entries(callers).filter(([who]) => !isLet(who))) {
+        const { code, message: why } = await world.call(method, given, credentials);
+        assert.ok(
+          ["unauthenticated", "permission_denied"].includes(code) ||
+            (method === "RenewNode" && name === "revoked node" && code === "failed_precondition"),
+          `${name}: ${code} ${why}`,
+        );
+        assert.notEqual(why, "", name);
+      }
+      assert.equal(world.registry(), registryText);
+      assert.deepEqual(world.signed, []);
+      assert.deepEqual(readdirSync(join(world.dir, "tokens")), []);
+      assert.equal(world.records.filter(({ outcome }) => outcome === "ok").length, 0);
+      for (const [name, credentials] of Object.entries(callers).filter(([who]) => isLet(who))) {
+        const { code, message: why } = await world.call(method, given, credentials);
+        assert.equal(code, "ok", `${name}: ${why}`);
+      }
+      assert.equal(world.records.length, Object.keys(callers).length, "each call leaves a record");
+    });
+
+  test("what was closed is opened by an administrator", async (t) => {
+    const world = await startWorld(t);
+    const callers = await callersOf(world.ca);
+    const message = { name: "blue", state: "active", reason: "a test" };
+    for (const name of operators.filter((who) => who !== "admin")) {
+      const { code, message: why } = await world.call("SetClusterState", message, callers[name]);
+      assert.equal(code, "permission_denied");
+      assert.match(why, /this takes the role admin; \w+ is operator/);
+    }
+    assert.equal(world.registry(), registryText);
+    assert.equal((await world.call("SetClusterState", message, callers["admin"])).code, "ok");
+    assert.match(world.registry(), /generation: 1\n {4}state: active/);
+  });
+
+  test("a cluster that a role is not for is not there", async (t) => {
+    const world = await startWorld(t);
+    const bob = (await callersOf(world.ca))["operator of blue"];
+    const list = await world.call("ListClusters", {}, bob);
+    assert.deepEqual(
+      (list.json["clusters"] as readonly { readonly name: string }[]).map(({ name }) => name),
+      ["blue"],
+    );
+    const changes = {
+      GetCluster: { name: "red" },
+      SetClusterState: { name: "red", state: "suspended", reason: "a test" },
+      CreateNodeToken: { cluster: "red", node: "n-1", reason: "a test" },
+      RevokeNode: { cluster: "red", node: "n-1", reason: "a test" },
+    };
+    for (const [method, message] of Object.entries(changes)) {
+      const known = await world.call(method, message, bob);
+      const unknown = await world.call(
+        method,
+        JSON.parse(JSON.stringify(message).replace('"red"', '"pink"')) as object,
+        bob,
+      );
+      assert.equal(known.code, "not_found");
+      assert.equal(known.message.replaceAll("red", "pink"), unknown.message);
+    }
+    assert.equal(world.registry(), registryText);
+  });
+
+  test("changes say why, and what is wrong with a request is said", async (t) => {
+    const world = await startWorld(t);
+    const { admin } = await callersOf(world.ca);
+    const wrong: readonly (readonly [method: string, message: object, why: RegExp])[] = [
+      ["SetClusterState", { name: "blue", state: "active" }, /reason: say why/],
+      [
+        "SetClusterState",
+        { name: "blue", state: "asleep", reason: "x" },
+        /state: must be one of active, decrypt-only, suspended/,
+      ],
+      ["CreateNodeToken", { cluster: "blue", node: "N!", reason: "x" }, /node: must be a lower-case DNS name/],
+      [
+        "CreateNodeToken",
+        { cluster: "blue", node: "n", ttlSeconds: 5, reason: "x" },
+        /ttl_seconds: must be 60 to 604800/,
+      ],
+      ["CreateNodeToken", { cluster: "blue", node: "gone", reason: "x" }, /blue\/gone is revoked/],
+      ["RevokeNode", { cluster: "blue", reason: "x" }, /give a node, or serial numbers/],
+      ["RevokeNode", { cluster: "blue", node: "n", serials: ["zz"], reason: "x" }, /one of the two/],
+      ["RevokeNode", { cluster: "blue", serials: ["zz"], reason: "x" }, /serials: must be hexadecimal/],
+      ["ListClusters", { pageSize: 5000 }, /page_size: must be at most 1000/],
+      ["GetCluster", { name: "../../etc" }, /there is no cluster/],
+    ];
+    for (const [method, message, why] of wrong) {
+      const reply = await world.call(method, message, admin);
+      assert.notEqual(reply.code, "ok", method);
+      assert.match(reply.message, why);
+    }
+    assert.equal(world.registry(), registryText);
+  });
+
+  test("clusters come in pages, by name and by label", async (t) => {
+    const world = await startWorld(t);
+    const { viewer } = await callersOf(world.ca);
+    const names = ({ json }: { readonly json: Readonly<Record<string, unknown>> }) =>
+      ((json["clusters"] ?? []) as readonly { readonly name: string }[]).map(({ name }) => name);
+    const first = await world.call("ListClusters", { pageSize: 1 }, viewer);
+    assert.deepEqual(names(first), ["blue"]);
+    const second = await world.call("ListClusters", { pageSize: 1, pageToken: first.json["nextPageToken"] }, viewer);
+    assert.deepEqual(names(second), ["red"]);
+    assert.equal(second.json["nextPageToken"], undefined);
+    assert.deepEqual(names(await world.call("ListClusters", { matchLabels: { team: "red" } }, viewer)), ["red"]);
+  });
+});

@@ -1,0 +1,212 @@
+// A fleet service over real TLS, with a registry in a file and everything behind it written down.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import {
+  type Ca,
+  createCa,
+  issueGateway,
+  issueNode,
+  issueOperator,
+  type KeyPair,
+} from "@claviger/gateway-core/src/pki/authority.ts";
+import type { NodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
+import { createCertificate } from "@claviger/gateway-core/src/pki/x509.ts";
+import { splitPem } from "@claviger/proto/runtime/certificates.ts";
+import { silentLog } from "@claviger/proto/runtime/log.ts";
+import { trustDomain } from "@claviger/proto/wire/names.ts";
+import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
+import { createCallers } from "../../../../gateway/fleet/src/caller.ts";
+import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
+import { createFleetServer } from "../../../../gateway/fleet/src/http/server.ts";
+import { findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
+import { createFleetMethods } from "../../../../gateway/fleet/src/service.ts";
+import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
+import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
+
+const domain = trustDomain.parse("fleet.test");
+const day = 86_400_000;
+
+export const registryText = `clusters:
+  - name: blue
+    uid: 01M8CZX875MFSCYTBWR058VXTG
+    state: suspended
+    rotation: auto
+    labels: { team: blue }
+    nodes: { revoked: [gone] }
+    keys: [{ backend: main, mount: transit, key: blue }]
+  - name: red
+    uid: 01M8CZX875MFSCYTBWR058VXTH
+    state: active
+    rotation: auto
+    labels: { team: red }
+    keys: [{ backend: main, mount: transit, key: red }]
+`;
+
+export type Reply = {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+  readonly json: Readonly<Record<string, unknown>>;
+};
+export type Credentials = { readonly cert: string; readonly key: string } | undefined;
+
+export type World = {
+  readonly ca: Ca;
+  readonly dir: string;
+  /** What was signed: CLUSTER/NODE. */
+  readonly signed: string[];
+  readonly records: AuditEntry[];
+  readonly registry: () => string;
+  readonly call: (method: string, message: object, as: Credentials) => Promise<Reply>;
+  readonly csr: () => string;
+};
+
+export async function pemOf(pair: Promise<KeyPair>): Promise<NonNullable<Credentials>> {
+  const { cert, key } = await pair;
+  return { cert, key: key.use(String) };
+}
+
+/** Every kind of caller that there is, and that there should not be. */
+export async function callersOf(ca: Ca): Promise<Readonly<Record<string, Credentials>>> {
+  const other = await createCa({ trustDomain: domain });
+  const foreign = await createCa({ trustDomain: "elsewhere.test" });
+  const leaf = (uri: string, extra: object = {}) =>
+    pemOf(
+      createCertificate({
+        commonName: "x",
+        names: { uri },
+        use: "client",
+        notBefore: new Date(Date.now() - day),
+        notAfter: new Date(Date.now() + day),
+        issuer: ca,
+        ...extra,
+      }),
+    );
+  return {
+    nobody: undefined,
+    node: await pemOf(issueNode({ ca, cluster: "red", node: "n-1" })),
+    "revoked node": await pemOf(issueNode({ ca, cluster: "blue", node: "gone" })),
+    viewer: await pemOf(issueOperator({ ca, name: "vera" })),
+    operator: await pemOf(issueOperator({ ca, name: "olga" })),
+    "operator of blue": await pemOf(issueOperator({ ca, name: "bob" })),
+    admin: await pemOf(issueOperator({ ca, name: "ada" })),
+    "operator without a role": await pemOf(issueOperator({ ca, name: "zoe" })),
+    "admin of another CA": await pemOf(issueOperator({ ca: other, name: "ada" })),
+    "admin of a foreign trust domain": await pemOf(
+      issueOperator({ ca: { ...ca, trustDomain: foreign.trustDomain }, name: "ada" }),
+    ),
+    "admin whose certificate has expired": await leaf(`spiffe://${domain}/operator/ada`, {
+      notAfter: new Date(Date.now() - 1000),
+    }),
+    "admin with a server's certificate": await leaf(`spiffe://${domain}/operator/ada`, { use: "server" }),
+    "admin with a second name": await leaf(`spiffe://${domain}/operator/ada`, {
+      names: { uri: `spiffe://${domain}/operator/ada`, dns: [`x, URI:spiffe://${domain}/operator/bob`] },
+    }),
+    "somebody with another path": await leaf(`spiffe://${domain}/gateway`),
+  };
+}
+
+export async function startWorld(t: TestContext): Promise<World> {
+  const dir = mkdtempSync(join(tmpdir(), "fleet-"));
+  const file = join(dir, "clusters.yaml");
+  writeFileSync(file, registryText);
+  const ca = await createCa({ trustDomain: domain });
+  const tls = { ...(await pemOf(issueGateway({ ca, ips: ["127.0.0.1"] }))), clientCa: ca.cert };
+  const registry = openRegistryEditor({ kind: "file", file }, () => {
+    throw new Error("no documents here");
+  });
+  const signed: string[] = [];
+  const certificates: NodeCertificates = {
+    sign(_, { cluster, node }) {
+      signed.push(`${cluster}/${node}`);
+      return Promise.resolve("a certificate\n");
+    },
+  };
+  const records: AuditEntry[] = [];
+  const audit: AuditLog = {
+    record: (entry) => {
+      records.push(entry);
+      return Promise.resolve();
+    },
+    isHealthy: () => true,
+    sinks: () => [],
+    reopen: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  };
+  const operators = {
+    vera: { role: "viewer" },
+    olga: { role: "operator" },
+    bob: { role: "operator", clusters: { matchLabels: { team: "blue" } } },
+    ada: { role: "admin" },
+  } as const;
+  const server = createFleetServer({
+    tls,
+    callerOf: createCallers({ trustDomain: domain, operators, clientCa: () => splitPem(ca.cert) }),
+    methods: createFleetMethods({
+      registry,
+      enrollment: createEnrollment({
+        trustDomain: domain,
+        tokens: await openTokenDirectory(join(dir, "tokens")),
+        certificates,
+        lifetimeSeconds: 3600,
+        clusterOf: (name) => findCluster(registry, name),
+      }),
+      trustBundle: () => ca.cert,
+      caPin: () => "sha256:00",
+      gateways: ["https://gateway.test:8443"],
+      uriOf: (path) => `spiffe://${domain}/${path}`,
+    }),
+    audit,
+    log: silentLog,
+  });
+  const port = await server.listen("127.0.0.1", 0);
+  t.after(async () => {
+    await server.close();
+    rmSync(dir, { recursive: true });
+  });
+  const call = (method: string, message: object, as: Credentials): Promise<Reply> =>
+    new Promise((resolve, reject) => {
+      const outgoing = request(
+        {
+          host: "127.0.0.1",
+          port,
+          path: `/claviger.fleet.v1.FleetService/${method}`,
+          method: "POST",
+          agent: false,
+          ca: ca.cert,
+          ...as,
+          headers: { "content-type": "application/json" },
+        },
+        (reply) => {
+          const chunks: Buffer[] = [];
+          reply.on("data", (chunk: Buffer) => chunks.push(chunk));
+          reply.on("end", () => {
+            const json = JSON.parse(Buffer.concat(chunks).toString()) as Readonly<Record<string, unknown>>;
+            const status = reply.statusCode ?? 0;
+            resolve({
+              status,
+              code: status === 200 ? "ok" : String(json["code"]),
+              message: typeof json["message"] === "string" ? json["message"] : "",
+              json,
+            });
+          });
+          reply.on("error", reject);
+        },
+      );
+      outgoing.on("error", reject);
+      outgoing.end(JSON.stringify(message));
+    });
+  return {
+    ca,
+    dir,
+    signed,
+    records,
+    registry: () => readFileSync(file, "utf8"),
+    call,
+    csr: () => createSigningRequest().request,
+  };
+}
