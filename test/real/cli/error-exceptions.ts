@@ -84,6 +84,13 @@ export const exceptions: readonly Exception[] = [
     why: "a move that is interrupted or disturbed",
     where: "unit/gateway/cli/registry-upgrade.test.ts",
   },
+  {
+    file: "fleet-client.ts",
+    texts: ["refuses"],
+    why: "takes a fleet service",
+    where: "real/control/enrollment.test.ts",
+  },
+  { file: "fleet-client.ts", texts: ["does not answer in time"], why: "twenty seconds of silence" },
   { file: "rules.ts", texts: ["*"], why: liar, where: "unit/gateway/cli/check.test.ts" },
   { file: "check.ts", texts: ["*"], why: liar, where: "unit/gateway/cli/check.test.ts" },
   { file: "fleet.ts", texts: ["keeps no documents"], why: "the configuration of a gateway is refused before" },

@@ -255,7 +255,7 @@ export function contextRows(world: World): readonly Row[] {
     {
       what: "a context that says too little",
       args: [...list, ...contexts("c3", { backends: { main: good } })],
-      says: /^claviger: .*c3: contexts\.prod: needs config \(a gateway's configuration\), or backends and registry$/,
+      says: /^claviger: .*c3: contexts\.prod: needs config \(a gateway's configuration\), or backends and registry, or fleet$/,
     },
     {
       what: "a context that says too much",

@@ -49,6 +49,7 @@ export const commands: Readonly<
   "key usage": { args: ["prod", "--etcd", "http://127.0.0.1:9"], asks: "registry", required: ["cluster"] },
   "key retire": { args: ["prod", "--etcd", "http://127.0.0.1:9"], asks: "key", required: ["cluster"] },
   "key unretire": { args: ["prod", "--from", "1"], asks: "key", required: ["cluster"] },
+  "node token": { args: ["prod/cp-1", "--reason", "x"], required: ["node", "--reason"] },
   "node revoke": { args: ["prod/cp-1"], asks: "registry", required: ["node"] },
   "node allow": { args: ["prod/cp-1"], asks: "registry", required: ["node"] },
   "node expect": { args: ["prod", "cp-1"], asks: "registry" },

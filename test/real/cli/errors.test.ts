@@ -13,6 +13,7 @@ import { checkRows, etcdRows, initRows, keyRows, redisRows } from "./error-rows-
 import { type Exception, exceptions } from "./error-exceptions.ts";
 import { type ErrorText, errorTexts } from "./error-texts.ts";
 import { auditRows, nodeRows, pkiRows, registryRows } from "./error-rows-site.ts";
+import { fleetRows } from "./error-rows-fleet.ts";
 import { labelRows } from "./error-rows-labels.ts";
 import { contextRows, fileRows, oddVaults, otherUserRows, silentVault } from "./error-rows-odd.ts";
 import { createWorld, type Ran, type World } from "./error-world.ts";
@@ -80,6 +81,8 @@ suite("every error of every command", () => {
   test("a Vault or a token that is wrong", (t) => runAll(t, wrongVaults(world)));
   test("nodes", (t) => runAll(t, nodeRows(world)));
   test("labels", (t) => runAll(t, labelRows(world)));
+
+  test("the fleet service", (t) => runAll(t, fleetRows(world)));
   test("certificates", (t) => runAll(t, pkiRows(world)));
   test("audit files", (t) => runAll(t, auditRows(world)));
   test("the registry and the gateways", (t) => runAll(t, registryRows(world)));

@@ -1,0 +1,69 @@
+// Rows of what goes wrong on the way to a fleet service.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Row } from "./error-rows.ts";
+import type { World } from "./error-world.ts";
+
+/** `claviger node token`, and a context that names a fleet service alone. */
+export function fleetRows(world: World): readonly Row[] {
+  const { cert, key } = world.etcd;
+  const files = ["--ca", world.ca, "--cert", cert, "--key", key];
+  const at = (url: string): readonly string[] => ["--fleet", url, ...files];
+  const closed = world.closed.replace("http:", "https:");
+  const context = (name: string, settings: object): readonly string[] => {
+    const file = join(world.dir, name);
+    writeFileSync(file, JSON.stringify({ current: "prod", contexts: { prod: settings } }));
+    return ["--config", file];
+  };
+  const alone = context("fleet-alone", { fleet: { url: closed, ca: world.ca, cert, key } });
+  const row = (what: string, name: string, more: readonly string[], says: RegExp): Row => ({
+    what: `node token: ${what}`,
+    args: ["node", "token", name, "--reason", "a test", ...more],
+    says,
+  });
+  return [
+    row("a cluster alone", "prod", at(closed), /^claviger: "prod" must be CLUSTER\/NODE$/),
+    row(
+      "no duration",
+      "prod/cp-1",
+      [...at(closed), "--ttl", "soon"],
+      /^claviger: --ttl soon is no duration, such as 30m or 1h$/,
+    ),
+    row("an address alone", "prod/cp-1", ["--fleet", closed], /^claviger: --fleet needs --ca, --cert and --key: /),
+    row(
+      "without TLS",
+      "prod/cp-1",
+      at(world.closed),
+      /^claviger: http:\/\/127\.0\.0\.1:\d+ must be https:\/\/HOST:PORT$/,
+    ),
+    row(
+      "nothing listens",
+      "prod/cp-1",
+      at(closed),
+      /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED: nothing listens/,
+    ),
+    row(
+      "nothing listens at a context's",
+      "prod/cp-1",
+      alone,
+      /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED/,
+    ),
+    row(
+      "no such file",
+      "prod/cp-1",
+      ["--fleet", closed, "--ca", "/nowhere/ca", "--cert", cert, "--key", key],
+      /^claviger: \/nowhere\/ca cannot be read \(ENOENT: /,
+    ),
+    row(
+      "a context without one",
+      "prod/cp-1",
+      context("fleet-none", { config: "/x" }),
+      /^claviger: context prod of \S+ names no fleet service: add 'fleet' with/,
+    ),
+    {
+      what: "cluster list: a context that names a fleet service alone",
+      args: ["cluster", "list", ...alone],
+      says: /^claviger: context prod of \S+ names a fleet service alone; this command reads the registry itself: add backends and/,
+    },
+  ];
+}
