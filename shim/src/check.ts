@@ -127,7 +127,8 @@ async function checkGateway(check: Check, url: string, { tls }: Credentials): Pr
   }
 }
 
-function tryStateFile(file: string, cluster: string): Found<true> {
+/** @throws CheckError where no file can be made beside this one */
+function tryBeside(file: string): void {
   const dir = dirname(file);
   try {
     accessSync(dir, constants.W_OK | constants.X_OK);
@@ -135,6 +136,15 @@ function tryStateFile(file: string, cluster: string): Found<true> {
     const { code = "unknown error" } = error as NodeJS.ErrnoException;
     throw new CheckError(`${dir} cannot be written to (${code})`, "make it, or give it to the shim's user");
   }
+}
+
+function tryRenewal(file: string): Found<true> {
+  tryBeside(file);
+  return { found: `${file} can be replaced by the next certificate`, value: true };
+}
+
+function tryStateFile(file: string, cluster: string): Found<true> {
+  tryBeside(file);
   if (!existsSync(file)) return { found: `${file} is made with the first good Status`, value: true };
   const last = createStateFile(file, cluster, silentLog).load();
   if (last !== undefined) return { found: `${file} has the last key_id: ${last.keyId}`, value: true };
@@ -166,6 +176,7 @@ export async function checkShim(
   await local.step("socket", () => trySocket(config.socket, setUmask));
   await checkPorts(local, [{ setting: "health", ...config.health }], own);
   const credentials = await checkTls(local, config.tls);
+  if (config.renewal !== undefined) await local.step("renewal", () => tryRenewal(config.tls.cert));
   const gateways = config.gateways.map((url) => ({ url, check: createCheck() }));
   const rest = createCheck();
   const [, ...mayServe] = await Promise.all([

@@ -2,7 +2,7 @@
 // (docs/architecture.md #enrollment.)
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
@@ -20,16 +20,33 @@ export type EnrollOptions = {
   readonly dir: string;
   /** CLUSTER/NODE: who this node is; by the token where it is absent. */
   readonly name?: string | undefined;
+  /** UID:GID of the user that the shim runs as, and whose the files become; who runs this when absent. */
+  readonly owner?: string | undefined;
   /** Replace a node.pem that is there. */
   readonly force: boolean;
 };
+
+type Owner = { readonly uid: number; readonly gid: number };
 
 export const pairFile = "node.pem";
 export const caFile = "ca.pem";
 
 /** Certificate and key in one file, which is replaced as a whole: one never stands beside another's other half. */
-export async function writePair(file: string, certificate: string, { key }: NewKey): Promise<void> {
-  await key.use((pem) => writeFileAtomically(file, `${certificate.trim()}\n${pem.trim()}\n`, 0o600));
+export async function writePair(file: string, certificate: string, { key }: NewKey, owner?: Owner): Promise<void> {
+  await key.use((pem) => writeFileAtomically(file, `${certificate.trim()}\n${pem.trim()}\n`, 0o600, true, owner));
+}
+
+/** The directory is the shim's own: it replaces the pair in it. */
+async function makeDirectory(dir: string, owner: Owner | undefined): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  if (owner !== undefined) await chown(dir, owner.uid, owner.gid);
+}
+
+function parseOwner(text: string | undefined, problems: string[]): Owner | undefined {
+  if (text === undefined) return undefined;
+  const [, uid, gid] = /^(\d{1,9}):(\d{1,9})$/.exec(text) ?? [];
+  if (uid === undefined || gid === undefined) problems.push("--owner: must be UID:GID, such as 65532:65532");
+  return { uid: Number(uid), gid: Number(gid) };
 }
 
 /** The certificates of a bundle that a pin names, PEM. @throws FleetError */
@@ -65,11 +82,20 @@ function readToken(file: string, problems: string[]): string {
  * @returns what to do next, for the operator
  * @throws ConfigError with everything that is wrong with the options, FleetError
  */
-export async function enroll({ url, tokenFile, caPin, dir, name, force }: EnrollOptions): Promise<string> {
+export async function enroll({
+  url,
+  tokenFile,
+  caPin,
+  dir,
+  name,
+  owner: ownerText,
+  force,
+}: EnrollOptions): Promise<string> {
   const problems: string[] = [];
   const token = readToken(tokenFile, problems);
   if (!/^https:\/\/[^/]+\/?$/.test(url) || !URL.canParse(url)) problems.push("--url: must be https://HOST:PORT");
   if (!/^sha256:[0-9a-fA-F]{64}$/.test(caPin)) problems.push("--ca-pin: must be sha256: and 64 hexadecimal digits");
+  const owner = parseOwner(ownerText, problems);
   const [cluster = "", node = "", ...rest] = name === undefined ? [] : name.split("/");
   if (name !== undefined && (cluster === "" || node === "" || rest.length > 0))
     problems.push("--name: must be CLUSTER/NODE");
@@ -83,9 +109,9 @@ export async function enroll({ url, tokenFile, caPin, dir, name, force }: Enroll
   const made = createSigningRequest();
   const message = { token, certificateRequest: made.request, cluster, node };
   const enrolled = await callFleet(url, "EnrollNode", message, { ca: pinned(offered, caPin) });
-  await mkdir(dir, { recursive: true, mode: 0o755 });
-  await writeFileAtomically(files.ca, enrolled.ca, 0o644);
-  await writePair(files.pair, enrolled.certificate, made);
+  await makeDirectory(dir, owner);
+  await writeFileAtomically(files.ca, enrolled.ca, 0o644, true, owner);
+  await writePair(files.pair, enrolled.certificate, made, owner);
   const [leaf] = splitPem(enrolled.certificate);
   const gateways = enrolled.gateways.map((gateway) => `  - ${gateway}`).join("\n");
   return `${files.pair}  (mode 0600)

@@ -27,7 +27,7 @@ import { certificateRoles, readCredentials } from "./tls.ts";
 import { createUpstream } from "./upstream.ts";
 
 const usage = `claviger-shim --config FILE
-claviger-shim enroll --url URL --token-file FILE --ca-pin PIN [--dir DIR] [--name CLUSTER/NODE] [--force]
+claviger-shim enroll --url URL --token-file FILE --ca-pin PIN [--dir DIR] [--owner UID:GID] [--name CLUSTER/NODE] [--force]
 
 The KMS plugin of a kube-apiserver: serves KMS v2 and v1beta1 on a unix socket from remote gateways.
 
@@ -42,7 +42,8 @@ enroll: a certificate for this node, with a key that is made here, for a token o
   --url URL            the fleet service, https://HOST:PORT
   --token-file FILE    the token; it is good once
   --ca-pin PIN         sha256:..., printed with the token: of the CA that the service is verified by
-  --dir DIR            where node.pem (certificate and key) and ca.pem go (/etc/claviger)
+  --dir DIR            where node.pem (certificate and key) and ca.pem go (/var/lib/claviger)
+  --owner UID:GID      the user that the shim runs as: the directory and the files become its own
   --name CLUSTER/NODE  who this node is; a token for another one is refused
   --force              replace a node.pem that is there
 
@@ -191,15 +192,16 @@ async function runEnroll(args: readonly string[]): Promise<void> {
       url: { type: "string", default: "" },
       "token-file": { type: "string", default: "" },
       "ca-pin": { type: "string", default: "" },
-      dir: { type: "string", default: "/etc/claviger" },
+      dir: { type: "string", default: "/var/lib/claviger" },
+      owner: { type: "string" },
       name: { type: "string" },
       force: { type: "boolean", default: false },
       help: { type: "boolean" },
     },
     args,
   );
-  const { url, dir, name, force } = values;
-  const options = { url, tokenFile: values["token-file"], caPin: values["ca-pin"], dir, name, force };
+  const { url, dir, owner, name, force } = values;
+  const options = { url, tokenFile: values["token-file"], caPin: values["ca-pin"], dir, owner, name, force };
   process.stdout.write(values.help === true ? usage : await enroll(options));
 }
 

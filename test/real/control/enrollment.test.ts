@@ -22,11 +22,15 @@ const shim = join(import.meta.dirname, "..", "..", "..", "shim", "src", "main.ts
 
 type Ended = { readonly status: number | null; readonly out: string; readonly err: string };
 
-async function enroll(args: readonly string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [shim, "enroll", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+async function runShim(args: readonly string[]): Promise<Ended> {
+  const child = spawn(process.execPath, [shim, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   const closed = new Promise<number | null>((resolve) => child.once("close", resolve));
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
   return { status: await closed, out, err };
+}
+
+function enroll(args: readonly string[]): Promise<Ended> {
+  return runShim(["enroll", ...args]);
 }
 
 for (const kind of ["directory", "vault"] as const)
@@ -107,6 +111,8 @@ for (const kind of ["directory", "vault"] as const)
         gateways: [gateway.url],
         extra: { tls, renewal: { url: fleet.url } },
       });
+      const checked = await runShim(["--config", running.config, "--check"]);
+      assert.match(checked.out, /renewal .*node\.pem can be replaced by the next certificate/);
       const kms = kmsClient(running.socket);
       // Until the gateway has seen a renewed one: calls all the time, none of them fails.
       const records = () =>
@@ -178,6 +184,22 @@ for (const kind of ["directory", "vault"] as const)
       const log = readFileSync(join(dir, "fleet.log"), "utf8");
       for (const where of [records, log])
         for (const secret of [token, key]) assert.equal(where.includes(secret), false);
+    });
+
+    test("the files become the shim's user's", async (t) => {
+      if (process.getuid?.() !== 0) return t.skip("giving files away takes root");
+      const home = into("owned");
+      const options = await tokenFor("cluster-1/node-9");
+      const wrong = await enroll([...options, "--dir", home, "--owner", "claviger"]);
+      assert.match(wrong.err, /--owner: must be UID:GID, such as 65532:65532/);
+      const { status, err } = await enroll([...options, "--dir", home, "--owner", "65532:65533"]);
+      assert.equal(status, 0, err);
+      for (const file of [home, join(home, "node.pem"), join(home, "ca.pem")]) {
+        const { uid, gid } = statSync(file);
+        assert.deepEqual([uid, gid], [65_532, 65_533], file);
+      }
+      assert.equal(statSync(home).mode & 0o777, 0o700);
+      return undefined;
     });
 
     test("a node that is revoked renews nothing, and gets no token", async () => {
