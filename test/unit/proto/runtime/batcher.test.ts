@@ -148,6 +148,89 @@ suite("The batcher", () => {
     assert.equal(calls.length, 1);
   });
 
+  test("does not send for a caller who has left before, and tells one whose time is over so, in a full queue too", async (t) => {
+    const { calls, at, ask } = setUp(t, { maxQueued: 1 });
+    assert.equal(await ask("left", { signal: AbortSignal.abort(new KmsError("canceled")) }), "canceled");
+    const asked = [ask("first")];
+    await turn();
+    asked.push(ask("second"));
+    assert.equal(await ask("third", { deadline: Date.now() + 1 }), "overloaded");
+    assert.equal(await ask("over", { deadline: Date.now() }), "deadline_exceeded");
+    at(0).answer();
+    await turn();
+    at(1).answer();
+    assert.deepEqual(await Promise.all(asked), ["first", "second"]);
+    assert.equal(calls.length, 2);
+  });
+
+  test("starts a call beside another one for a full batch, when not told for how many", async (t) => {
+    const { calls, at, ask } = setUp(t);
+    const asked = [ask("first")];
+    await turn();
+    for (let i = 0; i < 127; i += 1) asked.push(ask(`item ${i}`));
+    for (let i = 0; i < 20; i += 1) await turn();
+    assert.equal(calls.length, 1);
+    asked.push(ask("the last one"));
+    for (let i = 0; i < 20; i += 1) await turn();
+    assert.deepEqual(
+      calls.map(({ items }) => items.length),
+      [1, 128],
+    );
+    at(0).answer();
+    at(1).answer();
+    await Promise.all(asked);
+  });
+
+  test("sends no halves of a call that failed, when not told that an item may be at fault", async (t) => {
+    const { calls, at, ask } = setUp(t);
+    const asked = [ask("a"), ask("b")];
+    await turn();
+    at(0).reject(new KmsError("backend_sealed"));
+    assert.deepEqual(await Promise.all(asked), ["backend_sealed", "backend_sealed"]);
+    await turn();
+    assert.equal(calls.length, 1);
+  });
+
+  test("forgets a key for which nothing waits or is under way, and none for which something is", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const sent: string[] = [];
+    const ends: (() => void)[] = [];
+    const batcher = createBatcher<{ readonly id: string; readonly made: number }, string, string>({
+      keyId: ({ id }) => id,
+      send: async ({ made }, items) => {
+        sent.push(`${items.join()} with ${made}`);
+        await new Promise<void>((resolve) => void ends.push(resolve));
+        return items.map((value) => ({ ok: true, value }));
+      },
+      discard: () => {},
+    });
+    let made = 0;
+    const ask = (item: string) => batcher.run({ id: "k", made: (made += 1) }, { item, group: "g", signal: never });
+    const first = ask("a");
+    await turn();
+    const second = ask("b");
+    await turn();
+    ends[0]?.();
+    await first;
+    await turn();
+    ends[1]?.();
+    await second;
+    await turn();
+    const third = ask("c");
+    await turn();
+    // The timer that would have sent b beside a finds that nothing is left of theirs.
+    t.mock.timers.tick(50);
+    const fourth = ask("d");
+    await turn();
+    assert.deepEqual(sent, ["a with 1", "b with 1", "c with 3"]);
+    ends[2]?.();
+    await third;
+    await turn();
+    ends[3]?.();
+    await fourth;
+    assert.equal(sent[3], "d with 3");
+  });
+
   test("discards the result of a caller who left a call that goes on for others", async (t) => {
     const { at, ask } = setUp(t);
     const gone = new AbortController();
