@@ -171,15 +171,21 @@ export function changeProblems(
 export function recordDigest(record: ClusterRecord): Buffer {
   const { labels } = record;
   // The order of labels is their source's; that of fields is the schema's.
-  const ordered = labels && Object.fromEntries(Object.entries(labels).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const ordered =
+    labels &&
+    Object.fromEntries(
+      Object.keys(labels)
+        .toSorted()
+        .map((key) => [key, labels[key]]),
+    );
   return createHash("sha256")
-    .update(JSON.stringify(ordered === undefined ? record : { ...record, labels: ordered }))
+    .update(JSON.stringify({ ...record, labels: ordered }))
     .digest();
 }
 
 /** The digests of several records in one: the order does not count, and one can be taken out again. */
 export function addDigest(sum: Buffer, digest: Buffer): void {
-  for (let i = 0; i < sum.length; i += 1) sum[i] = (sum[i] ?? 0) ^ (digest[i] ?? 0);
+  sum.set(sum.map((byte, i) => byte ^ digest.readUInt8(i)));
 }
 
 /**

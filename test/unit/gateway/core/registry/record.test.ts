@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mergeRegistry, parseRegistry } from "@claviger/gateway-core/src/registry/merge.ts";
+import {
+  addDigest,
+  changeProblems,
+  checkRecord,
+  type ClusterRecord,
+  digestText,
+  normalSerial,
+  recordDigest,
+  registryDigest,
+} from "@claviger/gateway-core/src/registry/record.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import { problemsOf } from "../../problems.ts";
@@ -140,4 +150,93 @@ test("a record that is no YAML keeps its last good state; where its name cannot 
     assert.match(problems.join(), /clusters\.0\./);
   }
   assert.deepEqual([...mergeRegistry("r", listed(suspended), backends, before).registry.keys()], ["other"]);
+});
+
+function checked(fields: Record<string, unknown> = {}): ClusterRecord {
+  const { record, problems } = checkRecord(cluster(fields));
+  assert.ok(record !== undefined, problems.join());
+  return record;
+}
+
+test("a key keeps the namespace that its record names, and has none where it names none", () => {
+  const key = { backend: "main", mount: "transit", key: "prod" };
+  const { keys, previousKeys } = checked({ keys: [{ ...key, namespace: "team/a" }], previousKeys: [key] });
+  assert.deepEqual([keys, previousKeys], [[{ ...key, namespace: "team/a" }], [key]]);
+});
+
+test("generations and rates have bounds, and what is at a bound is good", () => {
+  for (const [field, least, most] of [
+    ["generation", 0, 1_000_000_000],
+    ["requestsPerSecond", 1, 1_000_000],
+  ] as const) {
+    const given = (value: number) => (field === "generation" ? { generation: value } : { limits: { [field]: value } });
+    for (const good of [least, most]) assert.deepEqual(checkRecord(cluster(given(good))).problems, []);
+    for (const bad of [least - 1, most + 1, 1.5])
+      assert.match(checkRecord(cluster(given(bad))).problems.join(), new RegExp(field), String(bad));
+  }
+});
+
+test("a record that is bad is told with its name, where it has one that is a text", () => {
+  for (const [raw, name] of [
+    [{ name: "Prod" }, "Prod"],
+    [{ name: 7 }, undefined],
+    [{}, undefined],
+    ["prod", undefined],
+    [null, undefined],
+    [undefined, undefined],
+  ] as const) {
+    const { name: told, record, problems } = checkRecord(raw);
+    assert.deepEqual([told, record], [name, undefined]);
+    assert.ok(problems.length > 0);
+  }
+});
+
+test("an error that says nothing of the record is no problem of it, and goes on", () => {
+  const broken = Object.defineProperty(cluster(), "state", {
+    enumerable: true,
+    get: () => {
+      throw new RangeError("a bug");
+    },
+  });
+  assert.throws(() => checkRecord(broken), RangeError);
+});
+
+test("one serial number is one, with colons, in lower case, with zeros before it", () => {
+  for (const text of ["0a:1B", "0A1B", "A1B", "00:0a:1b"]) assert.equal(normalSerial(text), "A1B");
+  for (const text of ["0", "00", "00:00"]) assert.equal(normalSerial(text), "0");
+  assert.deepEqual(checked({ nodes: { revokedSerials: ["0a:1b"] } }).nodes?.revokedSerials, ["A1B"]);
+});
+
+test("a registry's digest is that of what it holds, not of how it is written", () => {
+  const digest = (...records: readonly ClusterRecord[]) =>
+    registryDigest(new Map(records.map((record) => [record.name, record])));
+  const [one, other] = [checked(), checked({ name: "other", uid: uidB })];
+  assert.match(digest(one), /^sha256:[0-9a-f]{64}$/);
+  assert.equal(digest(one, other), digest(other, one));
+  assert.equal(digest(checked({ labels: { a: "1", b: "2" } })), digest(checked({ labels: { b: "2", a: "1" } })));
+  const different = [
+    digest(),
+    digest(one),
+    digest(other),
+    digest(one, other),
+    digest(checked({ generation: 1 })),
+    digest(checked({ labels: {} })),
+    digest(checked({ labels: { a: "1" } })),
+    digest(checked({ labels: { a: "2" } })),
+    digest(checked({ labels: { b: "1" } })),
+  ];
+  assert.equal(new Set(different).size, different.length, different.join("\n"));
+});
+
+test("a record is taken out of a digest as it was put in", () => {
+  const [one, other] = [recordDigest(checked()), recordDigest(checked({ name: "other", uid: uidB }))];
+  const sum = Buffer.alloc(32);
+  for (const digest of [one, other, one]) addDigest(sum, digest);
+  assert.equal(digestText(sum), digestText(other));
+});
+
+test("the same keys, written again under the same generation, are no change", () => {
+  const before = checked({ generation: 4 });
+  assert.deepEqual(changeProblems(checked({ generation: 4 }), before, before.name), []);
+  assert.deepEqual(changeProblems(checked({ generation: 4 }), undefined, undefined), []);
 });
