@@ -148,11 +148,11 @@ export function createEndpointHealth<E>(options: HealthOptions<E>): EndpointHeal
   };
   const jitter = (): number => 0.75 + Math.random() / 2;
   /** @param afterMs unless it answers before that */
-  const look = async (entry: Entry<E>, afterMs = 0): Promise<void> => {
+  const look = async (entry: Entry<E>, afterMs?: number): Promise<void> => {
     if (isGone(entry) || entry.probe !== undefined) return;
     const late = new AbortController();
     entry.probe = late;
-    if (afterMs > 0) {
+    if (afterMs !== undefined) {
       entry.isAwaited = true;
       await new Promise<void>((resolve) => {
         clock.setTimeout(resolve, afterMs * jitter()).unref?.();

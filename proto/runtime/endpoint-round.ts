@@ -130,7 +130,7 @@ export function runRound<E, T>(
       const index = asked;
       const shareMs = Math.max(0, startBy - began) / Math.max(1, untried);
       const { hedgeMs, nextMs, overdueMs } = patience(entry, index === 1, shareMs);
-      const mayGoOn = (): boolean => asked === index && untried > 0 && isUntouched === undefined;
+      const mayGoOn = (): boolean => asked === index && isUntouched === undefined;
       const beside = candidates[index];
       if (hedge && hedgeMs < nextMs && beside !== undefined && !health.isBusy(beside))
         after(hedgeMs, () => void (mayGoOn() && spend() && next()));
@@ -140,7 +140,7 @@ export function runRound<E, T>(
     };
 
     if (signal.aborted) return onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
+    signal.addEventListener("abort", onAbort);
     // The caller's deadline holds in every phase, whatever an attempt does when it is aborted.
     after(Math.max(0, endsAt - clock.now()), () =>
       end({ failure: failure ?? new KmsError("deadline_exceeded"), isFinal: true }),
