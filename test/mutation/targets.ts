@@ -23,7 +23,10 @@ export const targets: readonly Target[] = [
     source: "gateway/core/src/audit/chain.ts",
     tests: [`${core}/audit/chain.test.ts`, `${core}/audit/verify.test.ts`, `${core}/audit/log.test.ts`],
   },
-  { source: "gateway/core/src/audit/verify-chain.ts", tests: [`${core}/audit/verify.test.ts`] },
+  {
+    source: "gateway/core/src/audit/verify-chain.ts",
+    tests: [`${core}/audit/verify.test.ts`, `${core}/audit/verify-chain.test.ts`],
+  },
   {
     source: "gateway/core/src/registry/record.ts",
     tests: [`${core}/registry/record.test.ts`],
@@ -42,10 +45,13 @@ export const targets: readonly Target[] = [
     source: "proto/runtime/batcher.ts",
     tests: [`${runtime}/batcher.test.ts`, `${runtime}/batcher-properties.test.ts`],
   },
+  { source: "proto/runtime/endpoint-pool.ts", tests: [`${runtime}/endpoint-repeat.test.ts`] },
   {
-    source: "proto/runtime/endpoint-pool.ts",
-    tests: [`${runtime}/endpoint-pool.test.ts`],
+    source: "proto/runtime/endpoint-health.ts",
+    tests: [`${runtime}/endpoint-health.test.ts`, `${runtime}/endpoint-order.test.ts`],
   },
-  { source: "proto/runtime/endpoint-health.ts", tests: [`${runtime}/endpoint-pool.test.ts`] },
-  { source: "proto/runtime/endpoint-round.ts", tests: [`${runtime}/endpoint-pool.test.ts`] },
+  {
+    source: "proto/runtime/endpoint-round.ts",
+    tests: [`${runtime}/endpoint-round.test.ts`, `${runtime}/endpoint-pool.test.ts`],
+  },
 ];

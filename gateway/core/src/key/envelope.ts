@@ -54,7 +54,7 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
     throw invalid("not an envelope of ours");
   let message;
   try {
-    message = fromBinary(EnvelopeSchema, bytes.subarray(magic.length), { readUnknownFields: false });
+    message = fromBinary(EnvelopeSchema, bytes.subarray(magic.length));
   } catch {
     throw invalid("an envelope that does not parse");
   }

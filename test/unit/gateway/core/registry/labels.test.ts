@@ -48,7 +48,7 @@ test("a record has at most 32 labels, a selector as many conditions, each of at 
   assert.deepEqual(problems(selectorSchema, conditions(32)), []);
   assert.match(problems(selectorSchema, conditions(33)).join(), /at most 32 conditions/);
   const values = (count: number) => ({ matchExpressions: [{ key: "a", operator: "In", values: many(count) }] });
-  assert.deepEqual(problems(selectorSchema, values(256)), []);
+  for (const count of [1, 256]) assert.deepEqual(problems(selectorSchema, values(count)), []);
   assert.match(problems(selectorSchema, values(257)).join(), /at most 256 values/);
 });
 
