@@ -5,6 +5,7 @@ import { KmsError } from "../wire/errors.ts";
 import { abortReason } from "./abort.ts";
 import { steadyNow } from "./clock.ts";
 import { type BatcherOptions, type BatchRequest, createKeyQueue } from "./key-queue.ts";
+import { unlimitedSlots } from "./slots.ts";
 
 export type { BatcherOptions, BatchOutcome, BatchRequest } from "./key-queue.ts";
 
@@ -33,6 +34,7 @@ const defaults = {
   maxReadTurns: 16,
   resultTtlMs: 50,
   minRetryMs: 50,
+  slots: unlimitedSlots,
 };
 
 export function createBatcher<K, I, R>(given: BatcherOptions<K, I, R>): Batcher<K, I, R> {

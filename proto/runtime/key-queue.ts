@@ -5,6 +5,7 @@ import { raceAbort } from "./abort.ts";
 import { createFairQueue } from "./fair-queue.ts";
 import { type Call, type Caller, deadlineOf, type Flight, joinFlight, longestTimerMs } from "./flight.ts";
 import { createPump, type PumpSource } from "./pump.ts";
+import type { Slots } from "./slots.ts";
 
 /** One for each item of a batch, in order: one bad item fails alone. */
 export type BatchOutcome<R> =
@@ -65,6 +66,8 @@ export type BatcherOptions<K, I, R> = {
   readonly resultTtlMs?: number;
   /** With less time than this left, a repetition is not worth it. */
   readonly minRetryMs?: number;
+  /** What the calls of all keys, and of other batchers with the same ones, share; without limit when absent. */
+  readonly slots?: Slots;
 };
 
 /** All that is asked of one key. `onIdle` says that nothing is waiting, under way or kept. */

@@ -1,5 +1,6 @@
 // When the next call starts: at once when none is under way, beside others only when that is worth
 // it. It decides the moment, not what a call carries. (docs/architecture.md #vault.)
+import type { Slots } from "./slots.ts";
 
 /** What a pump moves. */
 export type PumpSource = {
@@ -21,6 +22,8 @@ export type PumpOptions = {
   readonly stormBatch: number;
   /** In a storm so many turns of the event loop may bring more items before the next call starts. */
   readonly maxReadTurns: number;
+  /** Each call takes one; a pump that finds none waits for its turn. */
+  readonly slots: Slots;
 };
 
 export interface Pump {
@@ -30,22 +33,46 @@ export interface Pump {
 
 export function createPump(source: PumpSource, options: PumpOptions): Pump {
   const { waiting } = source;
-  const { maxInFlight } = options;
+  const { maxInFlight, slots } = options;
   let inFlight = 0;
+  /** Its turn for a slot will come; it has come, and the slot is not used yet. */
+  let isInLine = false;
+  let hasSlot = false;
   let slowTimer: NodeJS.Timeout | undefined;
   let isDue = false;
   let arrived = 0;
   let lastItems = 0;
 
+  const takeSlot = (): boolean => {
+    if (hasSlot || slots.tryTake()) {
+      hasSlot = false;
+      return true;
+    }
+    if (isInLine) return false;
+    isInLine = true;
+    slots.whenFree(() => {
+      isInLine = false;
+      hasSlot = true;
+      pump();
+      // All who waited have left meanwhile.
+      if (hasSlot) slots.release();
+      hasSlot = false;
+    });
+    return false;
+  };
+
+  /** With a slot taken for it. */
   const start = (): void => {
     const call = source.start();
-    if (call === undefined) return;
+    if (call === undefined) return slots.release();
     lastItems = call.items;
     inFlight += 1;
     void call.ended.finally(() => {
       inFlight -= 1;
+      slots.release();
       pumpSoon();
     });
+    return undefined;
   };
 
   // After what has arrived by now has been read: in a storm the next hundred requests are in the
@@ -68,12 +95,12 @@ export function createPump(source: PumpSource, options: PumpOptions): Pump {
   const pump = (): void => {
     const mayStart = (): boolean =>
       waiting() > 0 && (inFlight === 0 || (waiting() >= options.minParallelBatch && inFlight < maxInFlight));
-    while (mayStart()) start();
+    while (mayStart() && takeSlot()) start();
     if (waiting() === 0 && inFlight === 0) return source.onIdle();
     if (waiting() === 0 || inFlight >= maxInFlight) return;
     slowTimer ??= setTimeout(() => {
       slowTimer = undefined;
-      if (waiting() > 0 && inFlight < maxInFlight) start();
+      if (waiting() > 0 && inFlight < maxInFlight && takeSlot()) start();
       pump();
     }, options.slowCallMs).unref();
   };

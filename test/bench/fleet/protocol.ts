@@ -56,6 +56,20 @@ export type FloodResult = {
   readonly took: readonly number[];
 };
 
+/** Requests straight at the gateways, at a pace of their own, over connections that stay. */
+export type Stream = {
+  /** Half Encrypts and half Decrypts, in all. */
+  readonly perSecond: number;
+  /** Connections, spread over all nodes and gateways. Each has one request at a time. */
+  readonly connections: number;
+  /** Each so manieth request makes a connection for itself; 0 for none. */
+  readonly freshEvery: number;
+  /** How many may wait for a free connection; one more is held back, and not sent. */
+  readonly waiting: number;
+  /** Deadlines of the requests in turn, milliseconds. */
+  readonly deadlines: readonly number[];
+};
+
 /** Each command and what it answers. */
 export type Commands = {
   /** Signs the certificates of these; milliseconds. */
@@ -85,6 +99,8 @@ export type Commands = {
   /** Makes the connections of a flood, which `flood` starts. */
   readonly openFlood: { readonly ask: Flood; readonly answer: void };
   readonly flood: { readonly ask: null; readonly answer: FloodResult };
+  /** Starts a stream, or ends the one that runs: how many requests it has held back. */
+  readonly stream: { readonly ask: Stream | null; readonly answer: number };
   readonly take: { readonly ask: null; readonly answer: Taken };
 };
 

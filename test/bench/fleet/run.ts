@@ -4,7 +4,7 @@ import { percentileOf, shown, tableOf } from "./figures.ts";
 import { type Cost, createMeter, type Meter, metricOf, vaultPerSecond } from "./meter.ts";
 import type { Identity, Sample, ShimKind, Taken } from "./protocol.ts";
 import { type Simulators, startSimulators } from "./simulators.ts";
-import { identitiesOf, type RegistryKind, startWorld, type World } from "./world.ts";
+import { identitiesOf, type RegistryKind, startWorld, type World, type WorldOptions } from "./world.ts";
 
 /** The options of the command line, with the defaults of the scenario. */
 export type Settings = {
@@ -52,7 +52,10 @@ const atOnce = { first: 16, more: 64 } as const;
 const shimsPerProcess = { own: 4000, light: 10_000 } as const;
 
 /** Starts everything but the shims, runs, and stops everything whatever happens. */
-export async function withFleet<T>(settings: Settings, use: (fleet: Fleet) => Promise<T>): Promise<T> {
+export async function withFleet<T>(
+  settings: Settings & Pick<WorldOptions, "extra" | "isRaw">,
+  use: (fleet: Fleet) => Promise<T>,
+): Promise<T> {
   const { nodes, attach } = settings;
   const world = await startWorld(settings, say);
   const needed = Math.max(2, Math.ceil((settings.clusters * nodes) / shimsPerProcess[settings.shims]));

@@ -10,6 +10,7 @@ import { createLightShim } from "./light-shim.ts";
 import type { Answer, CommandName, Commands, Identity, Question, ShimKind } from "./protocol.ts";
 import { createRecorder } from "./recorder.ts";
 import { createSimulatedShim, type SimulatedShim } from "./shim.ts";
+import { openStream, type RunningStream } from "./stream.ts";
 
 /** Each shim's first Status is asked for until it is good, so often at most. */
 const attempts = 60;
@@ -21,6 +22,7 @@ let identities: ReadonlyMap<number, Identity> = new Map();
 let issuer: { readonly certificates: NodeCertificates; readonly ca: string; readonly kind: ShimKind } | undefined;
 let seeds: readonly (readonly Sealed[])[] = [];
 let armed: OpenFlood | undefined;
+let streaming: RunningStream | undefined;
 let running: Readonly<Record<"statuses" | "calls", Pick<Load, "stop"> | undefined>> = {
   statuses: undefined,
   calls: undefined,
@@ -112,6 +114,11 @@ const handlers: Handlers = {
   async flood() {
     if (armed === undefined) throw new TypeError("open the flood first");
     return await armed.run();
+  },
+  async stream(ask) {
+    const heldBack = (await streaming?.stop()) ?? 0;
+    streaming = ask === null ? undefined : await openStream(ask, [...identities.values()], signing(), recorder);
+    return heldBack;
   },
   take: () => Promise.resolve(recorder.take()),
 };

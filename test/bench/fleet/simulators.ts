@@ -12,6 +12,7 @@ import type {
   Flood,
   Identity,
   ShimKind,
+  Stream,
   Taken,
 } from "./protocol.ts";
 
@@ -26,6 +27,8 @@ export type Simulators = {
   calls(perSecond: number): Promise<void>;
   seal(seeds: number): Promise<void>;
   restart(copies: number, isCold: boolean): Promise<readonly number[]>;
+  /** Starts a stream in parts, or ends it: how many requests it has held back. */
+  stream(stream: Stream | null): Promise<number>;
   take(): Promise<Taken>;
   stop(): Promise<void>;
 };
@@ -93,6 +96,15 @@ export function startSimulators(count: number): Simulators {
     calls: async (perSecond) => void (await each("calls", () => perSecond / count)),
     seal: async (seeds) => void (await each("seal", () => seeds)),
     restart: async (copies, isCold) => (await each("restart", () => ({ copies, isCold }))).flat(),
+    async stream(stream) {
+      const part = stream && {
+        ...stream,
+        perSecond: stream.perSecond / count,
+        connections: Math.ceil(stream.connections / count),
+        waiting: Math.ceil(stream.waiting / count),
+      };
+      return (await each("stream", () => part)).reduce((sum, one) => sum + one, 0);
+    },
     async take() {
       const taken = await each("take", () => null);
       return {

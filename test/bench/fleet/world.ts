@@ -27,6 +27,10 @@ export type WorldOptions = {
   readonly connections: number;
   /** The gateways' `keys.refresh`. */
   readonly refresh: string;
+  /** More of the gateways' settings. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+  /** OpenBao also writes down what was asked in the clear: see World.rawAudit. */
+  readonly isRaw?: boolean;
 };
 
 export type World = {
@@ -35,6 +39,8 @@ export type World = {
   readonly pki: Pki;
   readonly ca: CaTexts;
   readonly bao: OpenBao;
+  /** OpenBao's second audit file, with nothing hashed. There only with `isRaw`. */
+  readonly rawAudit: string;
   readonly redis: RedisServer;
   readonly gateways: LabGateway[];
   /** The clusters' names; each has a Transit key of that name. */
@@ -118,14 +124,16 @@ export async function startWorld(options: WorldOptions, say: (text: string) => v
 }
 
 async function start(
-  { clusters, gateways, registry, connections, refresh }: WorldOptions,
+  { clusters, gateways, registry, connections, refresh, extra, isRaw = false }: WorldOptions,
   say: (text: string) => void,
   dir: string,
   processes: ProcessGroup,
 ): Promise<Omit<World, "stop">> {
   say("OpenBao, Redis, certificates of the gateways");
+  const rawAudit = join(dir, "raw-audit.log");
+  const raw = `audit "file" "raw" { options { file_path = "${rawAudit}"  log_raw = "true" } }`;
   const [bao, redis, pki] = await Promise.all([
-    startOpenBao(processes, dir),
+    startOpenBao(processes, dir, isRaw ? raw : ""),
     startRedis(processes, dir),
     createPki(dir),
   ]);
@@ -164,6 +172,7 @@ async function start(
           // A port of its own: a gateway that is started again must be where it was.
           listen: { address: "127.0.0.1", port: ports[i], limits: { connections } },
           keys: { refresh },
+          ...extra,
         },
       });
     }),
@@ -176,6 +185,7 @@ async function start(
     pki,
     ca,
     bao,
+    rawAudit,
     redis,
     gateways: started,
     clusters: clusterNames,

@@ -1,6 +1,7 @@
 // A backend's batch calls behind single ones: what waits for one key travels together, clusters in
 // turn. (docs/architecture.md #vault.)
 import { type Batcher, createBatcher } from "@claviger/proto/runtime/batcher.ts";
+import { createSlots } from "@claviger/proto/runtime/slots.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
 import type { ClusterName } from "@claviger/proto/wire/names.ts";
@@ -24,10 +25,12 @@ export interface Dispatcher {
 }
 
 export type DispatcherOptions = {
-  readonly backend: Pick<OpenBackend, "name" | "wrap" | "unwrap">;
+  readonly backend: Pick<OpenBackend, "name" | "wrap" | "unwrap" | "addresses">;
   /** Shows what the backend took for each item, queueing included. */
   readonly tracing?: Tracing;
   readonly maxInFlightPerKey?: number;
+  /** For all keys and both operations. */
+  readonly maxInFlight?: number;
   readonly maxBatch?: number;
   readonly maxQueuedPerCluster?: number;
   /** Called for each batch call to the backend. */
@@ -37,15 +40,23 @@ export type DispatcherOptions = {
 /** What one cluster may have waiting for one key, whatever the sizes of its items. */
 const maxQueuedBytes = 8 * 1024 * 1024;
 
+/**
+ * As many as the backend has connections (`vault/transport.ts`). One call more would wait for a connection
+ * with all that is in it: nothing could join it, and what is past its deadline would be sent all the same.
+ */
+const connectionsPerAddress = 16;
+
 export function createDispatcher({
   backend,
   tracing = noTracing,
   maxInFlightPerKey = 4,
+  maxInFlight = connectionsPerAddress * Math.max(1, backend.addresses?.().length ?? 1),
   maxBatch = 128,
   maxQueuedPerCluster = 4096,
   observe = () => {},
 }: DispatcherOptions): Dispatcher {
-  const bounds = { maxInFlight: maxInFlightPerKey, maxBatch, maxQueued: maxQueuedPerCluster, maxQueuedBytes };
+  const slots = createSlots(maxInFlight);
+  const bounds = { slots, maxInFlight: maxInFlightPerKey, maxBatch, maxQueued: maxQueuedPerCluster, maxQueuedBytes };
   const wraps: Batcher<KeyRef, WrapItem, Wrapped> = createBatcher({
     ...bounds,
     keyId: refId,

@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { createDispatcher } from "@claviger/gateway-server/src/backend/dispatch.ts";
 import type { Backend, Outcome, UnwrapItem, Unwrapped } from "@claviger/gateway-core/src/backend/port.ts";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
-import { clusterName } from "@claviger/proto/wire/names.ts";
+import { clusterName, keyName } from "@claviger/proto/wire/names.ts";
 import { createFakeBackend, ref } from "../../fakes.ts";
 
 const a = clusterName.parse("a");
@@ -102,6 +102,42 @@ suite("the dispatcher", () => {
       await Promise.all(asked),
       Array.from({ length: 9 }, (_, n) => `item ${n}`),
     );
+  });
+
+  test("has so many calls of all keys under way; others wait, gather, take turns, and leave unsent", async () => {
+    const { backend, held } = createSlowBackend();
+    const dispatcher = createDispatcher({ backend, maxInFlight: 2 });
+    const gone = new AbortController();
+    const ask = (n: number, key: string, signal = never): Promise<string> =>
+      dispatcher.unwrap(a, { ...ref, key: keyName.parse(key) }, item(n), signal).then(
+        ({ plaintext }) => Buffer.from(plaintext).toString(),
+        (error: unknown) => toKmsError(error).reason,
+      );
+    const asked = [ask(1, "k1"), ask(2, "k2"), ask(3, "k3"), ask(4, "k4", gone.signal), ask(5, "k5")];
+    await tick();
+    const sent = (): readonly (readonly string[])[] => held.map(({ items }) => items);
+    assert.deepEqual(sent(), [["item 1"], ["item 2"]]);
+    asked.push(ask(6, "k1"), ask(7, "k3"));
+    gone.abort(new KmsError("deadline_exceeded"));
+    await tick();
+    await held[0]?.answer();
+    assert.deepEqual(sent().slice(2), [["item 3", "item 7"]]);
+    // The turn of k4, of which nobody waits any more, is the next one's.
+    await held[1]?.answer();
+    assert.deepEqual(sent().slice(3), [["item 5"]]);
+    await held[2]?.answer();
+    await held[3]?.answer();
+    assert.deepEqual(sent().slice(4), [["item 6"]]);
+    await held[4]?.answer();
+    assert.deepEqual(await Promise.all(asked), [
+      "item 1",
+      "item 2",
+      "item 3",
+      "deadline_exceeded",
+      "item 5",
+      "item 6",
+      "item 7",
+    ]);
   });
 
   test("a call that hangs does not hold the others", async () => {
