@@ -1,6 +1,6 @@
 // A fleet on one machine: clusters with keys of their own, nodes with certificates of their own, real
 // gateways, OpenBao and Redis between them. Prints a report in Markdown; nothing passes or fails here.
-//   node test/bench/fleet.ts --scenario status|rotation|kill|restart|noisy|growth|sustained|overload [--clusters N] [--nodes M] ...
+//   node test/bench/fleet.ts --scenario status|rotation|kill|restart|noisy|growth|sustained|overload|alone|soak [--clusters N] [--nodes M] ...
 // Only the shims are simulated: their own code, without sockets, thousands in a process. A real shim has
 // all gateways in its configuration (--attach both) and so a connection to each; --attach one lets more
 // of them fit under the limit of open files. The defaults are small; what a large fleet asks:
@@ -13,19 +13,23 @@
 // What goes on for long, or is too much (docs/endurance.md has figures):
 //   --scenario sustained --seconds 600
 //   --scenario overload --seconds 60
+//   --scenario alone --seconds 3600
+//   --scenario soak --seconds 1800 --svg soak.svg
 import { cpus, loadavg, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import type { Settings } from "./fleet/run.ts";
+import * as alone from "./fleet/scenarios/alone.ts";
 import * as growth from "./fleet/scenarios/growth.ts";
 import * as kill from "./fleet/scenarios/kill.ts";
 import * as noisy from "./fleet/scenarios/noisy.ts";
 import * as overload from "./fleet/scenarios/overload.ts";
 import * as restart from "./fleet/scenarios/restart.ts";
 import * as rotation from "./fleet/scenarios/rotation.ts";
+import * as soak from "./fleet/scenarios/soak.ts";
 import * as status from "./fleet/scenarios/status.ts";
 import * as sustained from "./fleet/scenarios/sustained.ts";
 
-const scenarios = { status, rotation, kill, restart, noisy, growth, sustained, overload } as const;
+const scenarios = { status, rotation, kill, restart, noisy, growth, sustained, overload, alone, soak } as const;
 
 const { values } = parseArgs({
   options: {

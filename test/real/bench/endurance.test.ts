@@ -1,0 +1,74 @@
+// The scenarios of `test/bench/fleet.ts` that go on for long run to their end in seconds, and what does not
+// depend on the speed of a machine holds: nothing fails where a replica of everything is left.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { promisify } from "node:util";
+
+const program = join(import.meta.dirname, "..", "..", "bench", "fleet.ts");
+const limitMs = 150_000;
+
+async function tableRows(scenario: string, ...more: readonly string[]): Promise<readonly (readonly string[])[]> {
+  const args = [program, "--scenario", scenario, "--seconds", "5", "--clusters", "2", "--nodes", "2", ...more];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: limitMs });
+  return stdout
+    .split("\n")
+    .filter((line) => line.startsWith("| "))
+    .map((line) =>
+      line
+        .split("|")
+        .map((cell) => cell.trim())
+        .slice(1, -1),
+    );
+}
+
+function cellOf(rows: readonly (readonly string[])[], name: string): string {
+  const found = rows.find(([first]) => first === name);
+  assert.ok(found !== undefined, `a row of ${name}`);
+  return found.at(-1) ?? "";
+}
+
+suite("endurance, in seconds", () => {
+  let dir: string;
+  before(() => {
+    dir = mkdtempSync(join(tmpdir(), "claviger-"));
+  });
+  after(() => rmSync(dir, { recursive: true, force: true }));
+
+  test("sustained: requests are answered, and none fails where there is time for each", async () => {
+    const rows = await tableRows("sustained", "--calls", "100");
+    assert.ok(Number(cellOf(rows, "requests a second, answered well")) > 0);
+    assert.equal(cellOf(rows, "failed"), "0");
+    assert.equal(cellOf(rows, "held back by the callers"), "0");
+  });
+
+  test("overload: what reaches Vault is counted, and something is served", async () => {
+    const rows = await tableRows("overload");
+    assert.ok(Number(cellOf(rows, "Encrypts that reached Vault").replaceAll(",", "")) > 0);
+    const share = cellOf(rows, "goodput, share of the peak");
+    assert.ok(Number.parseFloat(share) > 0, share);
+  });
+
+  test("alone: no Decrypt fails without Redis and a collector", async () => {
+    const rows = await tableRows("alone", "--calls", "40");
+    assert.equal(cellOf(rows, "failed Decrypts"), "0");
+    const decrypts = rows.filter(([, kind]) => kind === "decrypt");
+    assert.equal(decrypts.length, 2);
+    for (const [name, , good] of decrypts) assert.ok(Number(good?.replaceAll(",", "")) > 0, name);
+  });
+
+  test("soak: no call fails while keys are rotated and gateways and shims started again; the picture is there", async () => {
+    const svg = join(dir, "soak.svg");
+    const rows = await tableRows("soak", "--calls", "40", "--svg", svg);
+    for (const name of ["simulated shims", "shim of cluster-00001", "shim of cluster-00002"])
+      assert.equal(cellOf(rows, name), "0", name);
+    // Each gateway and each shim had two lives.
+    assert.equal(rows.filter(([name]) => name === "gateway-2").length >= 2, true);
+    const picture = readFileSync(svg, "utf8");
+    assert.ok((picture.match(/<polyline /g)?.length ?? 0) >= 6);
+    assert.ok(!picture.includes("NaN"));
+  });
+});
