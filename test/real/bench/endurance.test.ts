@@ -12,7 +12,7 @@ const program = join(import.meta.dirname, "..", "..", "bench", "fleet.ts");
 const limitMs = 150_000;
 
 async function tableRows(scenario: string, ...more: readonly string[]): Promise<readonly (readonly string[])[]> {
-  const args = [program, "--scenario", scenario, "--seconds", "5", "--clusters", "2", "--nodes", "2", ...more];
+  const args = [program, "--scenario", scenario, "--seconds", "5", "--clusters", "2", ...more];
   const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: limitMs });
   return stdout
     .split("\n")
@@ -39,21 +39,21 @@ suite("endurance, in seconds", () => {
   after(() => rmSync(dir, { recursive: true, force: true }));
 
   test("sustained: requests are answered, and none fails where there is time for each", async () => {
-    const rows = await tableRows("sustained", "--calls", "100");
+    const rows = await tableRows("sustained", "--nodes", "4", "--calls", "100");
     assert.ok(Number(cellOf(rows, "requests a second, answered well")) > 0);
     assert.equal(cellOf(rows, "failed"), "0");
     assert.equal(cellOf(rows, "held back by the callers"), "0");
   });
 
   test("overload: what reaches Vault is counted, and something is served", async () => {
-    const rows = await tableRows("overload");
+    const rows = await tableRows("overload", "--nodes", "12");
     assert.ok(Number(cellOf(rows, "Encrypts that reached Vault").replaceAll(",", "")) > 0);
     const share = cellOf(rows, "goodput, share of the peak");
     assert.ok(Number.parseFloat(share) > 0, share);
   });
 
   test("alone: no Decrypt fails without Redis and a collector", async () => {
-    const rows = await tableRows("alone", "--calls", "40");
+    const rows = await tableRows("alone", "--nodes", "2", "--calls", "40");
     assert.equal(cellOf(rows, "failed Decrypts"), "0");
     const decrypts = rows.filter(([, kind]) => kind === "decrypt");
     assert.equal(decrypts.length, 2);
@@ -62,7 +62,7 @@ suite("endurance, in seconds", () => {
 
   test("soak: no call fails while keys are rotated and gateways and shims started again; the picture is there", async () => {
     const svg = join(dir, "soak.svg");
-    const rows = await tableRows("soak", "--calls", "40", "--svg", svg);
+    const rows = await tableRows("soak", "--nodes", "2", "--calls", "40", "--svg", svg);
     for (const name of ["simulated shims", "shim of cluster-00001", "shim of cluster-00002"])
       assert.equal(cellOf(rows, name), "0", name);
     // Each gateway and each shim had two lives.
