@@ -12,7 +12,7 @@ import { plaintextOf } from "./deadlines.ts";
 import type { Identity, Stream } from "./protocol.ts";
 import type { Recorder } from "./recorder.ts";
 
-type Lane = {
+type Caller = {
   readonly identity: Identity;
   readonly open: () => Client;
   readonly client: Client;
@@ -67,15 +67,15 @@ async function call(
   }
 }
 
-async function encrypt(lane: Lane, client: Client, deadline: number): Promise<void> {
+async function encrypt(caller: Caller, client: Client, deadline: number): Promise<void> {
   const plaintext = plaintextOf(deadline);
   const request = toBinary(v2.EncryptRequestSchema, create(v2.EncryptRequestSchema, { plaintext, uid: "stream" }));
   const { ciphertext, keyId } = fromBinary(v2.EncryptResponseSchema, await call(client, "encrypt", request, deadline));
   const message = create(v2.DecryptRequestSchema, { ciphertext, keyId, uid: "stream" });
-  lane.sealed = { plaintext, message: toBinary(v2.DecryptRequestSchema, message) };
+  caller.sealed = { plaintext, message: toBinary(v2.DecryptRequestSchema, message) };
 }
 
-async function decrypt({ sealed }: Lane, client: Client, deadline: number): Promise<void> {
+async function decrypt({ sealed }: Caller, client: Client, deadline: number): Promise<void> {
   if (sealed === undefined) throw new TypeError("nothing was encrypted");
   const reply = await call(client, "decrypt", sealed.message, deadline);
   const { plaintext } = fromBinary(v2.DecryptResponseSchema, reply);
@@ -84,8 +84,8 @@ async function decrypt({ sealed }: Lane, client: Client, deadline: number): Prom
 
 type Tls = { readonly certificates: NodeCertificates; readonly ca: string };
 
-/** The lanes of nodes in turn, each at the next gateway. */
-function lanesOf(count: number, identities: readonly Identity[], { certificates, ca }: Tls): readonly Lane[] {
+/** The callers of nodes in turn, each at the next gateway. */
+function callersOf(count: number, identities: readonly Identity[], { certificates, ca }: Tls): readonly Caller[] {
   const certs = identities.map(({ cluster, node }) => certificates.issue(cluster, node));
   return Array.from({ length: count }, (_, i) => {
     const place = i % identities.length;
@@ -110,24 +110,24 @@ export async function openStream(
   tls: Tls,
   recorder: Recorder,
 ): Promise<RunningStream> {
-  const lanes = lanesOf(connections, identities, tls);
+  const callers = callersOf(connections, identities, tls);
   // Further rounds for the compilers: programs that have just started are not what is measured.
-  const rounds = Math.max(1, Math.floor(warmRequests / lanes.length));
+  const rounds = Math.max(1, Math.floor(warmRequests / callers.length));
   for (let round = 0; round < rounds; round += 1)
-    for (let at = 0; at < lanes.length; at += atOnce)
-      await Promise.all(lanes.slice(at, at + atOnce).map((lane) => encrypt(lane, lane.client, now() + warmMs)));
-  const free = [...lanes];
-  const waiting: ((lane: Lane) => void)[] = [];
+    for (let at = 0; at < callers.length; at += atOnce)
+      await Promise.all(callers.slice(at, at + atOnce).map((caller) => encrypt(caller, caller.client, now() + warmMs)));
+  const free = [...callers];
+  const waiting: ((caller: Caller) => void)[] = [];
   let heldBack = 0;
 
-  const release = (lane: Lane): void => {
+  const release = (caller: Caller): void => {
     const next = waiting.shift();
-    if (next === undefined) free.push(lane);
-    else next(lane);
+    if (next === undefined) free.push(caller);
+    else next(caller);
   };
   /** A connection for one request alone, its handshake within the request's time. */
-  const afresh = async (lane: Lane, run: (client: Client) => Promise<void>): Promise<void> => {
-    const client = lane.open();
+  const afresh = async (caller: Caller, run: (client: Client) => Promise<void>): Promise<void> => {
+    const client = caller.open();
     try {
       await run(client);
     } finally {
@@ -143,13 +143,13 @@ export async function openStream(
     const [kind, run] = n % 2 === 0 ? (["decrypt", decrypt] as const) : (["encrypt", encrypt] as const);
     // A call is not known by its node before a connection is free: the first one stands for it.
     await recorder.measure(kind, identities[0]?.index ?? 0, async () => {
-      const lane = free.shift() ?? (await new Promise<Lane>((resolve) => waiting.push(resolve)));
+      const caller = free.shift() ?? (await new Promise<Caller>((resolve) => waiting.push(resolve)));
       try {
         // Of both kinds where the number is odd.
-        if (freshEvery > 0 && n % freshEvery === 0) await afresh(lane, (client) => run(lane, client, deadline));
-        else await run(lane, lane.client, deadline);
+        if (freshEvery > 0 && n % freshEvery === 0) await afresh(caller, (client) => run(caller, client, deadline));
+        else await run(caller, caller.client, deadline);
       } finally {
-        release(lane);
+        release(caller);
       }
     });
   };
@@ -157,7 +157,7 @@ export async function openStream(
   return {
     async stop() {
       await pace.stop();
-      await Promise.all(lanes.map(({ client }) => client.destroy()));
+      await Promise.all(callers.map(({ client }) => client.destroy()));
       return heldBack;
     },
   };

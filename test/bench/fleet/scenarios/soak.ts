@@ -123,7 +123,7 @@ export async function run(settings: Settings): Promise<void> {
     await simulators.statuses(0);
     console.log(`\n## ${shown((performance.now() - began) / 1000)} s of mixed load\n`);
     report(lives, settings.svg);
-    const rows = [["simulated shims", shown(good), failuresOf(failures)]];
+    const rows = [["all simulated shims", shown(good), failuresOf(failures)]];
     for (const shim of shims) {
       const { ok, failed } = await shim.stop();
       const texts = [...failed].map(([reason, count]) => `${reason}: ${shown(count)}`);
