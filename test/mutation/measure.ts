@@ -58,9 +58,9 @@ export function createMeasurer(signal: AbortSignal): Measurer {
   for (const copy of copies) copyRepository(copy);
   const env = { ...process.env, NODE_COMPILE_CACHE: join(dir, "compiled") };
 
-  /** Does the file pass? The first failure ends it. */
+  /** Does the file pass? The first failure ends it. Rejects when it cannot be run, or is no longer to be. */
   const passes = (copy: string, file: string, timeout: number): Promise<boolean> =>
-    new Promise((resolve) => {
+    new Promise((resolve, reject) => {
       const child = spawn(process.execPath, ["--test-reporter=tap", file], {
         cwd: copy,
         env,
@@ -72,7 +72,7 @@ export function createMeasurer(signal: AbortSignal): Measurer {
       child.stdout.setEncoding("utf8").on("data", (text: string) => {
         if (failure.test(text)) child.kill("SIGKILL");
       });
-      child.once("error", () => resolve(false)).once("close", (code) => resolve(code === 0));
+      child.once("error", reject).once("close", (code) => resolve(code === 0));
     });
   const allPass = async (copy: string, { tests }: Target, timeout: number): Promise<boolean> => {
     for (const file of tests) if (!(await passes(copy, file, timeout))) return false;
