@@ -190,6 +190,7 @@ suite("The architecture", () => {
         "conformance",
         "contracts",
         "demo",
+        "fuzz",
         "kubernetes",
         "lab",
         "mutation",
