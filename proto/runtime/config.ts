@@ -165,7 +165,8 @@ export function acceptRenamed(
  * @throws ConfigError with every syntax error and its line
  */
 export function parseYaml(source: string, text: string): unknown {
-  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true });
+  // Without `logLevel` the library would say on stderr what stands in a mapping that is a key.
+  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true, logLevel: "error" });
   const problems = [...document.errors, ...document.warnings].map((problem) => problem.message.split("\n")[0] ?? "");
   if (problems.length > 0) throw new ConfigError(source, problems);
   try {

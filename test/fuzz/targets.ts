@@ -35,6 +35,7 @@ const envelope = encodeEnvelope({
 });
 
 const secret = Buffer.alloc(32, 7);
+const signedText = '{"state":{}}';
 const epochs = createEpochMac(() => secret);
 const base64Canary = Buffer.from(canary).toString("base64");
 
@@ -234,12 +235,12 @@ export const targets: readonly Target[] = [
   },
   {
     name: "redis",
-    seeds: () => texts(signValue(secret, "claviger:key/1", '{"state":{}}'), "x.y", "."),
+    seeds: () => texts(signValue(secret, "claviger:key/1", signedText), "x.y", "."),
     run(input) {
       const value = input.toString("latin1");
       const text = verifyValue(secret, "claviger:key/1", value);
-      if (text !== undefined && signValue(secret, "claviger:key/1", text) !== value && !value.includes(text))
-        throw new TypeError("a value is good that nobody signed");
+      // Its MAC may be spelled in several ways; what it is good for is the one text.
+      if (text !== undefined && text !== signedText) throw new TypeError("a value is good that nobody signed");
       return undefined;
     },
     isExpected: () => false,

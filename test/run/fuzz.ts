@@ -39,6 +39,9 @@ function parse(args: string[]) {
   return { cases, seed, chosen: targets.filter(({ name }) => positionals.length === 0 || positionals.includes(name)) };
 }
 
+/** Inputs of one reader that are kept in a run. */
+const mostKept = 20;
+
 /** Kept for every later run. */
 function keep({ target, input, why }: Finding): void {
   const dir = join(corpusDir, target);
@@ -58,19 +61,21 @@ async function run(
     const random = randomOf(seed);
     const corpus = corpusOf(target);
     const began = performance.now();
-    let done = 0;
+    let [done, here] = [0, 0];
     for (; done < cases && !signal.aborted; done += 1) {
       const finding = tryInput(target, mutate(corpus, random));
       if (finding !== undefined) {
         keep(finding);
         found += 1;
-        if (found >= 20) break;
+        // One that breaks at each input fills no disk.
+        if ((here += 1) >= mostKept) break;
       }
       if (done % 5000 === 4999) await nextTurn();
     }
     const seconds = (performance.now() - began) / 1000;
     process.stdout.write(`${target.name}: ${done} cases, ${Math.round(done / seconds)} a second\n`);
   }
+  signal.throwIfAborted();
   process.stdout.write(found === 0 ? "nothing found\n" : `${found} found\n`);
   return found === 0 ? 0 : 1;
 }

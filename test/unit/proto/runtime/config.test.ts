@@ -39,3 +39,9 @@ for (const [yaml, ...lines] of [
   test(`${JSON.stringify(yaml)} is refused with the form that is wanted`, () => {
     assert.deepEqual(problems(yaml), lines);
   });
+
+test("what stands in a file is not said on stderr, whatever it looks like", (t) => {
+  const warn = t.mock.method(process, "emitWarning", () => {});
+  parseYaml("file", "{ secret: canary }: 1\n? [a, b]\n: 2\n");
+  assert.equal(warn.mock.callCount(), 0);
+});

@@ -52,6 +52,11 @@ function parse(body: Buffer): unknown {
  */
 const longRun = /[\w+/=.-]{24,}/g;
 
+/** A text of Vault's without what could be a secret. */
+export function withoutSecrets(text: string): string {
+  return text.replaceAll(longRun, "…");
+}
+
 /** The active node knows no mount at this path. */
 export class MountMissing extends Error {
   override readonly name = "MountMissing";
@@ -81,10 +86,7 @@ export function refusalOf(status: number, body: unknown, path?: string): KmsErro
   if (status >= 200 && status < 300) return undefined;
   const errors = (body as { errors?: unknown } | undefined)?.errors;
   const text = Array.isArray(errors)
-    ? errors
-        .filter((line) => typeof line === "string")
-        .join("; ")
-        .replaceAll(longRun, "…")
+    ? withoutSecrets(errors.filter((line) => typeof line === "string").join("; "))
         // Vault writes lists on several lines.
         .replaceAll(/\s+/g, " ")
         .trim()

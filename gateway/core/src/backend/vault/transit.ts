@@ -5,7 +5,7 @@ import { z } from "@claviger/proto/runtime/config.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { Outcome, UnwrapItem, Unwrapped, WrapItem, Wrapped } from "../port.ts";
 import { decodeBase64, encodeBase64, encodedLength } from "./base64.ts";
-import { refusalOf } from "./client.ts";
+import { refusalOf, withoutSecrets } from "./client.ts";
 import type { VaultReply } from "./transport.ts";
 
 const opening = '{"batch_input":[';
@@ -123,7 +123,7 @@ function readBatch({ status, body }: VaultReply, count: number): BatchReply {
 }
 
 function itemError(text: string, isDecrypt: boolean): KmsError {
-  const cause = new Error(text.slice(0, 200));
+  const cause = new Error(withoutSecrets(text).slice(0, 200));
   if (text.includes("key not found") || (isDecrypt && text.includes("disallowed by policy")))
     return new KmsError("key_missing", { cause });
   return new KmsError(isDecrypt ? "ciphertext_invalid" : "request_malformed", { cause });
