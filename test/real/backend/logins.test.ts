@@ -1,7 +1,7 @@
 // Every way to log in, on a real OpenBao, with tokens that live for seconds: no request fails
 // because one is being replaced.
 import assert from "node:assert/strict";
-import { createSign, generateKeyPairSync } from "node:crypto";
+import { createSign, generateKeyPairSync, randomUUID } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -19,8 +19,10 @@ suite("logins with a TTL of 3 s and a max TTL of 7 s", { concurrency: true }, ()
   let world: World;
   const file = async (name: string, text: string): Promise<string> => {
     const path = join(world.dir, name);
-    await writeFile(`${path}.new`, text, { mode: 0o600 });
-    await rename(`${path}.new`, path);
+    // A name of its own: on a busy machine one rewriting may overtake another.
+    const next = `${path}.${randomUUID()}`;
+    await writeFile(next, text, { mode: 0o600 });
+    await rename(next, path);
     return path;
   };
   const newToken = async (life: object): Promise<string> => {
