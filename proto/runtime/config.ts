@@ -29,6 +29,15 @@ export function zName<T extends string>(kind: NameKind<T>) {
   return z.custom<T>(kind.is, { error: `must be ${kind.rule}` });
 }
 
+/** Is it https://HOST:PORT and nothing more: no credentials, path, query or fragment? */
+export function isHttpsOrigin(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password, pathname, search, hash } = new URL(text);
+  return (
+    protocol === "https:" && username === "" && password === "" && pathname === "/" && search === "" && hash === ""
+  );
+}
+
 /** A duration between two bounds (themselves durations), as milliseconds. */
 export function zDuration(min: string, max: string) {
   const [low, high] = [parseDuration(min) ?? 0, parseDuration(max) ?? 0];

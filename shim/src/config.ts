@@ -5,6 +5,7 @@ import {
   acceptRenamed,
   checkConfig,
   ConfigError,
+  isHttpsOrigin,
   isTree,
   readYamlFile,
   type Tree,
@@ -27,18 +28,7 @@ const socketPath = z.string().check(
   }),
 );
 
-const httpsUrl = z.string().check(
-  z.refine(
-    (text) => {
-      if (!URL.canParse(text)) return false;
-      const { protocol, username, password, pathname, search, hash } = new URL(text);
-      return (
-        protocol === "https:" && username === "" && password === "" && pathname === "/" && search === "" && hash === ""
-      );
-    },
-    { error: "must be https://HOST:PORT, without a path" },
-  ),
-);
+const httpsUrl = z.string().check(z.refine(isHttpsOrigin, { error: "must be https://HOST:PORT, without a path" }));
 
 /** The schema of shim.yaml; docs/reference/settings.md is generated from it. */
 export const shimConfig = z.strictObject({

@@ -1,12 +1,13 @@
 // `claviger-shim enroll`: a token becomes a certificate. The key is made here and never leaves.
 // (docs/architecture.md #enrollment.)
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
-import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { ConfigError, isHttpsOrigin } from "@claviger/proto/runtime/config.ts";
+import { readFileOf } from "@claviger/proto/runtime/pem-files.ts";
+import { certificatePin } from "@claviger/proto/runtime/pins.ts";
 import { callFleet, FleetError } from "./fleet-service.ts";
 import { createSigningRequest, type NewKey } from "./signing-request.ts";
 
@@ -53,10 +54,7 @@ function parseOwner(text: string | undefined, problems: string[]): Owner | undef
 function pinned(bundle: string, pin: string): string {
   let pins: readonly (readonly [pin: string, pem: string])[];
   try {
-    pins = splitPem(bundle).map((one) => [
-      `sha256:${createHash("sha256").update(one.raw).digest("hex")}`,
-      one.toString(),
-    ]);
+    pins = splitPem(bundle).map((one) => [certificatePin(one), one.toString()]);
   } catch {
     pins = [];
   }
@@ -67,15 +65,6 @@ function pinned(bundle: string, pin: string): string {
         "Compare with what 'claviger node token' printed: a wrong pin may be somebody in between",
     );
   return found.map(([, pem]) => pem).join("");
-}
-
-function readToken(file: string, problems: string[]): string {
-  try {
-    return readFileSync(file, "utf8").trim();
-  } catch (error) {
-    problems.push(`--token-file: ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
-    return "";
-  }
 }
 
 /**
@@ -92,8 +81,8 @@ export async function enroll({
   force,
 }: EnrollOptions): Promise<string> {
   const problems: string[] = [];
-  const token = readToken(tokenFile, problems);
-  if (!/^https:\/\/[^/]+\/?$/.test(url) || !URL.canParse(url)) problems.push("--url: must be https://HOST:PORT");
+  const token = readFileOf("--token-file", tokenFile, problems)?.trim() ?? "";
+  if (!isHttpsOrigin(url)) problems.push("--url: must be https://HOST:PORT");
   if (!/^sha256:[0-9a-fA-F]{64}$/.test(caPin)) problems.push("--ca-pin: must be sha256: and 64 hexadecimal digits");
   const owner = parseOwner(ownerText, problems);
   const [cluster = "", node = "", ...rest] = name === undefined ? [] : name.split("/");

@@ -1,5 +1,4 @@
 // The methods of the fleet service that a node calls: JSON over Connect. (docs/architecture.md #enrollment.)
-import { request } from "node:https";
 import { z } from "@claviger/proto/runtime/config.ts";
 
 const callMs = 15_000;
@@ -32,8 +31,10 @@ const replies = {
   RenewNode: z.object({ certificate: z.string(), ca: z.string() }),
 } as const;
 
-function post(url: URL, body: string, { ca, cert, key }: FleetTls): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
+async function post(url: URL, body: string, { ca, cert, key }: FleetTls): Promise<{ status: number; text: string }> {
+  // Not at the start of a shim, which has no other use for it.
+  const { request } = await import("node:https");
+  return await new Promise((resolve, reject) => {
     const outgoing = request(
       url,
       {

@@ -1,7 +1,7 @@
 // `claviger cluster`: the registry as operators see and change it. An edit is done when the gateways
 // that can be asked have it in force.
 import { readFileSync } from "node:fs";
-import { publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
+import { publicKeyPin } from "@claviger/proto/runtime/pins.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { backendName, clusterName, keyName, mountPath, type NameKind } from "@claviger/proto/wire/names.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";

@@ -3,6 +3,7 @@
 import { Code, ConnectError, createClient, type Client } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import { isHttpsOrigin } from "@claviger/proto/runtime/config.ts";
 import { codeOf } from "@claviger/proto/runtime/file-problem.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
 import { contextOf, type FleetAddress, readContexts } from "./contexts.ts";
@@ -65,7 +66,7 @@ export async function withFleetService<T>(
   use: (client: FleetClient) => Promise<T>,
 ): Promise<T> {
   const { url, ca, cert, key } = addressOf(options, terminal);
-  if (!/^https:\/\/[^/]+\/?$/.test(url)) throw new CliError(`${url} must be https://HOST:PORT`);
+  if (!isHttpsOrigin(url)) throw new CliError(`${url} must be https://HOST:PORT`);
   const transport = createConnectTransport({
     baseUrl: url,
     httpVersion: "1.1",

@@ -28,7 +28,7 @@ export type Need = "anybody" | "certificate" | "node" | Role;
 
 const rank: Readonly<Record<Role, number>> = { viewer: 0, operator: 1, admin: 2 };
 
-/** @throws ConnectError unauthenticated or permission_denied */
+/** @throws Refusal unauthenticated or permission_denied */
 export function checkNeed(need: Need, caller: Caller): void {
   if (need === "anybody") return;
   if (caller.kind === "anonymous") throw refuse("unauthenticated", "this method needs a client certificate");
@@ -46,7 +46,7 @@ type Known = { readonly identity: Identity | undefined };
 
 /**
  * @param clientCa the CAs that sign clients, now
- * @returns the caller behind a connection. It throws ConnectError unauthenticated for a certificate that does
+ * @returns the caller behind a connection. It throws Refusal unauthenticated for a certificate that does
  * not count, permission_denied for an operator without a role
  */
 export function createCallers({

@@ -1,5 +1,14 @@
 // The fleet service's configuration: a YAML file → one frozen object, or every problem at once.
-import { checkConfig, ConfigError, readYamlFile, z, zDuration, zName, zPath } from "@claviger/proto/runtime/config.ts";
+import {
+  checkConfig,
+  ConfigError,
+  isHttpsOrigin,
+  readYamlFile,
+  z,
+  zDuration,
+  zName,
+  zPath,
+} from "@claviger/proto/runtime/config.ts";
 import { backendName, operatorName } from "@claviger/proto/wire/names.ts";
 import { backendSchema } from "@claviger/gateway-core/src/backend/config.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
@@ -12,11 +21,7 @@ const { listen, admin, tls, trustDomain, registry, audit, log } = gatewayConfig.
 
 export const roles = ["viewer", "operator", "admin"] as const;
 
-const gatewayUrl = z
-  .string()
-  .check(
-    z.refine((text) => /^https:\/\/[^/]+\/?$/.test(text) && URL.canParse(text), { error: "must be https://HOST:PORT" }),
-  );
+const gatewayUrl = z.string().check(z.refine(isHttpsOrigin, { error: "must be https://HOST:PORT" }));
 
 /** What stands in fleet.yaml alone, but for its tokens; docs/reference/settings.md is generated from it. */
 export const ownSettings = z.strictObject({

@@ -6,7 +6,7 @@ import { type NodeCertificates, type NodeNames, nodeUri } from "@claviger/gatewa
 import { readSigningRequest, type SigningRequest } from "@claviger/gateway-core/src/pki/x509.ts";
 import type { ClusterName, NodeName, OperatorName, TrustDomain } from "@claviger/proto/wire/names.ts";
 import type { Node } from "./caller.ts";
-import { refuse } from "./refusal.ts";
+import { type Refusal, refuse } from "./refusal.ts";
 import { hashOf, newToken, type TokenStore } from "./tokens.ts";
 
 const callMs = 10_000;
@@ -25,6 +25,13 @@ export interface Enrollment {
   enroll(token: string, request: string, said: { readonly cluster: string; readonly node: string }): Promise<Enrolled>;
   /** Certifies another key of a node that has a certificate. */
   renew(node: Node, request: string): Promise<Enrolled>;
+}
+
+function usedUp(name: string): Refusal {
+  return refuse(
+    "permission_denied",
+    `the token of ${name} has been used; if not by this node, revoke ${name}: somebody has its certificate`,
+  );
 }
 
 /** What a record says against a node. @throws Refusal */
@@ -93,11 +100,7 @@ export function createEnrollment({
         throw refuse("unauthenticated", "there is no such token; 'claviger node token CLUSTER/NODE' makes one");
       const { cluster, node, uid, expiresAt, usedAt } = known;
       const name = `${cluster}/${node}`;
-      if (usedAt !== undefined)
-        throw refuse(
-          "permission_denied",
-          `the token of ${name} has been used; if not by this node, revoke ${name}: somebody has its certificate`,
-        );
+      if (usedAt !== undefined) throw usedUp(name);
       if (expiresAt <= seconds())
         throw refuse(
           "permission_denied",
@@ -118,11 +121,7 @@ export function createEnrollment({
       const request = await readRequest(pem, nodeUri(trustDomain, { cluster, node }));
       // A certificate that nobody gets to see is worth nothing: the token stays good where signing fails.
       const certificate = await sign(request, { cluster, node });
-      if (!(await tokens.use(hash, seconds(), signal())))
-        throw refuse(
-          "permission_denied",
-          `the token of ${name} has been used; if not by this node, revoke ${name}: somebody has its certificate`,
-        );
+      if (!(await tokens.use(hash, seconds(), signal()))) throw usedUp(name);
       return { cluster, node, certificate };
     },
     async renew(caller, pem) {

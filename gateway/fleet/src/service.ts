@@ -5,7 +5,7 @@ import * as pb from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { clusterName, type NodeName, nodeName } from "@claviger/proto/wire/names.ts";
 import { allow, type NodeTarget, revoke } from "@claviger/gateway-core/src/registry/edit/nodes.ts";
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
-import type { Change } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { type Change, changedFields } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { isSelected } from "@claviger/gateway-core/src/registry/labels.ts";
 import { type ClusterRecord, normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Caller, Need, Operator } from "./caller.ts";
@@ -132,8 +132,8 @@ export function createFleetMethods({
   const change = async (caller: Caller, name: string, subject: Subject, next: Change): Promise<pb.Cluster> => {
     await recordFor(caller, name, subject);
     return await inTurn(async () => {
-      await registry.change(name, next);
-      return messageOf(await registry.one(name));
+      const { earlier } = await registry.change(name, next);
+      return messageOf({ ...earlier, ...changedFields(earlier, next) });
     });
   };
   const checked = <M extends MethodName>(method: M, run: FleetMethods[M]): FleetMethods[M] =>

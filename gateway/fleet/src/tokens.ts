@@ -3,6 +3,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { codeOf } from "@claviger/proto/runtime/file-problem.ts";
 import { parseYaml, z, zName, zPath } from "@claviger/proto/runtime/config.ts";
 import { backendName, clusterName, clusterUid, mountPath, nodeName } from "@claviger/proto/wire/names.ts";
 import type { DocumentRef, Documents } from "@claviger/gateway-core/src/backend/port.ts";
@@ -63,10 +64,6 @@ export function newToken(): string {
 /** Under what a token is stored; undefined for what is none. */
 export function hashOf(token: string): string | undefined {
   return tokenForm.test(token) ? createHash("sha256").update(token).digest("hex") : undefined;
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code;
 }
 
 function parsed(value: unknown): TokenRecord | undefined {

@@ -4,7 +4,7 @@ import type { X509Certificate } from "node:crypto";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { readPemFiles } from "@claviger/proto/runtime/pem-files.ts";
-import { certificatePin } from "@claviger/gateway-core/src/pki/issuer.ts";
+import { certificatePin } from "@claviger/proto/runtime/pins.ts";
 import { findPath } from "@claviger/gateway-core/src/pki/trust.ts";
 
 export type TrustBundle = {

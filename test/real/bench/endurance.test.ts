@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
+import { rowsOf } from "./tables.ts";
 
 const program = join(import.meta.dirname, "..", "..", "bench", "fleet.ts");
 const limitMs = 150_000;
@@ -15,15 +16,7 @@ const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
 async function tableRows(scenario: string, ...more: readonly string[]): Promise<readonly (readonly string[])[]> {
   const args = [program, "--scenario", scenario, "--seconds", "5", "--clusters", "2", ...more];
   const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: limitMs });
-  return stdout
-    .split("\n")
-    .filter((line) => line.startsWith("| "))
-    .map((line) =>
-      line
-        .split("|")
-        .map((cell) => cell.trim())
-        .slice(1, -1),
-    );
+  return rowsOf(stdout);
 }
 
 function cellOf(rows: readonly (readonly string[])[], name: string): string {

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
+import { rowsOf } from "./tables.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
 const limitMs = 180_000;
@@ -43,15 +44,7 @@ suite("npm run bench -- --quick", () => {
       [join(root, "test", "run", "bench.ts"), "--quick", "--charts", charts],
       { timeout: limitMs },
     );
-    table = stdout
-      .split("\n")
-      .filter((line) => line.startsWith("| "))
-      .map((line) =>
-        line
-          .split("|")
-          .map((cell) => cell.trim())
-          .slice(1, -1),
-      );
+    table = rowsOf(stdout);
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
 

@@ -2,8 +2,8 @@
 // has not just verified: the issuers of a client, open connections after a change of the client
 // CAs, and certificates that a proxy passes on. Path lengths and name constraints are TLS's. Of the
 // intermediates that a client sends along, a server of node:tls sees nothing.
-import type { X509Certificate } from "node:crypto";
-import { certificatePin, publicKeyPin } from "./issuer.ts";
+import { constants, type X509Certificate } from "node:crypto";
+import { certificatePin, publicKeyPin } from "@claviger/proto/runtime/pins.ts";
 
 /** A certificate, those of its issuers that are needed, and one of the CAs, in this order. */
 export type Path = readonly X509Certificate[];
@@ -91,6 +91,15 @@ export function asTrustAnchors(authorities: readonly X509Certificate[]): string 
         : toPem("TRUSTED CERTIFICATE", Buffer.concat([authority.raw, trustedForClients])),
     )
     .join("");
+}
+
+/** TLS of a listener with client certificates. No session tickets: a resumed session would not be held against a changed client CA. */
+export function listenerTls(
+  { cert, key }: { readonly cert: string; readonly key: string },
+  authorities: readonly X509Certificate[],
+) {
+  const ca = asTrustAnchors(authorities);
+  return { cert, key, ca, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET } as const;
 }
 
 /** When asTrustAnchors would give something else: the next expiry of a CA, Unix milliseconds. */

@@ -1,6 +1,5 @@
 // The listener of the fleet service: TLS, with a client certificate where the caller has one, and Connect on
 // it. The only file that imports fastify and connect. (docs/architecture.md #control-plane.)
-import { constants, type X509Certificate } from "node:crypto";
 import type { Server } from "node:https";
 import type { TLSSocket } from "node:tls";
 import { Code, ConnectError, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
@@ -11,7 +10,7 @@ import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
-import { asTrustAnchors } from "@claviger/gateway-core/src/pki/trust.ts";
+import { listenerTls } from "@claviger/gateway-core/src/pki/trust.ts";
 import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import type { Caller } from "../caller.ts";
 import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
@@ -56,11 +55,6 @@ const maxConnections = 5000;
 
 const socketKey = createContextKey<TLSSocket | undefined>(undefined);
 
-function tlsOptions({ cert, key }: TlsFiles, authorities: readonly X509Certificate[]) {
-  const ca = asTrustAnchors(authorities);
-  return { cert, key, ca, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET } as const;
-}
-
 function whoOf(caller: Caller | undefined): Partial<AuditEntry> {
   switch (caller?.kind) {
     case "operator":
@@ -91,7 +85,7 @@ export function createFleetServer({
 }): FleetServer {
   const app: FastifyInstance<Server> = fastify({
     https: {
-      ...tlsOptions(tls, splitPem(tls.clientCa)),
+      ...listenerTls(tls, splitPem(tls.clientCa)),
       requestCert: true,
       // A node that enrolls has none yet; `callerOf` judges those that there are.
       rejectUnauthorized: false,
@@ -106,15 +100,6 @@ export function createFleetServer({
     forceCloseConnections: "idle",
   });
   app.server.maxConnections = maxConnections;
-
-  const recorded = async (entry: AuditEntry, refusal: Refusal | undefined): Promise<void> => {
-    await audit.record({
-      ...entry,
-      outcome: refusal === undefined ? "ok" : outcomes[refusal.code],
-      milliseconds: Date.now() - entry.at,
-      ...(refusal !== undefined && { cause: refusal.message.slice(0, 256) }),
-    });
-  };
 
   const implement = <M extends MethodName>(name: M) => {
     return async (request: Parameters<FleetMethods[M]>[0], context: HandlerContext) => {
@@ -138,17 +123,17 @@ export function createFleetServer({
           );
       }
       const peer = socket?.remoteAddress;
-      const entry = {
-        at,
-        method: name,
-        milliseconds: 0,
-        outcome: "ok",
-        ...whoOf(caller),
-        ...subject,
-        ...(peer !== undefined && { peer }),
-      } as const;
       try {
-        await recorded(entry, refusal);
+        await audit.record({
+          at,
+          method: name,
+          milliseconds: Date.now() - at,
+          outcome: refusal === undefined ? "ok" : outcomes[refusal.code],
+          ...whoOf(caller),
+          ...subject,
+          ...(peer !== undefined && { peer }),
+          ...(refusal !== undefined && { cause: refusal.message.slice(0, 256) }),
+        });
       } catch (error) {
         refusal = toRefusal(error);
       }
@@ -179,7 +164,7 @@ export function createFleetServer({
       return typeof bound === "object" && bound !== null ? bound.port : port;
     },
     setTls(files) {
-      app.server.setSecureContext(tlsOptions(files, splitPem(files.clientCa)));
+      app.server.setSecureContext(listenerTls(files, splitPem(files.clientCa)));
     },
     close: () => app.close(),
   };

@@ -1,6 +1,7 @@
 // A backend's batch calls behind single ones: what waits for one key travels together, clusters in
 // turn. (docs/architecture.md #vault.)
 import { type Batcher, createBatcher } from "@claviger/proto/runtime/batcher.ts";
+import { connectionsPerAddress } from "@claviger/gateway-core/src/backend/vault/transport.ts";
 import { createSlots } from "@claviger/proto/runtime/slots.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
@@ -29,7 +30,10 @@ export type DispatcherOptions = {
   /** Shows what the backend took for each item, queueing included. */
   readonly tracing?: Tracing;
   readonly maxInFlightPerKey?: number;
-  /** For all keys and both operations. */
+  /**
+   * For all keys and both operations: as many as the backend has connections. One call more would wait for a
+   * connection with all that is in it: nothing could join it, and what is past its deadline would be sent all the same.
+   */
   readonly maxInFlight?: number;
   readonly maxBatch?: number;
   readonly maxQueuedPerCluster?: number;
@@ -39,12 +43,6 @@ export type DispatcherOptions = {
 
 /** What one cluster may have waiting for one key, whatever the sizes of its items. */
 const maxQueuedBytes = 8 * 1024 * 1024;
-
-/**
- * As many as the backend has connections (`vault/transport.ts`). One call more would wait for a connection
- * with all that is in it: nothing could join it, and what is past its deadline would be sent all the same.
- */
-const connectionsPerAddress = 16;
 
 export function createDispatcher({
   backend,

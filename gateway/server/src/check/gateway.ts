@@ -1,6 +1,6 @@
 // `claviger-gateway --check`: what a start would try, all of it, by the same functions. Leaves nothing
 // behind: no port bound, no file made, no record written, no token alive.
-import { certificatePin, publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
+import { certificatePin, publicKeyPin } from "@claviger/proto/runtime/pins.ts";
 import { checkAuditSinks } from "@claviger/gateway-core/src/audit/check.ts";
 import { type CheckedBackend, checkBackend } from "@claviger/gateway-core/src/backend/check.ts";
 import type { GatewayConfig } from "@claviger/gateway-core/src/config.ts";

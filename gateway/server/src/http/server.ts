@@ -1,6 +1,6 @@
 // The mTLS listener: TLS, routes, drain. What a request means is the handler's. The only file that
 // imports fastify. (docs/architecture.md #wire.)
-import { constants, type X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import type { Server } from "node:https";
 import type { Socket } from "node:net";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
@@ -22,7 +22,7 @@ import { createHandshakeFailures } from "./handshakes.ts";
 import { createIdentifier } from "./identifier.ts";
 import { defaultListenLimits, type ListenLimits } from "./limits.ts";
 import type { KmsMethod } from "./methods.ts";
-import { anchorsUntil, asTrustAnchors } from "@claviger/gateway-core/src/pki/trust.ts";
+import { anchorsUntil, listenerTls } from "@claviger/gateway-core/src/pki/trust.ts";
 
 export type KmsHttpServer = {
   /** Resolves with the port. @throws the system's error, e.g. EADDRINUSE */
@@ -35,12 +35,6 @@ export type KmsHttpServer = {
   /** Stops accepting, lets every request under way finish, closes. */
   close(): Promise<void>;
 };
-
-// No session tickets: a resumed session would not be held against a changed client CA.
-function tlsOptions({ cert, key }: TlsFiles, authorities: readonly X509Certificate[]) {
-  const ca = asTrustAnchors(authorities);
-  return { cert, key, ca, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET } as const;
-}
 
 const methodOfPath = new Map<string, Method>(
   (Object.entries(paths) as readonly [Method, string][]).map(([method, path]) => [path, method]),
@@ -76,7 +70,7 @@ export function createKmsHttpServer({
   let isDraining = false;
   const app: FastifyInstance<Server> = fastify({
     https: {
-      ...tlsOptions(tls, authorities),
+      ...listenerTls(tls, authorities),
       requestCert: true,
       // `connections` refuses what does not verify, and can then say which certificate it was.
       rejectUnauthorized: false,
@@ -126,7 +120,7 @@ export function createKmsHttpServer({
   // A client CA that expires is trusted no longer from the next connection on.
   app.server.prependListener("connection", () => {
     if (Date.now() <= anchoredUntil) return;
-    app.server.setSecureContext(tlsOptions(files, authorities));
+    app.server.setSecureContext(listenerTls(files, authorities));
     anchoredUntil = anchorsUntil(authorities);
   });
 
@@ -178,7 +172,7 @@ export function createKmsHttpServer({
     },
     setTls(next) {
       const parsed = splitPem(next.clientCa);
-      app.server.setSecureContext(tlsOptions(next, parsed));
+      app.server.setSecureContext(listenerTls(next, parsed));
       const isOther = next.clientCa !== files.clientCa;
       [files, authorities, anchoredUntil] = [next, parsed, anchorsUntil(parsed)];
       if (isOther) connections.trust(parsed);

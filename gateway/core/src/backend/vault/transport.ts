@@ -59,6 +59,8 @@ type Node = {
   standby: { readonly is: boolean; readonly at: number };
 };
 
+/** Calls that go to one address at a time; further ones would wait for a connection. */
+export const connectionsPerAddress = 16;
 /** Of the failures of several addresses the first one here is passed on: it says the most. */
 const specific: readonly Reason[] = ["backend_sealed", "backend_rate_limited", "backend_unavailable"];
 /** A call without a deadline of its own ends after this long. */
@@ -161,7 +163,7 @@ export function createVaultTransport(
   const connect = createConnect(tls);
   const nodes: readonly Node[] = addresses.map((origin) => ({
     origin,
-    pool: new Pool(origin, { connections: 16, pipelining: 1, keepAliveTimeout: 30_000, connect }),
+    pool: new Pool(origin, { connections: connectionsPerAddress, pipelining: 1, keepAliveTimeout: 30_000, connect }),
     standby: { is: false, at: Number.NEGATIVE_INFINITY },
   }));
   const reports = createEndReports({

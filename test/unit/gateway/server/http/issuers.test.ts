@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test, type TestContext } from "node:test";
-import { certificatePin, publicKeyPin } from "@claviger/gateway-core/src/pki/issuer.ts";
+import { certificatePin, publicKeyPin } from "@claviger/proto/runtime/pins.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { Agent } from "undici";
 import { createAuthority, createLeaf, type Pem } from "../../../certificates.ts";
