@@ -42,10 +42,11 @@ export function checkNeed(need: Need, caller: Caller): void {
     throw refuse("permission_denied", `this takes the role ${need}; ${caller.operator} is ${caller.role}`);
 }
 
-type Known = { readonly identity: Identity | undefined };
+/** Who a connection is, by the CAs that were trusted then. */
+type Known = { readonly identity: Identity | undefined; readonly under: readonly X509Certificate[] };
 
 /**
- * @param clientCa the CAs that sign clients, now
+ * @param clientCa the CAs that sign clients, now: another array after each change
  * @returns the caller behind a connection. It throws Refusal unauthenticated for a certificate that does
  * not count, permission_denied for an operator without a role
  */
@@ -68,10 +69,9 @@ export function createCallers({
     ]),
   );
 
-  const identify = (socket: TLSSocket): Identity | undefined => {
+  const identify = (socket: TLSSocket, authorities: readonly X509Certificate[]): Identity | undefined => {
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) return undefined;
-    const authorities = clientCa();
     const path = findPath(certificate, authorities);
     if (path === undefined)
       throw refuse("unauthenticated", "the client certificate is signed by none of the trusted CAs");
@@ -91,9 +91,12 @@ export function createCallers({
   };
 
   return (socket) => {
+    const under = clientCa();
     let entry = seen.get(socket);
-    if (entry === undefined) {
-      entry = { identity: identify(socket) };
+    // A CA that is trusted no longer ends what its certificates may do on open connections too.
+    if (entry?.under !== under) {
+      seen.delete(socket);
+      entry = { identity: identify(socket, under), under };
       seen.set(socket, entry);
     }
     const { identity } = entry;

@@ -14,7 +14,7 @@ import { listenerTls } from "@claviger/gateway-core/src/pki/trust.ts";
 import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import type { Caller } from "../caller.ts";
 import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
-import type { FleetMethods, MethodName, Subject } from "../service.ts";
+import type { FleetMethods, MethodName, Subject } from "../method.ts";
 
 export type FleetServer = {
   /** Resolves with the port. @throws the system's error, e.g. EADDRINUSE */

@@ -2,8 +2,10 @@
 // (docs/architecture.md #control-plane.)
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
+import { Agent } from "node:https";
 import { join } from "node:path";
 import { suite, test } from "node:test";
+import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
 import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { callersOf, registryText, startWorld } from "./world.ts";
 
@@ -93,6 +95,24 @@ suite("access to FleetService", () => {
     assert.equal(world.registry(), registryText);
     assert.equal((await world.call("SetClusterState", message, callers["admin"])).code, "ok");
     assert.match(world.registry(), /generation: 1\n {4}state: active/);
+  });
+
+  test("a CA that is trusted no longer ends what its certificates may do, on open connections too", async (t) => {
+    const world = await startWorld(t);
+    const { admin } = await callersOf(world.ca);
+    const agent = new Agent({ keepAlive: true });
+    t.after(() => agent.destroy());
+    assert.equal((await world.call("WhoAmI", {}, admin, agent)).code, "ok");
+    world.trust(await createCa({ trustDomain: "fleet.test" }));
+    for (const attempt of [1, 2]) {
+      const { code, message, isReused } = await world.call("WhoAmI", {}, admin, agent);
+      assert.ok(isReused, `attempt ${attempt} comes over the same connection`);
+      assert.equal(code, "unauthenticated");
+      assert.match(message, /signed by none of the trusted CAs/);
+    }
+    world.trust(world.ca);
+    const again = await world.call("WhoAmI", {}, admin, agent);
+    assert.deepEqual([again.code, again.isReused], ["ok", true]);
   });
 
   test("a cluster that a role is not for is not there", async (t) => {

@@ -1,6 +1,6 @@
 // A fleet service over real TLS, with a registry in a file and everything behind it written down.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { request } from "node:https";
+import { type Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -51,6 +51,8 @@ export type Reply = {
   readonly code: string;
   readonly message: string;
   readonly json: Readonly<Record<string, unknown>>;
+  /** Did it come over a connection that an earlier call had made? */
+  readonly isReused: boolean;
 };
 export type Credentials = { readonly cert: string; readonly key: string } | undefined;
 
@@ -61,7 +63,10 @@ export type World = {
   readonly signed: string[];
   readonly records: AuditEntry[];
   readonly registry: () => string;
-  readonly call: (method: string, message: object, as: Credentials) => Promise<Reply>;
+  /** @param agent keeps connections; without one each call makes its own */
+  readonly call: (method: string, message: object, as: Credentials, agent?: Agent) => Promise<Reply>;
+  /** Changes the CAs that sign clients, as the service does when its file changes. */
+  readonly trust: (...authorities: readonly Ca[]) => void;
   readonly csr: () => string;
 };
 
@@ -119,6 +124,7 @@ export async function startWorld(t: TestContext): Promise<World> {
   const registry = openRegistryEditor({ kind: "file", file }, () => {
     throw new Error("no documents here");
   });
+  let authorities = splitPem(ca.cert);
   const signed: string[] = [];
   const certificates: NodeCertificates = {
     sign(_, { cluster, node }) {
@@ -145,7 +151,7 @@ export async function startWorld(t: TestContext): Promise<World> {
   } as const;
   const server = createFleetServer({
     tls,
-    callerOf: createCallers({ trustDomain: domain, operators, clientCa: () => splitPem(ca.cert) }),
+    callerOf: createCallers({ trustDomain: domain, operators, clientCa: () => authorities }),
     methods: createFleetMethods({
       registry,
       enrollment: createEnrollment({
@@ -168,7 +174,7 @@ export async function startWorld(t: TestContext): Promise<World> {
     await server.close();
     rmSync(dir, { recursive: true });
   });
-  const call = (method: string, message: object, as: Credentials): Promise<Reply> =>
+  const call: World["call"] = (method, message, as, agent) =>
     new Promise((resolve, reject) => {
       const outgoing = request(
         {
@@ -176,7 +182,7 @@ export async function startWorld(t: TestContext): Promise<World> {
           port,
           path: `/claviger.fleet.v1.FleetService/${method}`,
           method: "POST",
-          agent: false,
+          agent: agent ?? false,
           ca: ca.cert,
           ...as,
           headers: { "content-type": "application/json" },
@@ -192,6 +198,7 @@ export async function startWorld(t: TestContext): Promise<World> {
               code: status === 200 ? "ok" : String(json["code"]),
               message: typeof json["message"] === "string" ? json["message"] : "",
               json,
+              isReused: outgoing.reusedSocket,
             });
           });
           reply.on("error", reject);
@@ -207,6 +214,9 @@ export async function startWorld(t: TestContext): Promise<World> {
     records,
     registry: () => readFileSync(file, "utf8"),
     call,
+    trust: (...next) => {
+      authorities = next.flatMap(({ cert }) => splitPem(cert));
+    },
     csr: () => createSigningRequest().request,
   };
 }

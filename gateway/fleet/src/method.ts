@@ -1,0 +1,33 @@
+// What a method of FleetService is: its request, its caller, its reply, and what it asks of the caller.
+// (docs/architecture.md #control-plane.)
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type * as pb from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import type { Caller, Need } from "./caller.ts";
+
+export type MethodName = keyof typeof pb.FleetService.method;
+
+/** What each method asks of its caller. A method without a row does not compile. */
+export const needs: Readonly<Record<MethodName, Need>> = {
+  whoAmI: "certificate",
+  getTrustBundle: "anybody",
+  listClusters: "viewer",
+  getCluster: "viewer",
+  setClusterState: "operator",
+  createNodeToken: "operator",
+  enrollNode: "anybody",
+  renewNode: "node",
+  revokeNode: "operator",
+  allowNode: "admin",
+};
+
+/** What a call was about, for its audit record: filled in by the method as it learns it. */
+export type Subject = { target?: string; because?: string };
+
+type Input<M extends MethodName> = MessageInitShape<(typeof pb.FleetService.method)[M]["input"]>;
+type Request<M extends MethodName> = Required<Omit<Input<M>, "$typeName" | "$unknown">>;
+type Reply<M extends MethodName> = MessageInitShape<(typeof pb.FleetService.method)[M]["output"]>;
+
+/** Each method rejects with a Refusal, or with an error that toRefusal turns into one. */
+export type FleetMethods = {
+  readonly [M in MethodName]: (request: Request<M>, caller: Caller, subject: Subject) => Promise<Reply<M>>;
+};
