@@ -8,3 +8,8 @@ export { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap,
 export function scalar(value: string): string {
   return stringify(value).trimEnd();
 }
+
+/** Any value in block style, lines as long as they are. @param isQuoted every text within quotes */
+export function yamlText(value: unknown, isQuoted = false): string {
+  return stringify(value, { lineWidth: 0, ...(isQuoted && { defaultStringType: "QUOTE_DOUBLE" }) }).trimEnd();
+}
