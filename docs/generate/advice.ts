@@ -23,6 +23,8 @@ export const advice: Readonly<Record<string, string>> = {
   "files-rejected": "Correct the files; the earlier ones stay in use until then.",
   "integrity-key-missing": "Check the `integrity` setting and the policy; until then replicas work without Redis.",
   "internal-error": "This is a fault in Claviger. Report it with the line.",
+  "issuer-keys-unreadable":
+    "Look at the issuer of `oidc` in fleet.yaml that `issuer` names, and at what `err` says. Tokens under the keys that were read last count for `keepKeys`; others, and all of them after that, are refused as unavailable. Certificates of operators do not need it.",
   "key-fell-back": "Find out who lowers `min_encryption_version`; Terraform may write its default.",
   "key-lost": "Find out why Vault lost the version. What was written under it cannot be decrypted.",
   "key-raise-failed": "Check the gateway's policy for the key's configuration.",

@@ -88,6 +88,7 @@ function shown(value: unknown, type: string): string {
   if (typeof value === "number" && type.startsWith("a duration")) return code(duration(value));
   if (typeof value === "number" && value >= 2 ** 20 && value % 2 ** 20 === 0)
     return `${code(String(value))} (${value / 2 ** 20} Mi)`;
+  if (isObject(value) && !Array.isArray(value)) return code(JSON.stringify(value));
   return code(Array.isArray(value) ? `[${value.map(String).join(", ")}]` : String(value));
 }
 

@@ -65,7 +65,13 @@ export function settingsPage(): string {
     "`listen` (`address` and `port`), `admin`, `tls`, `trustDomain`, `registry`, `backends` (which may be absent), `audit` and `log` are as in gateway.yaml. Clients come with a certificate or, where a node enrolls, without one. Beside them:",
     settingsTable(
       ownSettings,
-      sourcesOf(`${fleet}/config.ts`, `${core}/pki/node-certificates.ts`, `${core}/registry/labels.ts`),
+      sourcesOf(
+        `${fleet}/config.ts`,
+        `${fleet}/grants.ts`,
+        `${fleet}/oidc/config.ts`,
+        `${core}/pki/node-certificates.ts`,
+        `${core}/registry/labels.ts`,
+      ),
     ),
     "Tokens with which nodes enroll:",
     settingsTable(z.strictObject({ tokens: tokensSchema }), sourcesOf(`${fleet}/tokens.ts`)),

@@ -14,6 +14,15 @@ export type ClusterUid = Branded<"ClusterUid">;
 export type NodeName = Branded<"NodeName">;
 /** A person or a pipeline that runs the fleet: same form as a node name. */
 export type OperatorName = Branded<"OperatorName">;
+/** An issuer of tokens for operators, for life: an RFC 1123 label. */
+export type IssuerName = Branded<"IssuerName">;
+/**
+ * A person or a pipeline that a token names: `oidc:ISSUER:NAME`, the issuer by its name in the configuration. No
+ * name of a certificate has a colon.
+ */
+export type TokenOperatorName = Branded<"TokenOperatorName">;
+/** Whoever runs the fleet, as records and messages name them. */
+export type AnyOperatorName = OperatorName | TokenOperatorName;
 /**
  * A SPIFFE trust domain: lower-case letters, digits, dots, dashes and underscores, at most 255
  * characters.
@@ -83,6 +92,18 @@ export const operatorName = kind<OperatorName>(
   subdomain,
   253,
   "a lower-case DNS name, at most 253 characters",
+);
+export const issuerName = kind<IssuerName>(
+  "the name of an issuer",
+  new RegExp(`^${label}$`),
+  63,
+  "lower-case letters, digits and '-', at most 63 characters",
+);
+export const tokenOperatorName = kind<TokenOperatorName>(
+  "an operator's name in a token",
+  new RegExp(`^oidc:${label}:(?! )[^\\p{C}\\p{Zl}\\p{Zp}]{1,256}(?<! )$`, "u"),
+  325,
+  "1 to 256 characters that can be seen, with no space at either end",
 );
 export const trustDomain = kind<TrustDomain>(
   "a trust domain",

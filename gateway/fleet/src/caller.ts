@@ -3,22 +3,18 @@ import type { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { isFor } from "@claviger/proto/runtime/certificates.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
-import type { OperatorName, TrustDomain } from "@claviger/proto/wire/names.ts";
+import type { AnyOperatorName, TrustDomain } from "@claviger/proto/wire/names.ts";
 import { type Identity, readIdentity } from "@claviger/gateway-core/src/identity.ts";
 import { expiryOf, findPath, isValidAt, issuersOf } from "@claviger/gateway-core/src/pki/trust.ts";
-import { createServes, selectorText, type Serves } from "@claviger/gateway-core/src/registry/labels.ts";
-import type { Operators, roles } from "./config.ts";
+import type { Operators } from "./config.ts";
+import { createGrant, type Grant, rank, type Role } from "./grants.ts";
 import { refuse } from "./refusal.ts";
 
-export type Role = (typeof roles)[number];
-
-/** `mayTouch` says which clusters the role is for, `clusters` says it in words. */
-export type Operator = {
+export type Operator = Grant & {
   readonly kind: "operator";
-  readonly operator: OperatorName;
-  readonly role: Role;
-  readonly mayTouch: Serves;
-  readonly clusters: string;
+  readonly operator: AnyOperatorName;
+  /** Unix milliseconds: what the caller has shown is good until then. A stream ends there. */
+  readonly until: number;
 };
 export type Node = Identity & { readonly kind: "node" };
 export type Caller = Operator | Node | { readonly kind: "anonymous" };
@@ -26,12 +22,10 @@ export type Caller = Operator | Node | { readonly kind: "anonymous" };
 /** What a method asks of its caller. `anybody` brings what it needs in the request. */
 export type Need = "anybody" | "certificate" | "node" | Role;
 
-const rank: Readonly<Record<Role, number>> = { viewer: 0, operator: 1, admin: 2 };
-
 /** @throws Refusal unauthenticated or permission_denied */
 export function checkNeed(need: Need, caller: Caller): void {
   if (need === "anybody") return;
-  if (caller.kind === "anonymous") throw refuse("unauthenticated", "this method needs a client certificate");
+  if (caller.kind === "anonymous") throw refuse("unauthenticated", "this method needs a client certificate or a token");
   if (need === "certificate") return;
   if (need === "node") {
     if (caller.kind !== "node") throw refuse("permission_denied", "this method is for nodes");
@@ -45,29 +39,38 @@ export function checkNeed(need: Need, caller: Caller): void {
 /** Who a connection is, by the CAs that were trusted then. */
 type Known = { readonly identity: Identity | undefined; readonly under: readonly X509Certificate[] };
 
+/** The token of an `authorization` header. @throws Refusal */
+function bearerOf(authorization: string): string {
+  const [, token] = /^Bearer +([\w.~+/-]+=*)$/i.exec(authorization) ?? [];
+  if (token === undefined) throw refuse("unauthenticated", "authorization: must be Bearer and a token");
+  return token;
+}
+
+/**
+ * Who sends a request over a connection. It rejects with Refusal unauthenticated for a certificate or a token
+ * that does not count, permission_denied for an operator without a role.
+ */
+export type Callers = (socket: TLSSocket, authorization: string | undefined) => Promise<Caller>;
+
 /**
  * @param clientCa the CAs that sign clients, now: another array after each change
- * @returns the caller behind a connection. It throws Refusal unauthenticated for a certificate that does
- * not count, permission_denied for an operator without a role
+ * @param tokenOperator the operator that a token names
  */
 export function createCallers({
   trustDomain,
   operators,
   clientCa,
+  tokenOperator,
   now = Date.now,
 }: {
   readonly trustDomain: TrustDomain;
   readonly operators: Operators;
   readonly clientCa: () => readonly X509Certificate[];
+  readonly tokenOperator: (token: string) => Promise<Operator>;
   readonly now?: () => number;
-}): (socket: TLSSocket) => Caller {
+}): Callers {
   const seen = new WeakMap<TLSSocket, Known>();
-  const known = new Map(
-    Object.entries(operators).map(([name, { role, clusters }]) => [
-      name,
-      { role, mayTouch: createServes(clusters), clusters: clusters === undefined ? "" : selectorText(clusters) },
-    ]),
-  );
+  const known = new Map(Object.entries(operators).map(([name, one]) => [name, createGrant(one)] as const));
 
   const identify = (socket: TLSSocket, authorities: readonly X509Certificate[]): Identity | undefined => {
     const certificate = socket.getPeerX509Certificate();
@@ -90,7 +93,7 @@ export function createCallers({
     }
   };
 
-  return (socket) => {
+  const byCertificate = (socket: TLSSocket): Caller => {
     const under = clientCa();
     let entry = seen.get(socket);
     // A CA that is trusted no longer ends what its certificates may do on open connections too.
@@ -106,6 +109,14 @@ export function createCallers({
     const operator = known.get(identity.operator);
     if (operator === undefined)
       throw refuse("permission_denied", `operator ${identity.operator} has no role; see 'operators' in fleet.yaml`);
-    return { kind: "operator", operator: identity.operator, ...operator };
+    return { kind: "operator", operator: identity.operator, until: identity.notAfter, ...operator };
+  };
+
+  return async (socket, authorization) => {
+    if (authorization === undefined) return byCertificate(socket);
+    // One call, one caller: which of two would stand in the record?
+    if (socket.getPeerX509Certificate() !== undefined)
+      throw refuse("unauthenticated", "the call comes with a client certificate and a token; show one of the two");
+    return await tokenOperator(bearerOf(authorization));
   };
 }

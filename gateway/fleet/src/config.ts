@@ -13,13 +13,12 @@ import { backendName, operatorName } from "@claviger/proto/wire/names.ts";
 import { backendSchema } from "@claviger/gateway-core/src/backend/config.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { certificateAuthoritySchema } from "@claviger/gateway-core/src/pki/node-certificates.ts";
-import { selectorSchema } from "@claviger/gateway-core/src/registry/labels.ts";
+import { grantSchema } from "./grants.ts";
+import { oidcProblems, oidcSchema } from "./oidc/config.ts";
 import { tokensSchema } from "./tokens.ts";
 
 // The gateways' own settings. Clients come with a certificate or, where a node enrolls, without.
 const { listen, admin, tls, trustDomain, registry, audit, log } = gatewayConfig.shape;
-
-export const roles = ["viewer", "operator", "admin"] as const;
 
 const gatewayUrl = z.string().check(z.refine(isHttpsOrigin, { error: "must be https://HOST:PORT" }));
 
@@ -36,18 +35,9 @@ export const ownSettings = z.strictObject({
   /** Where nodes reach the gateways: each that enrolls is told. */
   gateways: z.array(gatewayUrl).check(z.minLength(1, { error: "must list at least one gateway" }), z.maxLength(32)),
   /** Who may do what, by the NAME of a certificate `spiffe://TRUST-DOMAIN/operator/NAME`. */
-  operators: z.record(
-    zName(operatorName),
-    z.strictObject({
-      /**
-       * `viewer` sees clusters and nodes; `operator` makes tokens, suspends and revokes as well; `admin` also
-       * takes a suspension or a revocation back.
-       */
-      role: z.enum(roles),
-      /** The clusters that the role is for, by the labels of their records: a label selector. All where it is absent. */
-      clusters: z.optional(selectorSchema),
-    }),
-  ),
+  operators: z.record(zName(operatorName), grantSchema),
+  /** Issuers of OpenID Connect, by a name for life: their tokens name operators as well, as `oidc:ISSUER:NAME`. */
+  oidc: z._default(oidcSchema, {}),
 });
 
 /** The schema of fleet.yaml. */
@@ -80,6 +70,7 @@ export function loadFleetConfig(file: string): FleetConfig {
       ? [`${name}.backend: ${one.backend} is not one of the backends of kind vault`]
       : [],
   );
+  problems.push(...oidcProblems(config.oidc));
   if (problems.length > 0) throw new ConfigError(file, problems);
   return config;
 }

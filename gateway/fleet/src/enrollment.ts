@@ -4,7 +4,7 @@ import { nodeRefusal, mayIssue } from "@claviger/gateway-core/src/registry/nodes
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { type NodeCertificates, type NodeNames, nodeUri } from "@claviger/gateway-core/src/pki/node-certificates.ts";
 import { readSigningRequest, type SigningRequest } from "@claviger/gateway-core/src/pki/x509.ts";
-import type { ClusterName, NodeName, OperatorName, TrustDomain } from "@claviger/proto/wire/names.ts";
+import type { ClusterName, NodeName, AnyOperatorName, TrustDomain } from "@claviger/proto/wire/names.ts";
 import type { Node } from "./caller.ts";
 import { type Refusal, refuse } from "./refusal.ts";
 import { hashOf, newToken, type TokenStore } from "./tokens.ts";
@@ -19,7 +19,7 @@ export interface Enrollment {
     record: ClusterRecord,
     node: NodeName,
     seconds: number,
-    by: OperatorName,
+    by: AnyOperatorName,
   ): Promise<{ readonly token: string; readonly expiresAt: number }>;
   /** Certifies the key of whoever has a token. @param said who the node thinks that it is */
   enroll(token: string, request: string, said: { readonly cluster: string; readonly node: string }): Promise<Enrolled>;

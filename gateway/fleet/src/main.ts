@@ -24,6 +24,8 @@ import { createFleetServer } from "./http/server.ts";
 import { createMetrics } from "./metrics.ts";
 import { findCluster, openRegistryEditor } from "./open-registry.ts";
 import { createFleetMethods } from "./service.ts";
+import { checkIssuerFiles, createDiscovery } from "./oidc/discovery.ts";
+import { createTokenOperators } from "./oidc/operators.ts";
 import { createTokenDocuments, openTokenDirectory } from "./tokens.ts";
 import { readTrustBundle } from "./trust-bundle.ts";
 
@@ -42,6 +44,7 @@ async function run(configFile: string): Promise<void> {
   let tls = readTlsFiles(config.tls);
   let authorities = splitPem(tls.clientCa);
   let trust = readTrustBundle(certificates.trustBundle, tls.cert);
+  checkIssuerFiles(config.oidc);
   const unusable = checkSinks(config.audit.sinks);
   if (unusable.length > 0) throw new ConfigError(configFile, unusable);
   const log = createLog("fleet", config.log.level);
@@ -81,7 +84,17 @@ async function run(configFile: string): Promise<void> {
   });
   const server = createFleetServer({
     tls,
-    callerOf: createCallers({ trustDomain, operators: config.operators, clientCa: () => authorities }),
+    callerOf: createCallers({
+      trustDomain,
+      operators: config.operators,
+      clientCa: () => authorities,
+      tokenOperator: createTokenOperators({
+        oidc: config.oidc,
+        discover: createDiscovery,
+        onFailure: (issuer, err) =>
+          log.warn({ event: "issuer-keys-unreadable", issuer, err }, "the keys of an issuer of tokens cannot be read"),
+      }),
+    }),
     methods: createFleetMethods({
       registry,
       enrollment,

@@ -45,7 +45,7 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly cluster?: string;
   /** The node of the client certificate */
   readonly node?: string;
-  /** The operator of the client certificate */
+  /** The operator of the client certificate; `oidc:ISSUER:NAME` for one who came with a token */
   readonly operator?: string;
   /** Serial number of the client certificate, hexadecimal */
   readonly serial?: string;

@@ -12,7 +12,7 @@ import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import { listenerTls } from "@claviger/gateway-core/src/pki/trust.ts";
 import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
-import type { Caller } from "../caller.ts";
+import type { Caller, Callers } from "../caller.ts";
 import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
 import type { FleetMethods, MethodName, Subject } from "../method.ts";
 
@@ -76,7 +76,7 @@ export function createFleetServer({
   log,
 }: {
   readonly tls: TlsFiles;
-  readonly callerOf: (socket: TLSSocket) => Caller;
+  readonly callerOf: Callers;
   readonly methods: FleetMethods;
   readonly audit: AuditLog;
   /** Hears of each call how it ended: `ok`, or the code of its refusal. */
@@ -111,7 +111,7 @@ export function createFleetServer({
       let reply: Awaited<ReturnType<FleetMethods[M]>> | undefined;
       try {
         if (socket === undefined) throw new TypeError("a request without a connection");
-        caller = callerOf(socket);
+        caller = await callerOf(socket, context.requestHeader.get("authorization") ?? undefined);
         const run = methods[name] as (...of: readonly unknown[]) => ReturnType<FleetMethods[M]>;
         reply = await run(request, caller, subject);
       } catch (error) {

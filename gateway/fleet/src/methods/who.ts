@@ -1,6 +1,14 @@
 // FleetService: who the caller is.
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { tokenOperatorName } from "@claviger/proto/wire/names.ts";
 import type { FleetMethods } from "../method.ts";
 import { refuse } from "../refusal.ts";
+
+/** @param milliseconds Unix */
+function timestamp(milliseconds: number): MessageInitShape<typeof TimestampSchema> {
+  return { seconds: BigInt(Math.floor(milliseconds / 1000)), nanos: 0 };
+}
 
 /** @param uriOf the SPIFFE id of a path */
 export function whoMethods(uriOf: (path: string) => string): Pick<FleetMethods, "whoAmI"> {
@@ -9,14 +17,18 @@ export function whoMethods(uriOf: (path: string) => string): Pick<FleetMethods, 
       switch (caller.kind) {
         case "operator":
           return Promise.resolve({
-            identity: uriOf(`operator/${caller.operator}`),
+            identity: tokenOperatorName.is(caller.operator) ? caller.operator : uriOf(`operator/${caller.operator}`),
             role: caller.role,
             clusters: caller.clusters,
+            expiresAt: timestamp(caller.until),
           });
         case "node":
-          return Promise.resolve({ identity: uriOf(`cluster/${caller.cluster}/node/${caller.node}`) });
+          return Promise.resolve({
+            identity: uriOf(`cluster/${caller.cluster}/node/${caller.node}`),
+            expiresAt: timestamp(caller.notAfter),
+          });
         case "anonymous":
-          throw refuse("unauthenticated", "this method needs a client certificate");
+          throw refuse("unauthenticated", "this method needs a client certificate or a token");
       }
     },
   };

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
 import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
-import { callersOf, registryText, startWorld } from "./world.ts";
+import { badTokens, goodTokens } from "./issuer.ts";
+import { callersOf, registryText, startWorld, tokenCallersOf } from "./world.ts";
 
 const people = ["viewer", "operator", "operator of blue", "admin"] as const;
 const operators = ["operator", "operator of blue", "admin"] as const;
@@ -45,6 +46,14 @@ const never = [
   "somebody with another path",
 ] as const;
 
+/** Two identities in one call. */
+const twice = ["admin with a certificate and a token", "node with a token"] as const;
+
+/** What a caller with a token is like among those with certificates: rows name the latter. */
+function kindOf(name: string): string {
+  return name.replace(/ by token.*$/, "");
+}
+
 suite("access to FleetService", () => {
   test("every method has a row", () => {
     assert.deepEqual(FleetService.methods.map(({ name }) => name).toSorted(), Object.keys(rows).toSorted());
@@ -53,16 +62,21 @@ suite("access to FleetService", () => {
   for (const [method, { message, may }] of Object.entries(rows))
     test(`${method} is for ${may.join(", ") || "nobody"}`, async (t) => {
       const world = await startWorld(t);
-      const callers = await callersOf(world.ca);
+      const certificates = await callersOf(world.ca);
       assert.deepEqual(
-        Object.keys(callers).toSorted(),
+        Object.keys(certificates).toSorted(),
         ["nobody", ...nodes, ...people, ...never].toSorted(),
         "each kind of caller is in the table",
       );
+      const tokens = await tokenCallersOf(world.ca);
+      const callers = { ...certificates, ...tokens };
+      const neverTokens = [...Object.keys(await badTokens()), ...twice];
+      assert.deepEqual(Object.keys(tokens).toSorted(), [...Object.keys(await goodTokens()), ...neverTokens].toSorted());
       const given = method === "RenewNode" ? { certificateRequest: world.csr() } : message;
       // Refusals first: then nothing has changed yet.
+      const counts = (name: string): boolean => ![...never, ...neverTokens].includes(name);
       const isLet = (name: string): boolean =>
-        may.includes(name) || (may.includes("everybody") && !(never as readonly string[]).includes(name));
+        counts(name) && (may.includes(kindOf(name)) || may.includes("everybody"));
       for (const [name, credentials] of Object.entries(callers).filter(([who]) => !isLet(who))) {
         const { code, message: why } = await world.call(method, given, credentials);
         assert.ok(
@@ -76,11 +90,19 @@ suite("access to FleetService", () => {
       assert.deepEqual(world.signed, []);
       assert.deepEqual(readdirSync(join(world.dir, "tokens")), []);
       assert.equal(world.records.filter(({ outcome }) => outcome === "ok").length, 0);
-      for (const [name, credentials] of Object.entries(callers).filter(([who]) => isLet(who))) {
+      for (const [name, credentials] of Object.entries(certificates).filter(([who]) => isLet(who))) {
         const { code, message: why } = await world.call(method, given, credentials);
         assert.equal(code, "ok", `${name}: ${why}`);
       }
-      assert.equal(world.records.length, Object.keys(callers).length, "each call leaves a record");
+      const letIn = Object.keys(tokens).filter(isLet);
+      assert.equal(world.records.length, Object.keys(callers).length - letIn.length, "each call leaves a record");
+      // Whoever comes with a token may what the role may, on a registry that nobody has changed.
+      for (const name of letIn) {
+        const another = await startWorld(t);
+        const { code, message: why } = await another.call(method, given, tokens[name]);
+        assert.equal(code, "ok", `${name}: ${why}`);
+        assert.match(another.records.at(-1)?.operator ?? "", /^oidc:corp:\w+$/);
+      }
     });
 
   test("what was closed is opened by an administrator", async (t) => {

@@ -16,16 +16,19 @@ import type { NodeCertificates } from "@claviger/gateway-core/src/pki/node-certi
 import { createCertificate } from "@claviger/gateway-core/src/pki/x509.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
-import { trustDomain } from "@claviger/proto/wire/names.ts";
+import { issuerName, trustDomain } from "@claviger/proto/wire/names.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import { createCallers } from "../../../../gateway/fleet/src/caller.ts";
+import type { IssuerConfig } from "../../../../gateway/fleet/src/oidc/config.ts";
+import { createTokenOperators } from "../../../../gateway/fleet/src/oidc/operators.ts";
 import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
 import { createFleetServer } from "../../../../gateway/fleet/src/http/server.ts";
 import { findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
 import { createFleetMethods } from "../../../../gateway/fleet/src/service.ts";
 import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
 import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
+import { audience, badTokens, ec, ed, goodTokens, issuerUrl, keySet, rsa } from "./issuer.ts";
 
 const domain = trustDomain.parse("fleet.test");
 const day = 86_400_000;
@@ -54,7 +57,12 @@ export type Reply = {
   /** Did it come over a connection that an earlier call had made? */
   readonly isReused: boolean;
 };
-export type Credentials = { readonly cert: string; readonly key: string } | undefined;
+/** A certificate, a bearer token, or both. */
+export type Credentials =
+  | { readonly cert: string; readonly key: string; readonly token?: string }
+  | { readonly token: string }
+  | undefined;
+type Pair = { readonly cert: string; readonly key: string };
 
 export type World = {
   readonly ca: Ca;
@@ -70,12 +78,23 @@ export type World = {
   readonly csr: () => string;
 };
 
-export async function pemOf(pair: Promise<KeyPair>): Promise<NonNullable<Credentials>> {
+export async function pemOf(pair: Promise<KeyPair>): Promise<Pair> {
   const { cert, key } = await pair;
   return { cert, key: key.use(String) };
 }
 
-/** Every kind of caller that there is, and that there should not be. */
+/** Whoever comes with a token: every kind that there is, and that there should not be. */
+export async function tokenCallersOf(ca: Ca): Promise<Readonly<Record<string, Credentials>>> {
+  const tokens = { ...(await goodTokens()), ...(await badTokens()) };
+  const token = tokens["admin by token"] ?? "";
+  return {
+    ...Object.fromEntries(Object.entries(tokens).map(([name, one]) => [name, { token: one }])),
+    "admin with a certificate and a token": { ...(await pemOf(issueOperator({ ca, name: "ada" }))), token },
+    "node with a token": { ...(await pemOf(issueNode({ ca, cluster: "red", node: "n-1" }))), token },
+  };
+}
+
+/** Every kind of caller with a certificate that there is, and that there should not be. */
 export async function callersOf(ca: Ca): Promise<Readonly<Record<string, Credentials>>> {
   const other = await createCa({ trustDomain: domain });
   const foreign = await createCa({ trustDomain: "elsewhere.test" });
@@ -149,9 +168,28 @@ export async function startWorld(t: TestContext): Promise<World> {
     bob: { role: "operator", clusters: { matchLabels: { team: "blue" } } },
     ada: { role: "admin" },
   } as const;
+  const corp: IssuerConfig = {
+    issuer: issuerUrl,
+    audience,
+    algorithms: ["RS256", "ES256", "EdDSA"],
+    claims: { name: "sub", groups: "groups" },
+    lifetime: day,
+    keepKeys: 3_600_000,
+    operators,
+    groups: { staff: { role: "viewer" }, blue: operators.bob, admins: { role: "admin" } },
+  };
   const server = createFleetServer({
     tls,
-    callerOf: createCallers({ trustDomain: domain, operators, clientCa: () => authorities }),
+    callerOf: createCallers({
+      trustDomain: domain,
+      operators,
+      clientCa: () => authorities,
+      tokenOperator: createTokenOperators({
+        oidc: { [issuerName.parse("corp")]: corp },
+        discover: () => () => Promise.resolve(keySet(rsa, ec, ed)),
+        onFailure: () => {},
+      }),
+    }),
     methods: createFleetMethods({
       registry,
       enrollment: createEnrollment({
@@ -176,6 +214,7 @@ export async function startWorld(t: TestContext): Promise<World> {
   });
   const call: World["call"] = (method, message, as, agent) =>
     new Promise((resolve, reject) => {
+      const { token, ...certificate } = as ?? {};
       const outgoing = request(
         {
           host: "127.0.0.1",
@@ -184,8 +223,11 @@ export async function startWorld(t: TestContext): Promise<World> {
           method: "POST",
           agent: agent ?? false,
           ca: ca.cert,
-          ...as,
-          headers: { "content-type": "application/json" },
+          ...certificate,
+          headers: {
+            "content-type": "application/json",
+            ...(token !== undefined && { authorization: `Bearer ${token}` }),
+          },
         },
         (reply) => {
           const chunks: Buffer[] = [];
