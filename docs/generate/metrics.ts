@@ -49,6 +49,7 @@ async function gatewayPage(): Promise<string> {
   metrics.finished("encrypt", "ok", 1);
   metrics.handshakeFailed("certificate", "unknown_ca");
   metrics.clientError("HPE_INVALID_METHOD");
+  metrics.reportMalformed();
   metrics.connectionClosed("all");
   metrics.backendCalled("main", "wrap", 1);
   metrics.observeConnections(() => 1);

@@ -37,6 +37,8 @@ export const headers = {
   staleSince: "claviger-stale-since",
   /** The same as an age in milliseconds: two machines need not agree on the time. Counts before the other. */
   staleFor: "claviger-stale-for",
+  /** On the request of a Status: what the shim says of itself; see shim-report.ts. */
+  shim: "claviger-shim",
   /** On an error: the row of the error table. */
   reason: "claviger-reason",
   /**

@@ -1,5 +1,6 @@
 // The shim's configuration: file, then environment, then flags, into one frozen object; every
 // problem at once. Nothing secret is in it: keys are file paths.
+import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import {
   acceptRenamed,
@@ -212,6 +213,11 @@ export function loadShimConfig(
       "renewal: tls.cert and tls.key must be one file, so that both are replaced at once; 'claviger-shim enroll' writes it",
     ]);
   return config;
+}
+
+/** SHA-256 of the settings, its first 16 hexadecimal digits: paths and addresses, nothing secret. */
+export function configHash(config: ShimConfig): string {
+  return createHash("sha256").update(JSON.stringify(config)).digest("hex").slice(0, 16);
 }
 
 /** The settings, by their first name, in which two configurations differ. */

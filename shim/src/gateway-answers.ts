@@ -2,6 +2,8 @@
 // (docs/architecture.md #wire.)
 import { X509Certificate } from "node:crypto";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import {
   describeHandshakeFailure,
@@ -10,7 +12,7 @@ import {
   parseHandshakeFailure,
 } from "@claviger/proto/wire/handshakes.ts";
 import { ReplyTooLarge } from "@claviger/proto/runtime/exchange.ts";
-import { headers } from "@claviger/proto/wire/protocol.ts";
+import { headers, kmsVersion, limits } from "@claviger/proto/wire/protocol.ts";
 
 /** The value of a header that stands once. */
 export function text(value: string | string[] | undefined): string | undefined {
@@ -88,4 +90,28 @@ export function createFailures(cert: string, onRefusal: (refusal: HandshakeRefus
     return failure === undefined ? unavailable(`status ${status}`) : refused({ by: "gateway", failure }, "");
   };
   return { unreachable, foreign };
+}
+
+/**
+ * A Status goes to kube-apiserver only if it would be accepted there. (docs/kms-contract.md section 1.2.)
+ * @throws KmsError gateway_unavailable
+ */
+export function readStatus(body: Buffer): StatusResponse {
+  let response: StatusResponse;
+  try {
+    response = fromBinary(StatusResponseSchema, body);
+  } catch {
+    throw new KmsError("gateway_unavailable", { cause: new Error("a Status that does not parse") });
+  }
+  const { version, healthz, keyId } = response;
+  if (version !== kmsVersion || keyId === "" || Buffer.byteLength(keyId) > limits.keyId)
+    throw new KmsError("gateway_unavailable", { cause: new Error("a Status that kube-apiserver would refuse") });
+  // One line, at most 256 bytes: it stands in /readyz and in logs.
+  return healthz === "ok"
+    ? response
+    : create(StatusResponseSchema, {
+        version,
+        keyId,
+        healthz: healthz.replaceAll(/[^\x20-\x7e]/g, " ").slice(0, 256) || "not ok",
+      });
 }

@@ -50,6 +50,8 @@ export type UpstreamCall = {
   /** Milliseconds of the process' steady clock. */
   readonly deadline: number;
   readonly epoch?: EpochClaim | undefined;
+  /** With a Status: what the shim says of itself. */
+  readonly report?: string | undefined;
   /**
    * Looks at what a gateway says of the epoch before its answer counts.
    * @throws KmsError when another gateway has to be asked
@@ -131,7 +133,7 @@ export function createGateway(
     });
   return {
     url,
-    async ask({ method, body, deadline, epoch, accept }, signal) {
+    async ask({ method, body, deadline, epoch, report, accept }, signal) {
       const trace = traceparent();
       const reply = await ask({
         method: "POST",
@@ -141,6 +143,7 @@ export function createGateway(
           [headers.protocolVersion]: "1",
           [headers.timeout]: String(Math.max(1, deadline - steadyNow())),
           ...(trace !== undefined && { [headers.traceparent]: trace }),
+          ...(report !== undefined && { [headers.shim]: report }),
           ...epochHeaders(epoch),
         },
         body,

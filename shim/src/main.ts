@@ -13,7 +13,7 @@ import { watchExpiry } from "@claviger/proto/runtime/expiry.ts";
 import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { checkShim } from "./check.ts";
-import { changedSettings, flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
+import { changedSettings, configHash, flagNames, loadShimConfig, overrides, type ShimConfig } from "./config.ts";
 import { enroll } from "./enroll.ts";
 import { FleetError } from "./fleet-service.ts";
 import { createKmsMethods } from "./kms.ts";
@@ -78,7 +78,8 @@ async function run(
   const upstream = createUpstream(config.gateways, credentials.tls, metrics, tracing.traceparent, log);
   const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log, now);
   const grace = () => ({ healthyForMs: config.outage.healthyFor, degradedForMs: config.outage.degradedFor });
-  const status = createStatusKeeper({ upstream, stateFile, grace, log, now });
+  const about = () => ({ version: packageJson.version, config: configHash(config) });
+  const status = createStatusKeeper({ upstream, stateFile, grace, about, log, now });
   metrics.observeOutage(status.outage);
   const expiry = watchExpiry({ roles: certificateRoles(() => currentTls), log });
   metrics.observeCertificates(expiry.states);

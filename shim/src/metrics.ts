@@ -4,6 +4,7 @@ import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporte
 import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
 import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { HandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
+import type { OutagePhase } from "@claviger/proto/wire/shim-report.ts";
 
 /** Names as they stand in Prometheus, but for the `_total` of counters. */
 export const names = {
@@ -18,11 +19,6 @@ export const names = {
   phase: "claviger_shim_outage_phase",
   sinceGood: "claviger_shim_seconds_since_good_status",
 } as const;
-
-/**
- * How an outage stands: 0 none, 1 ready on the last key_id, 2 healthz names the cause, 3 an error.
- */
-export type OutagePhase = 0 | 1 | 2 | 3;
 
 export interface Metrics {
   started(): void;

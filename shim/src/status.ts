@@ -1,7 +1,7 @@
 // Status, and the grace period of an outage: with no gateway to ask, the last good key_id in three
 // phases. It opens nothing: no DEK is unwrapped without a gateway. (docs/architecture.md #shim.)
 import { isDeepStrictEqual } from "node:util";
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   compareEpochs,
   type Epoch,
@@ -11,12 +11,15 @@ import {
 } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { type StatusResponse, StatusResponseSchema } from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
-import { kmsVersion, limits } from "@claviger/proto/wire/protocol.ts";
+import { keyId as keyIdName } from "@claviger/proto/wire/names.ts";
+import { kmsVersion } from "@claviger/proto/wire/protocol.ts";
+import { formatShimReport, type OutagePhase, type ShimReport } from "@claviger/proto/wire/shim-report.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { createSteadyClock, steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { steadyMs } from "@claviger/proto/runtime/end-reports.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import type { OutagePhase } from "./metrics.ts";
+import { readStatus } from "./gateway-answers.ts";
+import { createOutageMemory } from "./outages.ts";
 import type { LastGood, StateFile } from "./state-file.ts";
 import type { Upstream } from "./upstream.ts";
 import type { Answered } from "./gateway.ts";
@@ -53,6 +56,7 @@ export function createStatusKeeper({
   upstream,
   stateFile,
   grace,
+  about,
   log,
   now = createSteadyClock(),
 }: {
@@ -60,6 +64,8 @@ export function createStatusKeeper({
   readonly stateFile: StateFile;
   /** How long the grace period lasts; asked anew each time, since the setting may change. */
   readonly grace: () => { readonly healthyForMs: number; readonly degradedForMs: number };
+  /** What gateways are told of this shim with each Status; asked anew each time. Nothing where it is absent. */
+  readonly about?: () => Pick<ShimReport, "version" | "config">;
   readonly log: Log;
   /** Unix milliseconds of a clock that is never set: ages must not change with the wall clock. */
   readonly now?: () => number;
@@ -70,6 +76,7 @@ export function createStatusKeeper({
   /** What the log said last. */
   let reported: OutagePhase = 0;
   let over: NodeJS.Timeout | undefined;
+  const outages = createOutageMemory(now);
   let flight: Promise<StatusResponse> | undefined;
 
   /** @throws KmsError gateway_behind when the epoch is below the one seen, or further above than can be */
@@ -119,6 +126,7 @@ export function createStatusKeeper({
   const enter = (next: OutagePhase, why: string): void => {
     if (next === phase) return;
     phase = next;
+    outages.entered(next, last?.goodAt ?? now());
     clearTimeout(over);
     if (next === 0) over = setTimeout(reportOver, steadyMs).unref();
     else if (next !== reported) {
@@ -158,6 +166,22 @@ export function createStatusKeeper({
     } else if (method !== "decrypt" && method !== "decryptBatch" && method !== "v1Decrypt") assertEpoch(epoch);
   };
 
+  const outage: StatusKeeper["outage"] = () => ({
+    phase,
+    secondsSinceGood: last === undefined ? undefined : (now() - last.goodAt) / 1000,
+  });
+  const report = (): string | undefined => {
+    if (about === undefined) return undefined;
+    const [{ secondsSinceGood }, past] = [outage(), outages.last()];
+    return formatShimReport({
+      ...about(),
+      phase,
+      ...(secondsSinceGood !== undefined && { sinceGood: secondsSinceGood }),
+      ...(keyIdName.is(last?.keyId) && { keyId: last.keyId }),
+      ...(past !== undefined && { lastOutage: past }),
+    });
+  };
+
   // Has a time of its own: it is shared, and a caller in a hurry must not put the node into an
   // outage.
   const ask = async (): Promise<StatusResponse> => {
@@ -171,6 +195,7 @@ export function createStatusKeeper({
         body: Buffer.alloc(0),
         deadline: steadyNow() + askMs,
         epoch: last?.epoch,
+        report: report(),
         accept,
         hedge: true,
       });
@@ -225,30 +250,8 @@ export function createStatusKeeper({
       if (last === undefined || keyId !== last.keyId || !isDeepStrictEqual(epoch, last.epoch))
         remember({ keyId, epoch, goodAt: now() });
     },
-    outage: () => ({ phase, secondsSinceGood: last === undefined ? undefined : (now() - last.goodAt) / 1000 }),
+    outage,
   };
-}
-
-// What a gateway says goes to kube-apiserver only if it would be accepted there.
-// (docs/kms-contract.md section 1.2.)
-function readStatus(body: Buffer): StatusResponse {
-  let response: StatusResponse;
-  try {
-    response = fromBinary(StatusResponseSchema, body);
-  } catch {
-    throw new KmsError("gateway_unavailable", { cause: new Error("a Status that does not parse") });
-  }
-  const { version, healthz, keyId } = response;
-  if (version !== kmsVersion || keyId === "" || Buffer.byteLength(keyId) > limits.keyId)
-    throw new KmsError("gateway_unavailable", { cause: new Error("a Status that kube-apiserver would refuse") });
-  // One line, at most 256 bytes: it stands in /readyz and in logs.
-  return healthz === "ok"
-    ? response
-    : create(StatusResponseSchema, {
-        version,
-        keyId,
-        healthz: healthz.replaceAll(/[^\x20-\x7e]/g, " ").slice(0, 256) || "not ok",
-      });
 }
 
 /**

@@ -91,6 +91,19 @@ export function redisContract(name: string, start: () => Promise<RedisWorld>): v
       await until("the end of the hash", async () => Object.keys(await other.all("hash")).length === 0);
     });
 
+    test("several fields are put at once and removed by name, and the rest stays as it was", async () => {
+      await store.put("fields", "a", "1", longMs);
+      await store.putAll("fields", { b: "2", c: "3", a: "4" }, longMs);
+      assert.deepEqual({ ...(await other.all("fields")) }, { a: "4", b: "2", c: "3" });
+      await other.remove("fields", ["a", "c", "nobody"]);
+      assert.deepEqual({ ...(await store.all("fields")) }, { b: "2" });
+      await store.remove("fields", ["b"]);
+      await store.remove("fields", ["b"]);
+      assert.deepEqual({ ...(await store.all("fields")) }, {});
+      await store.putAll("fields", { d: "5" }, 50);
+      await until("the end of the fields", async () => Object.keys(await other.all("fields")).length === 0);
+    });
+
     test("of several who try one acquires, and the next one when its time is over", async () => {
       const tries = await Promise.all([store, other, store, other].map((one) => one.tryAcquire("lease", 200)));
       assert.equal(tries.filter(Boolean).length, 1);
@@ -100,6 +113,9 @@ export function redisContract(name: string, start: () => Promise<RedisWorld>): v
       assert.equal(await store.tryAcquire("lease", longMs), false);
       await store.set("taken", "by a value", longMs);
       assert.equal(await other.tryAcquire("taken", longMs), false);
+      assert.equal(await store.tryAcquire("valued", longMs, "a word"), true);
+      assert.equal(await other.tryAcquire("valued", longMs, "another"), false);
+      assert.equal(await other.get("valued"), "a word");
       await store.put("taken-too", "by", "a hash", longMs);
       assert.equal(await other.tryAcquire("taken-too", longMs), false);
     });
@@ -123,6 +139,8 @@ export function redisContract(name: string, start: () => Promise<RedisWorld>): v
         () => store.get("value"),
         () => store.set("value", "lost", longMs),
         () => store.put("hash", "a", "lost", longMs),
+        () => store.putAll("hash", { a: "lost" }, longMs),
+        () => store.remove("hash", ["a"]),
         () => store.all("hash"),
         () => store.tryAcquire("lease", longMs),
         () => store.publish("hints", "lost"),

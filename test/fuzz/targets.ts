@@ -6,6 +6,7 @@ import { checkConfig, ConfigError, parseYaml } from "@claviger/proto/runtime/con
 import { formatEpoch, parseEpoch } from "@claviger/proto/wire/epoch.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { walkFields } from "@claviger/proto/wire/fields.ts";
+import { formatShimReport, parseShimReport } from "@claviger/proto/wire/shim-report.ts";
 import { backendName, clusterUid, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 import { readDecrypt, readEncrypt } from "@claviger/gateway-core/src/backend/vault/transit.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
@@ -116,6 +117,31 @@ export const targets: readonly Target[] = [
         said(() => decodeMessage(v2.EncryptRequestSchema, encoding, input)) +
         said(() => decodeMessage(relay.BatchRequestSchema, encoding, input))
       );
+    },
+    isExpected: () => false,
+  },
+  {
+    name: "shim-report",
+    seeds: () =>
+      texts(
+        "version=0.2.0;phase=0",
+        formatShimReport({
+          version: "0.2.0-rc.1",
+          phase: 2,
+          sinceGood: 900,
+          keyId: deriveKeyId(uid, [promoted]),
+          config: "0123456789abcdef",
+          lastOutage: { phase: 3, lasted: 5000, ago: 1 },
+        }),
+      ),
+    run(input) {
+      const read = parseShimReport(input.toString("latin1"));
+      if (read === undefined) return "";
+      const text = formatShimReport(read);
+      if (!/^[\x21-\x7e]{1,200}$/.test(text)) throw new TypeError("a report that is not printable, or too long");
+      if (formatShimReport(parseShimReport(text) ?? { version: "0", phase: 0 }) !== text)
+        throw new TypeError("a report that does not read back");
+      return text;
     },
     isExpected: () => false,
   },

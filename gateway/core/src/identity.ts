@@ -20,6 +20,8 @@ export type OperatorIdentity = { readonly kind: "operator"; readonly operator: O
 export type Identity = (NodeIdentity | OperatorIdentity) & {
   /** Serial number of the certificate, upper-case hexadecimal. */
   readonly serial: string;
+  /** Unix milliseconds. */
+  readonly notBefore: number;
   /** Unix milliseconds: a connection may outlive its certificate, a request may not. */
   readonly notAfter: number;
   /**
@@ -57,7 +59,11 @@ export function readIdentity(certificate: X509Certificate, trustDomain: TrustDom
   const [, domain, cluster, node, operator] = ours.exec(readUri(certificate)) ?? [];
   if (domain === undefined) throw invalid("a URI name of another form");
   if (domain !== trustDomain) throw invalid("a foreign trust domain");
-  const common = { serial: certificate.serialNumber, notAfter: Date.parse(certificate.validTo) };
+  const common = {
+    serial: certificate.serialNumber,
+    notBefore: Date.parse(certificate.validFrom),
+    notAfter: Date.parse(certificate.validTo),
+  };
   if (clusterName.is(cluster) && nodeName.is(node)) return { kind: "node", cluster, node, ...common };
   if (operatorName.is(operator)) return { kind: "operator", operator, ...common };
   throw invalid("a cluster, node or operator name that breaks the rules");

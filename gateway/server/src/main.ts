@@ -28,6 +28,8 @@ import { createKmsHttpServer } from "./http/server.ts";
 import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
 import { noObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import { readRedisFiles } from "@claviger/gateway-core/src/redis/client.ts";
+import { noNodeReports } from "@claviger/gateway-core/src/redis/node-reports.ts";
+import { createGatewayState } from "./gateway-state.ts";
 import { openSharedCache } from "./keys/open-shared-cache.ts";
 import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { createAuditKey } from "@claviger/gateway-core/src/key/audit-key.ts";
@@ -119,7 +121,17 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const signer = config.integrity && backends.get(config.integrity.backend);
   const integrity = config.integrity && signer && deriveIntegrityKey(signer, config.integrity, log);
   const secret = (): Uint8Array | undefined => integrity?.get();
-  const sharedCache = config.redis === undefined ? undefined : openSharedCache(config.redis, secret, log);
+  const sender = { host: hostname(), pid: process.pid };
+  let name = sender.host;
+  const sharedCache =
+    config.redis &&
+    openSharedCache({
+      config: config.redis,
+      secret,
+      gateway: () => name,
+      onMalformedReport: metrics.reportMalformed,
+      log,
+    });
   const registry = await openRegistry({
     config: config.registry,
     documentsOf: (name) => documentsOf(backends, name),
@@ -158,7 +170,6 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     observations: sharedCache?.observations ?? noObservations,
   });
 
-  const sender = { host: hostname(), pid: process.pid };
   const audit = await openAuditLog({
     sinks: config.audit.sinks.map((sink) => createSink(sink, sender)),
     required: config.audit.required,
@@ -185,6 +196,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     admission: createAdmission({ registry, serves, epochMac: createEpochMac(secret) }),
     methods,
     audit,
+    nodes: sharedCache?.nodes ?? noNodeReports,
     metrics,
     log,
   });
@@ -200,6 +212,11 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   });
   const port = await server.listen(config.listen.address, config.listen.port);
   ({ readiness } = health);
+  name = `${sender.host}:${port}`;
+  const state = { version: packageJson.version, backends: opened, readiness, certificates: expiry.states };
+  const reporter = sharedCache?.reportGateway(
+    createGatewayState({ ...state, connections: () => server.connections() }),
+  );
   const watch = watchFiles({
     files: () => Object.values(config.tls),
     log,
@@ -215,6 +232,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     watch.close();
     expiry.close();
     await server.close();
+    await reporter?.close();
     await audit.close();
     ring.close();
     sharedCache?.close();

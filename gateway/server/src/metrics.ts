@@ -14,6 +14,7 @@ export const names = {
   handshakeFailures: "claviger_gateway_handshake_failures",
   eventLoop: "claviger_gateway_event_loop_utilization",
   clientErrors: "claviger_gateway_client_errors",
+  malformedReports: "claviger_gateway_malformed_shim_reports",
   connections: "claviger_gateway_connections",
   connectionsClosed: "claviger_gateway_connections_closed",
   backendCalls: "claviger_gateway_backend_calls",
@@ -40,6 +41,8 @@ export interface Metrics {
   handshakeFailed(kind: HandshakeKind, cause: HandshakeFailure): void;
   /** A request that Node's HTTP parser refused. */
   clientError(code: string): void;
+  /** What a shim said of itself with a Status, and cannot be read. */
+  readonly reportMalformed: () => void;
   /** A connection that was closed, or not taken, because a bound was reached. */
   connectionClosed(bound: ConnectionBound): void;
   /** Open connections: asked at each scrape. */
@@ -94,6 +97,10 @@ export function createMetrics(): Metrics {
       result.observe(performance.eventLoopUtilization(loop, before).utilization);
     });
   const clientErrors = meter.createCounter(names.clientErrors, { description: "Requests that are no HTTP" });
+  const malformedReports = meter.createCounter(names.malformedReports, {
+    description:
+      "Words of shims of themselves (claviger-shim) that cannot be read; the Status is answered all the same",
+  });
   const connectionsClosed = meter.createCounter(names.connectionsClosed, {
     description: "Connections that were closed because a bound was reached",
   });
@@ -109,6 +116,7 @@ export function createMetrics(): Metrics {
     handshakeFailed: (kind, cause) => handshakeFailures.add(1, { kind, cause }),
     // Codes of the parser are a closed set; a system's error is told by its kind alone.
     clientError: (code) => clientErrors.add(1, { kind: code.startsWith("HPE_") ? "parser" : "connection" }),
+    reportMalformed: () => malformedReports.add(1),
     connectionClosed: (bound) => connectionsClosed.add(1, { bound }),
     observeConnections(read) {
       meter

@@ -177,5 +177,10 @@ export type OpenBackend = Backend &
     readonly pki?: Pki;
     /** Absent where there is nothing to connect to. */
     readonly addresses?: () => readonly AddressState[];
+    /**
+     * When the login ends unless it is renewed, Unix milliseconds; undefined where it does not, or there is
+     * none now.
+     */
+    readonly loginUntil?: () => number | undefined;
     close(): Promise<void>;
   };

@@ -18,10 +18,14 @@ export interface RedisStore {
   set(key: string, value: string, milliseconds: number): Promise<void>;
   /** Sets one field of a hash; the whole hash lives on for so long. */
   put(key: string, field: string, value: string, milliseconds: number): Promise<void>;
+  /** The same with several fields, at least one. */
+  putAll(key: string, fields: Readonly<Record<string, string>>, milliseconds: number): Promise<void>;
+  /** Removes fields of a hash, at least one; those that are not there are none. */
+  remove(key: string, fields: readonly string[]): Promise<void>;
   /** Every field of a hash. */
   all(key: string): Promise<Readonly<Record<string, string>>>;
   /** Sets the key unless it exists; true when it did not. */
-  tryAcquire(key: string, milliseconds: number): Promise<boolean>;
+  tryAcquire(key: string, milliseconds: number, value?: string): Promise<boolean>;
   publish(channel: string, message: string): Promise<void>;
   /**
    * Calls `onMessage` for every message, also after reconnections. Messages are hints: some are
@@ -198,19 +202,22 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
   const name = (key: string): string => `${config.prefix}:${key}`;
   /** Redis takes whole milliseconds, and at least one: an interval that grows with the fleet has others. */
   const whole = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds));
+  const putAll: RedisStore["putAll"] = async (key, fields, milliseconds) => {
+    await told(Promise.all([commands.hset(name(key), fields), commands.pexpire(name(key), whole(milliseconds))]));
+  };
   return {
     get: async (key) => await told(commands.get(name(key))),
     async set(key, value, milliseconds) {
       await told(commands.set(name(key), value, "PX", whole(milliseconds)));
     },
-    async put(key, field, value, milliseconds) {
-      await told(
-        Promise.all([commands.hset(name(key), field, value), commands.pexpire(name(key), whole(milliseconds))]),
-      );
+    put: (key, field, value, milliseconds) => putAll(key, { [field]: value }, milliseconds),
+    putAll,
+    async remove(key, fields) {
+      await told(commands.hdel(name(key), ...fields));
     },
     all: async (key) => await told(commands.hgetall(name(key))),
-    tryAcquire: async (key, milliseconds) =>
-      (await told(commands.set(name(key), "1", "PX", whole(milliseconds), "NX"))) === "OK",
+    tryAcquire: async (key, milliseconds, value = "1") =>
+      (await told(commands.set(name(key), value, "PX", whole(milliseconds), "NX"))) === "OK",
     async publish(channel, message) {
       await told(commands.publish(name(channel), message));
     },

@@ -24,6 +24,8 @@ export type Connections = {
   trust(clientCa: readonly X509Certificate[]): void;
   /** Closes connections without a request under way, those in their handshake included. */
   closeIdle(): void;
+  /** Open ones, handshakes included. */
+  readonly count: () => number;
 };
 
 /** A handshake that takes longer may make room for a new one. */
@@ -223,9 +225,11 @@ export function createConnections({
     });
   });
 
-  metrics.observeConnections(() => open.size + pending.size);
+  const count = (): number => open.size + pending.size;
+  metrics.observeConnections(count);
 
   return {
+    count,
     trust(next) {
       authorities = next;
       bundle += 1;

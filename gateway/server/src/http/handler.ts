@@ -6,6 +6,7 @@ import type { TLSSocket } from "node:tls";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry, CallEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import type { Identity } from "@claviger/gateway-core/src/identity.ts";
+import type { NodeReports } from "@claviger/gateway-core/src/redis/node-reports.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
@@ -47,6 +48,7 @@ export type HandlerOptions = {
   readonly bodies: Bodies;
   readonly methods: Readonly<Record<Method, KmsMethod>>;
   readonly audit: AuditLog;
+  readonly nodes: NodeReports;
   readonly metrics: Metrics;
   readonly tracing: Tracing;
   readonly log: Log;
@@ -75,7 +77,7 @@ function isCompressed({ headers: given }: IncomingMessage): boolean {
 }
 
 export function createHandler(options: HandlerOptions): Handler {
-  const { identify, admission, bodies, methods, audit, metrics, tracing, log, isDraining, sendMs } = options;
+  const { identify, admission, bodies, methods, audit, nodes, metrics, tracing, log, isDraining, sendMs } = options;
 
   const failureOf = (method: MethodName, thrown: unknown): { readonly answer: Answer; readonly reason: Reason } => {
     const error = toKmsError(thrown);
@@ -120,6 +122,8 @@ export function createHandler(options: HandlerOptions): Handler {
         if (isCompressed(request)) throw new KmsError("method_unknown", { cause: new Error("a compressed body") });
         scope.limit(parseTimeout(request.headers[headers.timeout], longestMs));
         const { cluster, node } = admitted;
+        if (method === "status")
+          nodes.seen({ cluster: cluster.uid, node, certificate: identity, header: request.headers[headers.shim] });
         const limit = encoding === "json" ? limits.jsonMessage : known.bodyBytes;
         const body = scope.zeroizeLater(
           await bodies.read(request, { identity: `${cluster.uid}/${node}`, limit, signal: scope.signal }),

@@ -4,6 +4,7 @@ import type { X509Certificate } from "node:crypto";
 import type { Server } from "node:https";
 import type { Socket } from "node:net";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
+import { type NodeReports, noNodeReports } from "@claviger/gateway-core/src/redis/node-reports.ts";
 import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -32,6 +33,8 @@ export type KmsHttpServer = {
    * new client CA are closed at once.
    */
   setTls(files: TlsFiles): void;
+  /** Open connections, handshakes included. */
+  connections(): number;
   /** Stops accepting, lets every request under way finish, closes. */
   close(): Promise<void>;
 };
@@ -49,6 +52,7 @@ export function createKmsHttpServer({
   methods,
   tracing = noTracing,
   audit,
+  nodes = noNodeReports,
   metrics,
   log,
 }: {
@@ -61,6 +65,8 @@ export function createKmsHttpServer({
   readonly methods: Readonly<Record<Method, KmsMethod>>;
   readonly tracing?: Tracing;
   readonly audit: AuditLog;
+  /** Told of each node that asks for a Status, and may. */
+  readonly nodes?: NodeReports;
   readonly metrics: Metrics;
   readonly log: Log;
 }): KmsHttpServer {
@@ -96,6 +102,7 @@ export function createKmsHttpServer({
     }),
     methods,
     audit,
+    nodes,
     metrics,
     tracing,
     log,
@@ -165,6 +172,7 @@ export function createKmsHttpServer({
   });
 
   return {
+    connections: connections.count,
     async listen(host, port) {
       await app.listen({ host, port });
       const address = app.server.address();

@@ -9,9 +9,18 @@ import { trustDomain } from "@claviger/proto/wire/names.ts";
 const ours = trustDomain.parse("fleet.test");
 const node = "spiffe://fleet.test/cluster/prod/node/cp-1";
 function certificateOf(subjectAltName: string | undefined): X509Certificate {
-  return { subjectAltName, serialNumber: "0A1B", validTo: "Nov 26 12:00:00 2026 GMT" } as X509Certificate;
+  return {
+    subjectAltName,
+    serialNumber: "0A1B",
+    validFrom: "Nov 25 12:00:00 2026 GMT",
+    validTo: "Nov 26 12:00:00 2026 GMT",
+  } as X509Certificate;
 }
-const common = { serial: "0A1B", notAfter: Date.parse("2026-11-26T12:00:00Z") };
+const common = {
+  serial: "0A1B",
+  notBefore: Date.parse("2026-11-25T12:00:00Z"),
+  notAfter: Date.parse("2026-11-26T12:00:00Z"),
+};
 
 test("a node and an operator are who their one URI name says, other kinds of names beside it or not", () => {
   for (const names of [`URI:${node}`, `DNS:cp-1.example, URI:${node}`, `URI:${node}, IP Address:10.0.0.1`])

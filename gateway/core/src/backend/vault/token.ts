@@ -21,6 +21,8 @@ export interface TokenKeeper {
    * refused one is still known to Vault
    */
   replace(refused: Secret, signal: AbortSignal): Promise<Secret>;
+  /** When the token ends unless it is renewed, by `now`; undefined where it does not, or there is none. */
+  until(): number | undefined;
   close(): void;
 }
 
@@ -230,6 +232,10 @@ export function keepToken({
       const current = heldToken();
       if (current !== undefined && current !== refused) return current;
       return await raceAbort(replaceNow(refused), signal);
+    },
+    until() {
+      const endsAt = usable(state, now())?.endsAt;
+      return endsAt !== undefined && Number.isFinite(endsAt) ? endsAt : undefined;
     },
     close() {
       clearInterval(looking);

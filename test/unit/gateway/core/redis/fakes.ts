@@ -72,11 +72,21 @@ export function createFakeRedis(now: () => number = Date.now): FakeRedis {
           written(
             () => void entries.set(key, { value: { ...hash(key), [field]: value }, until: now() + milliseconds }),
           ),
+        putAll: (key, fields, milliseconds) =>
+          written(() => void entries.set(key, { value: { ...hash(key), ...fields }, until: now() + milliseconds })),
+        remove: (key, fields) =>
+          written(() => {
+            const entry = live(key);
+            const rest = Object.entries(hash(key)).filter(([field]) => !fields.includes(field));
+            if (entry === undefined) return;
+            if (rest.length === 0) entries.delete(key);
+            else entries.set(key, { ...entry, value: Object.fromEntries(rest) });
+          }),
         all: (key) => served(() => ({ ...hash(key) })),
-        tryAcquire: (key, milliseconds) =>
+        tryAcquire: (key, milliseconds, value = "1") =>
           written(() => {
             if (live(key) !== undefined) return false;
-            entries.set(key, { value: "1", until: now() + milliseconds });
+            entries.set(key, { value, until: now() + milliseconds });
             return true;
           }),
         publish: (channel, message) =>

@@ -5,6 +5,7 @@ import type { AuditSink } from "@claviger/gateway-core/src/audit/port.ts";
 import { createMethods } from "@claviger/gateway-server/src/http/methods.ts";
 import { defaultListenLimits, type ListenLimits } from "@claviger/gateway-server/src/http/limits.ts";
 import { createKmsHttpServer } from "@claviger/gateway-server/src/http/server.ts";
+import { type NodeReports, noNodeReports } from "@claviger/gateway-core/src/redis/node-reports.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Serves } from "@claviger/gateway-core/src/registry/labels.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
@@ -80,10 +81,12 @@ export async function start(
     metrics = createMetrics(),
     tls = { ...gatewayPair, clientCa: ca.cert },
     trustedProxies = [],
+    nodes = noNodeReports,
     log = silent,
   }: {
     tls?: TlsFiles;
     trustedProxies?: readonly string[];
+    nodes?: NodeReports;
     log?: Log;
     service?: KmsService;
     sink?: AuditSink;
@@ -104,6 +107,7 @@ export async function start(
     admission: createAdmission({ registry, serves }),
     methods: createMethods(service, "0.0.0"),
     audit,
+    nodes,
     metrics,
     log,
   });

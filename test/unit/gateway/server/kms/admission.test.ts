@@ -11,7 +11,7 @@ import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { clusterName, nodeName, operatorName } from "@claviger/proto/wire/names.ts";
 import { cluster } from "../../fakes.ts";
 
-const certificate = { serial: "0A1B", notAfter: Number.POSITIVE_INFINITY };
+const certificate = { serial: "0A1B", notBefore: 0, notAfter: Number.POSITIVE_INFINITY };
 const node = (
   change: { cluster?: string; node?: string; serial?: string; issuers?: readonly string[] } = {},
 ): Identity => ({

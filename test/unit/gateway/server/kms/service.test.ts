@@ -94,6 +94,7 @@ function callOf(
       cluster: clusterName.parse(name),
       node: nodeName.parse("cp-1"),
       serial: "01",
+      notBefore: 0,
       notAfter: Number.POSITIVE_INFINITY,
     },
     seen,

@@ -1,0 +1,61 @@
+// What this gateway says of itself to whoever looks after the fleet. (docs/architecture.md #fleet-view.)
+import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
+import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import type { GatewayState } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
+import type { Readiness } from "./http/health.ts";
+
+const mostProblems = 16;
+const longestText = 256;
+
+/** Those of /readyz that are not ok; certificates are told one by one. */
+function problemsOf({ checks }: Readiness): Readonly<Record<string, string>> {
+  const found = Object.entries(checks).filter(([name, text]) => text !== "ok" && !name.startsWith("certificate/"));
+  return Object.fromEntries(found.slice(0, mostProblems).map(([name, text]) => [name, text.slice(0, longestText)]));
+}
+
+/** @returns what to report now; the share of the event loop is of the time since it was asked last */
+export function createGatewayState({
+  version,
+  backends,
+  readiness,
+  certificates,
+  connections,
+  now = Date.now,
+}: {
+  readonly version: string;
+  readonly backends: readonly OpenBackend[];
+  readonly readiness: () => Readiness;
+  readonly certificates: () => readonly CertificateState[];
+  readonly connections: () => number;
+  /** Unix milliseconds. */
+  readonly now?: () => number;
+}): () => GatewayState {
+  const startedAt = now();
+  let loop = performance.eventLoopUtilization();
+  return () => {
+    const before = loop;
+    loop = performance.eventLoopUtilization();
+    const ready = readiness();
+    return {
+      version,
+      startedAt,
+      eventLoop: Math.round(performance.eventLoopUtilization(loop, before).utilization * 1000) / 1000,
+      connections: connections(),
+      ...(ready.registryVersion !== undefined && { registryVersion: ready.registryVersion }),
+      backends: backends.map(({ name, addresses, loginUntil }) => {
+        const until = loginUntil?.();
+        return {
+          name,
+          addresses: (addresses?.() ?? []).map(({ address, isUp }) => ({ address, isUp })),
+          ...(until !== undefined && { tokenUntil: until }),
+        };
+      }),
+      certificates: certificates().map(({ role, text, secondsLeft }) => ({
+        role,
+        ...(secondsLeft !== undefined && { until: now() + secondsLeft * 1000 }),
+        ...(text !== "ok" && { problem: text.slice(0, longestText) }),
+      })),
+      problems: problemsOf(ready),
+    };
+  };
+}
