@@ -12,6 +12,7 @@ import {
   zName,
   zPath,
 } from "@claviger/proto/runtime/config.ts";
+import { isSafeUrl } from "@claviger/proto/runtime/https-fetch.ts";
 import { backendName, clusterName, mountPath } from "@claviger/proto/wire/names.ts";
 import { backendSchema } from "@claviger/gateway-core/src/backend/config.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
@@ -25,6 +26,26 @@ const url = z
   .string()
   .check(z.refine((text) => /^https?:\/\/./.test(text) && URL.canParse(text), { error: "must be a URL" }));
 
+const plain = z.string({ error: "must be a text" }).check(z.minLength(1, { error: "must not be empty" }));
+
+const oidcSchema = z.strictObject({
+  /** The issuer, as `oidc` in fleet.yaml has it. */
+  issuer: z
+    .string({ error: "must be an https:// URL" })
+    .check(z.refine(isSafeUrl, { error: "must be an https:// URL" })),
+  /** The client that this command is to the issuer: a public one, with PKCE and redirects to 127.0.0.1. */
+  clientId: plain,
+  /**
+   * Asks for an access token for this audience and shows that one; absent, the ID token is shown, whose audience
+   * is the client.
+   */
+  audience: z.optional(plain),
+  /** Beside `openid`: what gives groups, and `offline_access` for a session that is renewed. */
+  scopes: z._default(z.array(plain), []),
+  /** The CA that the issuer is verified by, PEM; Node.js' own when absent. */
+  ca: z.optional(zPath),
+});
+
 const contextSchema = z.strictObject({
   /** A gateway's configuration, which says all of the settings below it but `gateways` and `etcd`. */
   config: z.optional(zPath),
@@ -34,18 +55,29 @@ const contextSchema = z.strictObject({
   registry: z.optional(registry),
   redis,
   integrity,
-  /** The fleet service, and the certificate that the operator shows it. */
+  /** The fleet service, and who the operator is to it: a certificate, or tokens of an issuer. */
   fleet: z.optional(
-    z.strictObject({
-      /** https://HOST:PORT */
-      url,
-      /** The CA that it is verified by, PEM. */
-      ca: zPath,
-      /** The operator's certificate, PEM. */
-      cert: zPath,
-      /** Its key, PEM. */
-      key: zPath,
-    }),
+    z
+      .strictObject({
+        /** https://HOST:PORT */
+        url,
+        /** The CA that it is verified by, PEM. */
+        ca: zPath,
+        /** The operator's certificate, PEM. */
+        cert: z.optional(zPath),
+        /** Its key, PEM. */
+        key: z.optional(zPath),
+        /** Where `claviger login` gets tokens, instead of cert and key. */
+        oidc: z.optional(oidcSchema),
+      })
+      .check(
+        z.refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+          error: "cert and key go together",
+        }),
+        z.refine(({ cert, oidc }) => cert === undefined || oidc === undefined, {
+          error: "cert and key, or oidc: one call has one caller",
+        }),
+      ),
   ),
   /** Second listeners of the gateways, to wait for after an edit of the registry. */
   gateways: z.optional(z.array(url)),
@@ -69,6 +101,7 @@ const contextsSchema = z.strictObject({
 
 export type Context = z.infer<typeof contextSchema>;
 export type FleetAddress = NonNullable<Context["fleet"]>;
+export type FleetOidc = z.infer<typeof oidcSchema>;
 export type Contexts = z.infer<typeof contextsSchema>;
 type RegistryConfig = GatewayConfig["registry"];
 

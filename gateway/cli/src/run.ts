@@ -9,6 +9,7 @@ import { type Command, commanderStatus, createRoot, Exit, isInWords, type Termin
 import { addContextCommands } from "./context-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
 import { addKeyCommands } from "./key-commands.ts";
+import { addLoginCommands } from "./login-commands.ts";
 import { addNodeCommands } from "./node-commands.ts";
 import { addPkiCommands } from "./pki-commands.ts";
 import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
@@ -35,6 +36,7 @@ export function createCli(terminal: Terminal): Command {
   addContextCommands(root, terminal);
   addUpgradeCommand(root, terminal);
   addKeyCommands(root, terminal);
+  addLoginCommands(root, terminal);
   addNodeCommands(root, terminal);
   addPkiCommands(root, terminal);
   addVaultCommands(root, terminal);

@@ -29,7 +29,12 @@ export function fleetRows(world: World): readonly Row[] {
       [...at(closed), "--ttl", "soon"],
       /^claviger: --ttl soon is no duration, such as 30m or 1h$/,
     ),
-    row("an address alone", "prod/cp-1", ["--fleet", closed], /^claviger: --fleet needs --ca, --cert and --key: /),
+    row(
+      "an address alone",
+      "prod/cp-1",
+      ["--fleet", closed],
+      /^claviger: --fleet needs --ca, and --cert and --key or --token-file: /,
+    ),
     row(
       "without TLS",
       "prod/cp-1",

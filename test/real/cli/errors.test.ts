@@ -14,6 +14,7 @@ import { type Exception, exceptions } from "./error-exceptions.ts";
 import { type ErrorText, errorTexts } from "./error-texts.ts";
 import { auditRows, nodeRows, pkiRows, registryRows } from "./error-rows-site.ts";
 import { fleetRows } from "./error-rows-fleet.ts";
+import { loginRows } from "./error-rows-login.ts";
 import { labelRows } from "./error-rows-labels.ts";
 import { contextRows, fileRows, oddVaults, otherUserRows, silentVault } from "./error-rows-odd.ts";
 import { createWorld, type Ran, type World } from "./error-world.ts";
@@ -83,6 +84,7 @@ suite("every error of every command", () => {
   test("labels", (t) => runAll(t, labelRows(world)));
 
   test("the fleet service", (t) => runAll(t, fleetRows(world)));
+  test("logins", async (t) => await runAll(t, await loginRows(world)));
   test("certificates", (t) => runAll(t, pkiRows(world)));
   test("audit files", (t) => runAll(t, auditRows(world)));
   test("the registry and the gateways", (t) => runAll(t, registryRows(world)));

@@ -74,6 +74,8 @@ export function createTokenOperators({
       keepMs: config.keepKeys,
       onFailure: (error) => onFailure(name, error),
     });
+    // An issuer that cannot be read is said at the start, and not when the first one comes.
+    keys.current().catch(() => {});
     return { config, verify: createVerifier({ config, keys, now }), operatorOf: operatorsOf(name, config) };
   });
   return async (token) => {

@@ -27,8 +27,8 @@ function settings(others: object = {}): IssuerConfig {
 }
 
 /** Operators of one issuer, with a clock and keys of the test's own. */
-function operatorsOf(t: TestContext, others: object = {}) {
-  const issuer = { keys: keySet(rsa) as unknown, reads: 0, failure: undefined as Error | undefined, skew: 0 };
+function operatorsOf(t: TestContext, others: object = {}, failure?: Error) {
+  const issuer = { keys: keySet(rsa) as unknown, reads: 0, failure, skew: 0 };
   const failed: string[] = [];
   const start = performance.now();
   t.mock.method(performance, "now", () => start + issuer.skew);
@@ -233,11 +233,16 @@ suite("operators by OpenID Connect", () => {
     assert.equal((await operator(await sign(until(issuer.skew)))).role, "admin");
   });
 
-  test("an issuer that was never reached lets nobody in", async (t) => {
-    const { issuer, operator } = operatorsOf(t);
-    issuer.failure = new Error("away");
-    const { code } = await refusalOf(operator(await sign(claimsOf("ada"))));
-    assert.equal(code, "unavailable");
+  test("an issuer that was never reached lets nobody in, and is named before anybody comes", async (t) => {
+    const { issuer, failed, operator, until } = operatorsOf(t, {}, new Error("away"));
+    const token = await sign(until(0));
+    const { code, message } = await refusalOf(operator(token));
+    assert.deepEqual([code, /cannot be read \(away\); try again/.test(message)], ["unavailable", true]);
+    assert.deepEqual([failed, issuer.reads], [["corp: away"], 1], "and not again for ten seconds");
+    issuer.failure = undefined;
+    assert.equal((await refusalOf(operator(token))).code, "unavailable");
+    issuer.skew = 10_000;
+    assert.equal((await operator(token)).role, "admin");
   });
 
   test("an address that is not verified names nobody, and one issuer may stand for two audiences", async (t) => {
