@@ -2,6 +2,8 @@
 // a row; a row without an event fails the check.
 
 export const advice: Readonly<Record<string, string>> = {
+  "approval-altered":
+    "Find out who writes to the store of approvals beside the fleet service. The change is not made and not shown; it must be asked for again.",
   "audit-head-unsigned":
     "Records are written and chained all the same. Look at the backend of `integrity`: it must be there, and its policy allow `hmac` with the integrity key.",
   "audit-sink-failed":

@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownSettings } from "../../gateway/fleet/src/config.ts";
+import { approvalSettings } from "../../gateway/fleet/src/approvals/config.ts";
 import { tokensSchema } from "../../gateway/fleet/src/tokens.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { clusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
@@ -75,6 +76,8 @@ export function settingsPage(): string {
     ),
     "Tokens with which nodes enroll:",
     settingsTable(z.strictObject({ tokens: tokensSchema }), sourcesOf(`${fleet}/tokens.ts`)),
+    "Changes that take a second administrator ([the rule](../control-plane.md#approvals-and-events)):",
+    settingsTable(approvalSettings, sourcesOf(`${fleet}/approvals/config.ts`)),
     "## Registry records",
     "The registry is a mapping with the one key `clusters`, a list of records. [Architecture](../architecture.md#registry) has the rules between one edit and the next.",
     settingsTable(clusterRecord, sourcesOf(`${core}/registry/record.ts`)),

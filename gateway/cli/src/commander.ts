@@ -17,6 +17,13 @@ export type Terminal = {
 /** What the user can put right. `message` says what is wrong and what to do; no secret in it. */
 export class CliError extends Error {
   override readonly name = "CliError";
+  /** What the command ends with: 1, or 3 where a person is needed. */
+  readonly status: 1 | 3;
+
+  constructor(message: string, status: 1 | 3 = 1) {
+    super(message);
+    this.status = status;
+  }
 }
 
 /** Is its message written for whoever ran the command? */

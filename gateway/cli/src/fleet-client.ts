@@ -2,7 +2,7 @@
 // options name. The only file that imports connect. (docs/architecture.md #control-plane.)
 import { Code, ConnectError, createClient, type Client, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import { ApprovalNeededSchema, FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { isHttpsOrigin } from "@claviger/proto/runtime/config.ts";
 import { codeOf } from "@claviger/proto/runtime/file-problem.ts";
 import { CliError, type Command, type Terminal } from "./commander.ts";
@@ -119,7 +119,8 @@ function explained(error: unknown, url: string): unknown {
   if (code !== undefined)
     return new CliError(`the fleet service ${url} cannot be reached (${connectionProblem(code)})`);
   if (error.code === Code.DeadlineExceeded) return new CliError(`the fleet service ${url} does not answer in time`);
-  return new CliError(`the fleet service refuses: ${error.rawMessage}`);
+  const isWaiting = error.findDetails(ApprovalNeededSchema).length > 0;
+  return new CliError(`the fleet service refuses: ${error.rawMessage}`, isWaiting ? 3 : 1);
 }
 
 /** Calls the service once or more. @throws CliError */

@@ -1,11 +1,11 @@
-// One run of the CLI: arguments in, exit status out. 0 done, 1 not done, 2 called wrongly; `audit verify` has a
-// 3 of its own.
+// One run of the CLI: arguments in, exit status out. 0 done, 1 not done, 2 called wrongly, 3 a person is needed.
 import packageJson from "../package.json" with { type: "json" };
 import { describeError } from "@claviger/proto/runtime/log.ts";
+import { addApprovalsCommands } from "./approvals-commands.ts";
 import { addAuditCommands } from "./audit/commands.ts";
 import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
-import { type Command, commanderStatus, createRoot, Exit, isInWords, type Terminal } from "./commander.ts";
+import { CliError, type Command, commanderStatus, createRoot, Exit, isInWords, type Terminal } from "./commander.ts";
 import { addContextCommands } from "./context-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
 import { addKeyCommands } from "./key-commands.ts";
@@ -30,6 +30,7 @@ export function createCli(terminal: Terminal): Command {
     .name("claviger")
     .description("Runs a fleet of Claviger gateways and the keys behind them.")
     .version(packageJson.version);
+  addApprovalsCommands(root, terminal);
   addAuditCommands(root, terminal);
   addCheckCommand(root, terminal);
   addClusterCommands(root, terminal);
@@ -59,6 +60,6 @@ export async function runCli(args: readonly string[], given: Terminal): Promise<
     const own = commanderStatus(error);
     if (own !== undefined) return own;
     terminal.err(`claviger: ${sentenceOf(error)}`);
-    return 1;
+    return error instanceof CliError ? error.status : 1;
   }
 }

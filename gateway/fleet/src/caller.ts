@@ -15,6 +15,8 @@ export type Operator = Grant & {
   readonly operator: AnyOperatorName;
   /** Unix milliseconds: what the caller has shown is good until then. A stream ends there. */
   readonly until: number;
+  /** Those of a token's groups that give the role; absent where the operator has it by name. */
+  readonly groups?: readonly string[];
 };
 export type Node = Identity & { readonly kind: "node" };
 export type Caller = Operator | Node | { readonly kind: "anonymous" };

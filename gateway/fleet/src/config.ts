@@ -13,6 +13,7 @@ import { backendName, operatorName } from "@claviger/proto/wire/names.ts";
 import { backendSchema } from "@claviger/gateway-core/src/backend/config.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { certificateAuthoritySchema } from "@claviger/gateway-core/src/pki/node-certificates.ts";
+import { approvalSettings } from "./approvals/config.ts";
 import { grantSchema } from "./grants.ts";
 import { oidcProblems, oidcSchema } from "./oidc/config.ts";
 import { tokensSchema } from "./tokens.ts";
@@ -50,6 +51,7 @@ export const fleetConfig = z.extend(ownSettings, {
   /** Vaults, by the names of the backends: of the registry, of the authority, and of tokens. */
   backends: z._default(z.record(zName(backendName), backendSchema), {}),
   tokens: tokensSchema,
+  approvals: approvalSettings.shape.approvals,
   audit,
   log,
 });
@@ -64,7 +66,12 @@ export type Operators = FleetConfig["operators"];
 export function loadFleetConfig(file: string): FleetConfig {
   const config = checkConfig(file, readYamlFile(file), fleetConfig);
   const { certificates, tokens } = config;
-  const asked = { registry: config.registry, "certificates.ca": certificates.ca, tokens };
+  const asked = {
+    registry: config.registry,
+    "certificates.ca": certificates.ca,
+    tokens,
+    ...(config.approvals && { "approvals.store": config.approvals.store }),
+  };
   const problems = Object.entries(asked).flatMap(([name, one]) =>
     one.kind === "vault" && config.backends[one.backend]?.kind !== "vault"
       ? [`${name}.backend: ${one.backend} is not one of the backends of kind vault`]

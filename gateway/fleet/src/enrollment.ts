@@ -121,7 +121,7 @@ export function createEnrollment({
       const request = await readRequest(pem, nodeUri(trustDomain, { cluster, node }));
       // A certificate that nobody gets to see is worth nothing: the token stays good where signing fails.
       const certificate = await sign(request, { cluster, node });
-      if (!(await tokens.use(hash, seconds(), signal()))) throw usedUp(name);
+      if (!(await tokens.use(hash, { usedAt: seconds() }, signal()))) throw usedUp(name);
       return { cluster, node, certificate };
     },
     async renew(caller, pem) {

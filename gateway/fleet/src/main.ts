@@ -17,6 +17,10 @@ import { openNodeCertificates } from "@claviger/gateway-core/src/pki/node-certif
 import { documentOf } from "@claviger/gateway-core/src/registry/vault.ts";
 import { listenerRoles, readTlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import packageJson from "../package.json" with { type: "json" };
+import { createApprovals } from "./approvals/approvals.ts";
+import { openApprovalStore } from "./approvals/open.ts";
+import { createPeople } from "./approvals/people.ts";
+import { createStanding } from "./approvals/standing.ts";
 import { createCallers } from "./caller.ts";
 import { loadFleetConfig } from "./config.ts";
 import { createEnrollment } from "./enrollment.ts";
@@ -82,6 +86,17 @@ async function run(configFile: string): Promise<void> {
     log,
     replica: hostname(),
   });
+  const twoPersons = config.approvals && {
+    needing: new Set(config.approvals.methods),
+    approvals: createApprovals({
+      store: await openApprovalStore(config.approvals.store, (name) => partOf(name, "documents")),
+      ttlSeconds: Math.round(config.approvals.ttl / 1000),
+      personOf: createPeople(config.approvals.people),
+      standingOf: createStanding(config),
+      clusterOf: (name) => findCluster(registry, name),
+      log,
+    }),
+  };
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
@@ -97,6 +112,7 @@ async function run(configFile: string): Promise<void> {
     }),
     methods: createFleetMethods({
       registry,
+      twoPersons,
       enrollment,
       trustBundle: () => trust.pem,
       caPin: () => trust.pin,

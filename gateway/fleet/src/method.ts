@@ -18,10 +18,21 @@ export const needs: Readonly<Record<MethodName, Need>> = {
   renewNode: "node",
   revokeNode: "operator",
   allowNode: "admin",
+  listApprovals: "viewer",
+  getApproval: "viewer",
+  approveChange: "admin",
+  rejectChange: "operator",
 };
 
 /** What a call was about, for its audit record: filled in by the method as it learns it. */
-export type Subject = { target?: string; because?: string };
+export type Subject = {
+  target?: string;
+  because?: string;
+  /** The id of an approval, who asked for the change, and with which method. */
+  approval?: string;
+  requestedBy?: string;
+  change?: string;
+};
 
 type Input<M extends MethodName> = MessageInitShape<(typeof pb.FleetService.method)[M]["input"]>;
 type Request<M extends MethodName> = Required<Omit<Input<M>, "$typeName" | "$unknown">>;

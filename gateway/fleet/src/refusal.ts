@@ -14,18 +14,23 @@ export type Code =
   | "unavailable"
   | "internal";
 
+/** What a change that was checked, and not made, waits for. `expiresAt` in Unix seconds. */
+export type WaitingApproval = { readonly id: string; readonly expiresAt: number };
+
 export class Refusal extends Error {
   override readonly name = "Refusal";
   readonly code: Code;
+  readonly approval: WaitingApproval | undefined;
 
-  constructor(code: Code, message: string, options?: ErrorOptions) {
+  constructor(code: Code, message: string, options: ErrorOptions & { readonly approval?: WaitingApproval } = {}) {
     super(message, options);
     this.code = code;
+    this.approval = options.approval;
   }
 }
 
-export function refuse(code: Code, message: string): Refusal {
-  return new Refusal(code, message);
+export function refuse(code: Code, message: string, approval?: WaitingApproval): Refusal {
+  return new Refusal(code, message, approval && { approval });
 }
 
 /** What any error of a method is to its caller. */

@@ -1,9 +1,13 @@
 // All methods of FleetService, each held against the table of who may call it. Knows neither HTTP nor Connect.
 // (docs/architecture.md #control-plane.)
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
-import { checkNeed } from "./caller.ts";
+import type { Approvals } from "./approvals/approvals.ts";
+import { createRunApproved, guardMethods } from "./approvals/calls.ts";
+import { createGate } from "./approvals/gate.ts";
+import type { Kind } from "./approvals/kinds.ts";
 import type { Enrollment } from "./enrollment.ts";
-import { type FleetMethods, type MethodName, needs } from "./method.ts";
+import type { FleetMethods } from "./method.ts";
+import { approvalMethods } from "./methods/approvals.ts";
 import { clusterMethods } from "./methods/clusters.ts";
 import { nodeMethods } from "./methods/nodes.ts";
 import { whoMethods } from "./methods/who.ts";
@@ -11,6 +15,7 @@ import { createScope } from "./scope.ts";
 
 export function createFleetMethods({
   registry,
+  twoPersons,
   enrollment,
   trustBundle,
   caPin,
@@ -18,6 +23,8 @@ export function createFleetMethods({
   uriOf,
 }: {
   readonly registry: RegistryEditor;
+  /** What takes a second administrator; absent: nothing. */
+  readonly twoPersons?: { readonly needing: ReadonlySet<Kind>; readonly approvals: Approvals } | undefined;
   readonly enrollment: Enrollment;
   /** PEM. */
   readonly trustBundle: () => string;
@@ -27,18 +34,16 @@ export function createFleetMethods({
   /** The SPIFFE id of a path. */
   readonly uriOf: (path: string) => string;
 }): FleetMethods {
-  const scope = createScope(registry);
+  const gate = createGate(registry, twoPersons?.needing ?? new Set());
+  const scope = createScope(gate.registry);
   const methods: FleetMethods = {
     ...whoMethods(uriOf),
     ...clusterMethods(scope),
     ...nodeMethods({ scope, enrollment, trustBundle, caPin, gateways }),
+    ...approvalMethods(
+      twoPersons?.approvals,
+      createRunApproved(() => methods, gate),
+    ),
   };
-  const checked = <M extends MethodName>(method: M, run: FleetMethods[M]): FleetMethods[M] =>
-    (async (request, caller, subject) => {
-      checkNeed(needs[method], caller);
-      return await run(request, caller, subject);
-    }) as FleetMethods[M];
-  return Object.fromEntries(
-    (Object.keys(methods) as readonly MethodName[]).map((name) => [name, checked(name, methods[name])]),
-  ) as FleetMethods;
+  return guardMethods(methods, gate, twoPersons?.approvals);
 }

@@ -29,6 +29,10 @@ export const commands: Readonly<
     }
   >
 > = {
+  "approvals list": { args: [] },
+  "approvals show": { args: ["0000000-0"], required: ["id"] },
+  "approvals approve": { args: ["0000000-0"], required: ["id"] },
+  "approvals reject": { args: ["0000000-0", "--reason", "x"], required: ["id", "--reason"] },
   check: { args: ["--socket", "/nowhere/kms.sock"], required: ["--socket"] },
   "cluster list": { args: [], asks: "registry" },
   "cluster add": { args: ["new", "--backend", "main", "--mount", "transit"], asks: "registry", required: ["name"] },

@@ -61,6 +61,12 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly target?: string;
   /** Of a change: the reason that the operator gave */
   readonly because?: string;
+  /** Of a change that takes a second administrator: the id of the approval */
+  readonly approval?: string;
+  /** Of `approveChange` and `rejectChange`: the operator who asked for the change, which `operator` decided */
+  readonly requestedBy?: string;
+  /** Of `approveChange` and `rejectChange`: the method that was asked for */
+  readonly change?: string;
   /**
    * Of failed handshakes: what the TLS library says of them, with how often. Of `audit`: which sink misses records. Of a
    * call of the control plane that was refused: why

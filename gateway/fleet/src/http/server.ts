@@ -5,7 +5,7 @@ import type { TLSSocket } from "node:tls";
 import { Code, ConnectError, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
 import { fastify, type FastifyInstance } from "fastify";
-import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import { ApprovalNeededSchema, FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
@@ -65,6 +65,16 @@ function whoOf(caller: Caller | undefined): Partial<AuditEntry> {
     case undefined:
       return {};
   }
+}
+
+function connectError({ message, code, approval }: Refusal): ConnectError {
+  const details = approval && [
+    {
+      desc: ApprovalNeededSchema,
+      value: { id: approval.id, expiresAt: { seconds: BigInt(approval.expiresAt), nanos: 0 } },
+    },
+  ];
+  return new ConnectError(message, codes[code], undefined, details);
 }
 
 export function createFleetServer({
@@ -138,7 +148,7 @@ export function createFleetServer({
         refusal = toRefusal(error);
       }
       onCall(name, refusal?.code ?? "ok");
-      if (refusal !== undefined) throw new ConnectError(refusal.message, codes[refusal.code]);
+      if (refusal !== undefined) throw connectError(refusal);
       return reply as Awaited<ReturnType<FleetMethods[M]>>;
     };
   };

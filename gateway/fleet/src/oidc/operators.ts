@@ -44,10 +44,12 @@ function operatorsOf(issuer: string, { claims: names, ...config }: IssuerConfig)
     if (!tokenOperatorName.is(operator))
       throw refuse("unauthenticated", `the token's claim ${names.name} must be ${tokenOperatorName.rule}`);
     const groups = new Set(groupsIn(claims, names.groups));
-    const grant = byName.get(name) ?? highestOf([...groups].flatMap((group) => byGroup.get(group) ?? []));
+    const own = byName.get(name);
+    const giving = [...groups].filter((group) => byGroup.has(group));
+    const grant = own ?? highestOf(giving.flatMap((group) => byGroup.get(group) ?? []));
     if (grant === undefined)
       throw refuse("permission_denied", `operator ${operator} has no role; see 'oidc.${issuer}' in fleet.yaml`);
-    return { kind: "operator", operator, until, ...grant };
+    return { kind: "operator", operator, until, ...grant, ...(own === undefined && { groups: giving }) };
   };
 }
 

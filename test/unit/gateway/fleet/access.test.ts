@@ -8,17 +8,24 @@ import { suite, test } from "node:test";
 import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
 import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { badTokens, goodTokens } from "./issuer.ts";
-import { callersOf, registryText, startWorld, tokenCallersOf } from "./world.ts";
+import { callersOf, registryText, startWorld, tokenCallersOf, type World } from "./world.ts";
 
 const people = ["viewer", "operator", "operator of blue", "admin"] as const;
 const operators = ["operator", "operator of blue", "admin"] as const;
 const nodes = ["node", "revoked node"] as const;
 
 type Row = {
-  readonly message: object;
+  /** The request; `make` makes one for each call. */
+  readonly message?: object;
+  readonly make?: (world: World) => Promise<object>;
   /** Who gets an answer; everybody else is refused before anything happens. */
   readonly may: readonly string[];
 };
+
+/** Of `blue`, by somebody else than those who call here. */
+async function approval(world: World): Promise<object> {
+  return { id: await world.ask() };
+}
 
 /** Changes of `blue`, which is suspended and has a revoked node; a method without a row fails the test below. */
 const rows: Readonly<Record<string, Row>> = {
@@ -30,9 +37,13 @@ const rows: Readonly<Record<string, Row>> = {
   CreateNodeToken: { message: { cluster: "blue", node: "n-9", reason: "a test" }, may: operators },
   // By its token, which is none here: see enrollment.test.ts.
   EnrollNode: { message: { token: "none" }, may: [] },
-  RenewNode: { message: { certificateRequest: "" }, may: ["node"] },
+  RenewNode: { make: (world) => Promise.resolve({ certificateRequest: world.csr() }), may: ["node"] },
   RevokeNode: { message: { cluster: "blue", node: "n-1", reason: "a test" }, may: operators },
   AllowNode: { message: { cluster: "blue", node: "gone", reason: "a test" }, may: ["admin"] },
+  ListApprovals: { message: {}, may: people },
+  GetApproval: { make: approval, may: people },
+  ApproveChange: { make: approval, may: ["admin"] },
+  RejectChange: { make: async (world) => ({ ...(await approval(world)), reason: "a test" }), may: ["admin"] },
 };
 
 /** Certificates that count for nothing, with any method that looks at them. */
@@ -59,7 +70,7 @@ suite("access to FleetService", () => {
     assert.deepEqual(FleetService.methods.map(({ name }) => name).toSorted(), Object.keys(rows).toSorted());
   });
 
-  for (const [method, { message, may }] of Object.entries(rows))
+  for (const [method, { message, make, may }] of Object.entries(rows))
     test(`${method} is for ${may.join(", ") || "nobody"}`, async (t) => {
       const world = await startWorld(t);
       const certificates = await callersOf(world.ca);
@@ -72,13 +83,13 @@ suite("access to FleetService", () => {
       const callers = { ...certificates, ...tokens };
       const neverTokens = [...Object.keys(await badTokens()), ...twice];
       assert.deepEqual(Object.keys(tokens).toSorted(), [...Object.keys(await goodTokens()), ...neverTokens].toSorted());
-      const given = method === "RenewNode" ? { certificateRequest: world.csr() } : message;
+      const given = async (of = world): Promise<object> => (await make?.(of)) ?? message ?? {};
       // Refusals first: then nothing has changed yet.
       const counts = (name: string): boolean => ![...never, ...neverTokens].includes(name);
       const isLet = (name: string): boolean =>
         counts(name) && (may.includes(kindOf(name)) || may.includes("everybody"));
       for (const [name, credentials] of Object.entries(callers).filter(([who]) => !isLet(who))) {
-        const { code, message: why } = await world.call(method, given, credentials);
+        const { code, message: why } = await world.call(method, await given(), credentials);
         assert.ok(
           ["unauthenticated", "permission_denied"].includes(code) ||
             (method === "RenewNode" && name === "revoked node" && code === "failed_precondition"),
@@ -89,9 +100,13 @@ suite("access to FleetService", () => {
       assert.equal(world.registry(), registryText);
       assert.deepEqual(world.signed, []);
       assert.deepEqual(readdirSync(join(world.dir, "tokens")), []);
+      assert.deepEqual(
+        readdirSync(join(world.dir, "approvals")).filter((file) => file.endsWith(".used.json")),
+        [],
+      );
       assert.equal(world.records.filter(({ outcome }) => outcome === "ok").length, 0);
       for (const [name, credentials] of Object.entries(certificates).filter(([who]) => isLet(who))) {
-        const { code, message: why } = await world.call(method, given, credentials);
+        const { code, message: why } = await world.call(method, await given(), credentials);
         assert.equal(code, "ok", `${name}: ${why}`);
       }
       const letIn = Object.keys(tokens).filter(isLet);
@@ -99,7 +114,7 @@ suite("access to FleetService", () => {
       // Whoever comes with a token may what the role may, on a registry that nobody has changed.
       for (const name of letIn) {
         const another = await startWorld(t);
-        const { code, message: why } = await another.call(method, given, tokens[name]);
+        const { code, message: why } = await another.call(method, await given(another), tokens[name]);
         assert.equal(code, "ok", `${name}: ${why}`);
         assert.match(another.records.at(-1)?.operator ?? "", /^oidc:corp:\w+$/);
       }

@@ -1,4 +1,5 @@
 // A fleet service over real TLS, with a registry in a file and everything behind it written down.
+import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type Agent, request } from "node:https";
 import { tmpdir } from "node:os";
@@ -16,14 +17,22 @@ import type { NodeCertificates } from "@claviger/gateway-core/src/pki/node-certi
 import { createCertificate } from "@claviger/gateway-core/src/pki/x509.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
-import { issuerName, trustDomain } from "@claviger/proto/wire/names.ts";
+import { issuerName, operatorName, type OperatorName, trustDomain } from "@claviger/proto/wire/names.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
+import { createApprovals } from "../../../../gateway/fleet/src/approvals/approvals.ts";
+import { NeedsApproval } from "../../../../gateway/fleet/src/approvals/gate.ts";
+import type { Kind } from "../../../../gateway/fleet/src/approvals/kinds.ts";
+import { parsePending, targetOf } from "../../../../gateway/fleet/src/approvals/pending.ts";
+import { createPeople } from "../../../../gateway/fleet/src/approvals/people.ts";
+import { createStanding, type StandingOf } from "../../../../gateway/fleet/src/approvals/standing.ts";
 import { createCallers } from "../../../../gateway/fleet/src/caller.ts";
 import type { IssuerConfig } from "../../../../gateway/fleet/src/oidc/config.ts";
 import { createTokenOperators } from "../../../../gateway/fleet/src/oidc/operators.ts";
+import type { Operators } from "../../../../gateway/fleet/src/config.ts";
 import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
 import { createFleetServer } from "../../../../gateway/fleet/src/http/server.ts";
+import { openOnceDirectory } from "../../../../gateway/fleet/src/once-store.ts";
 import { findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
 import { createFleetMethods } from "../../../../gateway/fleet/src/service.ts";
 import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
@@ -76,6 +85,12 @@ export type World = {
   /** Changes the CAs that sign clients, as the service does when its file changes. */
   readonly trust: (...authorities: readonly Ca[]) => void;
   readonly csr: () => string;
+  /** Edits the registry beside the service. */
+  readonly edit: (change: (text: string) => string) => void;
+  /** Has `anna` ask to resume `blue`. Resolves with the id of the approval. */
+  readonly ask: () => Promise<string>;
+  /** Takes an operator's role away, as far as approvals are concerned. */
+  readonly dismiss: (operator: string) => void;
 };
 
 export async function pemOf(pair: Promise<KeyPair>): Promise<Pair> {
@@ -134,7 +149,18 @@ export async function callersOf(ca: Ca): Promise<Readonly<Record<string, Credent
   };
 }
 
-export async function startWorld(t: TestContext): Promise<World> {
+/** What a test wants to be otherwise than usual. */
+export type WorldOptions = {
+  /** What takes a second administrator; nothing where it is absent. */
+  readonly needing?: readonly Kind[];
+  readonly people?: Readonly<Record<string, readonly string[]>>;
+  /** Further operators. */
+  readonly operators?: Readonly<Record<string, Operators[OperatorName]>>;
+  /** The clock of approvals, Unix milliseconds. */
+  readonly now?: () => number;
+};
+
+export async function startWorld(t: TestContext, options: WorldOptions = {}): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "fleet-"));
   const file = join(dir, "clusters.yaml");
   writeFileSync(file, registryText);
@@ -162,12 +188,14 @@ export async function startWorld(t: TestContext): Promise<World> {
     reopen: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
-  const operators = {
+  const operators: Readonly<Record<string, Operators[OperatorName]>> = {
     vera: { role: "viewer" },
     olga: { role: "operator" },
     bob: { role: "operator", clusters: { matchLabels: { team: "blue" } } },
     ada: { role: "admin" },
-  } as const;
+    anna: { role: "admin" },
+    ...options.operators,
+  };
   const corp: IssuerConfig = {
     issuer: issuerUrl,
     audience,
@@ -176,7 +204,27 @@ export async function startWorld(t: TestContext): Promise<World> {
     lifetime: day,
     keepKeys: 3_600_000,
     operators,
-    groups: { staff: { role: "viewer" }, blue: operators.bob, admins: { role: "admin" } },
+    groups: {
+      staff: { role: "viewer" },
+      blue: { role: "operator", clusters: { matchLabels: { team: "blue" } } },
+      admins: { role: "admin" },
+    },
+  };
+  const oidc = { [issuerName.parse("corp")]: corp };
+  /** Those that have a role now: a test takes one away. */
+  const standing: Record<string, Operators[OperatorName]> = { ...operators };
+  const standingOf: StandingOf = (who, until) => createStanding({ operators: standing, oidc })(who, until);
+  const twoPersons = {
+    needing: new Set(options.needing ?? []),
+    approvals: createApprovals({
+      store: await openOnceDirectory(join(dir, "approvals"), parsePending),
+      ttlSeconds: 3600,
+      personOf: createPeople(options.people ?? {}),
+      standingOf,
+      clusterOf: (name) => findCluster(registry, name),
+      log: silentLog,
+      ...(options.now && { now: options.now }),
+    }),
   };
   const server = createFleetServer({
     tls,
@@ -185,13 +233,14 @@ export async function startWorld(t: TestContext): Promise<World> {
       operators,
       clientCa: () => authorities,
       tokenOperator: createTokenOperators({
-        oidc: { [issuerName.parse("corp")]: corp },
+        oidc,
         discover: () => () => Promise.resolve(keySet(rsa, ec, ed)),
         onFailure: () => {},
       }),
     }),
     methods: createFleetMethods({
       registry,
+      twoPersons,
       enrollment: createEnrollment({
         trustDomain: domain,
         tokens: await openTokenDirectory(join(dir, "tokens")),
@@ -258,6 +307,18 @@ export async function startWorld(t: TestContext): Promise<World> {
     call,
     trust: (...next) => {
       authorities = next.flatMap(({ cert }) => splitPem(cert));
+    },
+    edit: (change) => writeFileSync(file, change(readFileSync(file, "utf8"))),
+    async ask() {
+      const [record, anna] = [await registry.one("blue"), standingOf({ operator: operatorName.parse("anna") }, 0)];
+      assert.ok(anna);
+      const request = JSON.stringify({ name: "blue", state: "active", reason: "a test" });
+      const needed = new NeedsApproval(["resume"], [targetOf(record)]);
+      const { approval } = await twoPersons.approvals.ask("setClusterState", request, anna, {}, needed);
+      return approval?.id ?? "";
+    },
+    dismiss: (operator) => {
+      delete standing[operator];
     },
     csr: () => createSigningRequest().request,
   };

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/fleet/v1/fleet.proto.
  */
 export const file_claviger_fleet_v1_fleet: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jbGF2aWdlci9mbGVldC92MS9mbGVldC5wcm90bxIRY2xhdmlnZXIuZmxlZXQudjEiDwoNV2hvQW1JUmVxdWVzdCJyCg5XaG9BbUlSZXNwb25zZRIQCghpZGVudGl0eRgBIAEoCRIMCgRyb2xlGAIgASgJEhAKCGNsdXN0ZXJzGAMgASgJEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhcKFUdldFRydXN0QnVuZGxlUmVxdWVzdCIkChZHZXRUcnVzdEJ1bmRsZVJlc3BvbnNlEgoKAmNhGAEgASgJIkUKA0tleRIPCgdiYWNrZW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRINCgVtb3VudBgDIAEoCRILCgNrZXkYBCABKAkirgIKB0NsdXN0ZXISDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDQoFc3RhdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIQCghyb3RhdGlvbhgFIAEoCRIkCgRrZXlzGAYgAygLMhYuY2xhdmlnZXIuZmxlZXQudjEuS2V5EjYKBmxhYmVscxgHIAMoCzImLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIuTGFiZWxzRW50cnkSFgoOZXhwZWN0ZWRfbm9kZXMYCCADKAkSFQoNcmV2b2tlZF9ub2RlcxgJIAMoCRIXCg9yZXZva2VkX3NlcmlhbHMYCiADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK/AQoTTGlzdENsdXN0ZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRJNCgxtYXRjaF9sYWJlbHMYAyADKAsyNy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0Lk1hdGNoTGFiZWxzRW50cnkaMgoQTWF0Y2hMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KFExpc3RDbHVzdGVyc1Jlc3BvbnNlEiwKCGNsdXN0ZXJzGAEgAygLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoRR2V0Q2x1c3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSJBChJHZXRDbHVzdGVyUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiRQoWU2V0Q2x1c3RlclN0YXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJGChdTZXRDbHVzdGVyU3RhdGVSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciJcChZDcmVhdGVOb2RlVG9rZW5SZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRITCgt0dGxfc2Vjb25kcxgDIAEoDRIOCgZyZWFzb24YBCABKAkiaAoXQ3JlYXRlTm9kZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGY2FfcGluGAMgASgJIl4KEUVucm9sbE5vZGVSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIMCgRub2RlGAQgASgJImYKEkVucm9sbE5vZGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIKCgJjYRgCIAEoCRIQCghnYXRld2F5cxgDIAMoCRIPCgdjbHVzdGVyGAQgASgJEgwKBG5vZGUYBSABKAkiLwoQUmVuZXdOb2RlUmVxdWVzdBIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAEgASgJIjQKEVJlbmV3Tm9kZVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgJEgoKAmNhGAIgASgJIlMKEVJldm9rZU5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRIPCgdzZXJpYWxzGAMgAygJEg4KBnJlYXNvbhgEIAEoCSJBChJSZXZva2VOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiUgoQQWxsb3dOb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkSDwoHc2VyaWFscxgDIAMoCRIOCgZyZWFzb24YBCABKAkiQAoRQWxsb3dOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIyzgcKDEZsZWV0U2VydmljZRJPCgZXaG9BbUkSIC5jbGF2aWdlci5mbGVldC52MS5XaG9BbUlSZXF1ZXN0GiEuY2xhdmlnZXIuZmxlZXQudjEuV2hvQW1JUmVzcG9uc2UiABJnCg5HZXRUcnVzdEJ1bmRsZRIoLmNsYXZpZ2VyLmZsZWV0LnYxLkdldFRydXN0QnVuZGxlUmVxdWVzdBopLmNsYXZpZ2VyLmZsZWV0LnYxLkdldFRydXN0QnVuZGxlUmVzcG9uc2UiABJhCgxMaXN0Q2x1c3RlcnMSJi5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0GicuY2xhdmlnZXIuZmxlZXQudjEuTGlzdENsdXN0ZXJzUmVzcG9uc2UiABJbCgpHZXRDbHVzdGVyEiQuY2xhdmlnZXIuZmxlZXQudjEuR2V0Q2x1c3RlclJlcXVlc3QaJS5jbGF2aWdlci5mbGVldC52MS5HZXRDbHVzdGVyUmVzcG9uc2UiABJqCg9TZXRDbHVzdGVyU3RhdGUSKS5jbGF2aWdlci5mbGVldC52MS5TZXRDbHVzdGVyU3RhdGVSZXF1ZXN0GiouY2xhdmlnZXIuZmxlZXQudjEuU2V0Q2x1c3RlclN0YXRlUmVzcG9uc2UiABJqCg9DcmVhdGVOb2RlVG9rZW4SKS5jbGF2aWdlci5mbGVldC52MS5DcmVhdGVOb2RlVG9rZW5SZXF1ZXN0GiouY2xhdmlnZXIuZmxlZXQudjEuQ3JlYXRlTm9kZVRva2VuUmVzcG9uc2UiABJbCgpFbnJvbGxOb2RlEiQuY2xhdmlnZXIuZmxlZXQudjEuRW5yb2xsTm9kZVJlcXVlc3QaJS5jbGF2aWdlci5mbGVldC52MS5FbnJvbGxOb2RlUmVzcG9uc2UiABJYCglSZW5ld05vZGUSIy5jbGF2aWdlci5mbGVldC52MS5SZW5ld05vZGVSZXF1ZXN0GiQuY2xhdmlnZXIuZmxlZXQudjEuUmVuZXdOb2RlUmVzcG9uc2UiABJbCgpSZXZva2VOb2RlEiQuY2xhdmlnZXIuZmxlZXQudjEuUmV2b2tlTm9kZVJlcXVlc3QaJS5jbGF2aWdlci5mbGVldC52MS5SZXZva2VOb2RlUmVzcG9uc2UiABJYCglBbGxvd05vZGUSIy5jbGF2aWdlci5mbGVldC52MS5BbGxvd05vZGVSZXF1ZXN0GiQuY2xhdmlnZXIuZmxlZXQudjEuQWxsb3dOb2RlUmVzcG9uc2UiAGIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("Ch1jbGF2aWdlci9mbGVldC92MS9mbGVldC5wcm90bxIRY2xhdmlnZXIuZmxlZXQudjEiDwoNV2hvQW1JUmVxdWVzdCJyCg5XaG9BbUlSZXNwb25zZRIQCghpZGVudGl0eRgBIAEoCRIMCgRyb2xlGAIgASgJEhAKCGNsdXN0ZXJzGAMgASgJEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhcKFUdldFRydXN0QnVuZGxlUmVxdWVzdCIkChZHZXRUcnVzdEJ1bmRsZVJlc3BvbnNlEgoKAmNhGAEgASgJIkUKA0tleRIPCgdiYWNrZW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRINCgVtb3VudBgDIAEoCRILCgNrZXkYBCABKAkirgIKB0NsdXN0ZXISDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDQoFc3RhdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIQCghyb3RhdGlvbhgFIAEoCRIkCgRrZXlzGAYgAygLMhYuY2xhdmlnZXIuZmxlZXQudjEuS2V5EjYKBmxhYmVscxgHIAMoCzImLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIuTGFiZWxzRW50cnkSFgoOZXhwZWN0ZWRfbm9kZXMYCCADKAkSFQoNcmV2b2tlZF9ub2RlcxgJIAMoCRIXCg9yZXZva2VkX3NlcmlhbHMYCiADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK/AQoTTGlzdENsdXN0ZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRJNCgxtYXRjaF9sYWJlbHMYAyADKAsyNy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0Lk1hdGNoTGFiZWxzRW50cnkaMgoQTWF0Y2hMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KFExpc3RDbHVzdGVyc1Jlc3BvbnNlEiwKCGNsdXN0ZXJzGAEgAygLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoRR2V0Q2x1c3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSJBChJHZXRDbHVzdGVyUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiRQoWU2V0Q2x1c3RlclN0YXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJGChdTZXRDbHVzdGVyU3RhdGVSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciJcChZDcmVhdGVOb2RlVG9rZW5SZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRITCgt0dGxfc2Vjb25kcxgDIAEoDRIOCgZyZWFzb24YBCABKAkiaAoXQ3JlYXRlTm9kZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGY2FfcGluGAMgASgJIl4KEUVucm9sbE5vZGVSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIMCgRub2RlGAQgASgJImYKEkVucm9sbE5vZGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIKCgJjYRgCIAEoCRIQCghnYXRld2F5cxgDIAMoCRIPCgdjbHVzdGVyGAQgASgJEgwKBG5vZGUYBSABKAkiLwoQUmVuZXdOb2RlUmVxdWVzdBIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAEgASgJIjQKEVJlbmV3Tm9kZVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgJEgoKAmNhGAIgASgJIlMKEVJldm9rZU5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRIPCgdzZXJpYWxzGAMgAygJEg4KBnJlYXNvbhgEIAEoCSJBChJSZXZva2VOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiUgoQQWxsb3dOb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkSDwoHc2VyaWFscxgDIAMoCRIOCgZyZWFzb24YBCABKAkiQAoRQWxsb3dOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiTAoOQXBwcm92YWxOZWVkZWQSCgoCaWQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoOQXBwcm92YWxUYXJnZXQSDwoHY2x1c3RlchgBIAEoCRILCgN1aWQYAiABKAkSEgoKZ2VuZXJhdGlvbhgDIAEoBCLjAgoIQXBwcm92YWwSCgoCaWQYASABKAkSDQoFc3RhdGUYAiABKAkSDQoFa2luZHMYAyADKAkSDgoGbWV0aG9kGAQgASgJEg8KB3JlcXVlc3QYBSABKAkSMgoHdGFyZ2V0cxgGIAMoCzIhLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsVGFyZ2V0EhQKDHJlcXVlc3RlZF9ieRgHIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgKIAEoCRISCgpkZWNpZGVkX2J5GAsgASgJEi4KCmRlY2lkZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vdGUYDSABKAkiIwoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSCwoDYWxsGAEgASgIIkcKFUxpc3RBcHByb3ZhbHNSZXNwb25zZRIuCglhcHByb3ZhbHMYASADKAsyGy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZhbCIgChJHZXRBcHByb3ZhbFJlcXVlc3QSCgoCaWQYASABKAkiRAoTR2V0QXBwcm92YWxSZXNwb25zZRItCghhcHByb3ZhbBgBIAEoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIiIKFEFwcHJvdmVDaGFuZ2VSZXF1ZXN0EgoKAmlkGAEgASgJIkYKFUFwcHJvdmVDaGFuZ2VSZXNwb25zZRItCghhcHByb3ZhbBgBIAEoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIjEKE1JlamVjdENoYW5nZVJlcXVlc3QSCgoCaWQYASABKAkSDgoGcmVhc29uGAIgASgJIkUKFFJlamVjdENoYW5nZVJlc3BvbnNlEi0KCGFwcHJvdmFsGAEgASgLMhsuY2xhdmlnZXIuZmxlZXQudjEuQXBwcm92YWwy3QoKDEZsZWV0U2VydmljZRJPCgZXaG9BbUkSIC5jbGF2aWdlci5mbGVldC52MS5XaG9BbUlSZXF1ZXN0GiEuY2xhdmlnZXIuZmxlZXQudjEuV2hvQW1JUmVzcG9uc2UiABJnCg5HZXRUcnVzdEJ1bmRsZRIoLmNsYXZpZ2VyLmZsZWV0LnYxLkdldFRydXN0QnVuZGxlUmVxdWVzdBopLmNsYXZpZ2VyLmZsZWV0LnYxLkdldFRydXN0QnVuZGxlUmVzcG9uc2UiABJhCgxMaXN0Q2x1c3RlcnMSJi5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0GicuY2xhdmlnZXIuZmxlZXQudjEuTGlzdENsdXN0ZXJzUmVzcG9uc2UiABJbCgpHZXRDbHVzdGVyEiQuY2xhdmlnZXIuZmxlZXQudjEuR2V0Q2x1c3RlclJlcXVlc3QaJS5jbGF2aWdlci5mbGVldC52MS5HZXRDbHVzdGVyUmVzcG9uc2UiABJqCg9TZXRDbHVzdGVyU3RhdGUSKS5jbGF2aWdlci5mbGVldC52MS5TZXRDbHVzdGVyU3RhdGVSZXF1ZXN0GiouY2xhdmlnZXIuZmxlZXQudjEuU2V0Q2x1c3RlclN0YXRlUmVzcG9uc2UiABJqCg9DcmVhdGVOb2RlVG9rZW4SKS5jbGF2aWdlci5mbGVldC52MS5DcmVhdGVOb2RlVG9rZW5SZXF1ZXN0GiouY2xhdmlnZXIuZmxlZXQudjEuQ3JlYXRlTm9kZVRva2VuUmVzcG9uc2UiABJbCgpFbnJvbGxOb2RlEiQuY2xhdmlnZXIuZmxlZXQudjEuRW5yb2xsTm9kZVJlcXVlc3QaJS5jbGF2aWdlci5mbGVldC52MS5FbnJvbGxOb2RlUmVzcG9uc2UiABJYCglSZW5ld05vZGUSIy5jbGF2aWdlci5mbGVldC52MS5SZW5ld05vZGVSZXF1ZXN0GiQuY2xhdmlnZXIuZmxlZXQudjEuUmVuZXdOb2RlUmVzcG9uc2UiABJbCgpSZXZva2VOb2RlEiQuY2xhdmlnZXIuZmxlZXQudjEuUmV2b2tlTm9kZVJlcXVlc3QaJS5jbGF2aWdlci5mbGVldC52MS5SZXZva2VOb2RlUmVzcG9uc2UiABJYCglBbGxvd05vZGUSIy5jbGF2aWdlci5mbGVldC52MS5BbGxvd05vZGVSZXF1ZXN0GiQuY2xhdmlnZXIuZmxlZXQudjEuQWxsb3dOb2RlUmVzcG9uc2UiABJkCg1MaXN0QXBwcm92YWxzEicuY2xhdmlnZXIuZmxlZXQudjEuTGlzdEFwcHJvdmFsc1JlcXVlc3QaKC5jbGF2aWdlci5mbGVldC52MS5MaXN0QXBwcm92YWxzUmVzcG9uc2UiABJeCgtHZXRBcHByb3ZhbBIlLmNsYXZpZ2VyLmZsZWV0LnYxLkdldEFwcHJvdmFsUmVxdWVzdBomLmNsYXZpZ2VyLmZsZWV0LnYxLkdldEFwcHJvdmFsUmVzcG9uc2UiABJkCg1BcHByb3ZlQ2hhbmdlEicuY2xhdmlnZXIuZmxlZXQudjEuQXBwcm92ZUNoYW5nZVJlcXVlc3QaKC5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZlQ2hhbmdlUmVzcG9uc2UiABJhCgxSZWplY3RDaGFuZ2USJi5jbGF2aWdlci5mbGVldC52MS5SZWplY3RDaGFuZ2VSZXF1ZXN0GicuY2xhdmlnZXIuZmxlZXQudjEuUmVqZWN0Q2hhbmdlUmVzcG9uc2UiAGIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message claviger.fleet.v1.WhoAmIRequest
@@ -666,6 +666,303 @@ export const AllowNodeResponseSchema: GenMessage<AllowNodeResponse> = /*@__PURE_
   messageDesc(file_claviger_fleet_v1_fleet, 21);
 
 /**
+ * Stands in the details of an error `failed_precondition`: the change was checked, and waits.
+ *
+ * @generated from message claviger.fleet.v1.ApprovalNeeded
+ */
+export type ApprovalNeeded = Message<"claviger.fleet.v1.ApprovalNeeded"> & {
+  /**
+   * Of the approval that a second administrator gives.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp expires_at = 2;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ApprovalNeeded.
+ * Use `create(ApprovalNeededSchema)` to create a new message.
+ */
+export const ApprovalNeededSchema: GenMessage<ApprovalNeeded> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 22);
+
+/**
+ * @generated from message claviger.fleet.v1.ApprovalTarget
+ */
+export type ApprovalTarget = Message<"claviger.fleet.v1.ApprovalTarget"> & {
+  /**
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * @generated from field: string uid = 2;
+   */
+  uid: string;
+
+  /**
+   * Of the record over which the change was asked for.
+   *
+   * @generated from field: uint64 generation = 3;
+   */
+  generation: bigint;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ApprovalTarget.
+ * Use `create(ApprovalTargetSchema)` to create a new message.
+ */
+export const ApprovalTargetSchema: GenMessage<ApprovalTarget> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 23);
+
+/**
+ * @generated from message claviger.fleet.v1.Approval
+ */
+export type Approval = Message<"claviger.fleet.v1.Approval"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * `pending`, `approved`, `rejected`, `expired`, or `failed`: approved, and the change was not made.
+   *
+   * @generated from field: string state = 2;
+   */
+  state: string;
+
+  /**
+   * What the change does that takes two: `resume`, `allow-node`, `expect-node`, `remove-cluster`.
+   *
+   * @generated from field: repeated string kinds = 3;
+   */
+  kinds: string[];
+
+  /**
+   * The method of this service that was called, such as `SetClusterState`.
+   *
+   * @generated from field: string method = 4;
+   */
+  method: string;
+
+  /**
+   * Its request, as JSON.
+   *
+   * @generated from field: string request = 5;
+   */
+  request: string;
+
+  /**
+   * The clusters that it changes.
+   *
+   * @generated from field: repeated claviger.fleet.v1.ApprovalTarget targets = 6;
+   */
+  targets: ApprovalTarget[];
+
+  /**
+   * The operator who asked for it.
+   *
+   * @generated from field: string requested_by = 7;
+   */
+  requestedBy: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp requested_at = 8;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp expires_at = 9;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * Why, as that operator says.
+   *
+   * @generated from field: string reason = 10;
+   */
+  reason: string;
+
+  /**
+   * The operator who approved or rejected it.
+   *
+   * @generated from field: string decided_by = 11;
+   */
+  decidedBy: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp decided_at = 12;
+   */
+  decidedAt?: Timestamp | undefined;
+
+  /**
+   * Why it was rejected, or why the change was not made.
+   *
+   * @generated from field: string note = 13;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.Approval.
+ * Use `create(ApprovalSchema)` to create a new message.
+ */
+export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 24);
+
+/**
+ * @generated from message claviger.fleet.v1.ListApprovalsRequest
+ */
+export type ListApprovalsRequest = Message<"claviger.fleet.v1.ListApprovalsRequest"> & {
+  /**
+   * Those of the last seven days that wait no longer as well.
+   *
+   * @generated from field: bool all = 1;
+   */
+  all: boolean;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ListApprovalsRequest.
+ * Use `create(ListApprovalsRequestSchema)` to create a new message.
+ */
+export const ListApprovalsRequestSchema: GenMessage<ListApprovalsRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 25);
+
+/**
+ * @generated from message claviger.fleet.v1.ListApprovalsResponse
+ */
+export type ListApprovalsResponse = Message<"claviger.fleet.v1.ListApprovalsResponse"> & {
+  /**
+   * At most 500.
+   *
+   * @generated from field: repeated claviger.fleet.v1.Approval approvals = 1;
+   */
+  approvals: Approval[];
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ListApprovalsResponse.
+ * Use `create(ListApprovalsResponseSchema)` to create a new message.
+ */
+export const ListApprovalsResponseSchema: GenMessage<ListApprovalsResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 26);
+
+/**
+ * @generated from message claviger.fleet.v1.GetApprovalRequest
+ */
+export type GetApprovalRequest = Message<"claviger.fleet.v1.GetApprovalRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GetApprovalRequest.
+ * Use `create(GetApprovalRequestSchema)` to create a new message.
+ */
+export const GetApprovalRequestSchema: GenMessage<GetApprovalRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 27);
+
+/**
+ * @generated from message claviger.fleet.v1.GetApprovalResponse
+ */
+export type GetApprovalResponse = Message<"claviger.fleet.v1.GetApprovalResponse"> & {
+  /**
+   * @generated from field: claviger.fleet.v1.Approval approval = 1;
+   */
+  approval?: Approval | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GetApprovalResponse.
+ * Use `create(GetApprovalResponseSchema)` to create a new message.
+ */
+export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 28);
+
+/**
+ * @generated from message claviger.fleet.v1.ApproveChangeRequest
+ */
+export type ApproveChangeRequest = Message<"claviger.fleet.v1.ApproveChangeRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ApproveChangeRequest.
+ * Use `create(ApproveChangeRequestSchema)` to create a new message.
+ */
+export const ApproveChangeRequestSchema: GenMessage<ApproveChangeRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 29);
+
+/**
+ * @generated from message claviger.fleet.v1.ApproveChangeResponse
+ */
+export type ApproveChangeResponse = Message<"claviger.fleet.v1.ApproveChangeResponse"> & {
+  /**
+   * @generated from field: claviger.fleet.v1.Approval approval = 1;
+   */
+  approval?: Approval | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ApproveChangeResponse.
+ * Use `create(ApproveChangeResponseSchema)` to create a new message.
+ */
+export const ApproveChangeResponseSchema: GenMessage<ApproveChangeResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 30);
+
+/**
+ * @generated from message claviger.fleet.v1.RejectChangeRequest
+ */
+export type RejectChangeRequest = Message<"claviger.fleet.v1.RejectChangeRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.RejectChangeRequest.
+ * Use `create(RejectChangeRequestSchema)` to create a new message.
+ */
+export const RejectChangeRequestSchema: GenMessage<RejectChangeRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 31);
+
+/**
+ * @generated from message claviger.fleet.v1.RejectChangeResponse
+ */
+export type RejectChangeResponse = Message<"claviger.fleet.v1.RejectChangeResponse"> & {
+  /**
+   * @generated from field: claviger.fleet.v1.Approval approval = 1;
+   */
+  approval?: Approval | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.RejectChangeResponse.
+ * Use `create(RejectChangeResponseSchema)` to create a new message.
+ */
+export const RejectChangeResponseSchema: GenMessage<RejectChangeResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 32);
+
+/**
  * @generated from service claviger.fleet.v1.FleetService
  */
 export const FleetService: GenService<{
@@ -769,6 +1066,47 @@ export const FleetService: GenService<{
     methodKind: "unary";
     input: typeof AllowNodeRequestSchema;
     output: typeof AllowNodeResponseSchema;
+  },
+  /**
+   * The changes that wait for a second administrator, newest first. Viewers.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.ListApprovals
+   */
+  listApprovals: {
+    methodKind: "unary";
+    input: typeof ListApprovalsRequestSchema;
+    output: typeof ListApprovalsResponseSchema;
+  },
+  /**
+   * One of them. Viewers.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.GetApproval
+   */
+  getApproval: {
+    methodKind: "unary";
+    input: typeof GetApprovalRequestSchema;
+    output: typeof GetApprovalResponseSchema;
+  },
+  /**
+   * Makes such a change, in the name of whoever asked for it: another administrator, whose role is for all of its
+   * clusters.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.ApproveChange
+   */
+  approveChange: {
+    methodKind: "unary";
+    input: typeof ApproveChangeRequestSchema;
+    output: typeof ApproveChangeResponseSchema;
+  },
+  /**
+   * Ends it: whoever asked for it, or an administrator.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.RejectChange
+   */
+  rejectChange: {
+    methodKind: "unary";
+    input: typeof RejectChangeRequestSchema;
+    output: typeof RejectChangeResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_claviger_fleet_v1_fleet, 0);

@@ -1,0 +1,45 @@
+// How a method is called: held against the table of who may, and stopped before a change that takes two.
+import { fromJson, toJson } from "@bufbuild/protobuf";
+import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import { checkNeed } from "../caller.ts";
+import { type FleetMethods, type MethodName, needs } from "../method.ts";
+import { refuse } from "../refusal.ts";
+import type { Approvals, RunApproved } from "./approvals.ts";
+import { type Gate, NeedsApproval } from "./gate.ts";
+
+function requestText(method: MethodName, request: unknown): string {
+  return JSON.stringify(toJson(FleetService.method[method].input, request as never));
+}
+
+function isMethod(methods: FleetMethods, name: string): name is MethodName {
+  return Object.hasOwn(methods, name);
+}
+
+/** Every method behind the table and the gate. @param approvals undefined where nothing takes two */
+export function guardMethods(methods: FleetMethods, gate: Gate, approvals: Approvals | undefined): FleetMethods {
+  const guarded = <M extends MethodName>(method: M, run: FleetMethods[M]): FleetMethods[M] =>
+    (async (request, caller, subject) => {
+      checkNeed(needs[method], caller);
+      try {
+        return await gate.run(undefined, () => run(request, caller, subject));
+      } catch (error) {
+        if (!(error instanceof NeedsApproval) || approvals === undefined || caller.kind !== "operator") throw error;
+        throw await approvals.ask(method, requestText(method, request), caller, subject, error);
+      }
+    }) as FleetMethods[M];
+  return Object.fromEntries(
+    (Object.keys(methods) as readonly MethodName[]).map((name) => [name, guarded(name, methods[name])]),
+  ) as FleetMethods;
+}
+
+/** Makes a change that a second administrator has approved. @param methods those without a guard */
+export function createRunApproved(methods: () => FleetMethods, gate: Gate): RunApproved {
+  return async (name, request, requester, subject, approved) => {
+    const all = methods();
+    if (!isMethod(all, name)) throw refuse("failed_precondition", `this release has no method ${name}`);
+    const message = fromJson(FleetService.method[name].input, JSON.parse(request) as never);
+    checkNeed(needs[name], requester);
+    const run = all[name] as (...of: readonly unknown[]) => Promise<unknown>;
+    await gate.run(approved, () => run(message, requester, subject));
+  };
+}

@@ -1,0 +1,72 @@
+// Stands between every method and the registry: a change that takes a second administrator stops here, just
+// before it would be written, and goes on when it was approved over this very record.
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { refuse } from "../refusal.ts";
+import { type Kind, kindsOfChange, kindsOfRemoval } from "./kinds.ts";
+import { type Target, targetOf } from "./pending.ts";
+
+/** What a second administrator has let through. */
+export type Approved = { readonly kinds: readonly Kind[]; readonly targets: readonly Target[] };
+
+/** A change was checked, and is not made: it needs a second administrator. */
+export class NeedsApproval extends Error {
+  override readonly name = "NeedsApproval";
+  readonly kinds: readonly Kind[];
+  readonly targets: readonly Target[];
+
+  constructor(needed: readonly Kind[], targets: readonly Target[]) {
+    super(`needs a second administrator: ${needed.join(", ")}`);
+    this.kinds = needed;
+    this.targets = targets;
+  }
+}
+
+export type Gate = {
+  /** Runs a call: what it edits is held against what it was approved for. */
+  run<T>(approved: Approved | undefined, call: () => Promise<T>): Promise<T>;
+  /** For what a call does elsewhere than in the registry, before it does it. @throws NeedsApproval, Refusal */
+  check(done: readonly Kind[], record: ClusterRecord): void;
+  /** The registry behind the gate. */
+  readonly registry: RegistryEditor;
+};
+
+/** @param needing what takes two; empty for nothing */
+export function createGate(editor: RegistryEditor, needing: ReadonlySet<Kind>): Gate {
+  const calls = new AsyncLocalStorage<{ readonly approved: Approved | undefined }>();
+  const check: Gate["check"] = (done, record) => {
+    const call = calls.getStore();
+    if (call === undefined) throw new TypeError("the registry is edited by calls alone");
+    const { approved } = call;
+    const needed = [...new Set(done)].filter((kind) => needing.has(kind));
+    const now = targetOf(record);
+    if (approved === undefined) {
+      if (needed.length > 0) throw new NeedsApproval(needed, [now]);
+      return;
+    }
+    const then = approved.targets.find(({ cluster }) => cluster === now.cluster);
+    if (then?.uid !== now.uid || then.digest !== now.digest)
+      throw refuse("failed_precondition", `${now.cluster} has changed since this was asked for; ask for it again`);
+    if (needed.some((kind) => !approved.kinds.includes(kind)))
+      throw refuse("failed_precondition", `${now.cluster}: this does more than was asked for; ask for it again`);
+  };
+  return {
+    run: (approved, call) => calls.run({ approved }, call),
+    check,
+    registry: {
+      ...editor,
+      change: (name, next) =>
+        editor.change(name, (record) => {
+          const fields = next(record);
+          check(kindsOfChange(record, fields), record);
+          return fields;
+        }),
+      async remove(name) {
+        const record = await editor.one(name);
+        check(kindsOfRemoval(record), record);
+        return await editor.remove(name);
+      },
+    },
+  };
+}
