@@ -101,6 +101,7 @@ const shimOrder = [
   [
     "config.ts",
     "connections.ts",
+    "failure-log.ts",
     "metrics.ts",
     "outages.ts",
     "socket.ts",
