@@ -92,7 +92,7 @@ export function fileRows(world: World): readonly Row[] {
   ];
   const garbage = join(dir, "garbage.json");
   writeFileSync(garbage, "nothing", { mode: 0o600 });
-  mkdirSync(join(dir, "home"));
+  mkdirSync(join(dir, "home"), { recursive: true });
   writeFileSync(join(dir, "home", ".vault-token"), "\n");
   const status = ["key", "status", "prod"];
   const signing = registryOf("signing", "none").replace("key: none", "key: exportable");

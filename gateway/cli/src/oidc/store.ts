@@ -29,8 +29,8 @@ export interface TokenStore {
   alone<T>(run: () => Promise<T>): Promise<T>;
 }
 
-/** So long a command may keep others waiting; then it has died. */
-const lockMs = 30_000;
+/** So long a command may keep others waiting; then it has died. More than two requests to an issuer take. */
+const lockMs = 60_000;
 const lookMs = 100;
 
 function fileName({ issuer, clientId, audience = "", scopes }: FleetOidc): string {

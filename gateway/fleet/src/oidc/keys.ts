@@ -42,6 +42,7 @@ export function createIssuerKeys<K>({
   let failure: string | undefined;
   let flight: Promise<void> | undefined;
 
+  const isOver = ({ readAt }: { readonly readAt: number }): boolean => now() - readAt >= Math.max(keepMs, freshMs);
   const attempt = async (): Promise<void> => {
     const at = now();
     triedAt = at;
@@ -51,13 +52,14 @@ export function createIssuerKeys<K>({
     } catch (error) {
       failure = error instanceof Error ? error.message : "unknown error";
       onFailure(error);
-    } finally {
-      flight = undefined;
     }
   };
   /** Resolves when nothing more is to be learned now. */
   const refresh = (): Promise<void> => {
-    if (flight === undefined && now() - triedAt >= coolDownMs) flight = attempt();
+    if (flight === undefined && now() - triedAt >= coolDownMs)
+      flight = attempt().finally(() => {
+        flight = undefined;
+      });
     return flight ?? Promise.resolve();
   };
   const away = (): Error =>
@@ -65,9 +67,11 @@ export function createIssuerKeys<K>({
 
   return {
     async current() {
-      const isFresh = known !== undefined && now() - known.readAt < freshMs;
+      if (known !== undefined && now() - known.readAt < freshMs) return known.keys;
       // While the issuer is away nobody waits for it who can be judged without.
-      if (!isFresh) await (known !== undefined && failure !== undefined && !isOver(known) ? void refresh() : refresh());
+      const canGoOn = known !== undefined && failure !== undefined && !isOver(known);
+      const news = refresh();
+      if (!canGoOn) await news;
       if (known === undefined || isOver(known)) throw away();
       return known.keys;
     },
@@ -77,8 +81,4 @@ export function createIssuerKeys<K>({
       return known?.keys === than ? undefined : known?.keys;
     },
   };
-
-  function isOver({ readAt }: { readonly readAt: number }): boolean {
-    return now() - readAt >= Math.max(keepMs, freshMs);
-  }
 }

@@ -95,7 +95,7 @@ suite("tokens of logins", () => {
     const [name = ""] = readdirSync(directory);
     const lock = join(directory, `${name}.lock`);
     writeFileSync(lock, "");
-    const before = new Date(Date.now() - 31_000);
+    const before = new Date(Date.now() - 61_000);
     utimesSync(lock, before, before);
     assert.equal(await store.alone(() => Promise.resolve("in")), "in");
     assert.ok(!existsSync(lock));

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, test, type TestContext } from "node:test";
+import * as fc from "fast-check";
 import { createCa, issueGateway } from "@claviger/gateway-core/src/pki/authority.ts";
 import { checkConfig, ConfigError } from "@claviger/proto/runtime/config.ts";
 import { issuerName } from "@claviger/proto/wire/names.ts";
@@ -263,6 +264,38 @@ suite("operators by OpenID Connect", () => {
     });
     assert.equal((await both(await sign(claimsOf("ada", { aud: "ci" })))).operator, "oidc:pipelines:ada");
     assert.equal((await both(await sign(claimsOf("ada")))).operator, "oidc:people:ada");
+  });
+
+  test("whatever comes as a token, and whatever is changed in one, is refused in words", async (t) => {
+    const { operator } = operatorsOf(t);
+    const good = await sign(claimsOf("ada"));
+    assert.equal((await operator(good)).operator, "oidc:corp:ada");
+    const refused = async (token: string): Promise<void> => {
+      const { code, message } = await refusalOf(operator(token));
+      assert.ok(["unauthenticated", "unavailable"].includes(code), `${code}: ${message}`);
+    };
+    // Of the signature's last character some bits count for nothing.
+    const place = fc.integer({ min: 0, max: good.length - 2 });
+    const letter = fc.constantFrom(..."ABCXYZabcxyz0189-_.".split(""));
+    await fc.assert(
+      fc.asyncProperty(place, letter, async (at, one) => {
+        fc.pre(good[at] !== one);
+        await refused(good.slice(0, at) + one + good.slice(at + 1));
+      }),
+      { numRuns: 300 },
+    );
+    const part = fc.oneof(
+      fc.string(),
+      fc.json().map((json) => Buffer.from(json).toString("base64url")),
+      fc.constantFrom(...good.split(".")),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(part, { maxLength: 5 }), async (parts) => {
+        fc.pre(parts.join(".") !== good);
+        await refused(parts.join("."));
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test("settings that would let in whom nobody meant are refused", () => {
