@@ -14,15 +14,17 @@ export type Terminal = {
   readonly home: string;
 };
 
+/** `waits`: a person is needed. `away`: what the command asks is not there now, and may be later. */
+export type ErrorKind = "failed" | "waits" | "away";
+
 /** What the user can put right. `message` says what is wrong and what to do; no secret in it. */
 export class CliError extends Error {
   override readonly name = "CliError";
-  /** What the command ends with: 1, or 3 where a person is needed. */
-  readonly status: 1 | 3;
+  readonly kind: ErrorKind;
 
-  constructor(message: string, status: 1 | 3 = 1) {
+  constructor(message: string, kind: ErrorKind = "failed") {
     super(message);
-    this.status = status;
+    this.kind = kind;
   }
 }
 

@@ -117,10 +117,12 @@ function explained(error: unknown, url: string): unknown {
   if (error.cause instanceof CliError) return error.cause;
   const code = codeOf(error.cause);
   if (code !== undefined)
-    return new CliError(`the fleet service ${url} cannot be reached (${connectionProblem(code)})`);
+    return new CliError(`the fleet service ${url} cannot be reached (${connectionProblem(code)})`, "away");
+  if (error.code === Code.Unavailable)
+    return new CliError(`the fleet service is not available: ${error.rawMessage}`, "away");
   if (error.code === Code.DeadlineExceeded) return new CliError(`the fleet service ${url} does not answer in time`);
   const isWaiting = error.findDetails(ApprovalNeededSchema).length > 0;
-  return new CliError(`the fleet service refuses: ${error.rawMessage}`, isWaiting ? 3 : 1);
+  return new CliError(`the fleet service refuses: ${error.rawMessage}`, isWaiting ? "waits" : "failed");
 }
 
 /** Calls the service once or more. @throws CliError */

@@ -8,6 +8,8 @@ import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, type Command, commanderStatus, createRoot, Exit, isInWords, type Terminal } from "./commander.ts";
 import { addContextCommands } from "./context-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
+import { addWatchCommand } from "./fleet-watch-command.ts";
+import { fleetGroup } from "./fleet-group.ts";
 import { addKeyCommands } from "./key-commands.ts";
 import { addLoginCommands } from "./login-commands.ts";
 import { addNodeCommands } from "./node-commands.ts";
@@ -39,6 +41,7 @@ export function createCli(terminal: Terminal): Command {
   addKeyCommands(root, terminal);
   addLoginCommands(root, terminal);
   addNodeCommands(root, terminal);
+  addWatchCommand(fleetGroup(root), terminal);
   addPkiCommands(root, terminal);
   addVaultCommands(root, terminal);
   return root;
@@ -60,6 +63,6 @@ export async function runCli(args: readonly string[], given: Terminal): Promise<
     const own = commanderStatus(error);
     if (own !== undefined) return own;
     terminal.err(`claviger: ${sentenceOf(error)}`);
-    return error instanceof CliError ? error.status : 1;
+    return error instanceof CliError && error.kind === "waits" ? 3 : 1;
   }
 }

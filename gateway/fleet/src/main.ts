@@ -24,10 +24,11 @@ import { createStanding } from "./approvals/standing.ts";
 import { createCallers } from "./caller.ts";
 import { loadFleetConfig } from "./config.ts";
 import { createEnrollment } from "./enrollment.ts";
+import { createFleetEvents } from "./events/events.ts";
 import { createFleetServer } from "./http/server.ts";
 import { createMetrics } from "./metrics.ts";
 import { findCluster, openRegistryEditor } from "./open-registry.ts";
-import { createFleetMethods } from "./service.ts";
+import { createFleetMethods, createFleetStreams } from "./service.ts";
 import { checkIssuerFiles, createDiscovery } from "./oidc/discovery.ts";
 import { createTokenOperators } from "./oidc/operators.ts";
 import { createTokenDocuments, openTokenDirectory } from "./tokens.ts";
@@ -97,6 +98,7 @@ async function run(configFile: string): Promise<void> {
       log,
     }),
   };
+  const events = createFleetEvents({ read: async () => [...(await registry.all("empty")).values()] });
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
@@ -113,12 +115,14 @@ async function run(configFile: string): Promise<void> {
     methods: createFleetMethods({
       registry,
       twoPersons,
+      events,
       enrollment,
       trustBundle: () => trust.pem,
       caPin: () => trust.pin,
       gateways: config.gateways,
       uriOf: (path) => `spiffe://${trustDomain}/${path}`,
     }),
+    streams: createFleetStreams(events),
     audit,
     onCall: (method, result) => metrics.called(method, result),
     log,
@@ -149,6 +153,7 @@ async function run(configFile: string): Promise<void> {
       watch.close();
       expiry.close();
       await server.close();
+      events.close();
       await audit.close();
       await Promise.all(opened.map((backend) => backend.close()));
       await admin.close();

@@ -22,6 +22,7 @@ export const needs: Readonly<Record<MethodName, Need>> = {
   getApproval: "viewer",
   approveChange: "admin",
   rejectChange: "operator",
+  watchEvents: "viewer",
 };
 
 /** What a call was about, for its audit record: filled in by the method as it learns it. */
@@ -34,11 +35,28 @@ export type Subject = {
   change?: string;
 };
 
-type Input<M extends MethodName> = MessageInitShape<(typeof pb.FleetService.method)[M]["input"]>;
+type Schema = (typeof pb.FleetService)["method"];
+type Kind<M extends MethodName> = Schema[M]["methodKind"];
+/** The methods that answer with a stream. */
+export type StreamName = { [M in MethodName]: Kind<M> extends "server_streaming" ? M : never }[MethodName];
+/** Those that answer once. */
+export type UnaryName = Exclude<MethodName, StreamName>;
+
+type Input<M extends MethodName> = MessageInitShape<Schema[M]["input"]>;
 type Request<M extends MethodName> = Required<Omit<Input<M>, "$typeName" | "$unknown">>;
-type Reply<M extends MethodName> = MessageInitShape<(typeof pb.FleetService.method)[M]["output"]>;
+type Reply<M extends MethodName> = MessageInitShape<Schema[M]["output"]>;
 
 /** Each method rejects with a Refusal, or with an error that toRefusal turns into one. */
 export type FleetMethods = {
-  readonly [M in MethodName]: (request: Request<M>, caller: Caller, subject: Subject) => Promise<Reply<M>>;
+  readonly [M in UnaryName]: (request: Request<M>, caller: Caller, subject: Subject) => Promise<Reply<M>>;
+};
+
+/** Each ends when the signal aborts. The caller is held against `needs` before, and as long as it lasts. */
+export type FleetStreams = {
+  readonly [M in StreamName]: (
+    request: Request<M>,
+    caller: Caller,
+    subject: Subject,
+    signal: AbortSignal,
+  ) => AsyncIterable<Reply<M>>;
 };

@@ -6,16 +6,19 @@ import { createRunApproved, guardMethods } from "./approvals/calls.ts";
 import { createGate } from "./approvals/gate.ts";
 import type { Kind } from "./approvals/kinds.ts";
 import type { Enrollment } from "./enrollment.ts";
-import type { FleetMethods } from "./method.ts";
+import { byOf, type FleetEvents } from "./events/events.ts";
+import type { FleetMethods, FleetStreams } from "./method.ts";
 import { approvalMethods } from "./methods/approvals.ts";
 import { clusterMethods } from "./methods/clusters.ts";
 import { nodeMethods } from "./methods/nodes.ts";
 import { whoMethods } from "./methods/who.ts";
+import { asOperator } from "./methods/request.ts";
 import { createScope } from "./scope.ts";
 
 export function createFleetMethods({
   registry,
   twoPersons,
+  events,
   enrollment,
   trustBundle,
   caPin,
@@ -25,6 +28,8 @@ export function createFleetMethods({
   readonly registry: RegistryEditor;
   /** What takes a second administrator; absent: nothing. */
   readonly twoPersons?: { readonly needing: ReadonlySet<Kind>; readonly approvals: Approvals } | undefined;
+  /** Hears what is done. */
+  readonly events?: FleetEvents;
   readonly enrollment: Enrollment;
   /** PEM. */
   readonly trustBundle: () => string;
@@ -34,7 +39,9 @@ export function createFleetMethods({
   /** The SPIFFE id of a path. */
   readonly uriOf: (path: string) => string;
 }): FleetMethods {
-  const gate = createGate(registry, twoPersons?.needing ?? new Set());
+  const gate = createGate(registry, twoPersons?.needing ?? new Set(), (name, after, { caller, subject }) =>
+    events?.edited(name, after, byOf(caller, subject)),
+  );
   const scope = createScope(gate.registry);
   const methods: FleetMethods = {
     ...whoMethods(uriOf),
@@ -45,5 +52,12 @@ export function createFleetMethods({
       createRunApproved(() => methods, gate),
     ),
   };
-  return guardMethods(methods, gate, twoPersons?.approvals);
+  return guardMethods(methods, gate, { approvals: twoPersons?.approvals, events });
+}
+
+/** What answers with a stream. */
+export function createFleetStreams(events: FleetEvents): FleetStreams {
+  return {
+    watchEvents: ({ cursor }, caller, _, signal) => events.watch(asOperator(caller), cursor, signal),
+  };
 }

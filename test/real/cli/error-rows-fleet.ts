@@ -66,6 +66,16 @@ export function fleetRows(world: World): readonly Row[] {
       /^claviger: context prod of \S+ names no fleet service: add 'fleet' with/,
     ),
     {
+      what: "fleet watch: nothing listens",
+      args: ["fleet", "watch", "--no-retry", ...at(closed)],
+      says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED/,
+    },
+    {
+      what: "approvals approve: nothing listens",
+      args: ["approvals", "approve", "0000000-0", ...at(closed)],
+      says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED/,
+    },
+    {
       what: "cluster list: a context that names a fleet service alone",
       args: ["cluster", "list", ...alone],
       says: /^claviger: context prod of \S+ names a fleet service alone; this command reads the registry itself: add backends and/,

@@ -56,6 +56,7 @@ export const commands: Readonly<
   login: { args: [] },
   logout: { args: [] },
   whoami: { args: [] },
+  "fleet watch": { args: [] },
   "node token": { args: ["prod/cp-1", "--reason", "x"], required: ["node", "--reason"] },
   "node revoke": { args: ["prod/cp-1"], asks: "registry", required: ["node"] },
   "node allow": { args: ["prod/cp-1"], asks: "registry", required: ["node"] },

@@ -51,7 +51,7 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly serial?: string;
   /** The uids of all its calls */
   readonly uids?: readonly string[];
-  /** How many requests, connections or calls the record stands for where that is not one */
+  /** How many requests, connections or calls the record stands for where that is not one; of a stream that has ended: how many messages it had */
   readonly count?: number;
   /** One for each call of a batch, in its order */
   readonly calls?: readonly CallEntry[];
@@ -69,7 +69,7 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   readonly change?: string;
   /**
    * Of failed handshakes: what the TLS library says of them, with how often. Of `audit`: which sink misses records. Of a
-   * call of the control plane that was refused: why
+   * call of the control plane that was refused: why. Of a stream: `begins`, and in a second record how it ended
    */
   readonly cause?: string;
   /** Of failed handshakes: the names in the certificate that was refused last, at most 256 characters */

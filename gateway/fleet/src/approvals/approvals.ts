@@ -3,7 +3,7 @@
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { checkNeed, type Operator } from "../caller.ts";
-import { type MethodName, needs, type Subject } from "../method.ts";
+import { type UnaryName, needs, type Subject } from "../method.ts";
 import { type Refusal, refuse, toRefusal } from "../refusal.ts";
 import type { Approved, NeedsApproval } from "./gate.ts";
 import {
@@ -41,7 +41,7 @@ export type RunApproved = (
 
 export type Approvals = {
   /** Keeps a change. @returns what its caller is told */
-  ask(method: MethodName, request: string, caller: Operator, subject: Subject, needed: NeedsApproval): Promise<Refusal>;
+  ask(method: UnaryName, request: string, caller: Operator, subject: Subject, needed: NeedsApproval): Promise<Refusal>;
   /** Those that an operator may see, newest first. */
   list(caller: Operator, all: boolean): Promise<readonly Approval[]>;
   /** @throws Refusal not_found */
@@ -145,7 +145,7 @@ export function createApprovals({
     const requester = standingOf({ operator: requestedBy, groups }, expiresAt * 1000);
     if (requester === undefined)
       throw refuse("failed_precondition", `${requestedBy}, who asked for this, has no role any more`);
-    checkNeed(needs[pending.method as MethodName], requester);
+    checkNeed(needs[pending.method as UnaryName], requester);
     for (const { cluster, uid, digest } of pending.targets) {
       const record = await clusterOf(cluster);
       const is = record && targetOf(record);

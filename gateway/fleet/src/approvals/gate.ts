@@ -2,7 +2,10 @@
 // before it would be written, and goes on when it was approved over this very record.
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
+import { changedFields } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { Caller } from "../caller.ts";
+import type { Subject } from "../method.ts";
 import { refuse } from "../refusal.ts";
 import { type Kind, kindsOfChange, kindsOfRemoval } from "./kinds.ts";
 import { type Target, targetOf } from "./pending.ts";
@@ -23,22 +26,35 @@ export class NeedsApproval extends Error {
   }
 }
 
+/** Whose call it is, and what it was approved for. */
+export type Call = { readonly caller: Caller; readonly subject: Subject; readonly approved?: Approved };
+
 export type Gate = {
   /** Runs a call: what it edits is held against what it was approved for. */
-  run<T>(approved: Approved | undefined, call: () => Promise<T>): Promise<T>;
+  run<T>(call: Call, work: () => Promise<T>): Promise<T>;
   /** For what a call does elsewhere than in the registry, before it does it. @throws NeedsApproval, Refusal */
   check(done: readonly Kind[], record: ClusterRecord): void;
   /** The registry behind the gate. */
   readonly registry: RegistryEditor;
 };
 
-/** @param needing what takes two; empty for nothing */
-export function createGate(editor: RegistryEditor, needing: ReadonlySet<Kind>): Gate {
-  const calls = new AsyncLocalStorage<{ readonly approved: Approved | undefined }>();
-  const check: Gate["check"] = (done, record) => {
+/**
+ * @param needing what takes two; empty for nothing
+ * @param onEdited hears of each edit; `after` is undefined where a record was removed
+ */
+export function createGate(
+  editor: RegistryEditor,
+  needing: ReadonlySet<Kind>,
+  onEdited: (name: ClusterRecord["name"], after: ClusterRecord | undefined, call: Call) => void = () => {},
+): Gate {
+  const calls = new AsyncLocalStorage<Call>();
+  const current = (): Call => {
     const call = calls.getStore();
     if (call === undefined) throw new TypeError("the registry is edited by calls alone");
-    const { approved } = call;
+    return call;
+  };
+  const check: Gate["check"] = (done, record) => {
+    const { approved } = current();
     const needed = [...new Set(done)].filter((kind) => needing.has(kind));
     const now = targetOf(record);
     if (approved === undefined) {
@@ -52,20 +68,26 @@ export function createGate(editor: RegistryEditor, needing: ReadonlySet<Kind>): 
       throw refuse("failed_precondition", `${now.cluster}: this does more than was asked for; ask for it again`);
   };
   return {
-    run: (approved, call) => calls.run({ approved }, call),
+    run: (call, work) => calls.run(call, work),
     check,
     registry: {
       ...editor,
-      change: (name, next) =>
-        editor.change(name, (record) => {
+      async change(name, next) {
+        const edited = await editor.change(name, (record) => {
           const fields = next(record);
           check(kindsOfChange(record, fields), record);
           return fields;
-        }),
+        });
+        const { earlier } = edited;
+        onEdited(earlier.name, { ...earlier, ...changedFields(earlier, next) }, current());
+        return edited;
+      },
       async remove(name) {
         const record = await editor.one(name);
         check(kindsOfRemoval(record), record);
-        return await editor.remove(name);
+        const edited = await editor.remove(name);
+        onEdited(record.name, undefined, current());
+        return edited;
       },
     },
   };

@@ -9,12 +9,13 @@ import { ApprovalNeededSchema, FleetService } from "@claviger/proto/gen/claviger
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
-import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import { listenerTls } from "@claviger/gateway-core/src/pki/trust.ts";
 import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import type { Caller, Callers } from "../caller.ts";
 import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
-import type { FleetMethods, MethodName, Subject } from "../method.ts";
+import type { FleetMethods, FleetStreams, MethodName, StreamName, Subject, UnaryName } from "../method.ts";
+import { outcomes, whoOf } from "./replies.ts";
+import { createStreamCalls } from "./stream-calls.ts";
 
 export type FleetServer = {
   /** Resolves with the port. @throws the system's error, e.g. EADDRINUSE */
@@ -35,17 +36,6 @@ const codes: Readonly<Record<RefusalCode, Code>> = {
   internal: Code.Internal,
 };
 
-const outcomes: Readonly<Record<RefusalCode, AuditEntry["outcome"]>> = {
-  invalid_argument: "invalid",
-  not_found: "invalid",
-  permission_denied: "denied",
-  unauthenticated: "denied",
-  failed_precondition: "invalid",
-  resource_exhausted: "failed",
-  unavailable: "failed",
-  internal: "failed",
-};
-
 /** More than any request here. */
 const bodyBytes = 65_536;
 const handshakeMs = 5000;
@@ -55,18 +45,7 @@ const maxConnections = 5000;
 
 const socketKey = createContextKey<TLSSocket | undefined>(undefined);
 
-function whoOf(caller: Caller | undefined): Partial<AuditEntry> {
-  switch (caller?.kind) {
-    case "operator":
-      return { operator: caller.operator };
-    case "node":
-      return { cluster: caller.cluster, node: caller.node, serial: caller.serial };
-    case "anonymous":
-    case undefined:
-      return {};
-  }
-}
-
+/** What a refusal is in Connect. */
 function connectError({ message, code, approval }: Refusal): ConnectError {
   const details = approval && [
     {
@@ -81,6 +60,7 @@ export function createFleetServer({
   tls,
   callerOf,
   methods,
+  streams,
   audit,
   onCall = () => {},
   log,
@@ -88,6 +68,7 @@ export function createFleetServer({
   readonly tls: TlsFiles;
   readonly callerOf: Callers;
   readonly methods: FleetMethods;
+  readonly streams: FleetStreams;
   readonly audit: AuditLog;
   /** Hears of each call how it ended: `ok`, or the code of its refusal. */
   readonly onCall?: (method: MethodName, result: string) => void;
@@ -111,7 +92,7 @@ export function createFleetServer({
   });
   app.server.maxConnections = maxConnections;
 
-  const implement = <M extends MethodName>(name: M) => {
+  const implement = <M extends UnaryName>(name: M) => {
     return async (request: Parameters<FleetMethods[M]>[0], context: HandlerContext) => {
       const at = Date.now();
       const subject: Subject = {};
@@ -153,16 +134,29 @@ export function createFleetServer({
     };
   };
 
+  const streamCalls = createStreamCalls({ callerOf, streams, audit, onCall, log });
+  const stream = (name: StreamName) =>
+    async function* (
+      request: Parameters<FleetStreams[StreamName]>[0],
+      { values, requestHeader, signal }: HandlerContext,
+    ) {
+      const authorization = requestHeader.get("authorization") ?? undefined;
+      try {
+        yield* streamCalls.run(name, request, { socket: values.get(socketKey), authorization, signal });
+      } catch (error) {
+        throw connectError(toRefusal(error));
+      }
+    };
+
   const plugin = app.register(fastifyConnectPlugin, {
     contextValues: (request) => createContextValues().set(socketKey, request.raw.socket as TLSSocket),
     readMaxBytes: bodyBytes,
     grpc: false,
     grpcWeb: false,
     routes: (router) => {
-      const implementation = Object.fromEntries(
-        (Object.keys(methods) as readonly MethodName[]).map((name) => [name, implement(name)]),
-      );
-      router.service(FleetService, implementation);
+      const unary = (Object.keys(methods) as readonly UnaryName[]).map((name) => [name, implement(name)] as const);
+      const lasting = (Object.keys(streams) as readonly StreamName[]).map((name) => [name, stream(name)] as const);
+      router.service(FleetService, Object.fromEntries<unknown>([...unary, ...lasting]));
     },
   });
 
@@ -176,6 +170,9 @@ export function createFleetServer({
     setTls(files) {
       app.server.setSecureContext(listenerTls(files, splitPem(files.clientCa)));
     },
-    close: () => app.close(),
+    async close() {
+      streamCalls.close();
+      await app.close();
+    },
   };
 }

@@ -8,7 +8,7 @@ import { suite, test } from "node:test";
 import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
 import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { badTokens, goodTokens } from "./issuer.ts";
-import { callersOf, registryText, startWorld, tokenCallersOf, type World } from "./world.ts";
+import { callersOf, type Credentials, registryText, startWorld, tokenCallersOf, type World } from "./world.ts";
 
 const people = ["viewer", "operator", "operator of blue", "admin"] as const;
 const operators = ["operator", "operator of blue", "admin"] as const;
@@ -25,6 +25,19 @@ type Row = {
 /** Of `blue`, by somebody else than those who call here. */
 async function approval(world: World): Promise<object> {
   return { id: await world.ask() };
+}
+
+/** Calls a method, or follows a stream until its first message. */
+async function ask(
+  world: World,
+  method: string,
+  message: object,
+  as: Credentials,
+): Promise<{ readonly code: string; readonly message: string }> {
+  const { methodKind } = FleetService.methods.find(({ name }) => name === method) ?? {};
+  if (methodKind === "unary") return await world.call(method, message, as);
+  const stream = world.open(method, message, as);
+  return (await stream.next()) === undefined ? await stream.end : { code: "ok", message: "" };
 }
 
 /** Changes of `blue`, which is suspended and has a revoked node; a method without a row fails the test below. */
@@ -44,6 +57,7 @@ const rows: Readonly<Record<string, Row>> = {
   GetApproval: { make: approval, may: people },
   ApproveChange: { make: approval, may: ["admin"] },
   RejectChange: { make: async (world) => ({ ...(await approval(world)), reason: "a test" }), may: ["admin"] },
+  WatchEvents: { message: {}, may: people },
 };
 
 /** Certificates that count for nothing, with any method that looks at them. */
@@ -89,7 +103,7 @@ suite("access to FleetService", () => {
       const isLet = (name: string): boolean =>
         counts(name) && (may.includes(kindOf(name)) || may.includes("everybody"));
       for (const [name, credentials] of Object.entries(callers).filter(([who]) => !isLet(who))) {
-        const { code, message: why } = await world.call(method, await given(), credentials);
+        const { code, message: why } = await ask(world, method, await given(), credentials);
         assert.ok(
           ["unauthenticated", "permission_denied"].includes(code) ||
             (method === "RenewNode" && name === "revoked node" && code === "failed_precondition"),
@@ -106,7 +120,7 @@ suite("access to FleetService", () => {
       );
       assert.equal(world.records.filter(({ outcome }) => outcome === "ok").length, 0);
       for (const [name, credentials] of Object.entries(certificates).filter(([who]) => isLet(who))) {
-        const { code, message: why } = await world.call(method, await given(), credentials);
+        const { code, message: why } = await ask(world, method, await given(), credentials);
         assert.equal(code, "ok", `${name}: ${why}`);
       }
       const letIn = Object.keys(tokens).filter(isLet);
@@ -114,7 +128,7 @@ suite("access to FleetService", () => {
       // Whoever comes with a token may what the role may, on a registry that nobody has changed.
       for (const name of letIn) {
         const another = await startWorld(t);
-        const { code, message: why } = await another.call(method, await given(another), tokens[name]);
+        const { code, message: why } = await ask(another, method, await given(another), tokens[name]);
         assert.equal(code, "ok", `${name}: ${why}`);
         assert.match(another.records.at(-1)?.operator ?? "", /^oidc:corp:\w+$/);
       }

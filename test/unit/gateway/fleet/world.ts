@@ -31,12 +31,14 @@ import type { IssuerConfig } from "../../../../gateway/fleet/src/oidc/config.ts"
 import { createTokenOperators } from "../../../../gateway/fleet/src/oidc/operators.ts";
 import type { Operators } from "../../../../gateway/fleet/src/config.ts";
 import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
+import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.ts";
 import { createFleetServer } from "../../../../gateway/fleet/src/http/server.ts";
 import { openOnceDirectory } from "../../../../gateway/fleet/src/once-store.ts";
 import { findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
-import { createFleetMethods } from "../../../../gateway/fleet/src/service.ts";
+import { createFleetMethods, createFleetStreams } from "../../../../gateway/fleet/src/service.ts";
 import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
 import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
+import { openStream, type StreamReader } from "./stream-client.ts";
 import { audience, badTokens, ec, ed, goodTokens, issuerUrl, keySet, rsa } from "./issuer.ts";
 
 const domain = trustDomain.parse("fleet.test");
@@ -82,6 +84,10 @@ export type World = {
   readonly registry: () => string;
   /** @param agent keeps connections; without one each call makes its own */
   readonly call: (method: string, message: object, as: Credentials, agent?: Agent) => Promise<Reply>;
+  /** Calls a method that answers with a stream. It is closed at the end of the test. */
+  readonly open: (method: string, message: object, as: Credentials) => StreamReader;
+  /** Ends the service. */
+  readonly close: () => Promise<void>;
   /** Changes the CAs that sign clients, as the service does when its file changes. */
   readonly trust: (...authorities: readonly Ca[]) => void;
   readonly csr: () => string;
@@ -226,6 +232,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       ...(options.now && { now: options.now }),
     }),
   };
+  const events = createFleetEvents({ read: async () => [...(await registry.all("empty")).values()], lookMs: 100 });
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
@@ -241,6 +248,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     methods: createFleetMethods({
       registry,
       twoPersons,
+      events,
       enrollment: createEnrollment({
         trustDomain: domain,
         tokens: await openTokenDirectory(join(dir, "tokens")),
@@ -253,12 +261,14 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       gateways: ["https://gateway.test:8443"],
       uriOf: (path) => `spiffe://${domain}/${path}`,
     }),
+    streams: createFleetStreams(events),
     audit,
     log: silentLog,
   });
   const port = await server.listen("127.0.0.1", 0);
   t.after(async () => {
     await server.close();
+    events.close();
     rmSync(dir, { recursive: true });
   });
   const call: World["call"] = (method, message, as, agent) =>
@@ -298,6 +308,11 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       outgoing.on("error", reject);
       outgoing.end(JSON.stringify(message));
     });
+  const open: World["open"] = (method, message, as) => {
+    const reader = openStream({ port, ca: ca.cert, method, message, as });
+    t.after(() => reader.close());
+    return reader;
+  };
   return {
     ca,
     dir,
@@ -305,6 +320,8 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     records,
     registry: () => readFileSync(file, "utf8"),
     call,
+    open,
+    close: () => server.close(),
     trust: (...next) => {
       authorities = next.flatMap(({ cert }) => splitPem(cert));
     },

@@ -1,0 +1,125 @@
+// Tells of every change of the registry: of those that this replica makes at once, with who made them, and of all
+// others by looking.
+import { setTimeout as pause } from "node:timers/promises";
+import type { ClusterName } from "@claviger/proto/wire/names.ts";
+import { type ClusterRecord, recordDigest } from "@claviger/gateway-core/src/registry/record.ts";
+import { type By, eventsOfEdit } from "./event.ts";
+import type { EventHub } from "./hub.ts";
+
+/** How late a change is told that somebody else made. Milliseconds. */
+const usualLookMs = 2000;
+/** How long it goes on looking when nobody follows any more: who comes back goes on where they were. */
+const idleMs = 60_000;
+
+export interface RegistryWatch {
+  /** Looks while somebody follows. The first one waits until the registry was read. @returns what ends it */
+  follow(): Promise<() => void>;
+  /** Takes note of an edit of this replica. @param after undefined: it was removed */
+  edited(name: ClusterName, after: ClusterRecord | undefined, by: By | undefined): void;
+  /** A record as it was seen last; undefined also while nobody follows. */
+  seen(name: string): ClusterRecord | undefined;
+  /** Does somebody follow, or did a moment ago? */
+  isFollowed(): boolean;
+  close(): void;
+}
+
+type Records = ReadonlyMap<ClusterName, ClusterRecord>;
+
+function isSame(a: ClusterRecord | undefined, b: ClusterRecord | undefined): boolean {
+  if (a === b) return true;
+  return a !== undefined && b !== undefined && recordDigest(a).equals(recordDigest(b));
+}
+
+/**
+ * @param read all records; a rejection is what it is to lists: the next look finds what this one missed
+ */
+export function createRegistryWatch({
+  read,
+  hub,
+  lookMs = usualLookMs,
+  now = Date.now,
+}: {
+  readonly read: () => Promise<readonly ClusterRecord[]>;
+  readonly hub: EventHub;
+  readonly lookMs?: number;
+  readonly now?: () => number;
+}): RegistryWatch {
+  let known: Map<ClusterName, ClusterRecord> | undefined;
+  /** Clusters that were edited here since the look before the one under way: it may have read them before that. */
+  let edited: readonly [earlier: ReadonlySet<ClusterName>, lately: Set<ClusterName>] = [new Set(), new Set()];
+  let followers = 0;
+  let idle: NodeJS.Timeout | undefined;
+  let first: Promise<void> | undefined;
+  /** Ends what is under way when nobody follows any more. */
+  let round = new AbortController();
+  let isLooping = false;
+
+  const take = (name: ClusterName, after: ClusterRecord | undefined, by: By | undefined): void => {
+    const before = known?.get(name);
+    if (known === undefined || isSame(before, after)) return;
+    if (after === undefined) known.delete(name);
+    else known.set(name, after);
+    for (const event of eventsOfEdit(now(), before, after, by)) hub.publish(event);
+  };
+  const compare = (found: Records): void => {
+    const isSkipped = (name: ClusterName): boolean => edited.some((names) => names.has(name));
+    for (const [name, record] of found) if (!isSkipped(name)) take(name, record, undefined);
+    for (const name of known?.keys() ?? []) if (!found.has(name) && !isSkipped(name)) take(name, undefined, undefined);
+  };
+  const look = async (signal: AbortSignal): Promise<void> => {
+    edited = [edited[1], new Set()];
+    const found = new Map((await read()).map((record) => [record.name, record]));
+    if (signal.aborted) return;
+    if (known === undefined) known = found;
+    else compare(found);
+  };
+  const loop = async (signal: AbortSignal): Promise<void> => {
+    isLooping = true;
+    while (!signal.aborted) {
+      await pause(lookMs, undefined, { signal, ref: false }).catch(() => undefined);
+      // What cannot be read now is found by a later look.
+      if (!signal.aborted) await look(signal).catch(() => undefined);
+    }
+  };
+  const stop = (): void => {
+    round.abort();
+    round = new AbortController();
+    isLooping = false;
+    known = undefined;
+    hub.forget();
+  };
+  return {
+    async follow() {
+      clearTimeout(idle);
+      const { signal } = round;
+      followers += 1;
+      try {
+        if (known === undefined)
+          await (first ??= look(signal).finally(() => {
+            first = undefined;
+          }));
+      } catch (error) {
+        followers -= 1;
+        throw error;
+      }
+      if (!isLooping) void loop(signal);
+      let isOver = false;
+      return () => {
+        if (isOver) return;
+        isOver = true;
+        followers -= 1;
+        if (followers === 0) idle = setTimeout(stop, idleMs).unref();
+      };
+    },
+    edited(name, after, by) {
+      edited[1].add(name);
+      take(name, after, by);
+    },
+    seen: (name) => known?.get(name as ClusterName),
+    isFollowed: () => known !== undefined,
+    close() {
+      clearTimeout(idle);
+      stop();
+    },
+  };
+}
