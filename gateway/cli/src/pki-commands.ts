@@ -13,6 +13,7 @@ import {
 } from "@claviger/gateway-core/src/pki/authority.ts";
 import { FileExistsError } from "@claviger/proto/runtime/atomic-file.ts";
 import { loadCa, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
+import { addCrlCommand } from "./crl-command.ts";
 import { CliError, type Command, numberBetween, several, type Terminal } from "./commander.ts";
 import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 
@@ -49,6 +50,7 @@ function explain(error: unknown, dir: string): never {
 /** Adds the group. */
 export function addPkiCommands(root: Command, terminal: Terminal): void {
   const pki = root.command("pki").description("certificates for a demo, a lab or a small site");
+  addCrlCommand(pki, terminal);
 
   const issue = async ({ dir }: Common, name: string, make: (ca: Ca) => Promise<KeyPair>): Promise<void> => {
     try {

@@ -70,14 +70,15 @@ async function run(configFile: string): Promise<void> {
     tokenConfig.kind === "directory"
       ? await openTokenDirectory(tokenConfig.directory)
       : createTokenDocuments(partOf(tokenConfig.backend, "documents"), documentOf(tokenConfig));
+  const authority = await openNodeCertificates({
+    config: certificates.ca,
+    trustDomain,
+    pkiOf: (name) => partOf(name, "pki"),
+  });
   const enrollment = createEnrollment({
     trustDomain,
     tokens,
-    certificates: await openNodeCertificates({
-      config: certificates.ca,
-      trustDomain,
-      pkiOf: (name) => partOf(name, "pki"),
-    }),
+    certificates: authority,
     lifetimeSeconds: Math.round(certificates.lifetime / 1000),
     clusterOf: (name) => findCluster(registry, name),
   });
@@ -117,6 +118,7 @@ async function run(configFile: string): Promise<void> {
       twoPersons,
       events,
       enrollment,
+      revocationList: authority.revocationList,
       trustBundle: () => trust.pem,
       caPin: () => trust.pin,
       gateways: config.gateways,

@@ -22,6 +22,7 @@ export const needs: Readonly<Record<MethodName, Need>> = {
   getApproval: "viewer",
   approveChange: "admin",
   rejectChange: "operator",
+  getRevocationList: "viewer",
   watchEvents: "viewer",
 };
 

@@ -1,6 +1,7 @@
 // All methods of FleetService, each held against the table of who may call it. Knows neither HTTP nor Connect.
 // (docs/architecture.md #control-plane.)
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
+import type { NodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
 import type { Approvals } from "./approvals/approvals.ts";
 import { createRunApproved, guardMethods } from "./approvals/calls.ts";
 import { createGate } from "./approvals/gate.ts";
@@ -11,6 +12,7 @@ import type { FleetMethods, FleetStreams } from "./method.ts";
 import { approvalMethods } from "./methods/approvals.ts";
 import { clusterMethods } from "./methods/clusters.ts";
 import { nodeMethods } from "./methods/nodes.ts";
+import { revocationMethods } from "./methods/revocations.ts";
 import { whoMethods } from "./methods/who.ts";
 import { asOperator } from "./methods/request.ts";
 import { createScope } from "./scope.ts";
@@ -20,6 +22,7 @@ export function createFleetMethods({
   twoPersons,
   events,
   enrollment,
+  revocationList,
   trustBundle,
   caPin,
   gateways,
@@ -31,6 +34,8 @@ export function createFleetMethods({
   /** Hears what is done. */
   readonly events?: FleetEvents;
   readonly enrollment: Enrollment;
+  /** Absent where the authority keeps its own. */
+  readonly revocationList?: NodeCertificates["revocationList"] | undefined;
   /** PEM. */
   readonly trustBundle: () => string;
   /** Names the certificate of the bundle that this service is verified by. */
@@ -47,6 +52,7 @@ export function createFleetMethods({
     ...whoMethods(uriOf),
     ...clusterMethods(scope),
     ...nodeMethods({ scope, enrollment, trustBundle, caPin, gateways }),
+    ...revocationMethods(scope, revocationList),
     ...approvalMethods(
       twoPersons?.approvals,
       createRunApproved(() => methods, gate),

@@ -68,6 +68,7 @@ export const commands: Readonly<
     required: ["--dir", "--cluster", "--node"],
   },
   "pki operator": { args: ["--dir", "/nowhere", "--name", "alice"], required: ["--dir", "--name"] },
+  "pki crl": { args: [] },
   "vault init": { args: [], asks: "vault" },
   "audit verify": { args: ["/nowhere/audit.jsonl"], required: ["file"] },
   "audit search": { args: ["/nowhere/audit.jsonl"], required: ["file"] },

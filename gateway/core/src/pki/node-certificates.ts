@@ -15,7 +15,7 @@ import {
 import type { Pki } from "../backend/port.ts";
 import { certifyNode } from "./authority.ts";
 import { loadCa } from "./files.ts";
-import type { SigningRequest } from "./x509.ts";
+import { createRevocationList, type SigningRequest } from "./x509.ts";
 
 export const certificateAuthoritySchema = z.discriminatedUnion("kind", [
   z.strictObject({
@@ -43,6 +43,9 @@ export type CertificateAuthorityConfig = z.infer<typeof certificateAuthoritySche
 /** Whom a certificate is for. */
 export type NodeNames = { readonly cluster: ClusterName; readonly node: NodeName };
 
+/** PEM, and until when it counts. */
+export type RevocationList = { readonly pem: string; readonly nextUpdate: Date };
+
 export interface NodeCertificates {
   /**
    * A certificate and its intermediates, PEM.
@@ -50,6 +53,11 @@ export interface NodeCertificates {
    * @throws KmsError as backends do; backend_protocol_error for a certificate that is not what was asked for
    */
   sign(request: SigningRequest, names: NodeNames, seconds: number, signal: AbortSignal): Promise<string>;
+  /**
+   * A list of revoked certificates, by their serial numbers. Absent where the authority keeps a list of its own, which
+   * knows what was revoked there alone.
+   */
+  readonly revocationList?: (serials: readonly string[]) => Promise<RevocationList>;
 }
 
 export function nodeUri(domain: TrustDomain, { cluster, node }: NodeNames): string {
@@ -70,6 +78,11 @@ async function openDirectory(directory: string, trustDomain: TrustDomain): Promi
     throw new ConfigError("certificates.ca", [`${directory}/ca.crt is of the trust domain ${ca.trustDomain}`]);
   return {
     sign: (request, names, seconds) => certifyNode({ ca, request, ...names, validity: seconds / secondsOfDay }),
+    async revocationList(serials) {
+      const thisUpdate = new Date();
+      const nextUpdate = new Date(thisUpdate.getTime() + secondsOfDay * 1000);
+      return { pem: await createRevocationList({ issuer: ca, serials, thisUpdate, nextUpdate }), nextUpdate };
+    },
   };
 }
 

@@ -179,6 +179,51 @@ export async function certifyRequest(
   );
 }
 
+/** RFC 5280 section 5.2.3. */
+const crlNumberOid = "2.5.29.20";
+
+/** An ASN.1 INTEGER of up to six bytes, DER. */
+function derInteger(value: number): Buffer {
+  const bytes = Buffer.alloc(7);
+  bytes.writeUIntBE(value, 1, 6);
+  const first = bytes.findIndex((byte) => byte !== 0);
+  // A first bit that is set would be a sign.
+  const from = first < 0 ? 6 : (bytes[first] ?? 0) >= 0x80 ? first - 1 : first;
+  return Buffer.concat([Buffer.from([2, 7 - from]), bytes.subarray(from)]);
+}
+
+/**
+ * A list of certificates that are revoked (RFC 5280 section 5), PEM. Its number is the Unix second of `thisUpdate`.
+ * @param serials hexadecimal
+ */
+export async function createRevocationList({
+  issuer,
+  serials,
+  thisUpdate,
+  nextUpdate,
+}: {
+  readonly issuer: KeyPair;
+  readonly serials: readonly string[];
+  readonly thisUpdate: Date;
+  readonly nextUpdate: Date;
+}): Promise<string> {
+  const { subjectName, publicKey } = new x509.X509Certificate(issuer.cert);
+  const list = await x509.X509CrlGenerator.create({
+    issuer: subjectName,
+    thisUpdate,
+    nextUpdate,
+    entries: [...new Set(serials)].map((serialNumber) => ({ serialNumber, revocationDate: thisUpdate })),
+    extensions: [
+      await x509.AuthorityKeyIdentifierExtension.create(publicKey),
+      new x509.Extension(crlNumberOid, false, derInteger(Math.floor(thisUpdate.getTime() / 1000))),
+    ],
+    signingKey: await importSigningKey(issuer.key),
+    signingAlgorithm,
+  });
+  // RFC 7468 section 6; the package's own label is one that OpenSSL does not know.
+  return `${x509.PemConverter.encode(list.rawData, "X509 CRL")}\n`;
+}
+
 /** Does this private key belong to this certificate? False for anything that is not a key. */
 export function isKeyOf(key: Secret, certPublicKey: KeyObject): boolean {
   return key.use((pem) => {

@@ -57,6 +57,7 @@ const rows: Readonly<Record<string, Row>> = {
   GetApproval: { make: approval, may: people },
   ApproveChange: { make: approval, may: ["admin"] },
   RejectChange: { make: async (world) => ({ ...(await approval(world)), reason: "a test" }), may: ["admin"] },
+  GetRevocationList: { message: {}, may: ["viewer", "operator", "admin"] },
   WatchEvents: { message: {}, may: people },
 };
 

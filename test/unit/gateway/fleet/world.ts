@@ -14,7 +14,7 @@ import {
   type KeyPair,
 } from "@claviger/gateway-core/src/pki/authority.ts";
 import type { NodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
-import { createCertificate } from "@claviger/gateway-core/src/pki/x509.ts";
+import { createCertificate, createRevocationList } from "@claviger/gateway-core/src/pki/x509.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
 import { issuerName, operatorName, type OperatorName, trustDomain } from "@claviger/proto/wire/names.ts";
@@ -182,6 +182,13 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       signed.push(`${cluster}/${node}`);
       return Promise.resolve("a certificate\n");
     },
+    async revocationList(serials) {
+      const nextUpdate = new Date(Date.now() + day);
+      return {
+        pem: await createRevocationList({ issuer: ca, serials, thisUpdate: new Date(), nextUpdate }),
+        nextUpdate,
+      };
+    },
   };
   const records: AuditEntry[] = [];
   const audit: AuditLog = {
@@ -258,6 +265,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       }),
       trustBundle: () => ca.cert,
       caPin: () => "sha256:00",
+      revocationList: certificates.revocationList,
       gateways: ["https://gateway.test:8443"],
       uriOf: (path) => `spiffe://${domain}/${path}`,
     }),
