@@ -63,7 +63,7 @@ export function settingsPage(): string {
     "A flag counts before its environment variable, and that before the file.",
     table(["flag", "environment variable", "setting", "what"], environment),
     "## fleet.yaml",
-    "`listen` (`address` and `port`), `admin`, `tls`, `trustDomain`, `registry`, `backends` (which may be absent), `audit` and `log` are as in gateway.yaml. Clients come with a certificate or, where a node enrolls, without one. Beside them:",
+    "`listen` (`address` and `port`), `admin`, `tls`, `trustDomain`, `registry`, `backends` (which may be absent), `audit` and `log` are as in gateway.yaml, and so are `redis` and `integrity`, by which what gateways know of nodes is read; without them it is not. Clients come with a certificate or, where a node enrolls, without one. Beside them:",
     settingsTable(
       ownSettings,
       sourcesOf(

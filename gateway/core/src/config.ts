@@ -133,7 +133,7 @@ export const gatewayConfig = z.strictObject({
    * only by a gateway that was running, and who can write to an audit file can make its chain anew.
    */
   integrity: z.optional(integritySchema),
-  /** Where replicas tell each other about keys; without it each works for itself. */
+  /** Where replicas tell each other about keys, and keep what is known of nodes; without it each works for itself. */
   redis: z.optional(redisSchema),
   /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
   tracing: z.optional(tracingSchema),

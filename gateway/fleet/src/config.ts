@@ -19,7 +19,7 @@ import { oidcProblems, oidcSchema } from "./oidc/config.ts";
 import { tokensSchema } from "./tokens.ts";
 
 // The gateways' own settings. Clients come with a certificate or, where a node enrolls, without.
-const { listen, admin, tls, trustDomain, registry, audit, log } = gatewayConfig.shape;
+const { listen, admin, tls, trustDomain, registry, audit, redis, integrity, log } = gatewayConfig.shape;
 
 const gatewayUrl = z.string().check(z.refine(isHttpsOrigin, { error: "must be https://HOST:PORT" }));
 
@@ -52,12 +52,27 @@ export const fleetConfig = z.extend(ownSettings, {
   backends: z._default(z.record(zName(backendName), backendSchema), {}),
   tokens: tokensSchema,
   approvals: approvalSettings.shape.approvals,
+  /** As the gateways have it: what they know of nodes is read there. */
+  redis,
+  /** As the gateways have it, with a backend of the same Vault: required with `redis`. */
+  integrity,
   audit,
   log,
 });
 
 export type FleetConfig = z.infer<typeof fleetConfig>;
 export type Operators = FleetConfig["operators"];
+
+function redisProblems({ redis, integrity, backends }: FleetConfig): readonly string[] {
+  return [
+    ...(redis !== undefined && integrity === undefined
+      ? ["integrity: is required with redis; name the key that the gateways name"]
+      : []),
+    ...(integrity !== undefined && !Object.hasOwn(backends, integrity.backend)
+      ? [`integrity.backend: ${integrity.backend} is not one of the backends`]
+      : []),
+  ];
+}
 
 /**
  * Reads a configuration of the fleet service.
@@ -77,7 +92,7 @@ export function loadFleetConfig(file: string): FleetConfig {
       ? [`${name}.backend: ${one.backend} is not one of the backends of kind vault`]
       : [],
   );
-  problems.push(...oidcProblems(config.oidc));
+  problems.push(...oidcProblems(config.oidc), ...redisProblems(config));
   if (problems.length > 0) throw new ConfigError(file, problems);
   return config;
 }

@@ -24,6 +24,10 @@ export const needs: Readonly<Record<MethodName, Need>> = {
   rejectChange: "operator",
   getRevocationList: "viewer",
   watchEvents: "viewer",
+  listNodes: "viewer",
+  getNode: "viewer",
+  listGateways: "viewer",
+  getFleetStatus: "viewer",
 };
 
 /** What a call was about, for its audit record: filled in by the method as it learns it. */

@@ -13,9 +13,11 @@ import { approvalMethods } from "./methods/approvals.ts";
 import { clusterMethods } from "./methods/clusters.ts";
 import { nodeMethods } from "./methods/nodes.ts";
 import { revocationMethods } from "./methods/revocations.ts";
+import { viewMethods } from "./methods/view.ts";
 import { whoMethods } from "./methods/who.ts";
 import { asOperator } from "./methods/request.ts";
 import { createScope } from "./scope.ts";
+import type { Sightings } from "./sightings.ts";
 
 export function createFleetMethods({
   registry,
@@ -23,6 +25,7 @@ export function createFleetMethods({
   events,
   enrollment,
   revocationList,
+  sightings,
   trustBundle,
   caPin,
   gateways,
@@ -36,6 +39,7 @@ export function createFleetMethods({
   readonly enrollment: Enrollment;
   /** Absent where the authority keeps its own. */
   readonly revocationList?: NodeCertificates["revocationList"] | undefined;
+  readonly sightings: Sightings;
   /** PEM. */
   readonly trustBundle: () => string;
   /** Names the certificate of the bundle that this service is verified by. */
@@ -57,6 +61,7 @@ export function createFleetMethods({
       twoPersons?.approvals,
       createRunApproved(() => methods, gate),
     ),
+    ...viewMethods(scope, sightings),
   };
   return guardMethods(methods, gate, { approvals: twoPersons?.approvals, events });
 }

@@ -2,14 +2,19 @@
 import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import type { GatewayState } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
-import type { Readiness } from "./http/health.ts";
+import { notAskedYet, type Readiness } from "./http/health.ts";
 
 const mostProblems = 16;
 const longestText = 256;
 
+/** Shorter than this the event loop is as busy as what asks. */
+const leastLoopMs = 1000;
+
 /** Those of /readyz that are not ok; certificates are told one by one. */
 function problemsOf({ checks }: Readiness): Readonly<Record<string, string>> {
-  const found = Object.entries(checks).filter(([name, text]) => text !== "ok" && !name.startsWith("certificate/"));
+  const found = Object.entries(checks).filter(
+    ([name, text]) => text !== "ok" && text !== notAskedYet && !name.startsWith("certificate/"),
+  );
   return Object.fromEntries(found.slice(0, mostProblems).map(([name, text]) => [name, text.slice(0, longestText)]));
 }
 
@@ -35,19 +40,20 @@ export function createGatewayState({
   return () => {
     const before = loop;
     loop = performance.eventLoopUtilization();
+    const { idle, active, utilization } = performance.eventLoopUtilization(loop, before);
     const ready = readiness();
     return {
       version,
       startedAt,
-      eventLoop: Math.round(performance.eventLoopUtilization(loop, before).utilization * 1000) / 1000,
+      ...(idle + active >= leastLoopMs && { eventLoop: Math.round(utilization * 1000) / 1000 }),
       connections: connections(),
       ...(ready.registryVersion !== undefined && { registryVersion: ready.registryVersion }),
-      backends: backends.map(({ name, addresses, loginUntil }) => {
-        const until = loginUntil?.();
+      backends: backends.map(({ name, addresses, login }) => {
+        const end = login?.();
         return {
           name,
           addresses: (addresses?.() ?? []).map(({ address, isUp }) => ({ address, isUp })),
-          ...(until !== undefined && { tokenUntil: until }),
+          ...(end !== undefined && { login: end }),
         };
       }),
       certificates: certificates().map(({ role, text, secondsLeft }) => ({

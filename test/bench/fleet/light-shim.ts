@@ -14,6 +14,7 @@ const request = Buffer.from(
     `content-type: ${contentTypes.proto}`,
     `${headers.protocolVersion}: 1`,
     `${headers.timeout}: 3000`,
+    `${headers.shim}: version=0.2.0;phase=0;good=60;config=0123456789abcdef`,
     "content-length: 0",
     "\r\n",
   ].join("\r\n"),

@@ -168,6 +168,9 @@ export type AddressState = {
   readonly latencyMs: number | undefined;
 };
 
+/** When a login ends unless it is renewed, Unix milliseconds; `isLast`: nothing renews it or follows it. */
+export type LoginEnd = { readonly until: number; readonly isLast: boolean };
+
 /** A backend with its life: made by its adapter, closed once by the composition root. */
 export type OpenBackend = Backend &
   KeyControl &
@@ -177,10 +180,7 @@ export type OpenBackend = Backend &
     readonly pki?: Pki;
     /** Absent where there is nothing to connect to. */
     readonly addresses?: () => readonly AddressState[];
-    /**
-     * When the login ends unless it is renewed, Unix milliseconds; undefined where it does not, or there is
-     * none now.
-     */
-    readonly loginUntil?: () => number | undefined;
+    /** Undefined where the login does not end, or there is none now. */
+    readonly login?: () => LoginEnd | undefined;
     close(): Promise<void>;
   };

@@ -5,13 +5,13 @@ import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { readFileOf } from "@claviger/proto/runtime/pem-files.ts";
 import type { RedisConfig } from "./config.ts";
-import { guardAgainstFloods } from "./flood-guard.ts";
+import { floodBytes, guardAgainstFloods } from "./flood-guard.ts";
 import { describeProblem } from "./problem.ts";
 import { createRedisReports } from "./reports.ts";
 
 /**
  * What the gateway asks of Redis. Every method rejects at once while there is no connection, and
- * within 100 ms when there is no answer. What is kept for some milliseconds is kept for whole ones.
+ * within 100 ms, or what the bounds say, when there is no answer. What is kept for some milliseconds is kept for whole ones.
  */
 export interface RedisStore {
   get(key: string): Promise<string | null>;
@@ -106,11 +106,16 @@ export function redisAddresses(config: RedisConfig): string {
   return config.kind === "sentinel" ? `${config.master} of ${text}` : text;
 }
 
+/** How long a command may take, and how many bytes may arrive in a second. */
+export type RedisBounds = { readonly commandMs: number; readonly bytesPerSecond: number };
+
+const requestBounds: RedisBounds = { commandMs: 100, bytesPerSecond: floodBytes };
+
 /** @throws ConfigError when a file cannot be read */
-export function openRedis(config: RedisConfig, log: Log): RedisStore {
+export function openRedis(config: RedisConfig, log: Log, bounds = requestBounds): RedisStore {
   const options = {
     // A frozen Redis must not hold a request: without commandTimeout every call would hang.
-    commandTimeout: 100,
+    commandTimeout: bounds.commandMs,
     connectTimeout: 500,
     // Whoever asked has gone on without the answer.
     maxRetriesPerRequest: 0,
@@ -129,7 +134,8 @@ export function openRedis(config: RedisConfig, log: Log): RedisStore {
     }
   };
   const watch = (client: Redis): Redis => {
-    guardAgainstFloods(client, () => report("far more arrives than was asked for; the connection was ended"));
+    const onFlood = (): void => report("far more arrives than was asked for; the connection was ended");
+    guardAgainstFloods(client, bounds.bytesPerSecond, onFlood);
     client.on("reconnecting", () => readAgain(client.options));
     return client;
   };

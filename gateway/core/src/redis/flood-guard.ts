@@ -2,14 +2,17 @@
 // there can also put a value of half a gibibyte under a name that is read. (docs/architecture.md #keys.)
 import type { Duplex } from "node:stream";
 
-/** Bytes of a second. Ten thousand keys whose reports are all read at once are a tenth of it. */
-const bytesPerSecond = 16 * 2 ** 20;
+/** Bytes of a second, for a gateway. Ten thousand keys whose reports are all read at once are a tenth of it. */
+export const floodBytes = 16 * 2 ** 20;
 
 /** A client of one server; its stream is another one after each connection. */
 type Guarded = { readonly stream: Duplex; on(event: "connect", run: () => void): unknown };
 
-/** @param onFlood called when a connection is ended */
-export function guardAgainstFloods(client: Guarded, onFlood: () => void): void {
+/**
+ * @param bytesPerSecond more than this ends a connection
+ * @param onFlood called when it does
+ */
+export function guardAgainstFloods(client: Guarded, bytesPerSecond: number, onFlood: () => void): void {
   client.on("connect", () => {
     const { stream } = client;
     let bytes = 0;

@@ -1,6 +1,7 @@
 // What each gateway says of itself, for whoever looks after the fleet: one hash in Redis, a field for each
 // gateway. (docs/architecture.md #fleet-view.)
 import { type Clock, systemClock } from "@claviger/proto/runtime/clock.ts";
+import type { LoginEnd } from "../backend/port.ts";
 import type { RedisStore } from "./client.ts";
 import { signValue, verifyValue } from "./signed-value.ts";
 
@@ -8,8 +9,8 @@ import { signValue, verifyValue } from "./signed-value.ts";
 export type BackendReport = {
   readonly name: string;
   readonly addresses: readonly { readonly address: string; readonly isUp: boolean }[];
-  /** When its login ends unless it is renewed, Unix milliseconds; absent where it does not, or there is none. */
-  readonly tokenUntil?: number;
+  /** Absent where the login does not end, or there is none. */
+  readonly login?: LoginEnd;
 };
 
 /** What a gateway says at intervals. */
@@ -17,8 +18,11 @@ export type GatewayState = {
   readonly version: string;
   /** Unix milliseconds. */
   readonly startedAt: number;
-  /** Share of the last interval in which its event loop worked: 0 to 1, and a gateway is one core. */
-  readonly eventLoop: number;
+  /**
+   * Share of the last interval in which its event loop worked: 0 to 1, and a gateway is one core. Absent in
+   * the first report.
+   */
+  readonly eventLoop?: number;
   readonly connections: number;
   /** Of the registry that it has in force. */
   readonly registryVersion?: string;

@@ -27,7 +27,7 @@ export function describeProblem(error: unknown): string | undefined {
   if (refused !== undefined) return refused;
   if (code !== undefined) return describeConnection(code) ?? code;
   if (message.startsWith("Unknown RESP type")) return "what answers there does not speak the protocol of Redis";
-  if (message.startsWith("Command timed out")) return "it does not answer a command within 100 ms";
+  if (message.startsWith("Command timed out")) return "it does not answer a command in time";
   if (message.startsWith("All sentinels are unreachable"))
     return `no Sentinel names a master (${describeSentinels(message)})`;
   if (/Stream isn't writeable|Connection is closed/.test(message)) return undefined;

@@ -23,6 +23,9 @@ export interface Health {
 
 const everyMs = 5000;
 
+/** What a check says of a backend in the first moments. */
+export const notAskedYet = "not asked yet";
+
 /**
  * Ready means: this replica answers better than none. A backend that is away does not change that,
  * since every replica would then leave at once and shims would lose the key_id and the time since
@@ -83,7 +86,7 @@ export function createHealth({
         ),
         ...Object.fromEntries(certificates().map(({ role, text }) => [`certificate/${role}`, text])),
         ...Object.fromEntries(
-          all.map(({ name, problem }) => [`backend/${name}`, problem() ?? seen.get(name) ?? "not asked yet"]),
+          all.map(({ name, problem }) => [`backend/${name}`, problem() ?? seen.get(name) ?? notAskedYet]),
         ),
       };
       const version = registry.version();

@@ -52,6 +52,10 @@ const rows: Readonly<Record<string, Row>> = {
   EnrollNode: { message: { token: "none" }, may: [] },
   RenewNode: { make: (world) => Promise.resolve({ certificateRequest: world.csr() }), may: ["node"] },
   RevokeNode: { message: { cluster: "blue", node: "n-1", reason: "a test" }, may: operators },
+  ListNodes: { message: {}, may: people },
+  GetNode: { message: { cluster: "blue", node: "gone" }, may: people },
+  ListGateways: { message: {}, may: people },
+  GetFleetStatus: { message: {}, may: people },
   AllowNode: { message: { cluster: "blue", node: "gone", reason: "a test" }, may: ["admin"] },
   ListApprovals: { message: {}, may: people },
   GetApproval: { make: approval, may: people },
@@ -180,6 +184,8 @@ suite("access to FleetService", () => {
       SetClusterState: { name: "red", state: "suspended", reason: "a test" },
       CreateNodeToken: { cluster: "red", node: "n-1", reason: "a test" },
       RevokeNode: { cluster: "red", node: "n-1", reason: "a test" },
+      ListNodes: { cluster: "red" },
+      GetNode: { cluster: "red", node: "n-1" },
     };
     for (const [method, message] of Object.entries(changes)) {
       const known = await world.call(method, message, bob);
@@ -216,6 +222,18 @@ suite("access to FleetService", () => {
       ["RevokeNode", { cluster: "blue", serials: ["zz"], reason: "x" }, /serials: must be hexadecimal/],
       ["ListClusters", { pageSize: 5000 }, /page_size: must be at most 1000/],
       ["GetCluster", { name: "../../etc" }, /there is no cluster/],
+      ["ListNodes", { pageSize: 5000 }, /page_size: must be at most 1000/],
+      ["ListNodes", { cluster: "pink" }, /there is no cluster "pink"/],
+      ["ListNodes", { conditions: ["well"] }, /conditions: must be among ok, outage, not_seen, missing/],
+      ["ListNodes", { phases: [4] }, /phases: must be 0 to 3/],
+      ["GetNode", { cluster: "blue", node: "N!" }, /node: must be a lower-case DNS name/],
+      ["GetNode", { cluster: "pink", node: "n" }, /there is no cluster "pink"/],
+      [
+        "GetNode",
+        { cluster: "blue", node: "n-77" },
+        /the record of blue does not name n-77, and no gateway has seen it/,
+      ],
+      ["GetFleetStatus", { attentionSize: 1001 }, /attention_size: must be at most 1000/],
     ];
     for (const [method, message, why] of wrong) {
       const reply = await world.call(method, message, admin);

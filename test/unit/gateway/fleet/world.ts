@@ -36,13 +36,16 @@ import { createFleetServer } from "../../../../gateway/fleet/src/http/server.ts"
 import { openOnceDirectory } from "../../../../gateway/fleet/src/once-store.ts";
 import { findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
 import { createFleetMethods, createFleetStreams } from "../../../../gateway/fleet/src/service.ts";
+import { createSightings } from "../../../../gateway/fleet/src/sightings.ts";
 import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
+import { createFakeRedis, type FakeRedis } from "../core/redis/fakes.ts";
 import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
 import { openStream, type StreamReader } from "./stream-client.ts";
 import { audience, badTokens, ec, ed, goodTokens, issuerUrl, keySet, rsa } from "./issuer.ts";
 
 const domain = trustDomain.parse("fleet.test");
 const day = 86_400_000;
+export const integrityKey = Buffer.alloc(32, 7);
 
 export const registryText = `clusters:
   - name: blue
@@ -78,9 +81,12 @@ type Pair = { readonly cert: string; readonly key: string };
 export type World = {
   readonly ca: Ca;
   readonly dir: string;
+  readonly url: string;
   /** What was signed: CLUSTER/NODE. */
   readonly signed: string[];
   readonly records: AuditEntry[];
+  /** Where gateways keep what they know, under `integrityKey`. */
+  readonly redis: FakeRedis;
   readonly registry: () => string;
   /**
    * @param message sent as JSON; bytes are sent as they are
@@ -250,6 +256,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     }),
   };
   const events = createFleetEvents({ read: async () => [...(await registry.all("empty")).values()], lookMs: 100 });
+  const redis = createFakeRedis();
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
@@ -273,6 +280,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
         lifetimeSeconds: 3600,
         clusterOf: (name) => findCluster(registry, name),
       }),
+      sightings: createSightings({ redis: redis.open(), secret: () => integrityKey }),
       trustBundle: () => ca.cert,
       caPin: () => "sha256:00",
       revocationList: certificates.revocationList,
@@ -335,8 +343,10 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
   return {
     ca,
     dir,
+    url: `https://127.0.0.1:${port}`,
     signed,
     records,
+    redis,
     registry: () => readFileSync(file, "utf8"),
     call,
     open,

@@ -1,6 +1,7 @@
 // What a gateway says of itself: what is wrong with it, and nothing without a bound.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { createGatewayState } from "../../../../gateway/server/src/gateway-state.ts";
 
@@ -8,11 +9,11 @@ const T = 1_700_000_000_000;
 const vault = {
   name: "main",
   addresses: () => [{ address: "https://vault.test:8200", isUp: false, latencyMs: 3 }],
-  loginUntil: () => T + 60_000,
+  login: () => ({ until: T + 60_000, isLast: false }),
 } as unknown as OpenBackend;
 const embedded = { name: "lab" } as unknown as OpenBackend;
 
-function stateOf(checks: Readonly<Record<string, string>>) {
+function readerOf(checks: Readonly<Record<string, string>>) {
   return createGatewayState({
     version: "0.2.0",
     backends: [vault, embedded],
@@ -23,23 +24,27 @@ function stateOf(checks: Readonly<Record<string, string>>) {
     ],
     connections: () => 7,
     now: () => T,
-  })();
+  });
 }
 
 test("backends, logins and certificates are named with the time until which they are good", () => {
-  const { eventLoop, ...state } = stateOf({
+  const state = readerOf({
     process: "ok",
+    "backend/lab": "not asked yet",
     audit: "no sink takes records",
     "certificate/x": "expired",
-  });
-  assert.ok(eventLoop >= 0 && eventLoop <= 1);
+  })();
   assert.deepEqual(state, {
     version: "0.2.0",
     startedAt: T,
     connections: 7,
     registryVersion: "sha256:1",
     backends: [
-      { name: "main", addresses: [{ address: "https://vault.test:8200", isUp: false }], tokenUntil: T + 60_000 },
+      {
+        name: "main",
+        addresses: [{ address: "https://vault.test:8200", isUp: false }],
+        login: { until: T + 60_000, isLast: false },
+      },
       { name: "lab", addresses: [] },
     ],
     certificates: [
@@ -51,9 +56,20 @@ test("backends, logins and certificates are named with the time until which they
 });
 
 test("problems are cut, and so many", () => {
-  const { problems } = stateOf(
+  const { problems } = readerOf(
     Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`check-${i}`, "x".repeat(900)])),
-  );
+  )();
   assert.equal(Object.keys(problems).length, 16);
   assert.ok(Object.values(problems).every((text) => text.length === 256));
+});
+
+test("the event loop's share is of the time since the report before, and nothing of a first moment", async () => {
+  const read = readerOf({});
+  assert.equal(read().eventLoop, undefined);
+  await sleep(1100);
+  const { eventLoop = -1 } = read();
+  assert.ok(eventLoop >= 0 && eventLoop < 0.8, String(eventLoop));
+  const until = performance.now() + 1100;
+  while (performance.now() < until);
+  assert.ok((read().eventLoop ?? 0) > 0.9);
 });

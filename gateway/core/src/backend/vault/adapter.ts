@@ -224,7 +224,7 @@ export function openVaultBackend({
     documents,
     pki,
     addresses: () => transport.addresses(),
-    loginUntil: () => keeper.until(),
+    login: () => keeper.end(),
     wrap: (key, items, signal) =>
       send(key, "encrypt", buildEncrypt(items), signal, (reply) => readEncrypt(reply, items)),
     unwrap: (key, items, signal) =>

@@ -6,6 +6,7 @@ import { KmsError, type Reason, toKmsError } from "@claviger/proto/wire/errors.t
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
+import type { LoginEnd } from "../port.ts";
 import type { VaultClient } from "./client.ts";
 import { createLockoutGuard, fingerprint } from "./lockout.ts";
 import { type Credentials, createLogin, isKnownToken, renew } from "./login.ts";
@@ -21,8 +22,8 @@ export interface TokenKeeper {
    * refused one is still known to Vault
    */
   replace(refused: Secret, signal: AbortSignal): Promise<Secret>;
-  /** When the token ends unless it is renewed, by `now`; undefined where it does not, or there is none. */
-  until(): number | undefined;
+  /** When the token ends, by `now`; undefined where it does not, or there is none. */
+  end(): LoginEnd | undefined;
   close(): void;
 }
 
@@ -233,9 +234,10 @@ export function keepToken({
       if (current !== undefined && current !== refused) return current;
       return await raceAbort(replaceNow(refused), signal);
     },
-    until() {
-      const endsAt = usable(state, now())?.endsAt;
-      return endsAt !== undefined && Number.isFinite(endsAt) ? endsAt : undefined;
+    end() {
+      const held = usable(state, now());
+      if (held === undefined || !Number.isFinite(held.endsAt)) return undefined;
+      return { until: held.endsAt, isLast: isStatic && !held.isRenewable };
     },
     close() {
       clearInterval(looking);

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/fleet/v1/fleet.proto.
  */
 export const file_claviger_fleet_v1_fleet: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jbGF2aWdlci9mbGVldC92MS9mbGVldC5wcm90bxIRY2xhdmlnZXIuZmxlZXQudjEiDwoNV2hvQW1JUmVxdWVzdCJyCg5XaG9BbUlSZXNwb25zZRIQCghpZGVudGl0eRgBIAEoCRIMCgRyb2xlGAIgASgJEhAKCGNsdXN0ZXJzGAMgASgJEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhcKFUdldFRydXN0QnVuZGxlUmVxdWVzdCIkChZHZXRUcnVzdEJ1bmRsZVJlc3BvbnNlEgoKAmNhGAEgASgJIkUKA0tleRIPCgdiYWNrZW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRINCgVtb3VudBgDIAEoCRILCgNrZXkYBCABKAkirgIKB0NsdXN0ZXISDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDQoFc3RhdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIQCghyb3RhdGlvbhgFIAEoCRIkCgRrZXlzGAYgAygLMhYuY2xhdmlnZXIuZmxlZXQudjEuS2V5EjYKBmxhYmVscxgHIAMoCzImLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIuTGFiZWxzRW50cnkSFgoOZXhwZWN0ZWRfbm9kZXMYCCADKAkSFQoNcmV2b2tlZF9ub2RlcxgJIAMoCRIXCg9yZXZva2VkX3NlcmlhbHMYCiADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK/AQoTTGlzdENsdXN0ZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRJNCgxtYXRjaF9sYWJlbHMYAyADKAsyNy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0Lk1hdGNoTGFiZWxzRW50cnkaMgoQTWF0Y2hMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KFExpc3RDbHVzdGVyc1Jlc3BvbnNlEiwKCGNsdXN0ZXJzGAEgAygLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoRR2V0Q2x1c3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSJBChJHZXRDbHVzdGVyUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiRQoWU2V0Q2x1c3RlclN0YXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJGChdTZXRDbHVzdGVyU3RhdGVSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciJcChZDcmVhdGVOb2RlVG9rZW5SZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRITCgt0dGxfc2Vjb25kcxgDIAEoDRIOCgZyZWFzb24YBCABKAkiaAoXQ3JlYXRlTm9kZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGY2FfcGluGAMgASgJIl4KEUVucm9sbE5vZGVSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIMCgRub2RlGAQgASgJImYKEkVucm9sbE5vZGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIKCgJjYRgCIAEoCRIQCghnYXRld2F5cxgDIAMoCRIPCgdjbHVzdGVyGAQgASgJEgwKBG5vZGUYBSABKAkiLwoQUmVuZXdOb2RlUmVxdWVzdBIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAEgASgJIjQKEVJlbmV3Tm9kZVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgJEgoKAmNhGAIgASgJIlMKEVJldm9rZU5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRIPCgdzZXJpYWxzGAMgAygJEg4KBnJlYXNvbhgEIAEoCSJBChJSZXZva2VOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiUgoQQWxsb3dOb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkSDwoHc2VyaWFscxgDIAMoCRIOCgZyZWFzb24YBCABKAkiQAoRQWxsb3dOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiTAoOQXBwcm92YWxOZWVkZWQSCgoCaWQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoOQXBwcm92YWxUYXJnZXQSDwoHY2x1c3RlchgBIAEoCRILCgN1aWQYAiABKAkSEgoKZ2VuZXJhdGlvbhgDIAEoBCLjAgoIQXBwcm92YWwSCgoCaWQYASABKAkSDQoFc3RhdGUYAiABKAkSDQoFa2luZHMYAyADKAkSDgoGbWV0aG9kGAQgASgJEg8KB3JlcXVlc3QYBSABKAkSMgoHdGFyZ2V0cxgGIAMoCzIhLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsVGFyZ2V0EhQKDHJlcXVlc3RlZF9ieRgHIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgKIAEoCRISCgpkZWNpZGVkX2J5GAsgASgJEi4KCmRlY2lkZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vdGUYDSABKAkiIwoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSCwoDYWxsGAEgASgIIkcKFUxpc3RBcHByb3ZhbHNSZXNwb25zZRIuCglhcHByb3ZhbHMYASADKAsyGy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZhbCIgChJHZXRBcHByb3ZhbFJlcXVlc3QSCgoCaWQYASABKAkiRAoTR2V0QXBwcm92YWxSZXNwb25zZRItCghhcHByb3ZhbBgBIAEoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIiIKFEFwcHJvdmVDaGFuZ2VSZXF1ZXN0EgoKAmlkGAEgASgJIkYKFUFwcHJvdmVDaGFuZ2VSZXNwb25zZRItCghhcHByb3ZhbBgBIAEoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIjEKE1JlamVjdENoYW5nZVJlcXVlc3QSCgoCaWQYASABKAkSDgoGcmVhc29uGAIgASgJIkUKFFJlamVjdENoYW5nZVJlc3BvbnNlEi0KCGFwcHJvdmFsGAEgASgLMhsuY2xhdmlnZXIuZmxlZXQudjEuQXBwcm92YWwiJAoSV2F0Y2hFdmVudHNSZXF1ZXN0Eg4KBmN1cnNvchgBIAEoCSLrAQoTV2F0Y2hFdmVudHNSZXNwb25zZRIOCgZjdXJzb3IYASABKAkSJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGtpbmQYAyABKAkSDwoHY2x1c3RlchgEIAEoCRIMCgRub2RlGAUgASgJEg8KB3NlcmlhbHMYBiADKAkSEAoIb3BlcmF0b3IYByABKAkSDgoGcmVhc29uGAggASgJEhAKCGFwcHJvdmFsGAkgASgJEioKBnJlY29yZBgKIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiGgoYR2V0UmV2b2NhdGlvbkxpc3RSZXF1ZXN0IlkKGUdldFJldm9jYXRpb25MaXN0UmVzcG9uc2USCwoDY3JsGAEgASgJEi8KC25leHRfdXBkYXRlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDKxDAoMRmxlZXRTZXJ2aWNlEk8KBldob0FtSRIgLmNsYXZpZ2VyLmZsZWV0LnYxLldob0FtSVJlcXVlc3QaIS5jbGF2aWdlci5mbGVldC52MS5XaG9BbUlSZXNwb25zZSIAEmcKDkdldFRydXN0QnVuZGxlEiguY2xhdmlnZXIuZmxlZXQudjEuR2V0VHJ1c3RCdW5kbGVSZXF1ZXN0GikuY2xhdmlnZXIuZmxlZXQudjEuR2V0VHJ1c3RCdW5kbGVSZXNwb25zZSIAEmEKDExpc3RDbHVzdGVycxImLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaJy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXNwb25zZSIAElsKCkdldENsdXN0ZXISJC5jbGF2aWdlci5mbGVldC52MS5HZXRDbHVzdGVyUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkdldENsdXN0ZXJSZXNwb25zZSIAEmoKD1NldENsdXN0ZXJTdGF0ZRIpLmNsYXZpZ2VyLmZsZWV0LnYxLlNldENsdXN0ZXJTdGF0ZVJlcXVlc3QaKi5jbGF2aWdlci5mbGVldC52MS5TZXRDbHVzdGVyU3RhdGVSZXNwb25zZSIAEmoKD0NyZWF0ZU5vZGVUb2tlbhIpLmNsYXZpZ2VyLmZsZWV0LnYxLkNyZWF0ZU5vZGVUb2tlblJlcXVlc3QaKi5jbGF2aWdlci5mbGVldC52MS5DcmVhdGVOb2RlVG9rZW5SZXNwb25zZSIAElsKCkVucm9sbE5vZGUSJC5jbGF2aWdlci5mbGVldC52MS5FbnJvbGxOb2RlUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkVucm9sbE5vZGVSZXNwb25zZSIAElgKCVJlbmV3Tm9kZRIjLmNsYXZpZ2VyLmZsZWV0LnYxLlJlbmV3Tm9kZVJlcXVlc3QaJC5jbGF2aWdlci5mbGVldC52MS5SZW5ld05vZGVSZXNwb25zZSIAElsKClJldm9rZU5vZGUSJC5jbGF2aWdlci5mbGVldC52MS5SZXZva2VOb2RlUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLlJldm9rZU5vZGVSZXNwb25zZSIAElgKCUFsbG93Tm9kZRIjLmNsYXZpZ2VyLmZsZWV0LnYxLkFsbG93Tm9kZVJlcXVlc3QaJC5jbGF2aWdlci5mbGVldC52MS5BbGxvd05vZGVSZXNwb25zZSIAEmQKDUxpc3RBcHByb3ZhbHMSJy5jbGF2aWdlci5mbGVldC52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSIAEl4KC0dldEFwcHJvdmFsEiUuY2xhdmlnZXIuZmxlZXQudjEuR2V0QXBwcm92YWxSZXF1ZXN0GiYuY2xhdmlnZXIuZmxlZXQudjEuR2V0QXBwcm92YWxSZXNwb25zZSIAEmQKDUFwcHJvdmVDaGFuZ2USJy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZlQ2hhbmdlUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmVDaGFuZ2VSZXNwb25zZSIAEmEKDFJlamVjdENoYW5nZRImLmNsYXZpZ2VyLmZsZWV0LnYxLlJlamVjdENoYW5nZVJlcXVlc3QaJy5jbGF2aWdlci5mbGVldC52MS5SZWplY3RDaGFuZ2VSZXNwb25zZSIAEnAKEUdldFJldm9jYXRpb25MaXN0EisuY2xhdmlnZXIuZmxlZXQudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXF1ZXN0GiwuY2xhdmlnZXIuZmxlZXQudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXNwb25zZSIAEmAKC1dhdGNoRXZlbnRzEiUuY2xhdmlnZXIuZmxlZXQudjEuV2F0Y2hFdmVudHNSZXF1ZXN0GiYuY2xhdmlnZXIuZmxlZXQudjEuV2F0Y2hFdmVudHNSZXNwb25zZSIAMAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch1jbGF2aWdlci9mbGVldC92MS9mbGVldC5wcm90bxIRY2xhdmlnZXIuZmxlZXQudjEiDwoNV2hvQW1JUmVxdWVzdCJyCg5XaG9BbUlSZXNwb25zZRIQCghpZGVudGl0eRgBIAEoCRIMCgRyb2xlGAIgASgJEhAKCGNsdXN0ZXJzGAMgASgJEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhcKFUdldFRydXN0QnVuZGxlUmVxdWVzdCIkChZHZXRUcnVzdEJ1bmRsZVJlc3BvbnNlEgoKAmNhGAEgASgJIkUKA0tleRIPCgdiYWNrZW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRINCgVtb3VudBgDIAEoCRILCgNrZXkYBCABKAkirgIKB0NsdXN0ZXISDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDQoFc3RhdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIQCghyb3RhdGlvbhgFIAEoCRIkCgRrZXlzGAYgAygLMhYuY2xhdmlnZXIuZmxlZXQudjEuS2V5EjYKBmxhYmVscxgHIAMoCzImLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIuTGFiZWxzRW50cnkSFgoOZXhwZWN0ZWRfbm9kZXMYCCADKAkSFQoNcmV2b2tlZF9ub2RlcxgJIAMoCRIXCg9yZXZva2VkX3NlcmlhbHMYCiADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK/AQoTTGlzdENsdXN0ZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRJNCgxtYXRjaF9sYWJlbHMYAyADKAsyNy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0Lk1hdGNoTGFiZWxzRW50cnkaMgoQTWF0Y2hMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KFExpc3RDbHVzdGVyc1Jlc3BvbnNlEiwKCGNsdXN0ZXJzGAEgAygLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoRR2V0Q2x1c3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSJBChJHZXRDbHVzdGVyUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiRQoWU2V0Q2x1c3RlclN0YXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJGChdTZXRDbHVzdGVyU3RhdGVSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciJcChZDcmVhdGVOb2RlVG9rZW5SZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRITCgt0dGxfc2Vjb25kcxgDIAEoDRIOCgZyZWFzb24YBCABKAkiaAoXQ3JlYXRlTm9kZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGY2FfcGluGAMgASgJIl4KEUVucm9sbE5vZGVSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIMCgRub2RlGAQgASgJImYKEkVucm9sbE5vZGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIKCgJjYRgCIAEoCRIQCghnYXRld2F5cxgDIAMoCRIPCgdjbHVzdGVyGAQgASgJEgwKBG5vZGUYBSABKAkiLwoQUmVuZXdOb2RlUmVxdWVzdBIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAEgASgJIjQKEVJlbmV3Tm9kZVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgJEgoKAmNhGAIgASgJIlMKEVJldm9rZU5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRIPCgdzZXJpYWxzGAMgAygJEg4KBnJlYXNvbhgEIAEoCSJBChJSZXZva2VOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiUgoQQWxsb3dOb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkSDwoHc2VyaWFscxgDIAMoCRIOCgZyZWFzb24YBCABKAkiQAoRQWxsb3dOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiTAoOQXBwcm92YWxOZWVkZWQSCgoCaWQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoOQXBwcm92YWxUYXJnZXQSDwoHY2x1c3RlchgBIAEoCRILCgN1aWQYAiABKAkSEgoKZ2VuZXJhdGlvbhgDIAEoBCLjAgoIQXBwcm92YWwSCgoCaWQYASABKAkSDQoFc3RhdGUYAiABKAkSDQoFa2luZHMYAyADKAkSDgoGbWV0aG9kGAQgASgJEg8KB3JlcXVlc3QYBSABKAkSMgoHdGFyZ2V0cxgGIAMoCzIhLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsVGFyZ2V0EhQKDHJlcXVlc3RlZF9ieRgHIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgKIAEoCRISCgpkZWNpZGVkX2J5GAsgASgJEi4KCmRlY2lkZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vdGUYDSABKAkiIwoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSCwoDYWxsGAEgASgIIkcKFUxpc3RBcHByb3ZhbHNSZXNwb25zZRIuCglhcHByb3ZhbHMYASADKAsyGy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZhbCIgChJHZXRBcHByb3ZhbFJlcXVlc3QSCgoCaWQYASABKAkiRAoTR2V0QXBwcm92YWxSZXNwb25zZRItCghhcHByb3ZhbBgBIAEoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIiIKFEFwcHJvdmVDaGFuZ2VSZXF1ZXN0EgoKAmlkGAEgASgJIkYKFUFwcHJvdmVDaGFuZ2VSZXNwb25zZRItCghhcHByb3ZhbBgBIAEoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIjEKE1JlamVjdENoYW5nZVJlcXVlc3QSCgoCaWQYASABKAkSDgoGcmVhc29uGAIgASgJIkUKFFJlamVjdENoYW5nZVJlc3BvbnNlEi0KCGFwcHJvdmFsGAEgASgLMhsuY2xhdmlnZXIuZmxlZXQudjEuQXBwcm92YWwiJAoSV2F0Y2hFdmVudHNSZXF1ZXN0Eg4KBmN1cnNvchgBIAEoCSLrAQoTV2F0Y2hFdmVudHNSZXNwb25zZRIOCgZjdXJzb3IYASABKAkSJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGtpbmQYAyABKAkSDwoHY2x1c3RlchgEIAEoCRIMCgRub2RlGAUgASgJEg8KB3NlcmlhbHMYBiADKAkSEAoIb3BlcmF0b3IYByABKAkSDgoGcmVhc29uGAggASgJEhAKCGFwcHJvdmFsGAkgASgJEioKBnJlY29yZBgKIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiGgoYR2V0UmV2b2NhdGlvbkxpc3RSZXF1ZXN0IlkKGUdldFJldm9jYXRpb25MaXN0UmVzcG9uc2USCwoDY3JsGAEgASgJEi8KC25leHRfdXBkYXRlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJaCgpQYXN0T3V0YWdlEg0KBXBoYXNlGAEgASgNEg8KB3NlY29uZHMYAiABKAQSLAoIZW5kZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIp0ECgROb2RlEg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRIRCgljb25kaXRpb24YAyABKAkSEAoIZXhwZWN0ZWQYBCABKAgSDwoHcmV2b2tlZBgFIAEoCBItCglsYXN0X3NlZW4YBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKC2FnZV9zZWNvbmRzGAcgASgESACIAQESDwoHZ2F0ZXdheRgIIAEoCRIUCgxzaGltX3ZlcnNpb24YCSABKAkSEgoFcGhhc2UYCiABKA1IAYgBARIfChJzZWNvbmRzX3NpbmNlX2dvb2QYCyABKARIAogBARIOCgZrZXlfaWQYDCABKAkSEwoLY29uZmlnX2hhc2gYDSABKAkSGgoSY2VydGlmaWNhdGVfc2VyaWFsGA4gASgJEjoKFmNlcnRpZmljYXRlX25vdF9iZWZvcmUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKFWNlcnRpZmljYXRlX25vdF9hZnRlchgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoLbGFzdF9vdXRhZ2UYESABKAsyHS5jbGF2aWdlci5mbGVldC52MS5QYXN0T3V0YWdlQg4KDF9hZ2Vfc2Vjb25kc0IICgZfcGhhc2VCFQoTX3NlY29uZHNfc2luY2VfZ29vZCKMAgoQTGlzdE5vZGVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRIPCgdjbHVzdGVyGAMgASgJEkoKDG1hdGNoX2xhYmVscxgEIAMoCzI0LmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3ROb2Rlc1JlcXVlc3QuTWF0Y2hMYWJlbHNFbnRyeRISCgpjb25kaXRpb25zGAUgAygJEg4KBnBoYXNlcxgGIAMoDRIcChRub3Rfc2Vlbl9mb3Jfc2Vjb25kcxgHIAEoBBoyChBNYXRjaExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiaAoRTGlzdE5vZGVzUmVzcG9uc2USJgoFbm9kZXMYASADKAsyFy5jbGF2aWdlci5mbGVldC52MS5Ob2RlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgppbmNvbXBsZXRlGAMgASgJIi8KDkdldE5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCSJMCg9HZXROb2RlUmVzcG9uc2USJQoEbm9kZRgBIAEoCzIXLmNsYXZpZ2VyLmZsZWV0LnYxLk5vZGUSEgoKaW5jb21wbGV0ZRgCIAEoCSJ9Cg5HYXRld2F5QmFja2VuZBIMCgRuYW1lGAEgASgJEhQKDGFkZHJlc3Nlc191cBgCIAMoCRIWCg5hZGRyZXNzZXNfZG93bhgDIAMoCRIvCgtsb2dpbl91bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiXgoSR2F0ZXdheUNlcnRpZmljYXRlEgwKBHJvbGUYASABKAkSKQoFdW50aWwYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Byb2JsZW0YAyABKAki0gMKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEi4KCnN0YXJ0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWxhc3Rfc2VlbhgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLYWdlX3NlY29uZHMYBSABKAQSFwoKZXZlbnRfbG9vcBgGIAEoAUgAiAEBEhMKC2Nvbm5lY3Rpb25zGAcgASgNEhgKEHJlZ2lzdHJ5X3ZlcnNpb24YCCABKAkSMwoIYmFja2VuZHMYCSADKAsyIS5jbGF2aWdlci5mbGVldC52MS5HYXRld2F5QmFja2VuZBI7CgxjZXJ0aWZpY2F0ZXMYCiADKAsyJS5jbGF2aWdlci5mbGVldC52MS5HYXRld2F5Q2VydGlmaWNhdGUSOgoIcHJvYmxlbXMYCyADKAsyKC5jbGF2aWdlci5mbGVldC52MS5HYXRld2F5LlByb2JsZW1zRW50cnkaLwoNUHJvYmxlbXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19ldmVudF9sb29wIhUKE0xpc3RHYXRld2F5c1JlcXVlc3QiWAoUTGlzdEdhdGV3YXlzUmVzcG9uc2USLAoIZ2F0ZXdheXMYASADKAsyGi5jbGF2aWdlci5mbGVldC52MS5HYXRld2F5EhIKCmluY29tcGxldGUYAiABKAkitAEKFUdldEZsZWV0U3RhdHVzUmVxdWVzdBJPCgxtYXRjaF9sYWJlbHMYASADKAsyOS5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1JlcXVlc3QuTWF0Y2hMYWJlbHNFbnRyeRIWCg5hdHRlbnRpb25fc2l6ZRgCIAEoDRoyChBNYXRjaExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEihgEKCUF0dGVudGlvbhIMCgRraW5kGAEgASgJEhAKCHNldmVyaXR5GAIgASgJEg4KBnRhcmdldBgDIAEoCRINCgVjYXVzZRgEIAEoCRIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29tbWFuZBgGIAEoCSKVBgoWR2V0RmxlZXRTdGF0dXNSZXNwb25zZRJJCghjbHVzdGVycxgBIAMoCzI3LmNsYXZpZ2VyLmZsZWV0LnYxLkdldEZsZWV0U3RhdHVzUmVzcG9uc2UuQ2x1c3RlcnNFbnRyeRJDCgVub2RlcxgCIAMoCzI0LmNsYXZpZ2VyLmZsZWV0LnYxLkdldEZsZWV0U3RhdHVzUmVzcG9uc2UuTm9kZXNFbnRyeRJFCgZwaGFzZXMYAyADKAsyNS5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1Jlc3BvbnNlLlBoYXNlc0VudHJ5Eh0KFWV4cGlyaW5nX2NlcnRpZmljYXRlcxgEIAEoDRJSCg1zaGltX3ZlcnNpb25zGAUgAygLMjsuY2xhdmlnZXIuZmxlZXQudjEuR2V0RmxlZXRTdGF0dXNSZXNwb25zZS5TaGltVmVyc2lvbnNFbnRyeRJYChBnYXRld2F5X3ZlcnNpb25zGAYgAygLMj4uY2xhdmlnZXIuZmxlZXQudjEuR2V0RmxlZXRTdGF0dXNSZXNwb25zZS5HYXRld2F5VmVyc2lvbnNFbnRyeRIvCglhdHRlbnRpb24YByADKAsyHC5jbGF2aWdlci5mbGVldC52MS5BdHRlbnRpb24SFwoPYXR0ZW50aW9uX3RvdGFsGAggASgNEhIKCmluY29tcGxldGUYCSABKAkaLwoNQ2x1c3RlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBGiwKCk5vZGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ARotCgtQaGFzZXNFbnRyeRILCgNrZXkYASABKA0SDQoFdmFsdWUYAiABKA06AjgBGjMKEVNoaW1WZXJzaW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEaNgoUR2F0ZXdheVZlcnNpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ATKrDwoMRmxlZXRTZXJ2aWNlEk8KBldob0FtSRIgLmNsYXZpZ2VyLmZsZWV0LnYxLldob0FtSVJlcXVlc3QaIS5jbGF2aWdlci5mbGVldC52MS5XaG9BbUlSZXNwb25zZSIAEmcKDkdldFRydXN0QnVuZGxlEiguY2xhdmlnZXIuZmxlZXQudjEuR2V0VHJ1c3RCdW5kbGVSZXF1ZXN0GikuY2xhdmlnZXIuZmxlZXQudjEuR2V0VHJ1c3RCdW5kbGVSZXNwb25zZSIAEmEKDExpc3RDbHVzdGVycxImLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaJy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXNwb25zZSIAElsKCkdldENsdXN0ZXISJC5jbGF2aWdlci5mbGVldC52MS5HZXRDbHVzdGVyUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkdldENsdXN0ZXJSZXNwb25zZSIAEmoKD1NldENsdXN0ZXJTdGF0ZRIpLmNsYXZpZ2VyLmZsZWV0LnYxLlNldENsdXN0ZXJTdGF0ZVJlcXVlc3QaKi5jbGF2aWdlci5mbGVldC52MS5TZXRDbHVzdGVyU3RhdGVSZXNwb25zZSIAEmoKD0NyZWF0ZU5vZGVUb2tlbhIpLmNsYXZpZ2VyLmZsZWV0LnYxLkNyZWF0ZU5vZGVUb2tlblJlcXVlc3QaKi5jbGF2aWdlci5mbGVldC52MS5DcmVhdGVOb2RlVG9rZW5SZXNwb25zZSIAElsKCkVucm9sbE5vZGUSJC5jbGF2aWdlci5mbGVldC52MS5FbnJvbGxOb2RlUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkVucm9sbE5vZGVSZXNwb25zZSIAElgKCVJlbmV3Tm9kZRIjLmNsYXZpZ2VyLmZsZWV0LnYxLlJlbmV3Tm9kZVJlcXVlc3QaJC5jbGF2aWdlci5mbGVldC52MS5SZW5ld05vZGVSZXNwb25zZSIAElsKClJldm9rZU5vZGUSJC5jbGF2aWdlci5mbGVldC52MS5SZXZva2VOb2RlUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLlJldm9rZU5vZGVSZXNwb25zZSIAElgKCUFsbG93Tm9kZRIjLmNsYXZpZ2VyLmZsZWV0LnYxLkFsbG93Tm9kZVJlcXVlc3QaJC5jbGF2aWdlci5mbGVldC52MS5BbGxvd05vZGVSZXNwb25zZSIAEmQKDUxpc3RBcHByb3ZhbHMSJy5jbGF2aWdlci5mbGVldC52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSIAEl4KC0dldEFwcHJvdmFsEiUuY2xhdmlnZXIuZmxlZXQudjEuR2V0QXBwcm92YWxSZXF1ZXN0GiYuY2xhdmlnZXIuZmxlZXQudjEuR2V0QXBwcm92YWxSZXNwb25zZSIAEmQKDUFwcHJvdmVDaGFuZ2USJy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZlQ2hhbmdlUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmVDaGFuZ2VSZXNwb25zZSIAEmEKDFJlamVjdENoYW5nZRImLmNsYXZpZ2VyLmZsZWV0LnYxLlJlamVjdENoYW5nZVJlcXVlc3QaJy5jbGF2aWdlci5mbGVldC52MS5SZWplY3RDaGFuZ2VSZXNwb25zZSIAEnAKEUdldFJldm9jYXRpb25MaXN0EisuY2xhdmlnZXIuZmxlZXQudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXF1ZXN0GiwuY2xhdmlnZXIuZmxlZXQudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXNwb25zZSIAEmAKC1dhdGNoRXZlbnRzEiUuY2xhdmlnZXIuZmxlZXQudjEuV2F0Y2hFdmVudHNSZXF1ZXN0GiYuY2xhdmlnZXIuZmxlZXQudjEuV2F0Y2hFdmVudHNSZXNwb25zZSIAMAESWAoJTGlzdE5vZGVzEiMuY2xhdmlnZXIuZmxlZXQudjEuTGlzdE5vZGVzUmVxdWVzdBokLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3ROb2Rlc1Jlc3BvbnNlIgASUgoHR2V0Tm9kZRIhLmNsYXZpZ2VyLmZsZWV0LnYxLkdldE5vZGVSZXF1ZXN0GiIuY2xhdmlnZXIuZmxlZXQudjEuR2V0Tm9kZVJlc3BvbnNlIgASYQoMTGlzdEdhdGV3YXlzEiYuY2xhdmlnZXIuZmxlZXQudjEuTGlzdEdhdGV3YXlzUmVxdWVzdBonLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RHYXRld2F5c1Jlc3BvbnNlIgASZwoOR2V0RmxlZXRTdGF0dXMSKC5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1JlcXVlc3QaKS5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1Jlc3BvbnNlIgBiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message claviger.fleet.v1.WhoAmIRequest
@@ -1105,6 +1105,636 @@ export const GetRevocationListResponseSchema: GenMessage<GetRevocationListRespon
   messageDesc(file_claviger_fleet_v1_fleet, 36);
 
 /**
+ * @generated from message claviger.fleet.v1.PastOutage
+ */
+export type PastOutage = Message<"claviger.fleet.v1.PastOutage"> & {
+  /**
+   * The worst phase of it, 1 to 3.
+   *
+   * @generated from field: uint32 phase = 1;
+   */
+  phase: number;
+
+  /**
+   * How long it lasted, seconds.
+   *
+   * @generated from field: uint64 seconds = 2;
+   */
+  seconds: bigint;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ended_at = 3;
+   */
+  endedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.PastOutage.
+ * Use `create(PastOutageSchema)` to create a new message.
+ */
+export const PastOutageSchema: GenMessage<PastOutage> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 37);
+
+/**
+ * @generated from message claviger.fleet.v1.Node
+ */
+export type Node = Message<"claviger.fleet.v1.Node"> & {
+  /**
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * @generated from field: string node = 2;
+   */
+  node: string;
+
+  /**
+   * `ok`; `outage`: no gateway confirmed its key when it was last seen; `not_seen`: not for three minutes;
+   * `missing`: the record expects it, and it was never seen; `unexpected`: the record expects others;
+   * `revoked`; `unknown`: it does not say how it is, or what gateways know cannot be read.
+   *
+   * @generated from field: string condition = 3;
+   */
+  condition: string;
+
+  /**
+   * Is it one of the nodes that the record lists?
+   *
+   * @generated from field: bool expected = 4;
+   */
+  expected: boolean;
+
+  /**
+   * Does the record refuse it, by its name or by the serial number of its last certificate?
+   *
+   * @generated from field: bool revoked = 5;
+   */
+  revoked: boolean;
+
+  /**
+   * When a gateway last answered its Status; absent where none has.
+   *
+   * @generated from field: google.protobuf.Timestamp last_seen = 6;
+   */
+  lastSeen?: Timestamp | undefined;
+
+  /**
+   * Since then, seconds.
+   *
+   * @generated from field: optional uint64 age_seconds = 7;
+   */
+  ageSeconds?: bigint | undefined;
+
+  /**
+   * Which gateway that was.
+   *
+   * @generated from field: string gateway = 8;
+   */
+  gateway: string;
+
+  /**
+   * What the node said then, as all below. Empty for a shim of 0.1.0.
+   *
+   * @generated from field: string shim_version = 9;
+   */
+  shimVersion: string;
+
+  /**
+   * How an outage stood: 0 none, 1 ready on the last key_id, 2 healthz names the cause, 3 an error.
+   *
+   * @generated from field: optional uint32 phase = 10;
+   */
+  phase?: number | undefined;
+
+  /**
+   * Since a gateway had confirmed its key, seconds.
+   *
+   * @generated from field: optional uint64 seconds_since_good = 11;
+   */
+  secondsSinceGood?: bigint | undefined;
+
+  /**
+   * The key_id that it went by.
+   *
+   * @generated from field: string key_id = 12;
+   */
+  keyId: string;
+
+  /**
+   * Nodes with the same settings have the same.
+   *
+   * @generated from field: string config_hash = 13;
+   */
+  configHash: string;
+
+  /**
+   * The certificate that it came with: hexadecimal.
+   *
+   * @generated from field: string certificate_serial = 14;
+   */
+  certificateSerial: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp certificate_not_before = 15;
+   */
+  certificateNotBefore?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp certificate_not_after = 16;
+   */
+  certificateNotAfter?: Timestamp | undefined;
+
+  /**
+   * The last outage that was over; absent where there was none since the shim was started.
+   *
+   * @generated from field: claviger.fleet.v1.PastOutage last_outage = 17;
+   */
+  lastOutage?: PastOutage | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.Node.
+ * Use `create(NodeSchema)` to create a new message.
+ */
+export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 38);
+
+/**
+ * @generated from message claviger.fleet.v1.ListNodesRequest
+ */
+export type ListNodesRequest = Message<"claviger.fleet.v1.ListNodesRequest"> & {
+  /**
+   * At most so many, 1 to 1,000; 100 where it is 0.
+   *
+   * @generated from field: uint32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Of this cluster; empty for all.
+   *
+   * @generated from field: string cluster = 3;
+   */
+  cluster: string;
+
+  /**
+   * Labels that the clusters have, each with this value.
+   *
+   * @generated from field: map<string, string> match_labels = 4;
+   */
+  matchLabels: { [key: string]: string };
+
+  /**
+   * Those in one of these conditions; empty for all.
+   *
+   * @generated from field: repeated string conditions = 5;
+   */
+  conditions: string[];
+
+  /**
+   * Those that were in one of these phases when they were last seen; empty for all.
+   *
+   * @generated from field: repeated uint32 phases = 6;
+   */
+  phases: number[];
+
+  /**
+   * Those that were not seen for so long, or never, seconds; all where it is 0.
+   *
+   * @generated from field: uint64 not_seen_for_seconds = 7;
+   */
+  notSeenForSeconds: bigint;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ListNodesRequest.
+ * Use `create(ListNodesRequestSchema)` to create a new message.
+ */
+export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 39);
+
+/**
+ * @generated from message claviger.fleet.v1.ListNodesResponse
+ */
+export type ListNodesResponse = Message<"claviger.fleet.v1.ListNodesResponse"> & {
+  /**
+   * @generated from field: repeated claviger.fleet.v1.Node nodes = 1;
+   */
+  nodes: Node[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * Why something may be missing or not up to date; empty where nothing is.
+   *
+   * @generated from field: string incomplete = 3;
+   */
+  incomplete: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ListNodesResponse.
+ * Use `create(ListNodesResponseSchema)` to create a new message.
+ */
+export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 40);
+
+/**
+ * @generated from message claviger.fleet.v1.GetNodeRequest
+ */
+export type GetNodeRequest = Message<"claviger.fleet.v1.GetNodeRequest"> & {
+  /**
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * @generated from field: string node = 2;
+   */
+  node: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GetNodeRequest.
+ * Use `create(GetNodeRequestSchema)` to create a new message.
+ */
+export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 41);
+
+/**
+ * @generated from message claviger.fleet.v1.GetNodeResponse
+ */
+export type GetNodeResponse = Message<"claviger.fleet.v1.GetNodeResponse"> & {
+  /**
+   * @generated from field: claviger.fleet.v1.Node node = 1;
+   */
+  node?: Node | undefined;
+
+  /**
+   * Why something may be missing or not up to date; empty where nothing is.
+   *
+   * @generated from field: string incomplete = 2;
+   */
+  incomplete: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GetNodeResponse.
+ * Use `create(GetNodeResponseSchema)` to create a new message.
+ */
+export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 42);
+
+/**
+ * @generated from message claviger.fleet.v1.GatewayBackend
+ */
+export type GatewayBackend = Message<"claviger.fleet.v1.GatewayBackend"> & {
+  /**
+   * The backend's name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: repeated string addresses_up = 2;
+   */
+  addressesUp: string[];
+
+  /**
+   * @generated from field: repeated string addresses_down = 3;
+   */
+  addressesDown: string[];
+
+  /**
+   * When the login ends unless it is renewed; absent where it does not.
+   *
+   * @generated from field: google.protobuf.Timestamp login_until = 4;
+   */
+  loginUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GatewayBackend.
+ * Use `create(GatewayBackendSchema)` to create a new message.
+ */
+export const GatewayBackendSchema: GenMessage<GatewayBackend> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 43);
+
+/**
+ * @generated from message claviger.fleet.v1.GatewayCertificate
+ */
+export type GatewayCertificate = Message<"claviger.fleet.v1.GatewayCertificate"> & {
+  /**
+   * `server`, `client_ca`, or `client` and `ca` of a backend, Redis or an audit sink.
+   *
+   * @generated from field: string role = 1;
+   */
+  role: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp until = 2;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * Empty where nothing is wrong.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GatewayCertificate.
+ * Use `create(GatewayCertificateSchema)` to create a new message.
+ */
+export const GatewayCertificateSchema: GenMessage<GatewayCertificate> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 44);
+
+/**
+ * @generated from message claviger.fleet.v1.Gateway
+ */
+export type Gateway = Message<"claviger.fleet.v1.Gateway"> & {
+  /**
+   * HOST:PORT, by its own host name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp started_at = 3;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp last_seen = 4;
+   */
+  lastSeen?: Timestamp | undefined;
+
+  /**
+   * Since then, seconds.
+   *
+   * @generated from field: uint64 age_seconds = 5;
+   */
+  ageSeconds: bigint;
+
+  /**
+   * Share of the last ten seconds in which its event loop worked, 0 to 1; absent when it has just started.
+   *
+   * @generated from field: optional double event_loop = 6;
+   */
+  eventLoop?: number | undefined;
+
+  /**
+   * @generated from field: uint32 connections = 7;
+   */
+  connections: number;
+
+  /**
+   * Of the registry that it has in force.
+   *
+   * @generated from field: string registry_version = 8;
+   */
+  registryVersion: string;
+
+  /**
+   * @generated from field: repeated claviger.fleet.v1.GatewayBackend backends = 9;
+   */
+  backends: GatewayBackend[];
+
+  /**
+   * @generated from field: repeated claviger.fleet.v1.GatewayCertificate certificates = 10;
+   */
+  certificates: GatewayCertificate[];
+
+  /**
+   * What is not ok in its /readyz, by the name of the check.
+   *
+   * @generated from field: map<string, string> problems = 11;
+   */
+  problems: { [key: string]: string };
+};
+
+/**
+ * Describes the message claviger.fleet.v1.Gateway.
+ * Use `create(GatewaySchema)` to create a new message.
+ */
+export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 45);
+
+/**
+ * @generated from message claviger.fleet.v1.ListGatewaysRequest
+ */
+export type ListGatewaysRequest = Message<"claviger.fleet.v1.ListGatewaysRequest"> & {
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ListGatewaysRequest.
+ * Use `create(ListGatewaysRequestSchema)` to create a new message.
+ */
+export const ListGatewaysRequestSchema: GenMessage<ListGatewaysRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 46);
+
+/**
+ * @generated from message claviger.fleet.v1.ListGatewaysResponse
+ */
+export type ListGatewaysResponse = Message<"claviger.fleet.v1.ListGatewaysResponse"> & {
+  /**
+   * @generated from field: repeated claviger.fleet.v1.Gateway gateways = 1;
+   */
+  gateways: Gateway[];
+
+  /**
+   * Why something may be missing or not up to date; empty where nothing is.
+   *
+   * @generated from field: string incomplete = 2;
+   */
+  incomplete: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ListGatewaysResponse.
+ * Use `create(ListGatewaysResponseSchema)` to create a new message.
+ */
+export const ListGatewaysResponseSchema: GenMessage<ListGatewaysResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 47);
+
+/**
+ * @generated from message claviger.fleet.v1.GetFleetStatusRequest
+ */
+export type GetFleetStatusRequest = Message<"claviger.fleet.v1.GetFleetStatusRequest"> & {
+  /**
+   * Labels that the clusters have, each with this value.
+   *
+   * @generated from field: map<string, string> match_labels = 1;
+   */
+  matchLabels: { [key: string]: string };
+
+  /**
+   * At most so many items of attention, 1 to 1,000; 100 where it is 0.
+   *
+   * @generated from field: uint32 attention_size = 2;
+   */
+  attentionSize: number;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GetFleetStatusRequest.
+ * Use `create(GetFleetStatusRequestSchema)` to create a new message.
+ */
+export const GetFleetStatusRequestSchema: GenMessage<GetFleetStatusRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 48);
+
+/**
+ * @generated from message claviger.fleet.v1.Attention
+ */
+export type Attention = Message<"claviger.fleet.v1.Attention"> & {
+  /**
+   * One of the kinds that docs/control-plane.md lists.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * `critical`: writes fail or are about to; `warning`: they will, or something is not as it should be.
+   *
+   * @generated from field: string severity = 2;
+   */
+  severity: string;
+
+  /**
+   * A cluster, CLUSTER/NODE, a gateway, or `fleet`.
+   *
+   * @generated from field: string target = 3;
+   */
+  target: string;
+
+  /**
+   * What is wrong.
+   *
+   * @generated from field: string cause = 4;
+   */
+  cause: string;
+
+  /**
+   * Since when; absent where that is not known.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 5;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * What to run, and where that is not here, on which machine.
+   *
+   * @generated from field: string command = 6;
+   */
+  command: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.Attention.
+ * Use `create(AttentionSchema)` to create a new message.
+ */
+export const AttentionSchema: GenMessage<Attention> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 49);
+
+/**
+ * @generated from message claviger.fleet.v1.GetFleetStatusResponse
+ */
+export type GetFleetStatusResponse = Message<"claviger.fleet.v1.GetFleetStatusResponse"> & {
+  /**
+   * How many clusters there are, by state.
+   *
+   * @generated from field: map<string, uint32> clusters = 1;
+   */
+  clusters: { [key: string]: number };
+
+  /**
+   * How many nodes there are, by condition.
+   *
+   * @generated from field: map<string, uint32> nodes = 2;
+   */
+  nodes: { [key: string]: number };
+
+  /**
+   * How many nodes that were seen in the last three minutes were in which phase then.
+   *
+   * @generated from field: map<uint32, uint32> phases = 3;
+   */
+  phases: { [key: number]: number };
+
+  /**
+   * Nodes whose certificate has less than a third of its life left.
+   *
+   * @generated from field: uint32 expiring_certificates = 4;
+   */
+  expiringCertificates: number;
+
+  /**
+   * How many nodes have which version of the shim; `other` beyond twenty of them.
+   *
+   * @generated from field: map<string, uint32> shim_versions = 5;
+   */
+  shimVersions: { [key: string]: number };
+
+  /**
+   * How many gateways have which version.
+   *
+   * @generated from field: map<string, uint32> gateway_versions = 6;
+   */
+  gatewayVersions: { [key: string]: number };
+
+  /**
+   * The most urgent first.
+   *
+   * @generated from field: repeated claviger.fleet.v1.Attention attention = 7;
+   */
+  attention: Attention[];
+
+  /**
+   * How many there are in all.
+   *
+   * @generated from field: uint32 attention_total = 8;
+   */
+  attentionTotal: number;
+
+  /**
+   * Why something may be missing or not up to date; empty where nothing is.
+   *
+   * @generated from field: string incomplete = 9;
+   */
+  incomplete: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GetFleetStatusResponse.
+ * Use `create(GetFleetStatusResponseSchema)` to create a new message.
+ */
+export const GetFleetStatusResponseSchema: GenMessage<GetFleetStatusResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 50);
+
+/**
  * @generated from service claviger.fleet.v1.FleetService
  */
 export const FleetService: GenService<{
@@ -1271,6 +1901,46 @@ export const FleetService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchEventsRequestSchema;
     output: typeof WatchEventsResponseSchema;
+  },
+  /**
+   * Nodes: those that records name, and those that gateways have seen; by cluster and name. Viewers.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.ListNodes
+   */
+  listNodes: {
+    methodKind: "unary";
+    input: typeof ListNodesRequestSchema;
+    output: typeof ListNodesResponseSchema;
+  },
+  /**
+   * One node. Viewers.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.GetNode
+   */
+  getNode: {
+    methodKind: "unary";
+    input: typeof GetNodeRequestSchema;
+    output: typeof GetNodeResponseSchema;
+  },
+  /**
+   * The gateways that have reported themselves in the last quarter of an hour, by name. Viewers.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.ListGateways
+   */
+  listGateways: {
+    methodKind: "unary";
+    input: typeof ListGatewaysRequestSchema;
+    output: typeof ListGatewaysResponseSchema;
+  },
+  /**
+   * The fleet in numbers, and what needs a person. Viewers.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.GetFleetStatus
+   */
+  getFleetStatus: {
+    methodKind: "unary";
+    input: typeof GetFleetStatusRequestSchema;
+    output: typeof GetFleetStatusResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_claviger_fleet_v1_fleet, 0);

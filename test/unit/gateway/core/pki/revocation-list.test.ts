@@ -39,7 +39,9 @@ suite("a list of revoked certificates", () => {
       t.after(() => server.close());
       const { port } = server.address() as AddressInfo;
       const socket = connect({ host: "127.0.0.1", port, ca: ca.cert, ...pem(client) });
-      const [accepted] = (await once(server, "secureConnection")) as [{ readonly authorizationError: Error | string | null }];
+      const [accepted] = (await once(server, "secureConnection")) as [
+        { readonly authorizationError: Error | string | null },
+      ];
       socket.destroy();
       return `${accepted.authorizationError ?? ""}`;
     };

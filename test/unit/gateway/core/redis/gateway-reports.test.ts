@@ -17,7 +17,13 @@ const state: GatewayState = {
   startedAt: T - 1000,
   eventLoop: 0.25,
   connections: 12,
-  backends: [{ name: "main", addresses: [{ address: "https://vault.test:8200", isUp: false }], tokenUntil: T + 5000 }],
+  backends: [
+    {
+      name: "main",
+      addresses: [{ address: "https://vault.test:8200", isUp: false }],
+      login: { until: T + 5000, isLast: false },
+    },
+  ],
   certificates: [{ role: "server", until: T + 9000 }],
   problems: { "backend/main": "encrypt: backend_unavailable" },
 };
