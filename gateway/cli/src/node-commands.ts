@@ -7,6 +7,7 @@ import { changeCluster } from "./change-cluster.ts";
 import { type EditOptions, gatewayHelp } from "./cluster-options.ts";
 import { CliError, type Command, several, type Terminal } from "./commander.ts";
 import type { Change } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { addNodeViewCommands } from "./node-view-commands.ts";
 import { addTokenCommand } from "./token-command.ts";
 import { fleetOptions } from "./target.ts";
 
@@ -62,6 +63,7 @@ function edit(
 export function addNodeCommands(root: Command, terminal: Terminal): void {
   const group = root.command("node").description("which nodes may speak for a cluster");
   addTokenCommand(group, terminal);
+  addNodeViewCommands(group, terminal);
 
   for (const { verb, help, change, participle } of [
     { verb: "revoke", help: "refuse a node, or one of its certificates", change: revoke, participle: "revoked" },

@@ -7,6 +7,7 @@ import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, type Command, commanderStatus, createRoot, Exit, isInWords, type Terminal } from "./commander.ts";
 import { addContextCommands } from "./context-commands.ts";
+import { addFleetCommands } from "./fleet-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
 import { addWatchCommand } from "./fleet-watch-command.ts";
 import { fleetGroup } from "./fleet-group.ts";
@@ -41,6 +42,7 @@ export function createCli(terminal: Terminal): Command {
   addKeyCommands(root, terminal);
   addLoginCommands(root, terminal);
   addNodeCommands(root, terminal);
+  addFleetCommands(fleetGroup(root), terminal);
   addWatchCommand(fleetGroup(root), terminal);
   addPkiCommands(root, terminal);
   addVaultCommands(root, terminal);

@@ -76,6 +76,36 @@ export function fleetRows(world: World): readonly Row[] {
       says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED/,
     },
     {
+      what: "node list: no duration",
+      args: ["node", "list", "--not-seen-for", "long", ...at(closed)],
+      says: /^claviger: --not-seen-for long is no duration, such as 30m or 1h$/,
+    },
+    {
+      what: "node list: no phase",
+      args: ["node", "list", "--phase", "4", ...at(closed)],
+      says: /^claviger: --phase 4 is none of 0, 1, 2 and 3$/,
+    },
+    {
+      what: "node list: nothing listens",
+      args: ["node", "list", ...at(closed)],
+      says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED: nothing listens/,
+    },
+    {
+      what: "node show: a cluster alone",
+      args: ["node", "show", "prod", ...at(closed)],
+      says: /^claviger: "prod" must be CLUSTER\/NODE$/,
+    },
+    {
+      what: "fleet gateways: nothing listens",
+      args: ["fleet", "gateways", ...at(closed)],
+      says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED: nothing listens/,
+    },
+    {
+      what: "fleet status: nothing listens",
+      args: ["fleet", "status", "--attention", ...at(closed)],
+      says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED: nothing listens/,
+    },
+    {
       what: "cluster list: a context that names a fleet service alone",
       args: ["cluster", "list", ...alone],
       says: /^claviger: context prod of \S+ names a fleet service alone; this command reads the registry itself: add backends and/,
