@@ -25,6 +25,8 @@ const labels: Readonly<Record<string, string>> = {
   "claviger_fleet_requests_total.result": "`ok`, or the code of Connect that the call was refused with",
   "claviger_fleet_certificate_seconds_left.role": "`server` or `client_ca`",
   cause: handshakeFailures.map(code).join(", "),
+  "claviger_gateway_requests_shed_total.cause":
+    "`limit` (more calls are under way than are served in time, and the caller's cluster has its share of them) or `time` (the caller waits for less than the key backend takes)",
   refused_by: "`shim` (it does not accept the gateway's certificate) or `gateway` (the other way round)",
   "claviger_gateway_client_errors_total.kind": "`parser` or `connection`",
 };
@@ -51,6 +53,8 @@ async function gatewayPage(): Promise<string> {
   metrics.clientError("HPE_INVALID_METHOD");
   metrics.reportMalformed();
   metrics.connectionClosed("all");
+  metrics.shed("limit");
+  metrics.observeCallLimit(() => 64);
   metrics.backendCalled("main", "wrap", 1);
   metrics.observeConnections(() => 1);
   metrics.observeCertificates(() => [{ role: "server", level: "ok", text: "ok", secondsLeft: 1 }]);

@@ -7,6 +7,8 @@ export const longestTimerMs = 2 ** 31 - 1;
 
 export type Caller<R> = {
   readonly deadline: number;
+  /** With less time than a call takes left until then, the item is not sent for this caller. */
+  readonly answerBy: number;
   readonly resolve: (result: R) => void;
   readonly reject: (error: KmsError) => void;
 };
@@ -39,12 +41,13 @@ export function joinFlight<I, R>(
   flight: Flight<I, R>,
   wait: {
     readonly deadline: number;
+    readonly answerBy: number;
     readonly signal: AbortSignal;
     readonly now: () => number;
     readonly onLeave: (caller: Caller<R>, error: KmsError) => void;
   },
 ): Promise<R> {
-  const { deadline, signal, now, onLeave } = wait;
+  const { deadline, answerBy, signal, now, onLeave } = wait;
   return new Promise<R>((resolve, reject) => {
     const stop = (): void => {
       clearTimeout(timer);
@@ -52,6 +55,7 @@ export function joinFlight<I, R>(
     };
     const caller: Caller<R> = {
       deadline,
+      answerBy,
       resolve: (result) => {
         stop();
         resolve(result);

@@ -22,6 +22,11 @@ export type BatchRequest<I> = {
   readonly identity?: string;
   /** In the milliseconds of `now`; an item whose time is over is never sent. */
   readonly deadline?: number;
+  /**
+   * In the milliseconds of `now`: the item is not sent where it could not be answered by then. Ends nobody who
+   * waits, as `deadline` does with a timer of its own: for callers whose `signal` does that.
+   */
+  readonly answerBy?: number;
   /** The caller left. */
   readonly signal: AbortSignal;
 };
@@ -47,6 +52,8 @@ export type BatcherOptions<K, I, R> = {
   /** Called for each caller that joins an identical item. */
   readonly onCoalesced?: () => void;
   readonly now?: () => number;
+  /** Milliseconds that a call takes. */
+  readonly answerMs?: () => number;
   readonly maxInFlight?: number;
   readonly maxBatch?: number;
   readonly maxBatchBytes?: number;
@@ -62,6 +69,8 @@ export type BatcherOptions<K, I, R> = {
   /** A batch of so many is a storm; then so many turns of the event loop may bring more before the next one leaves. */
   readonly stormBatch?: number;
   readonly maxReadTurns?: number;
+  /** The longest that those turns may take, milliseconds. */
+  readonly maxReadMs?: number;
   /** A result stays so long for who is just asking the same. */
   readonly resultTtlMs?: number;
   /** With less time than this left, a repetition is not worth it. */
@@ -168,13 +177,15 @@ export function createKeyQueue<K, I, R>(key: K, options: Required<BatcherOptions
   // The longest head of the queue that fits one call.
   const gather = (): readonly Flight<I, R>[] => {
     const time = now();
+    const answered = time + options.answerMs();
     const batch: Flight<I, R>[] = [];
     let bytes = 0;
     while (batch.length < maxBatch) {
       const next = queue.take(batch.length === 0 ? Number.POSITIVE_INFINITY : maxBatchBytes - bytes);
       if (next === undefined) break;
       for (const caller of next.callers)
-        if (caller.deadline <= time) leave(next, caller, new KmsError("deadline_exceeded"));
+        if (caller.deadline <= time || caller.answerBy <= answered)
+          leave(next, caller, new KmsError("deadline_exceeded"));
       if (next.callers.size === 0) continue;
       batch.push(next);
       bytes += next.bytes;
@@ -201,13 +212,19 @@ export function createKeyQueue<K, I, R>(key: K, options: Required<BatcherOptions
   };
 
   return (request: BatchRequest<I>): Promise<R> => {
-    const { identity, deadline = Number.POSITIVE_INFINITY, signal } = request;
+    const { identity, deadline = Number.POSITIVE_INFINITY, answerBy = Number.POSITIVE_INFINITY, signal } = request;
     const known = identity === undefined ? undefined : flights.get(identity);
     if (known !== undefined) options.onCoalesced();
     if (known?.result !== undefined) return Promise.resolve(options.copy(known.result.value));
     const flight = known ?? fly(request);
     if (flight === undefined)
       return Promise.reject(new KmsError("overloaded", { cause: new Error("the group's queue is full") }));
-    return joinFlight(flight, { deadline, signal, now, onLeave: (caller, error) => leave(flight, caller, error) });
+    return joinFlight(flight, {
+      deadline,
+      answerBy,
+      signal,
+      now,
+      onLeave: (caller, error) => leave(flight, caller, error),
+    });
   };
 }

@@ -22,6 +22,9 @@ export type PumpOptions = {
   readonly stormBatch: number;
   /** In a storm so many turns of the event loop may bring more items before the next call starts. */
   readonly maxReadTurns: number;
+  /** And for so many milliseconds: turns of a process that has too much to do are long. */
+  readonly maxReadMs: number;
+  readonly now: () => number;
   /** Each call takes one; a pump that finds none waits for its turn. */
   readonly slots: Slots;
 };
@@ -81,10 +84,12 @@ export function createPump(source: PumpSource, options: PumpOptions): Pump {
   const pumpSoon = (): void => {
     if (isDue) return;
     isDue = true;
+    const until = options.now() + options.maxReadMs;
     const readOn = (turns: number): void => {
       const before = arrived;
       setImmediate(() => {
-        if (lastItems >= options.stormBatch && arrived > before && turns > 0) return readOn(turns - 1);
+        const isStorm = lastItems >= options.stormBatch && arrived > before;
+        if (isStorm && turns > 0 && options.now() < until) return readOn(turns - 1);
         isDue = false;
         return pump();
       });

@@ -41,12 +41,13 @@ export class RequestScope {
     return this.#deadline - this.#clock.now();
   }
 
-  /** Moves the deadline to that many milliseconds after the call came in, if that is earlier. */
+  /** Moves the deadline to that many milliseconds after the call came in, if that is earlier; one that has passed ends it. */
   limit(timeoutMs: number): void {
     const deadline = this.#began + timeoutMs;
     if (deadline >= this.#deadline || this.#isDisposed) return;
     this.#deadline = deadline;
-    this.#schedule();
+    if (this.leftMs > 0) this.#schedule();
+    else this.cancel(new KmsError("deadline_exceeded"));
   }
 
   /** The caller has left, or the call is given up: the first reason counts. */

@@ -1,7 +1,7 @@
 // A steady load of round trips, and what became of each request. Who calls decides what counts as a
 // failure.
 import { randomBytes } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 
 export type Tally = {
   ok: number;
@@ -37,6 +37,8 @@ export function failuresOf({ failed }: Tally): number {
 }
 
 const tickMs = 10;
+/** What is sent leaves the process when it goes on to its next turn: so many are sent in one. */
+const inTurn = 16;
 
 /**
  * Calls `send` with 0, 1, 2 and so on, so many times a second, whatever becomes of each; `stop` waits for
@@ -49,9 +51,10 @@ export function startPace(perSecond: number, send: (n: number) => Promise<void>)
     const began = performance.now();
     for (let sent = 0; !isStopped; await sleep(tickMs)) {
       const due = Math.floor(((performance.now() - began) / 1000) * perSecond);
-      while (sent < due) {
+      while (sent < due && !isStopped) {
         const one = send(sent++).finally(() => running.delete(one));
         running.add(one);
+        if (sent % inTurn === 0) await nextTurn();
       }
     }
   };

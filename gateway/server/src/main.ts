@@ -14,6 +14,7 @@ import { watchFiles } from "@claviger/proto/runtime/watch.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { openAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import { checkSinks, createSink } from "@claviger/gateway-core/src/audit/sinks.ts";
+import { createCallTimes } from "./backend/call-times.ts";
 import { createDispatcher } from "./backend/dispatch.ts";
 import { watchOutcomes } from "./backend/outcomes.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
@@ -37,6 +38,7 @@ import { createEpochMac } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import { createCanaryCiphertexts } from "./keys/canary-ciphertexts.ts";
 import { createKeyRing } from "./keys/key-ring.ts";
 import { createAdmission } from "./kms/admission.ts";
+import { createOverload } from "./kms/overload.ts";
 import { createKmsService } from "./kms/service.ts";
 import { createMetrics } from "./metrics.ts";
 import { createServes } from "@claviger/gateway-core/src/registry/labels.ts";
@@ -107,10 +109,13 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     opened.flatMap(({ name, addresses }) => (addresses?.() ?? []).map((state) => ({ backend: name, ...state }))),
   );
   const backends = new Map(opened.map((backend) => [backend.name, backend]));
+  const callTimes = new Map(opened.map(({ name }) => [name, createCallTimes()]));
   const dispatchers = new Map(
     opened.map((backend) => {
+      const times = callTimes.get(backend.name);
       const dispatcher = createDispatcher({
         backend,
+        ...(times && { times }),
         tracing,
         observe: ({ operation, items }) => metrics.backendCalled(backend.name, operation, items),
       });
@@ -186,6 +191,16 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       { event: "open-files-short", openFiles: bounds.openFiles, connections: limits.connections },
       "the limit of open files allows fewer connections than are configured",
     );
+  const overload = createOverload({
+    // Which backend a call needs is not known yet: whoever has time for the quickest is let in, and the slowest
+    // may be far away.
+    backend: {
+      longestMs: () => Math.min(...callTimes.values().map((times) => times.longestMs())),
+      shortestMs: () => Math.max(...callTimes.values().map((times) => times.shortestMs())),
+    },
+    onShed: (cause) => metrics.shed(cause),
+  });
+  metrics.observeCallLimit(() => overload.limit());
   const methods = createMethods(service, packageJson.version);
   const server = createKmsHttpServer({
     tls,
@@ -194,6 +209,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     limits,
     tracing,
     admission: createAdmission({ registry, serves, epochMac: createEpochMac(secret) }),
+    overload,
     methods,
     audit,
     nodes: sharedCache?.nodes ?? noNodeReports,

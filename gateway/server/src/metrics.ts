@@ -23,6 +23,8 @@ export const names = {
   unpromotedVersions: "claviger_gateway_unpromoted_key_versions",
   reopenedVersions: "claviger_gateway_reopened_key_versions",
   keyInterval: "claviger_gateway_key_refresh",
+  shed: "claviger_gateway_requests_shed",
+  callLimit: "claviger_gateway_call_limit",
   certificateLeft: "claviger_gateway_certificate_seconds_left",
   auditMissed: "claviger_gateway_audit_records_missed",
   addressUp: "claviger_gateway_backend_address_up",
@@ -45,6 +47,10 @@ export interface Metrics {
   readonly reportMalformed: () => void;
   /** A connection that was closed, or not taken, because a bound was reached. */
   connectionClosed(bound: ConnectionBound): void;
+  /** A request that was refused before it was read: over the limit of calls, or too late for the backend. */
+  shed(cause: "limit" | "time"): void;
+  /** @param read how many calls are let in at once; undefined while all are */
+  observeCallLimit(read: () => number | undefined): void;
   /** Open connections: asked at each scrape. */
   observeConnections(read: () => number): void;
   /** One batch call to a backend. */
@@ -104,6 +110,9 @@ export function createMetrics(): Metrics {
   const connectionsClosed = meter.createCounter(names.connectionsClosed, {
     description: "Connections that were closed because a bound was reached",
   });
+  const shed = meter.createCounter(names.shed, {
+    description: "Requests that were refused before they were read, because this gateway could not serve them in time",
+  });
   const backendCalls = meter.createCounter(names.backendCalls, { description: "Calls to a key backend" });
   const backendItems = meter.createCounter(names.backendItems, { description: "Items in those calls" });
   const serializer = new PrometheusSerializer();
@@ -118,6 +127,17 @@ export function createMetrics(): Metrics {
     clientError: (code) => clientErrors.add(1, { kind: code.startsWith("HPE_") ? "parser" : "connection" }),
     reportMalformed: () => malformedReports.add(1),
     connectionClosed: (bound) => connectionsClosed.add(1, { bound }),
+    shed: (cause) => shed.add(1, { cause }),
+    observeCallLimit(read) {
+      meter
+        .createObservableGauge(names.callLimit, {
+          description: "Calls that are let in at once; absent while all are",
+        })
+        .addCallback((result) => {
+          const limit = read();
+          if (limit !== undefined) result.observe(limit);
+        });
+    },
     observeConnections(read) {
       meter
         .createObservableGauge(names.connections, { description: "Open connections, handshakes included" })

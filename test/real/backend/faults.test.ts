@@ -9,6 +9,7 @@ import { after, before, suite, test } from "node:test";
 import { inspect } from "node:util";
 import { createDispatcher } from "@claviger/gateway-server/src/backend/dispatch.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { type KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import { pino } from "pino";
@@ -91,6 +92,40 @@ suite("faults of a Vault", () => {
     assert.equal(audited.length, calls.length);
     assert.ok(audited.length <= 100, `${audited.length} requests`);
     console.log(`5,000 decrypts in ${audited.length} requests`);
+  });
+
+  test("after a slow moment of a Vault, what it could not answer in time is not sent to it, and all else is", async () => {
+    const key = refOf("one");
+    const dispatcher = createDispatcher({ backend });
+    const ask = (leftMs: number): Promise<string> =>
+      dispatcher
+        .wrap(
+          clusterName.parse("prod"),
+          key,
+          { plaintext: randomBytes(32), associatedData: aad, version: 1 },
+          soon(),
+          steadyNow() + leftMs,
+        )
+        .then(
+          () => "ok",
+          (error: unknown) => toKmsError(error).reason,
+        );
+    const requests = (): number =>
+      readFileSync(world.bao.auditLog, "utf8")
+        .split("\n")
+        .filter((line) => line.includes('"type":"request"') && line.includes("transit/encrypt")).length;
+    assert.equal(await ask(2000), "ok");
+    const { pid } = world.bao.proc();
+    process.kill(pid, "SIGSTOP");
+    const slow = ask(4000);
+    setTimeout(() => process.kill(pid, "SIGCONT"), 300);
+    assert.equal(await slow, "ok");
+    const before = requests();
+    // Calls of 250 ms are what is reckoned with at most.
+    assert.equal(await ask(200), "deadline_exceeded");
+    assert.equal(requests(), before);
+    assert.equal(await ask(1000), "ok");
+    assert.equal(requests(), before + 1);
   });
 
   test("a paused Vault costs callers their deadline, and is back at once when it goes on", async () => {

@@ -5,6 +5,7 @@ import { connectionsPerAddress } from "@claviger/gateway-core/src/backend/vault/
 import { createSlots } from "@claviger/proto/runtime/slots.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { ClusterName } from "@claviger/proto/wire/names.ts";
 import { refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import type {
@@ -15,14 +16,22 @@ import type {
   WrapItem,
   Wrapped,
 } from "@claviger/gateway-core/src/backend/port.ts";
+import { type CallTimes, createCallTimes } from "./call-times.ts";
 
 /**
  * One item in, one result out. Rejects with the item's KmsError, `overloaded` when the cluster's
- * queue is full, or what its signal was aborted with.
+ * queue is full, or what its signal was aborted with. An item that the backend would not answer by
+ * `answerBy`, milliseconds of the process' steady clock, is not sent: `deadline_exceeded`.
  */
 export interface Dispatcher {
-  wrap(cluster: ClusterName, key: KeyRef, item: WrapItem, signal: AbortSignal): Promise<Wrapped>;
-  unwrap(cluster: ClusterName, key: KeyRef, item: UnwrapItem, signal: AbortSignal): Promise<Unwrapped>;
+  wrap(cluster: ClusterName, key: KeyRef, item: WrapItem, signal: AbortSignal, answerBy?: number): Promise<Wrapped>;
+  unwrap(
+    cluster: ClusterName,
+    key: KeyRef,
+    item: UnwrapItem,
+    signal: AbortSignal,
+    answerBy?: number,
+  ): Promise<Unwrapped>;
 }
 
 export type DispatcherOptions = {
@@ -37,6 +46,8 @@ export type DispatcherOptions = {
   readonly maxInFlight?: number;
   readonly maxBatch?: number;
   readonly maxQueuedPerCluster?: number;
+  /** What calls take, for whoever else needs to know. */
+  readonly times?: CallTimes;
   /** Called for each batch call to the backend. */
   readonly observe?: (call: { readonly operation: "wrap" | "unwrap"; readonly items: number }) => void;
 };
@@ -51,17 +62,32 @@ export function createDispatcher({
   maxInFlight = connectionsPerAddress * Math.max(1, backend.addresses?.().length ?? 1),
   maxBatch = 128,
   maxQueuedPerCluster = 4096,
+  times = createCallTimes(),
   observe = () => {},
 }: DispatcherOptions): Dispatcher {
   const slots = createSlots(maxInFlight);
-  const bounds = { slots, maxInFlight: maxInFlightPerKey, maxBatch, maxQueued: maxQueuedPerCluster, maxQueuedBytes };
+  const bounds = {
+    slots,
+    maxInFlight: maxInFlightPerKey,
+    maxBatch,
+    maxQueued: maxQueuedPerCluster,
+    maxQueuedBytes,
+    now: steadyNow,
+    answerMs: () => times.longestMs(),
+  };
+  const timed = async <T>(call: Promise<T>): Promise<T> => {
+    const began = performance.now();
+    const result = await call;
+    times.add(performance.now() - began);
+    return result;
+  };
   const wraps: Batcher<KeyRef, WrapItem, Wrapped> = createBatcher({
     ...bounds,
     keyId: refId,
     discard: () => {},
     send: (key, items, { signal }) => {
       observe({ operation: "wrap", items: items.length });
-      return backend.wrap(key, items, signal);
+      return timed(backend.wrap(key, items, signal));
     },
   });
   const unwraps: Batcher<KeyRef, UnwrapItem, Unwrapped> = createBatcher({
@@ -70,18 +96,30 @@ export function createDispatcher({
     discard: ({ plaintext }) => zeroize(plaintext),
     send: (key, items, { signal }) => {
       observe({ operation: "unwrap", items: items.length });
-      return backend.unwrap(key, items, signal);
+      return timed(backend.unwrap(key, items, signal));
     },
   });
   const span = { kind: "client", attributes: { "claviger.backend": backend.name } } as const;
   return {
-    wrap: (group, key, item, signal) =>
+    wrap: (group, key, item, signal, answerBy) =>
       tracing.span("backend encrypt", span, () =>
-        wraps.run(key, { item, group, bytes: item.plaintext.length, signal }),
+        wraps.run(key, {
+          item,
+          group,
+          bytes: item.plaintext.length,
+          signal,
+          ...(answerBy !== undefined && { answerBy }),
+        }),
       ),
-    unwrap: (group, key, item, signal) =>
+    unwrap: (group, key, item, signal, answerBy) =>
       tracing.span("backend decrypt", span, () =>
-        unwraps.run(key, { item, group, bytes: item.ciphertext.length, signal }),
+        unwraps.run(key, {
+          item,
+          group,
+          bytes: item.ciphertext.length,
+          signal,
+          ...(answerBy !== undefined && { answerBy }),
+        }),
       ),
   };
 }

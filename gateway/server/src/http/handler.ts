@@ -8,6 +8,7 @@ import type { AuditEntry, CallEntry } from "@claviger/gateway-core/src/audit/rec
 import type { Identity } from "@claviger/gateway-core/src/identity.ts";
 import type { NodeReports } from "@claviger/gateway-core/src/redis/node-reports.ts";
 import { raceAbort } from "@claviger/proto/runtime/abort.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import type { Attributes, Tracing } from "@claviger/proto/runtime/tracing.ts";
@@ -15,11 +16,13 @@ import { type Epoch, epochHeaders, readEpochClaim } from "@claviger/proto/wire/e
 import { KmsError, type Reason, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { contentTypes, headers, limits, type Method, methods as paths } from "@claviger/proto/wire/protocol.ts";
 import type { Admission, Admitted } from "../kms/admission.ts";
+import type { Overload, Place } from "../kms/overload.ts";
 import type { Metrics } from "../metrics.ts";
 import { type Bodies, discardBody } from "./bodies.ts";
 import { encodeError, encodingOf, parseTimeout } from "./connect.ts";
 import type { Identifier } from "./identifier.ts";
 import type { CallRecord, KmsMethod, MethodContext, MethodReply } from "./methods.ts";
+import type { Turns } from "./turns.ts";
 
 /** What leaves: a status, headers, and bytes that the scope zeroizes. */
 type Answer = {
@@ -45,6 +48,8 @@ export type Handler = (
 export type HandlerOptions = {
   readonly identify: Identifier;
   readonly admission: Admission;
+  readonly overload: Overload;
+  readonly turns: Turns;
   readonly bodies: Bodies;
   readonly methods: Readonly<Record<Method, KmsMethod>>;
   readonly audit: AuditLog;
@@ -77,7 +82,8 @@ function isCompressed({ headers: given }: IncomingMessage): boolean {
 }
 
 export function createHandler(options: HandlerOptions): Handler {
-  const { identify, admission, bodies, methods, audit, nodes, metrics, tracing, log, isDraining, sendMs } = options;
+  const { identify, admission, overload, turns, bodies, methods, audit, nodes, metrics, tracing, log } = options;
+  const { isDraining, sendMs } = options;
 
   const failureOf = (method: MethodName, thrown: unknown): { readonly answer: Answer; readonly reason: Reason } => {
     const error = toKmsError(thrown);
@@ -95,12 +101,14 @@ export function createHandler(options: HandlerOptions): Handler {
 
   return async function handle(method, request, response, failure) {
     const at = Date.now();
+    const waitedMs = turns.waitedMs();
     const scope = new RequestScope(longestMs);
     const calls: CallRecord[] = [];
     let identity: Identity | undefined;
     let epoch: Epoch | undefined;
     let answer: Answer;
     let reason: Reason | undefined;
+    let place: Place | undefined;
     const onClose = (): void => {
       if (!response.writableFinished) scope.cancel();
     };
@@ -120,14 +128,18 @@ export function createHandler(options: HandlerOptions): Handler {
         if (known === undefined) throw new KmsError("method_unknown");
         const encoding = encodingOf(request.headers["content-type"]);
         if (isCompressed(request)) throw new KmsError("method_unknown", { cause: new Error("a compressed body") });
-        scope.limit(parseTimeout(request.headers[headers.timeout], longestMs));
+        scope.limit(parseTimeout(request.headers[headers.timeout], longestMs) - waitedMs);
         const { cluster, node } = admitted;
         if (method === "status")
           nodes.seen({ cluster: cluster.uid, node, certificate: identity, header: request.headers[headers.shim] });
+        // A Status is answered from memory, and an apiserver without it is not ready.
+        if (known.operation !== "status")
+          place = await overload.enter({ cluster: cluster.uid, leftMs: scope.leftMs, signal: scope.signal });
         const limit = encoding === "json" ? limits.jsonMessage : known.bodyBytes;
         const body = scope.zeroizeLater(
           await bodies.read(request, { identity: `${cluster.uid}/${node}`, limit, signal: scope.signal }),
         );
+        const deadline = steadyNow() + Math.floor(scope.leftMs);
         const context: MethodContext = {
           scope,
           newCall: () => {
@@ -136,9 +148,12 @@ export function createHandler(options: HandlerOptions): Handler {
             const onEpoch = (next: Epoch): void => {
               epoch = next;
             };
-            return { cluster, node, seen, signal: scope.signal, fields, onEpoch };
+            return { cluster, node, seen, signal: scope.signal, deadline, fields, onEpoch };
           },
-          charge: (count) => admission.charge(cluster, count),
+          charge: (count) => {
+            admission.charge(cluster, count);
+            place?.grow(count);
+          },
         };
         const parent = request.headers[headers.traceparent];
         const reply: MethodReply = await tracing.span(
@@ -165,6 +180,7 @@ export function createHandler(options: HandlerOptions): Handler {
       } catch (thrown) {
         ({ answer, reason } = failureOf(method, thrown));
       }
+      place?.leave(reason === undefined ? scope.elapsedMs + waitedMs : undefined);
       await send(answer);
     } finally {
       scope.dispose();

@@ -14,6 +14,7 @@ import type { TrustDomain } from "@claviger/proto/wire/names.ts";
 import { headers, livezPath, type Method, methods as paths } from "@claviger/proto/wire/protocol.ts";
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Admission } from "../kms/admission.ts";
+import { createOverload, type Overload } from "../kms/overload.ts";
 import type { Metrics } from "../metrics.ts";
 import { createBodies } from "./bodies.ts";
 import { createConnections } from "./connections.ts";
@@ -23,6 +24,7 @@ import { createHandshakeFailures } from "./handshakes.ts";
 import { createIdentifier } from "./identifier.ts";
 import { defaultListenLimits, type ListenLimits } from "./limits.ts";
 import type { KmsMethod } from "./methods.ts";
+import { createTurns } from "./turns.ts";
 import { anchorsUntil, listenerTls } from "@claviger/gateway-core/src/pki/trust.ts";
 
 export type KmsHttpServer = {
@@ -49,6 +51,7 @@ export function createKmsHttpServer({
   trustedProxies = [],
   limits = defaultListenLimits,
   admission,
+  overload = createOverload(),
   methods,
   tracing = noTracing,
   audit,
@@ -62,6 +65,7 @@ export function createKmsHttpServer({
   readonly trustedProxies?: readonly string[];
   readonly limits?: ListenLimits;
   readonly admission: Admission;
+  readonly overload?: Overload;
   readonly methods: Readonly<Record<Method, KmsMethod>>;
   readonly tracing?: Tracing;
   readonly audit: AuditLog;
@@ -92,9 +96,12 @@ export function createKmsHttpServer({
     return503OnClosing: false,
     clientErrorHandler: onClientError,
   });
+  const turns = createTurns();
   const handle = createHandler({
     identify: createIdentifier(trustDomain, trustedProxies, () => authorities),
     admission,
+    overload,
+    turns,
     bodies: createBodies({
       totalBytes: limits.bodyBytes,
       identityBytes: limits.bodyBytesPerIdentity,
@@ -190,6 +197,7 @@ export function createKmsHttpServer({
       connections.closeIdle();
       await app.close();
       handshakes.close();
+      turns.close();
     },
   };
 }

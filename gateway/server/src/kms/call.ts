@@ -24,6 +24,8 @@ export type Call = {
   readonly seen: SeenEpoch | undefined;
   /** Aborts when the caller's time is over or it has gone away. */
   readonly signal: AbortSignal;
+  /** When the caller's time is over, milliseconds of the process' steady clock. */
+  readonly deadline: number;
   /** Written to by whoever learns something. */
   readonly fields: CallFields;
   /** Told the epoch that the reply carries. */

@@ -79,11 +79,11 @@ export function createKmsService({
 
   const wrapUnder = async (
     { keyId, keys }: KeyRingEntry,
-    { plaintext, call: { cluster, signal, fields } }: EncryptItem,
+    { plaintext, call: { cluster, signal, deadline, fields } }: EncryptItem,
   ): Promise<Encrypted> => {
     const wrapOne = async ({ ref, version }: PromotedKey): Promise<Wrapped> => {
       const item = { plaintext, associatedData: associatedData(cluster.uid, keyId, ref.backend), version };
-      return await dispatcherOf(ref).wrap(cluster.name, ref, item, signal);
+      return await dispatcherOf(ref).wrap(cluster.name, ref, item, signal, deadline);
     };
     const wrapped = await Promise.all(keys.map(wrapOne));
     const wraps = keys.flatMap(({ ref }, i) => {
@@ -141,7 +141,7 @@ export function createKmsService({
     encryptAll,
 
     async decrypt(call, ciphertext, keyId) {
-      const { cluster, fields, signal } = call;
+      const { cluster, fields, signal, deadline } = call;
       const epoch = ring.epoch(cluster);
       if (epoch !== undefined) call.onEpoch(epoch);
       // What it would refuse for good, another gateway with the newer registry may know.
@@ -167,7 +167,7 @@ export function createKmsService({
           version: wrap.version,
         };
         setBackend(fields, ref, undefined);
-        const opened: Unwrapped = await dispatcherOf(ref).unwrap(cluster.name, ref, item, signal);
+        const opened: Unwrapped = await dispatcherOf(ref).unwrap(cluster.name, ref, item, signal, deadline);
         setBackend(fields, ref, opened.requestId);
         if (envelope.clusterUid !== cluster.uid) {
           zeroize(opened.plaintext);

@@ -99,6 +99,55 @@ suite("The batcher", () => {
     assert.equal(calls.length, 1);
   });
 
+  test("does not send an item that would not be answered in time, and leaves its end to its caller until then", async (t) => {
+    let time = 0;
+    let answerMs = 40;
+    const { calls, at, ask } = setUp(t, { now: () => time, answerMs: () => answerMs });
+    const asked = [ask("first", { answerBy: 41 })];
+    await turn();
+    assert.deepEqual(at(0).items, ["first"]);
+    asked.push(ask("hopeless", { answerBy: 70 }), ask("in time", { answerBy: 71 }), ask("no hurry"));
+    time = 30;
+    at(0).answer();
+    await turn();
+    assert.deepEqual(at(1).items, ["in time", "no hurry"]);
+    assert.equal(await asked[1], "deadline_exceeded");
+    answerMs = 10;
+    asked.push(ask("hopeful again", { answerBy: 70 }));
+    at(1).answer();
+    await turn();
+    at(2).answer();
+    assert.deepEqual(await Promise.all(asked), ["first", "deadline_exceeded", "in time", "no hurry", "hopeful again"]);
+    assert.equal(calls.length, 3);
+  });
+
+  test("reads on in a storm while turns are short, and not for longer than it may where they are long", async (t) => {
+    const turnsUntilSent = async (turnMs: number): Promise<number> => {
+      let time = 0;
+      const { calls, at, ask } = setUp(t, { now: () => time, stormBatch: 2, maxReadTurns: 16, maxReadMs: 20 });
+      const asked = [ask("a"), ask("b"), ask("c")];
+      await turn();
+      asked.push(ask("waits"));
+      await turn();
+      at(0).answer();
+      // The end of the call is seen some promises later.
+      for (let i = 0; i < 50; i += 1) await Promise.resolve();
+      let turns = 0;
+      for (; calls.length === 1; turns += 1) {
+        asked.push(ask(`more ${turns}`));
+        time += turnMs;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      at(1).answer();
+      for (let i = 0; i < 40 && calls.length === 2; i += 1) await turn();
+      calls.at(-1)?.answer();
+      t.mock.timers.reset();
+      return turns;
+    };
+    assert.equal(await turnsUntilSent(1), 17);
+    assert.ok((await turnsUntilSent(30)) <= 2);
+  });
+
   test("does not send for a caller who has left before, and tells one whose time is over so, in a full queue too", async (t) => {
     const { calls, at, ask } = setUp(t, { maxQueued: 1 });
     assert.equal(await ask("left", { signal: AbortSignal.abort(new KmsError("canceled")) }), "canceled");

@@ -33,6 +33,20 @@ function reasonOf(scope: RequestScope): unknown {
   return scope.signal.aborted ? (scope.signal.reason as KmsError).reason : undefined;
 }
 
+test("a deadline that has passed when it becomes known ends the call at once, and not with the next timer", () => {
+  const { clock, pass, pending } = fakeClock();
+  const scope = new RequestScope(1000, clock);
+  pass(5);
+  scope.limit(6);
+  assert.equal(reasonOf(scope), undefined);
+  scope.limit(5);
+  assert.equal(reasonOf(scope), "deadline_exceeded");
+  const other = new RequestScope(1000, clock);
+  other.limit(-1);
+  assert.equal(reasonOf(other), "deadline_exceeded");
+  assert.equal(pending(), 0);
+});
+
 test("the signal aborts with the deadline, which moves to an earlier time only", () => {
   const { clock, pass } = fakeClock();
   const scope = new RequestScope(1000, clock);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { createDispatcher } from "@claviger/gateway-server/src/backend/dispatch.ts";
 import type { Backend, Outcome, UnwrapItem, Unwrapped } from "@claviger/gateway-core/src/backend/port.ts";
+import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
 import { clusterName, keyName } from "@claviger/proto/wire/names.ts";
 import { createFakeBackend, ref } from "../../fakes.ts";
@@ -102,6 +103,34 @@ suite("the dispatcher", () => {
       await Promise.all(asked),
       Array.from({ length: 9 }, (_, n) => `item ${n}`),
     );
+  });
+
+  test("does not send an item whose caller waits for less time than calls took lately", async () => {
+    const { backend, held } = createSlowBackend();
+    const calls: number[] = [];
+    const times = { add: (ms: number) => void calls.push(ms), longestMs: () => 60, shortestMs: () => 0 };
+    const dispatcher = createDispatcher({ backend, times });
+    const ask = (n: number, answerBy?: number): Promise<string> =>
+      dispatcher.unwrap(a, ref, item(n), never, answerBy).then(
+        ({ plaintext }) => Buffer.from(plaintext).toString(),
+        (error: unknown) => toKmsError(error).reason,
+      );
+    const asked = [ask(1, steadyNow() + 5000), ask(2, steadyNow() + 40), ask(3)];
+    await tick();
+    assert.deepEqual(
+      held.map(({ items }) => items),
+      [["item 1", "item 3"]],
+    );
+    assert.equal(await asked[1], "deadline_exceeded");
+    assert.equal(calls.length, 0);
+    await held[0]?.answer();
+    assert.deepEqual(await Promise.all(asked), ["item 1", "deadline_exceeded", "item 3"]);
+    assert.equal(calls.length, 1, "the answer is timed");
+    const failed = ask(4);
+    await tick();
+    await held[1]?.fail(new KmsError("backend_unavailable"));
+    assert.equal(await failed, "backend_unavailable");
+    assert.equal(calls.length, 1, "a failure says nothing of how long an answer takes");
   });
 
   test("has so many calls of all keys under way; others wait, gather, take turns, and leave unsent", async () => {

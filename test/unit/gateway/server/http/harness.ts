@@ -10,6 +10,7 @@ import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.t
 import type { Serves } from "@claviger/gateway-core/src/registry/labels.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
 import { createAdmission } from "@claviger/gateway-server/src/kms/admission.ts";
+import { createOverload, type Overload } from "@claviger/gateway-server/src/kms/overload.ts";
 import type { KmsService } from "@claviger/gateway-server/src/kms/service.ts";
 import { createMetrics, type Metrics } from "@claviger/gateway-server/src/metrics.ts";
 import { type Ca, createCa, issueGateway, issueNode, type KeyPair } from "@claviger/gateway-core/src/pki/authority.ts";
@@ -83,7 +84,9 @@ export async function start(
     trustedProxies = [],
     nodes = noNodeReports,
     log = silent,
+    overload = createOverload(),
   }: {
+    overload?: Overload;
     tls?: TlsFiles;
     trustedProxies?: readonly string[];
     nodes?: NodeReports;
@@ -105,6 +108,7 @@ export async function start(
     trustDomain: trustDomain.parse("fleet.test"),
     limits,
     admission: createAdmission({ registry, serves }),
+    overload,
     methods: createMethods(service, "0.0.0"),
     audit,
     nodes,

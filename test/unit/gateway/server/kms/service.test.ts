@@ -62,6 +62,7 @@ function start(t: TestContext, ...records: readonly ClusterRecord[]) {
     ...admission.admit(call.identity, operation),
     seen: call.seen && { epoch: call.seen, isProven: call.isProven === true },
     signal: AbortSignal.timeout(5000),
+    deadline: Number.POSITIVE_INFINITY,
     fields: call.fields,
     onEpoch: (epoch) => void (call.epoch = epoch),
   });
