@@ -8,6 +8,11 @@ import { type PoolCall, runRound } from "./endpoint-round.ts";
 export type PoolOptions<E> = HealthOptions<E> & {
   /** Is this the endpoint's fault? Any other error is its decision, and final. */
   readonly isFault: (error: KmsError) => boolean;
+  /**
+   * Does it say that it has too much to do? Then another one that has said so for a moment is asked out of the
+   * budget only. None does when absent.
+   */
+  readonly isFull?: (error: KmsError) => boolean;
   /** The error to pass on when every endpoint failed; the first of two that say as much. */
   readonly moreSpecific?: (a: KmsError, b: KmsError) => KmsError;
   /** Called for each attempt beyond the first of a call. */
@@ -30,7 +35,7 @@ const budgetMax = 20;
 const repeatPauseMs = 50;
 
 export function createEndpointPool<E>(options: PoolOptions<E>): EndpointPool<E> {
-  const { isFault, moreSpecific = (a) => a, onExtra = () => {}, clock = systemClock } = options;
+  const { isFault, isFull = () => false, moreSpecific = (a) => a, onExtra = () => {}, clock = systemClock } = options;
   const health = createEndpointHealth(options);
   let budget = budgetMax;
   const spend = (): boolean => {
@@ -38,7 +43,7 @@ export function createEndpointPool<E>(options: PoolOptions<E>): EndpointPool<E> 
     budget -= 1;
     return true;
   };
-  const round = { health, isFault, moreSpecific, onExtra, spend, clock };
+  const round = { health, isFault, isFull, moreSpecific, onExtra, spend, clock };
 
   return {
     async run(call) {

@@ -34,6 +34,8 @@ export type RoundResult<T> = { readonly value: T } | { readonly failure: KmsErro
 export type RoundOptions<E> = {
   readonly health: EndpointHealth<E>;
   readonly isFault: (error: KmsError) => boolean;
+  /** Does it say that it has too much to do? Where the next one has just said so as well, to ask it costs a hedge. */
+  readonly isFull: (error: KmsError) => boolean;
   readonly moreSpecific: (a: KmsError, b: KmsError) => KmsError;
   readonly onExtra: () => void;
   /** Takes the price of a hedge out of the budget, if there is enough. */
@@ -69,7 +71,7 @@ function patience<E>({ latencyMs, failure }: Entry<E>, isFirst: boolean, shareMs
  * @param endsAt in the milliseconds of the clock
  */
 export function runRound<E, T>(
-  { health, isFault, moreSpecific, onExtra, spend, clock }: RoundOptions<E>,
+  { health, isFault, isFull, moreSpecific, onExtra, spend, clock }: RoundOptions<E>,
   { attempt, signal, hedge, isUntouched, discard }: PoolCall<E, T>,
   endsAt: number,
 ): Promise<RoundResult<T>> {
@@ -100,12 +102,16 @@ export function runRound<E, T>(
       timers.add(clock.setTimeout(() => void (isOver || run()), milliseconds));
     };
 
+    const isFullToo = (entry: Entry<E> | undefined): boolean =>
+      entry?.busy !== undefined && health.isBusy(entry) && isFull(entry.busy);
     const fail = (entry: Entry<E>, error: KmsError): void => {
       if (!isFault(error)) return end({ failure: error, isFinal: true });
       failure = failure === undefined ? error : moreSpecific(failure, error);
       health.failed(entry, error);
       if (isUntouched !== undefined && !isUntouched(error)) return end({ failure, isFinal: true });
-      if (asked < candidates.length) return next();
+      // Of ends that all have too much to do each call would ask all: a storm as many times as great.
+      const isFree = !isFull(error) || !isFullToo(candidates[asked]);
+      if (asked < candidates.length && (isFree || spend())) return next();
       if (pending.size === 0) end({ failure, isFinal: false });
       return undefined;
     };

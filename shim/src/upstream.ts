@@ -60,6 +60,7 @@ export function createUpstream(
     isFault: ({ reason }) => rowOf(reason).kind === "outage",
     // A gateway whose key backend is away says so at every call, and is there.
     isBusy: ({ reason }) => reason !== "gateway_unavailable" && reason !== "gateway_draining",
+    isFull: ({ reason }) => reason === "overloaded",
     // What a gateway says of itself tells more than that it could not be reached.
     moreSpecific: (a, b) => (weightOf(b) > weightOf(a) ? b : a),
     onChange: ({ url }, failure) => reports.changed(url, failure),

@@ -104,3 +104,65 @@ test("A call whose list was replaced under it goes on with the new one at once, 
   assert.equal(await running, "b");
   assert.deepEqual(asked, ["a 0", "b 20"]);
 });
+
+suite("Ends that all have too much to do", () => {
+  function setUpFull() {
+    const states: Record<string, Reason | "well"> = { a: "overloaded", b: "overloaded", c: "overloaded" };
+    const clock = createManualClock();
+    let asked = 0;
+    const pool = createEndpointPool<string>({
+      endpoints: Object.keys(states),
+      nameOf: (name) => name,
+      choice: "ordered",
+      probe: () => new Promise(() => {}),
+      isFault: () => true,
+      isBusy: () => true,
+      isFull: ({ reason }) => reason === "overloaded",
+      clock,
+    });
+    const run = (): Promise<string> =>
+      pool
+        .run({
+          attempt: (endpoint) => {
+            asked += 1;
+            const state = states[endpoint] ?? "well";
+            return state === "well" ? Promise.resolve(endpoint) : Promise.reject(new KmsError(state));
+          },
+          leftMs: 1000,
+          repeat: false,
+          hedge: false,
+          signal: new AbortController().signal,
+          discard: () => {},
+        })
+        .catch((error: unknown) => toKmsError(error).reason);
+    /** How often so many calls asked. */
+    const askedBy = async (calls: number): Promise<number> => {
+      asked = 0;
+      for (let i = 0; i < calls; i += 1) assert.equal(await run(), "overloaded");
+      return asked;
+    };
+    return { states, clock, run, askedBy };
+  }
+
+  test("are asked once for each call, and the others of them out of the budget: no storm as many times as great", async () => {
+    const { askedBy } = setUpFull();
+    // The first call learns that all of them are full; then twenty are free, and one with every tenth call.
+    assert.equal(await askedBy(1), 3);
+    const asked = await askedBy(100);
+    assert.ok(asked >= 100 + 20 && asked <= 100 + 30, `${asked} for 100 calls`);
+    assert.ok((await askedBy(100)) <= 111);
+  });
+
+  test("do not keep a call from one that has not said so, has failed otherwise, or is past its moment", async () => {
+    const { states, clock, run, askedBy } = setUpFull();
+    await askedBy(60);
+    await clock.pass(5001);
+    states["c"] = "well";
+    assert.equal(await run(), "c");
+    for (const name of ["a", "b", "c"]) states[name] = "backend_unavailable";
+    await clock.pass(60_000);
+    assert.equal(await run(), "backend_unavailable");
+    states["c"] = "well";
+    assert.equal(await run(), "c", "busy for another reason: the next one is free");
+  });
+});

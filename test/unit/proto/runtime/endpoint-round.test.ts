@@ -64,6 +64,7 @@ function setUp(
     const options = {
       health,
       isFault: ({ reason }: KmsError) => reason !== "cluster_suspended",
+      isFull: ({ reason }: KmsError) => reason === "overloaded",
       moreSpecific: (a: KmsError, b: KmsError) => (b.reason === "backend_sealed" ? b : a),
       onExtra: () => void (extra.count += 1),
       spend: () => (left.budget -= 1) >= 0,
