@@ -39,9 +39,11 @@ export interface Overload {
 /** A look at how long calls took. */
 const windowMs = 200;
 /** Longer than that, and than the backend is away, is too long on average. */
-const targetMs = 200;
+const targetMs = 150;
 /** So many looks in a row, or what came at once is worked off without loss. */
 const patience = 5;
+/** Calls at once become fewer from look to look where they are at most this share of those before. */
+const drained = 0.97;
 /** So few calls at once are no overload. */
 const leastLimit = 64;
 /** Refusals at once, in a second; further ones wait for their turn, since each costs what a tenth of an answer does. */
@@ -58,7 +60,8 @@ export type OverloadOptions = {
   readonly clock?: Clock;
 };
 
-type Window = { at: number; served: number; tookMs: number; isFull: boolean };
+/** What happened since the last look. `peak`: the most calls at once. `isFull`: somebody met the limit. */
+type Window = { at: number; served: number; tookMs: number; peak: number; isFull: boolean };
 
 const near: NonNullable<OverloadOptions["backend"]> = { longestMs: () => 0, shortestMs: () => 0 };
 
@@ -70,33 +73,38 @@ export function createOverload({
   const own = new Map<string, number>();
   let inside = 0;
   let limit: number | undefined;
-  let window: Window = { at: clock.now(), served: 0, tookMs: 0, isFull: false };
+  let window: Window = { at: clock.now(), served: 0, tookMs: 0, peak: 0, isFull: false };
   /** Windows in a row that were slow, while there is no limit; that were not full, while there is one. */
   let run = 0;
+  let insideBefore = 0;
   let nextRefusalAt = Number.NEGATIVE_INFINITY;
 
   const count = (cluster: string, calls: number): void => {
     inside += calls;
+    window.peak = Math.max(window.peak, inside);
     const now = (own.get(cluster) ?? 0) + calls;
     if (now > 0) own.set(cluster, now);
     else own.delete(cluster);
   };
 
   /** A window in which nothing was served says nothing: a backend that hangs is not an overload. */
-  const judge = ({ served, tookMs, isFull }: Window): void => {
+  const judge = ({ served, tookMs, peak, isFull }: Window): void => {
     if (served === 0) return;
     const most = targetMs + 2 * backend.shortestMs();
     const mean = tookMs / served;
     if (limit === undefined) {
       run = mean > most ? run + 1 : 0;
       if (run < patience) return;
-      [limit, run] = [Math.max(leastLimit, inside), 0];
+      [limit, run] = [Math.max(leastLimit, peak), 0];
       return;
     }
     run = isFull ? 0 : run + 1;
-    if (mean > most) limit = Math.max(leastLimit, limit * (mean > 2 * most ? 0.8 : 0.93));
+    if (mean > most) {
+      // What has gathered and is worked off by itself costs nobody a refusal.
+      if (isFull || inside > drained * insideBefore)
+        limit = Math.max(leastLimit, limit * (mean > 2 * most ? 0.8 : 0.93));
+    } else if (isFull) limit = limit * (mean < most / 2 ? 1.3 : 1.05) + 1;
     else if (run >= patience) [limit, run] = [undefined, 0];
-    else if (isFull) limit = limit * (mean < most / 2 ? 1.3 : 1.05) + 1;
   };
   const look = (): void => {
     const time = clock.now();
@@ -104,7 +112,8 @@ export function createOverload({
     // Nobody asked for long.
     if (time - window.at > patience * windowMs) [limit, run] = [undefined, 0];
     else judge(window);
-    window = { at: time, served: 0, tookMs: 0, isFull: false };
+    insideBefore = inside;
+    window = { at: time, served: 0, tookMs: 0, peak: inside, isFull: false };
   };
 
   const causeOf = ({ cluster, leftMs }: Caller): ShedCause | undefined => {

@@ -20,9 +20,13 @@ type Phase = {
   readonly callers: number;
   readonly offered: number;
   readonly good: number;
+  /** CPU time of all parts for an answer, milliseconds: comparable where others take a part of the machine. */
+  readonly cpuMs: number;
   readonly took: readonly number[];
   readonly failures: readonly Failure[];
   readonly heldBack: number;
+  /** How late the callers' own event loops were, milliseconds: what they meant to send stood there meanwhile. */
+  readonly late: readonly number[];
 };
 
 async function measure({ simulators, meter }: Fleet, stream: Stream, seconds: number): Promise<Phase> {
@@ -32,11 +36,13 @@ async function measure({ simulators, meter }: Fleet, stream: Stream, seconds: nu
   await meter.take();
   const took: number[] = [];
   const failures: Failure[] = [];
+  let late = [0, 0];
   for (let left = seconds; left > 0; left -= 5) {
     await rest(Math.min(5, left));
     const taken = await simulators.take();
     for (const sample of taken.samples) took.push(sample.took);
     for (const failure of taken.failures) failures.push(failure);
+    late = [Math.max(late[0] ?? 0, taken.late.p99), Math.max(late[1] ?? 0, taken.late.max)];
   }
   const cost = await meter.take();
   const heldBack = await simulators.stream(null);
@@ -45,15 +51,27 @@ async function measure({ simulators, meter }: Fleet, stream: Stream, seconds: nu
     callers: stream.connections,
     offered: stream.perSecond,
     good: took.length / cost.seconds,
+    cpuMs: ([...cost.cpu.values()].reduce((sum, cpu) => sum + cpu, 0) * 10 * cost.seconds) / took.length,
     took,
     failures,
     heldBack,
+    late,
   };
 }
 
-function rowOf(name: string, { callers: all, offered, good, took, failures, heldBack }: Phase): readonly string[] {
+function rowOf(name: string, phase: Phase): readonly string[] {
+  const { callers: all, offered, good, cpuMs, took, failures, heldBack } = phase;
   const times = [0.5, 0.99, 1].map((share) => shown(percentileOf(took, share), 1));
-  return [name, shown(all), shown(offered), shown(good, 1), times.join(" / "), failuresOf(failures), shown(heldBack)];
+  return [
+    name,
+    shown(all),
+    shown(offered),
+    shown(good, 1),
+    shown(cpuMs, 2),
+    times.join(" / "),
+    failuresOf(failures),
+    shown(heldBack),
+  ];
 }
 
 export async function run(settings: Settings): Promise<void> {
@@ -78,6 +96,7 @@ export async function run(settings: Settings): Promise<void> {
       "callers",
       "offered a second",
       "good a second",
+      "CPU of all parts for one, ms",
       "p50 / p99 / longest ms",
       "failed",
       "held back",
@@ -93,6 +112,7 @@ export async function run(settings: Settings): Promise<void> {
           ["Encrypts that reached Vault", "", shown(total)],
           ["of these past their caller's deadline", "0", shown(late)],
           ["the latest by ms", "0", shown(latest, 1)],
+          ["the callers' own delay, p99 and longest ms", "", over.late.map((ms) => shown(ms, 1)).join(", ")],
         ],
       ),
     );

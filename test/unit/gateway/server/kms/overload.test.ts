@@ -41,7 +41,7 @@ suite("the limit of calls", () => {
   test("is none while calls are served in time, however many come at once", async () => {
     const { overload, fill, serve, shed } = start();
     await fill(5000);
-    await serve(20, 190);
+    await serve(20, 149);
     assert.equal(overload.limit(), undefined);
     assert.deepEqual(shed, []);
   });
@@ -54,7 +54,9 @@ suite("the limit of calls", () => {
     await serve(4, 900);
     assert.equal(overload.limit(), undefined);
     await serve(1, 900);
-    assert.equal(overload.limit(), 300);
+    // With the call by which the last look was taken.
+    assert.equal(overload.limit(), 301);
+    await enter();
     const refused = outcome(enter());
     await clock.pass(1000);
     assert.equal(await refused, "overloaded");
@@ -62,12 +64,29 @@ suite("the limit of calls", () => {
     assert.deepEqual(shed, ["limit"]);
   });
 
+  test("costs nobody a refusal while what has gathered is worked off", async () => {
+    const { fill, serve, enter, clock, shed, overload } = start();
+    const gathered = [...(await fill(1000))];
+    await serve(5, 1500);
+    assert.equal(overload.limit(), 1001);
+    // Slow for three more seconds, and fewer with each look: a moment that has passed, and no overload.
+    for (let look = 0; look < 15; look += 1) {
+      for (const place of gathered.splice(0, 60)) place.leave(1500);
+      for (let i = 0; i < 20; i += 1) gathered.push(await enter());
+      await clock.pass(200);
+    }
+    assert.deepEqual(shed, []);
+    for (const place of gathered.splice(0)) place.leave(100);
+    await serve(6, 100);
+    assert.equal(overload.limit(), undefined);
+  });
+
   test("counts a far backend as far, and not as an overload", async () => {
     const { overload, fill, serve } = start({ longestMs: 0, shortestMs: 300 });
     await fill(300);
-    await serve(20, 790);
+    await serve(20, 749);
     assert.equal(overload.limit(), undefined);
-    await serve(5, 810);
+    await serve(5, 751);
     assert.notEqual(overload.limit(), undefined);
   });
 
@@ -128,6 +147,7 @@ suite("the limit of calls", () => {
     await fill(290, "storm");
     await fill(10, "calm");
     await serve(5, 300);
+    await enter("storm");
     const storm = outcome(enter("storm"));
     assert.equal(await outcome(enter("calm")), "in");
     assert.equal(await outcome(enter("newcomer")), "in");
@@ -140,7 +160,8 @@ suite("the limit of calls", () => {
     const batch = await enter("storm");
     batch.grow(99);
     await serve(5, 300);
-    assert.equal(overload.limit(), 100);
+    assert.equal(overload.limit(), 101);
+    await enter("storm");
     const refused = outcome(enter("storm"));
     await clock.pass(1000);
     assert.equal(await refused, "overloaded");
@@ -154,6 +175,7 @@ suite("a refusal", () => {
     const started = start(backend);
     await started.fill(300);
     await started.serve(5, 900);
+    await started.enter();
     return started;
   }
 
