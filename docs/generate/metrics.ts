@@ -54,7 +54,7 @@ async function gatewayPage(): Promise<string> {
   metrics.reportMalformed();
   metrics.connectionClosed("all");
   metrics.shed("limit");
-  metrics.observeCallLimit(() => 64);
+  metrics.observeRequestLimit(() => 64);
   metrics.backendCalled("main", "wrap", 1);
   metrics.observeConnections(() => 1);
   metrics.observeCertificates(() => [{ role: "server", level: "ok", text: "ok", secondsLeft: 1 }]);

@@ -38,7 +38,7 @@ const table: Readonly<Record<Reason, string>> = {
   gateway_draining: `start more than one gateway, and restart one after the other: ${readyz}`,
   audit_unavailable: `let a sink take records again (disk full? collector away?): ${gatewaysLog}`,
   overloaded:
-    "find out who asks that much, and raise the cluster's limits.requestsPerSecond; where claviger_gateway_call_limit shows a limit, start more gateways",
+    "find out who asks that much, and raise the cluster's limits.requestsPerSecond; where claviger_gateway_request_limit shows a limit, start more gateways",
   deadline_exceeded: `see what takes so long: ${readyz}; the gateway's metrics show how long Vault takes`,
   internal: "report it with the line of the log",
 };

@@ -200,7 +200,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     },
     onShed: (cause) => metrics.shed(cause),
   });
-  metrics.observeCallLimit(() => overload.limit());
+  metrics.observeRequestLimit(() => overload.limit());
   const methods = createMethods(service, packageJson.version);
   const server = createKmsHttpServer({
     tls,

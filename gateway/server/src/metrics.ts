@@ -24,7 +24,7 @@ export const names = {
   reopenedVersions: "claviger_gateway_reopened_key_versions",
   keyInterval: "claviger_gateway_key_refresh",
   shed: "claviger_gateway_requests_shed",
-  callLimit: "claviger_gateway_call_limit",
+  requestLimit: "claviger_gateway_request_limit",
   certificateLeft: "claviger_gateway_certificate_seconds_left",
   auditMissed: "claviger_gateway_audit_records_missed",
   addressUp: "claviger_gateway_backend_address_up",
@@ -49,8 +49,8 @@ export interface Metrics {
   connectionClosed(bound: ConnectionBound): void;
   /** A request that was refused before it was read: over the limit of calls, or too late for the backend. */
   shed(cause: "limit" | "time"): void;
-  /** @param read how many calls are let in at once; undefined while all are */
-  observeCallLimit(read: () => number | undefined): void;
+  /** @param read how many requests are let in at once; undefined while all are */
+  observeRequestLimit(read: () => number | undefined): void;
   /** Open connections: asked at each scrape. */
   observeConnections(read: () => number): void;
   /** One batch call to a backend. */
@@ -128,10 +128,11 @@ export function createMetrics(): Metrics {
     reportMalformed: () => malformedReports.add(1),
     connectionClosed: (bound) => connectionsClosed.add(1, { bound }),
     shed: (cause) => shed.add(1, { cause }),
-    observeCallLimit(read) {
+    observeRequestLimit(read) {
       meter
-        .createObservableGauge(names.callLimit, {
-          description: "Calls that are let in at once; absent while all are",
+        .createObservableGauge(names.requestLimit, {
+          description:
+            "Requests that are let in at once, a further call of a batch being an eighth; absent while all are",
         })
         .addCallback((result) => {
           const limit = read();

@@ -32,7 +32,7 @@ export interface Overload {
    * @throws KmsError overloaded; deadline_exceeded where the backend needs longer than the caller waits
    */
   enter(caller: Caller): Promise<Place>;
-  /** How many calls are let in at once; undefined while all are. */
+  /** How many requests are let in at once, a further call of a batch being an eighth; undefined while all are. */
   limit(): number | undefined;
 }
 
@@ -44,8 +44,10 @@ const targetMs = 150;
 const patience = 5;
 /** Calls at once become fewer from look to look where they are at most this share of those before. */
 const drained = 0.97;
-/** So few calls at once are no overload. */
-const leastLimit = 64;
+/** So much at once is no overload: what one shim has under way, four batches of 64 Encrypts and of Decrypts. */
+const leastLimit = 96;
+/** What a further call of a batch costs, where a request is 1. */
+const furtherCall = 1 / 8;
 /** Refusals at once, in a second; further ones wait for their turn, since each costs what a tenth of an answer does. */
 const refusalsPerSecond = 200;
 /** The longest that a refusal waits: so that another gateway still has two thirds of the time. */
@@ -79,10 +81,10 @@ export function createOverload({
   let insideBefore = 0;
   let nextRefusalAt = Number.NEGATIVE_INFINITY;
 
-  const count = (cluster: string, calls: number): void => {
-    inside += calls;
+  const count = (cluster: string, weight: number): void => {
+    inside += weight;
     window.peak = Math.max(window.peak, inside);
-    const now = (own.get(cluster) ?? 0) + calls;
+    const now = (own.get(cluster) ?? 0) + weight;
     if (now > 0) own.set(cluster, now);
     else own.delete(cluster);
   };
@@ -144,16 +146,16 @@ export function createOverload({
   };
 
   const placeOf = (cluster: string): Place => {
-    let calls = 1;
-    count(cluster, calls);
+    let weight = 1;
+    count(cluster, weight);
     return {
-      grow(more) {
-        calls += more;
-        count(cluster, more);
+      grow(further) {
+        weight += further * furtherCall;
+        count(cluster, further * furtherCall);
       },
       leave(tookMs) {
-        count(cluster, -calls);
-        calls = 0;
+        count(cluster, -weight);
+        weight = 0;
         look();
         if (tookMs === undefined) return;
         window.served += 1;

@@ -100,7 +100,7 @@ suite("the limit of calls", () => {
     assert.equal(overload.limit(), undefined);
   });
 
-  test("goes down while calls are slow, to 64 at least, and up again while it is reached and they are not", async () => {
+  test("goes down while calls are slow, to 96 at least, and up again while it is reached and they are not", async () => {
     const { overload, fill, serve, enter, outcome, clock } = start();
     const places = await fill(300);
     await serve(5, 300);
@@ -115,7 +115,7 @@ suite("the limit of calls", () => {
     );
     assert.ok((limits.at(-1) ?? 0) < 300);
     await serve(40, 900);
-    assert.equal(overload.limit(), 64);
+    assert.equal(overload.limit(), 96);
     for (const place of places.slice(0, 200)) place.leave();
     // Reached, and quick: it rises.
     const knock = outcome(enter());
@@ -123,7 +123,7 @@ suite("the limit of calls", () => {
     await clock.pass(1000);
     assert.equal(await knock, "overloaded");
     (await enter("served")).leave();
-    assert.ok((overload.limit() ?? 0) > 64);
+    assert.ok((overload.limit() ?? 0) > 96);
   });
 
   test("ends when it has not been reached for a second, and when nobody has asked for one", async () => {
@@ -155,10 +155,11 @@ suite("the limit of calls", () => {
     assert.equal(await storm, "overloaded");
   });
 
-  test("counts each call of a batch, until the batch is done", async () => {
+  test("counts what the further calls of a batch cost, until the batch is done", async () => {
     const { serve, enter, outcome, clock, overload } = start();
     const batch = await enter("storm");
-    batch.grow(99);
+    // Each an eighth of a request.
+    batch.grow(99 * 8);
     await serve(5, 300);
     assert.equal(overload.limit(), 101);
     await enter("storm");
