@@ -109,6 +109,8 @@ export function createHandler(options: HandlerOptions): Handler {
     let answer: Answer;
     let reason: Reason | undefined;
     let place: Place | undefined;
+    /** When the whole request was there: how slowly a caller sends is no work of ours. */
+    let readAtMs = 0;
     const onClose = (): void => {
       if (!response.writableFinished) scope.cancel();
     };
@@ -139,6 +141,7 @@ export function createHandler(options: HandlerOptions): Handler {
         const body = scope.zeroizeLater(
           await bodies.read(request, { identity: `${cluster.uid}/${node}`, limit, signal: scope.signal }),
         );
+        readAtMs = scope.elapsedMs;
         const deadline = steadyNow() + Math.floor(scope.leftMs);
         const context: MethodContext = {
           scope,
@@ -180,7 +183,7 @@ export function createHandler(options: HandlerOptions): Handler {
       } catch (thrown) {
         ({ answer, reason } = failureOf(method, thrown));
       }
-      place?.leave(reason === undefined ? scope.elapsedMs + waitedMs : undefined);
+      place?.leave(reason === undefined ? waitedMs + scope.elapsedMs - readAtMs : undefined);
       await send(answer);
     } finally {
       scope.dispose();

@@ -13,7 +13,7 @@ export type ShedCause = "limit" | "time";
 export type Place = {
   /** The request is a batch of so many further calls. */
   grow(calls: number): void;
-  /** It is done. @param tookMs since it arrived, where it was served */
+  /** It is done. @param tookMs waiting and work of this gateway and of the backend, where it was served */
   leave(tookMs?: number): void;
 };
 

@@ -2,7 +2,8 @@
 // that may be tried again, counted and recorded; a Status never is.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { Readable } from "node:stream";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { createOverload, type Overload } from "@claviger/gateway-server/src/kms/overload.ts";
 import { createMetrics } from "@claviger/gateway-server/src/metrics.ts";
@@ -10,6 +11,7 @@ import { KmsError, rowOf } from "@claviger/proto/wire/errors.ts";
 import { BatchRequestSchema } from "@claviger/proto/gen/claviger/relay_pb.ts";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
+import { request } from "undici";
 import { reversing, start } from "./harness.ts";
 
 const encryptRequest = toBinary(
@@ -97,6 +99,31 @@ test("a place is taken for as long as a request is worked on, for each call of a
   assert.equal(told.length, 3);
   assert.ok(told.slice(0, 2).every((ms) => ms !== undefined && ms >= 0));
   assert.equal(told[2], undefined, "a failure says nothing of how long an answer takes");
+});
+
+test("who sends slowly does not make a gateway slow", async (t) => {
+  const told: (number | undefined)[] = [];
+  const overload: Overload = {
+    enter: () => Promise.resolve({ grow: () => {}, leave: (ms) => void told.push(ms) }),
+    limit: () => undefined,
+  };
+  const { base, agent } = await start(t, { overload });
+  async function* slowly(): AsyncGenerator<Uint8Array> {
+    yield encryptRequest.subarray(0, 3);
+    await sleep(400);
+    yield encryptRequest.subarray(3);
+  }
+  const began = performance.now();
+  const reply = await request(`${base}${methods.encrypt}`, {
+    method: "POST",
+    dispatcher: agent,
+    headers: { "content-type": "application/proto" },
+    body: Readable.from(slowly()),
+  });
+  await reply.body.dump();
+  assert.equal(reply.statusCode, 200);
+  assert.ok(performance.now() - began >= 400);
+  assert.ok((told[0] ?? Number.POSITIVE_INFINITY) < 300, `${told[0]} ms`);
 });
 
 test("a gateway that does little refuses nobody", async (t) => {
