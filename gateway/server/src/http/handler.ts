@@ -135,8 +135,7 @@ export function createHandler(options: HandlerOptions): Handler {
         if (method === "status")
           nodes.seen({ cluster: cluster.uid, node, certificate: identity, header: request.headers[headers.shim] });
         // A Status is answered from memory, and an apiserver without it is not ready.
-        if (known.operation !== "status")
-          place = await overload.enter({ cluster: cluster.uid, leftMs: scope.leftMs, signal: scope.signal });
+        else place = await overload.enter({ cluster: cluster.uid, leftMs: scope.leftMs, signal: scope.signal });
         const limit = encoding === "json" ? limits.jsonMessage : known.bodyBytes;
         const body = scope.zeroizeLater(
           await bodies.read(request, { identity: `${cluster.uid}/${node}`, limit, signal: scope.signal }),
