@@ -21,8 +21,14 @@ export type LabProvider = {
 const clientId = "claviger-cli";
 const resource = "https://fleet.lab.claviger.test";
 
-/** @param pair the server's certificate and key, files */
-export async function startProvider(pair: { readonly cert: string; readonly key: string }): Promise<LabProvider> {
+/**
+ * @param pair the server's certificate and key, files
+ * @param tokenSeconds how long the next ID token is good
+ */
+export async function startProvider(
+  pair: { readonly cert: string; readonly key: string },
+  tokenSeconds: () => number = () => 600,
+): Promise<LabProvider> {
   const server = createServer({ cert: readFileSync(pair.cert), key: readFileSync(pair.key) });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const issuer = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -57,7 +63,7 @@ export async function startProvider(pair: { readonly cert: string; readonly key:
         }),
       },
     },
-    ttl: { IdToken: 600, DeviceCode: 60, RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 60 },
+    ttl: { IdToken: tokenSeconds, DeviceCode: 60, RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 60 },
     rotateRefreshToken: true,
   });
   provider.on("grant.success", (ctx) => {

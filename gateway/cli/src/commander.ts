@@ -14,8 +14,11 @@ export type Terminal = {
   readonly home: string;
 };
 
-/** `waits`: a person is needed. `away`: what the command asks is not there now, and may be later. */
-export type ErrorKind = "failed" | "waits" | "away";
+/**
+ * `waits`: a person is needed. `away`: what the command asks is not there now, and may be later. `unknown-caller`:
+ * what the command has shown does not count, or not any more.
+ */
+export type ErrorKind = "failed" | "waits" | "away" | "unknown-caller";
 
 /** What the user can put right. `message` says what is wrong and what to do; no secret in it. */
 export class CliError extends Error {

@@ -122,7 +122,8 @@ function explained(error: unknown, url: string): unknown {
     return new CliError(`the fleet service is not available: ${error.rawMessage}`, "away");
   if (error.code === Code.DeadlineExceeded) return new CliError(`the fleet service ${url} does not answer in time`);
   const isWaiting = error.findDetails(ApprovalNeededSchema).length > 0;
-  return new CliError(`the fleet service refuses: ${error.rawMessage}`, isWaiting ? "waits" : "failed");
+  const kind = isWaiting ? "waits" : error.code === Code.Unauthenticated ? "unknown-caller" : "failed";
+  return new CliError(`the fleet service refuses: ${error.rawMessage}`, kind);
 }
 
 /** Calls the service once or more. @throws CliError */

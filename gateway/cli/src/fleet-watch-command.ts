@@ -44,8 +44,10 @@ export function addWatchCommand(group: Command, terminal: Terminal): void {
     .option("--no-retry", "end where the service cannot be reached or ends, instead of trying again")
     .action(async (options: WatchOptions) => {
       let { cursor } = options;
+      let isFollowing = false;
       const show = (event: WatchEventsResponse): void => {
         ({ cursor } = event);
+        isFollowing = true;
         if (options.output === "json") return terminal.out(JSON.stringify(json(event)));
         if (event.kind === "list-again") return terminal.err("what happened before this is not known; list again");
         if (event.kind !== "heartbeat") terminal.out(eventLine(event));
@@ -58,6 +60,10 @@ export function addWatchCommand(group: Command, terminal: Terminal): void {
           });
           throw new CliError("the fleet service has ended the stream", "away");
         } catch (error) {
+          // A token ends in the middle; the next call shows the one that has followed it, if there is one.
+          const isOver = error instanceof CliError && error.kind === "unknown-caller" && isFollowing;
+          isFollowing = false;
+          if (isOver && options.retry) continue;
           if (!(error instanceof CliError) || error.kind !== "away" || !options.retry) throw error;
           terminal.err(`${error.message}; trying again`);
           await pause(retryMs);

@@ -11,7 +11,7 @@ import { after, before, suite, test } from "node:test";
 import { createPki, type Pki, writeRegistry } from "../../lab/fleet.ts";
 import { type LabFleetService, startFleetService } from "../../lab/fleet-service.ts";
 import { fillIn, type LabProvider, startProvider } from "../../lab/oidc-provider.ts";
-import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
+import { createProcessGroup, type ProcessGroup, until } from "../../lab/process-group.ts";
 import { claviger, type CliResult } from "../cli/claviger.ts";
 
 const main = join(import.meta.dirname, "..", "..", "..", "gateway", "cli", "src", "main.ts");
@@ -23,12 +23,13 @@ suite("operators log in at an issuer with device codes", () => {
   let provider: LabProvider;
   let fleet: LabFleetService;
   let config: string;
+  let tokenSeconds = 600;
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
     processes = createProcessGroup(dir);
     pki = await createPki(dir);
-    provider = await startProvider(await pki.gateway("issuer"));
+    provider = await startProvider(await pki.gateway("issuer"), () => tokenSeconds);
     const { issuer, clientId, resource } = provider;
     const one = (audience: string) => ({ issuer, audience, ca: pki.ca, operators: { ada: { role: "admin" } } });
     fleet = await startFleetService({
@@ -191,6 +192,41 @@ suite("operators log in at an issuer with device codes", () => {
     age("renewed", -1000);
     assert.equal((await at("renewed", "whoami")).status, 0, "and after it has ended, too");
     assert.equal(provider.refreshes(), 2);
+  });
+
+  test("who follows the fleet goes on with the next token when one ends", async () => {
+    tokenSeconds = 15;
+    age("renewed", -1000);
+    const child = spawn(
+      process.execPath,
+      [main, "fleet", "watch", "-o", "json", "--config", config, "--context", "renewed"],
+      {
+        env: { PATH: process.env["PATH"], HOME: homeOf("renewed") },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
+    const closed = new Promise((resolve) => child.once("close", resolve));
+    const errors: string[] = [];
+    createInterface(child.stderr).on("line", (line) => errors.push(line));
+    const watched = () =>
+      readFileSync(fleet.audit, "utf8")
+        .split("\n")
+        .filter((line) => line.includes('"method":"watchEvents"'))
+        .map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
+    const before = provider.refreshes();
+    try {
+      await until("two tokens to be followed by a third", fleet.proc, () =>
+        Promise.resolve(watched().filter(({ cause }) => cause === "begins").length >= 2 ? true : undefined),
+      );
+    } finally {
+      tokenSeconds = 600;
+      child.kill();
+      await closed;
+    }
+    assert.deepEqual(errors, []);
+    assert.ok(provider.refreshes() >= before + 2);
+    const ends = watched().filter(({ cause }) => cause !== "begins");
+    assert.deepEqual([ends[0]?.["outcome"], ends[0]?.["cause"]], ["denied", "the token has expired; get another"]);
   });
 
   test("logging out ends the session at the issuer", async () => {

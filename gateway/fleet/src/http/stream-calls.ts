@@ -14,6 +14,18 @@ const checkMs = 1000;
 /** How long an end that nobody reads may stand; then the connection is closed. */
 const unreadMs = 5000;
 
+/** When what the caller has shown ends, Unix milliseconds. */
+function endOf(caller: Caller): number {
+  switch (caller.kind) {
+    case "operator":
+      return caller.until;
+    case "node":
+      return caller.notAfter;
+    case "anonymous":
+      return Number.POSITIVE_INFINITY;
+  }
+}
+
 export type StreamCall = {
   readonly socket: TLSSocket | undefined;
   readonly authorization: string | undefined;
@@ -48,7 +60,7 @@ export function createStreamCalls({
   const closing = new AbortController();
 
   /** Aborts with the refusal that ends a stream from outside. */
-  const watchCaller = (name: StreamName, call: StreamCall, socket: TLSSocket) => {
+  const watchCaller = (name: StreamName, call: StreamCall, socket: TLSSocket, caller: Caller) => {
     const ended = new AbortController();
     let unread: NodeJS.Timeout | undefined;
     const end = (refusal: Refusal): void => {
@@ -56,15 +68,17 @@ export function createStreamCalls({
       ended.abort(refusal);
       unread = setTimeout(() => socket.destroy(), unreadMs).unref();
     };
-    const timer = setInterval(() => {
-      void callerOf(socket, call.authorization)
-        .then((caller) => checkNeed(needs[name], caller))
-        .catch((error: unknown) => {
-          const refusal = toRefusal(error);
-          // Keys of an issuer that cannot be read end nothing that was let in: the token's own end does.
-          if (refusal.code !== "unavailable") end(refusal);
-        });
-    }, checkMs).unref();
+    const judge = async (): Promise<void> => {
+      try {
+        checkNeed(needs[name], await callerOf(socket, call.authorization));
+      } catch (error) {
+        const refusal = toRefusal(error);
+        // Keys of an issuer that cannot be read end nothing that was let in: the token's own end does.
+        if (refusal.code !== "unavailable") return end(refusal);
+      }
+      if (endOf(caller) <= Date.now()) end(refuse("unauthenticated", "the token has expired; get another"));
+    };
+    const timer = setInterval(() => void judge(), checkMs).unref();
     const close = (): void =>
       end(refuse("unavailable", "the fleet service ends; watch again, from the cursor of the last event"));
     if (closing.signal.aborted) close();
@@ -109,7 +123,7 @@ export function createStreamCalls({
       caller = known;
       checkNeed(needs[name], known);
       await record({ cause: "begins" });
-      watched = watchCaller(name, call, socket);
+      watched = watchCaller(name, call, socket, known);
       const signal = AbortSignal.any([watched.signal, call.signal]);
       for await (const message of streams[name](request, known, subject, signal)) {
         if (signal.aborted) break;
