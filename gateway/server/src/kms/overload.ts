@@ -111,8 +111,8 @@ export function createOverload({
   const look = (): void => {
     const time = clock.now();
     if (time - window.at < windowMs) return;
-    // Nobody asked for long.
-    if (time - window.at > patience * windowMs) [limit, run] = [undefined, 0];
+    // Nobody asked for long; a process that got no time for as long has its callers waiting.
+    if (time - window.at > patience * windowMs && inside === 0) [limit, run] = [undefined, 0];
     else judge(window);
     insideBefore = inside;
     window = { at: time, served: 0, tookMs: 0, peak: inside, isFull: false };

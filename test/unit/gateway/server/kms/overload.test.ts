@@ -135,8 +135,13 @@ suite("the limit of calls", () => {
     assert.equal(first.overload.limit(), undefined);
 
     const second = start();
-    await second.fill(300);
+    const others = await second.fill(300);
     await second.serve(5, 300);
+    assert.notEqual(second.overload.limit(), undefined);
+    await second.clock.pass(2000);
+    await second.enter("served").then((place) => place.leave());
+    assert.notEqual(second.overload.limit(), undefined, "a stall lifts no limit while callers wait");
+    for (const place of others) place.leave();
     await second.clock.pass(1100);
     assert.equal(await second.outcome(second.enter()), "in");
     assert.equal(second.overload.limit(), undefined);
