@@ -1,9 +1,9 @@
 // The only file that imports commander. Errors of a command are one line, never a stack trace.
 import { EditError } from "@claviger/gateway-core/src/registry/edit/error.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
-export { Command, InvalidArgumentError, Option };
+export { Argument, Command, InvalidArgumentError, Option };
 
 /** What a command may touch of the outside; main.ts makes it. */
 export type Terminal = {

@@ -6,6 +6,7 @@ import { addAuditCommands } from "./audit/commands.ts";
 import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { CliError, type Command, commanderStatus, createRoot, Exit, isInWords, type Terminal } from "./commander.ts";
+import { addCompletionCommand } from "./completion/command.ts";
 import { addContextCommands } from "./context-commands.ts";
 import { addFleetCommands } from "./fleet-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
@@ -37,6 +38,7 @@ export function createCli(terminal: Terminal): Command {
   addAuditCommands(root, terminal);
   addCheckCommand(root, terminal);
   addClusterCommands(root, terminal);
+  addCompletionCommand(root, terminal);
   addContextCommands(root, terminal);
   addUpgradeCommand(root, terminal);
   addKeyCommands(root, terminal);

@@ -44,6 +44,7 @@ export const commands: Readonly<
   "cluster import": { args: ["IMPORT"], asks: "registry", required: ["file"] },
   "registry upgrade": { args: [] },
   "cluster remove": { args: ["prod"], asks: "registry", required: ["cluster"] },
+  completion: { args: ["bash"], required: ["shell"] },
   "context list": { args: [] },
   "context show": { args: [] },
   "context use": { args: ["prod"], required: ["name"] },
