@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownSettings } from "../../gateway/fleet/src/config.ts";
 import { approvalSettings } from "../../gateway/fleet/src/approvals/config.ts";
-import { tokensSchema } from "../../gateway/fleet/src/tokens.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
+import { tokensSchema } from "@claviger/gateway-core/src/pki/node-tokens.ts";
 import { clusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { z } from "@claviger/proto/runtime/config.ts";
 import { environmentName, overrides, shimConfig } from "../../shim/src/config.ts";
@@ -75,7 +75,7 @@ export function settingsPage(): string {
       ),
     ),
     "Tokens with which nodes enroll:",
-    settingsTable(z.strictObject({ tokens: tokensSchema }), sourcesOf(`${fleet}/tokens.ts`)),
+    settingsTable(z.strictObject({ tokens: tokensSchema }), sourcesOf(`${core}/pki/node-tokens.ts`)),
     "Changes that take a second administrator ([the rule](../control-plane.md#approvals-and-events)):",
     settingsTable(approvalSettings, sourcesOf(`${fleet}/approvals/config.ts`)),
     "## Registry records",

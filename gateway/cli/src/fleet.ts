@@ -71,7 +71,11 @@ function noBackend(name: string, { name: where, settings, isOneVault }: Target):
 
 /** @throws ConfigError or CliError when the fleet cannot be found or read */
 export function openFleet(options: FleetOptions, terminal: Terminal): Fleet {
-  const target = findTarget(options, terminal);
+  return openTarget(findTarget(options, terminal), terminal);
+}
+
+/** A fleet that has been found. */
+export function openTarget(target: Target, terminal: Terminal): Fleet {
   const { settings, tokenFile, isOwn } = target;
   // Errors are thrown and printed once; log lines are for a gateway's operators.
   const log = silentLog;

@@ -14,9 +14,9 @@ import { backendSchema } from "@claviger/gateway-core/src/backend/config.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { certificateAuthoritySchema } from "@claviger/gateway-core/src/pki/node-certificates.ts";
 import { approvalSettings } from "./approvals/config.ts";
+import { tokensSchema } from "@claviger/gateway-core/src/pki/node-tokens.ts";
 import { grantSchema } from "./grants.ts";
 import { oidcProblems, oidcSchema } from "./oidc/config.ts";
-import { tokensSchema } from "./tokens.ts";
 
 // The gateways' own settings. Clients come with a certificate or, where a node enrolls, without.
 const { listen, admin, tls, trustDomain, registry, audit, redis, integrity, log } = gatewayConfig.shape;

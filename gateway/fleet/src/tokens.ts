@@ -1,32 +1,10 @@
 // Tokens with which nodes enroll: a random text that is good once, for one name, for a while. Stored is its
 // SHA-256 alone. (docs/architecture.md #enrollment.)
 import { createHash, randomBytes } from "node:crypto";
-import { z, zName, zPath } from "@claviger/proto/runtime/config.ts";
-import { backendName, clusterName, clusterUid, mountPath, nodeName } from "@claviger/proto/wire/names.ts";
+import { z, zName } from "@claviger/proto/runtime/config.ts";
+import { clusterName, clusterUid, nodeName } from "@claviger/proto/wire/names.ts";
 import type { DocumentRef, Documents } from "@claviger/gateway-core/src/backend/port.ts";
 import { createOnceDocuments, openOnceDirectory, type OnceStore } from "./once-store.ts";
-
-/** Where the SHA-256 of each token stands until it is used. */
-export const tokensSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
-    /** A directory, for one replica of this service. */
-    kind: z.literal("directory"),
-    /** The directory; made where it is missing. */
-    directory: zPath,
-  }),
-  z.strictObject({
-    /** Documents in KV version 2 of a Vault, for several replicas. */
-    kind: z.literal("vault"),
-    /** A backend of kind vault: its addresses and its login. */
-    backend: zName(backendName),
-    /** The Vault namespace of the mount. */
-    namespace: z.optional(zName(mountPath)),
-    /** The mount of the KV store. */
-    mount: zName(mountPath),
-    /** The path that tokens are below. */
-    path: z._default(zName(mountPath), mountPath.parse("node-tokens")),
-  }),
-]);
 
 const tokenRecord = z.object({
   cluster: zName(clusterName),

@@ -48,6 +48,9 @@ describe("the demo", () => {
   };
 
   const steps = [
+    /\$ npx claviger node token orchard\/cp-1 --reason 'a new control-plane node' --config \S+ > \S+token/,
+    /\$ claviger-shim enroll --url https:\/\/127\.0\.0\.1:\d+ --token-file \S+ --ca-pin sha256:[0-9a-f]{64} /,
+    /certificate +URI:spiffe:\/\/demo\.example\/cluster\/orchard\/node\/cp-1, until /,
     /Status +healthz ok, key_id clv1\./,
     /etcd value +k8s:enc:kms:v2:/,
     /read database +1 Decrypt/,
@@ -64,6 +67,7 @@ describe("the demo", () => {
     const { status, out, err } = await run();
     assert.equal(status, 0, out + err);
     for (const step of steps) assert.match(out, step);
+    assert.doesNotMatch(out + err, /clvt_/, "a token on the terminal");
     assert.equal(out.includes("\u001b["), false, "colour without a terminal");
     assert.deepEqual(readdirSync(dir), []);
   });

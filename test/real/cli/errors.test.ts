@@ -15,6 +15,7 @@ import { type ErrorText, errorTexts } from "./error-texts.ts";
 import { auditRows, nodeRows, pkiRows, registryRows } from "./error-rows-site.ts";
 import { fleetRows } from "./error-rows-fleet.ts";
 import { loginRows } from "./error-rows-login.ts";
+import { initFleetRows } from "./error-rows-vault-fleet.ts";
 import { labelRows } from "./error-rows-labels.ts";
 import { contextRows, fileRows, oddVaults, otherUserRows, silentVault } from "./error-rows-odd.ts";
 import { createWorld, type Ran, type World } from "./error-world.ts";
@@ -91,7 +92,7 @@ suite("every error of every command", () => {
   test("keys that are not as they should be", async (t) => await runAll(t, await keyRows(world)));
   test("etcds and snapshots", async (t) => await runAll(t, await etcdRows(world)));
   test("Redis", (t) => runAll(t, redisRows(world)));
-  test("a set-up of Vault", (t) => runAll(t, initRows(world)));
+  test("a set-up of Vault", (t) => runAll(t, [...initRows(world), ...initFleetRows(world)]));
   test("a provider's socket", async (t) => {
     const { rows, servers } = await checkRows(world);
     await runAll(t, rows);

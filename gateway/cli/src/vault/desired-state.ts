@@ -37,11 +37,12 @@ export function wayDown(namespace: string | undefined, login: string | undefined
   return namespace?.startsWith(`${login}/`) === true ? `${namespace.slice(login.length + 1)}/` : undefined;
 }
 
-function prefixOf(what: string, namespace: string | undefined, login: string | undefined): string {
+/** The way down to a namespace. @throws CliError where it is not below the login's */
+export function prefixOf(what: string, namespace: string | undefined, login: string | undefined): string {
   const prefix = wayDown(namespace ?? login, login);
   if (prefix !== undefined) return prefix;
   throw new CliError(
-    `${what}: namespace ${namespace} is not below ${login}, where the gateway logs in; no policy there can reach it`,
+    `${what}: namespace ${namespace} is not below ${login}, where the login is; no policy there can reach it`,
   );
 }
 

@@ -1,10 +1,10 @@
 // Rules of a Vault policy as HCL: written, and read again as far as this command writes them.
 
-/** One rule. @param parameters the only one that a request may have */
-export function block(path: string, capabilities: readonly string[], parameters?: string): string {
+/** One rule. @param parameters the only ones that a request may have; all where none is named */
+export function block(path: string, capabilities: readonly string[], ...parameters: readonly string[]): string {
   const list = capabilities.map((capability) => `"${capability}"`).join(", ");
-  if (parameters === undefined) return `path "${path}" { capabilities = [${list}] }`;
-  return `path "${path}" {\n  capabilities = [${list}]\n  allowed_parameters = { "${parameters}" = [] }\n}`;
+  if (parameters.length === 0) return `path "${path}" { capabilities = [${list}] }`;
+  return `path "${path}" {\n  capabilities = [${list}]\n  allowed_parameters = { ${parameters.map((one) => `"${one}" = []`).join(", ")} }\n}`;
 }
 
 /** The capabilities of each path. */

@@ -2,7 +2,7 @@
 import type { Terminal } from "../commander.ts";
 import type { Role } from "./init-role.ts";
 import type { PlanStep } from "./plan.ts";
-import type { PolicyTest } from "./policy-test.ts";
+import type { PolicyTest } from "./policy-probe.ts";
 import { kubernetesManifest } from "./roles.ts";
 
 const words: Readonly<Record<PlanStep["status"], string>> = {
@@ -21,8 +21,8 @@ export function printPlan(steps: readonly PlanStep[], terminal: Terminal): void 
 }
 
 /** What was tried, and how it went. */
-export function printTest({ needed, denied }: PolicyTest, terminal: Terminal): void {
-  terminal.out("\nWhat the gateway must be able to do (tried with a token under its policy alone):");
+export function printTest({ needed, denied }: PolicyTest, who: string, terminal: Terminal): void {
+  terminal.out(`\nWhat the ${who} must be able to do (tried with a token under its policy alone):`);
   for (const { path, what, ok, detail } of needed)
     terminal.out(`  ${ok ? "ok  " : "FAIL"}  ${path}  ${what}: ${detail}`);
   terminal.out("\nWhat it must not be able to do:");
@@ -30,12 +30,12 @@ export function printTest({ needed, denied }: PolicyTest, terminal: Terminal): v
     terminal.out(`  ${ok ? "denied" : "OPEN  "}  ${path}  ${what}${ok ? "" : `: ${detail}`}`);
 }
 
-/** What to do after it, line by line. */
-export function nextSteps(role: Role | undefined, policy: string): readonly string[] {
+/** What to do after it, line by line. @param who whose login it is */
+export function nextSteps(role: Role | undefined, policy: string, who: string): readonly string[] {
   switch (role?.method) {
     case undefined:
       return [
-        `Next: give the gateway a token under the policy ${policy}: vault token create -orphan -period=24h -no-default-policy -policy=${policy}`,
+        `Next: give the ${who} a token under the policy ${policy}: vault token create -orphan -period=24h -no-default-policy -policy=${policy}`,
       ];
     case "approle": {
       const path = `auth/${role.mount}/role/${role.options.role}`;
@@ -43,7 +43,7 @@ export function nextSteps(role: Role | undefined, policy: string): readonly stri
       return [
         `Next: (umask 077; vault read -field=role_id ${path}/role-id > ROLE-ID-FILE; vault write -f -field=secret_id ${path}/secret-id > SECRET-ID-FILE)`,
         ...(secretIdCidrs === undefined
-          ? ["The secret-id works from any address; bind it to the gateways' with --secret-id-cidr CIDR."]
+          ? [`The secret-id works from any address; bind it to the ${who}'s with --secret-id-cidr CIDR.`]
           : []),
         ...(secretIdTtl === undefined
           ? ["It does not end; where something renews the file, give it a life with --secret-id-ttl 24h."]
@@ -51,9 +51,9 @@ export function nextSteps(role: Role | undefined, policy: string): readonly stri
       ];
     }
     case "kubernetes":
-      return ["Next, in the cluster that runs the gateway:", "", kubernetesManifest(role.options)];
+      return [`Next, in the cluster that runs the ${who}:`, "", kubernetesManifest(role.options)];
     case "jwt":
     case "cert":
-      return ["Next: start the gateway."];
+      return [`Next: start the ${who}.`];
   }
 }

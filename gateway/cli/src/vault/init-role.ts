@@ -2,17 +2,31 @@
 import type { AuthConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { readTextFile } from "../outside.ts";
 import type { FleetOptions } from "../target.ts";
+import type { PkiOptions } from "./fleet-pki.ts";
 import { type RoleMethod, type RoleOptions, wantedRole, type Wanted } from "./roles.ts";
 
 /** Options that a role has in the same words. */
 type SameOptions = Omit<
   RoleOptions,
-  "policy" | "role" | "kubernetesCa" | "clientCa" | "secretIdCidrs" | "allowedDnsSans" | "allowedUriSans"
+  | "policy"
+  | "role"
+  | "serviceAccount"
+  | "serviceAccountNamespace"
+  | "kubernetesCa"
+  | "clientCa"
+  | "secretIdCidrs"
+  | "allowedDnsSans"
+  | "allowedUriSans"
 >;
 
 export type InitOptions = FleetOptions &
-  SameOptions & {
+  SameOptions &
+  PkiOptions & {
+    /** Whose Vault it is to be. */
+    readonly for: "gateway" | "fleet";
     readonly policy?: string;
+    readonly serviceAccount?: string;
+    readonly serviceAccountNamespace?: string;
     readonly keyPrefix?: string;
     readonly backend?: string;
     readonly role?: string;
@@ -24,6 +38,7 @@ export type InitOptions = FleetOptions &
     readonly allowedUriSan?: readonly string[];
     readonly secretIdCidr?: readonly string[];
     readonly printOperatorPolicies: boolean;
+    readonly withRetire: boolean;
     readonly yes: boolean;
     readonly update: boolean;
     readonly dryRun: boolean;
@@ -40,10 +55,10 @@ export type Role = {
   readonly options: RoleOptions;
 };
 
-/** The role of the login that the gateway is configured with; none where it is given a token. */
+/** The role of the login that a program is configured with; none where it is given a token. */
 export function roleFor(
   auth: AuthConfig,
-  options: InitOptions & Pick<RoleOptions, "policy" | "role">,
+  options: InitOptions & Pick<RoleOptions, "policy" | "role" | "serviceAccount" | "serviceAccountNamespace">,
 ): Role | undefined {
   if (auth.kind === "token" || auth.kind === "token-file" || auth.kind === "userpass") return undefined;
   const role = auth.kind === "approle" ? options.role : auth.role;

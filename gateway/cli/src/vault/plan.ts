@@ -45,9 +45,12 @@ type Engine = {
   readonly path: string;
   readonly type: string;
   readonly options?: Readonly<Record<string, string>>;
+  /** How the mount is made; not held against one that is there. */
+  readonly config?: Readonly<Record<string, string>>;
 };
 
-async function engine({ vault, list, prefix = "", path, type, options }: Engine): Promise<PlanStep> {
+/** A secrets engine, or a login method. */
+export async function engine({ vault, list, prefix = "", path, type, options, config }: Engine): Promise<PlanStep> {
   const found = mountAt(await vault.read(`${prefix}${list}`), path);
   const what = `${list === "sys/auth" ? "auth method" : "mount"} ${prefix}${path} (${type})`;
   if (found === undefined)
@@ -55,7 +58,12 @@ async function engine({ vault, list, prefix = "", path, type, options }: Engine)
       what,
       status: "create",
       apply: () =>
-        vault.write(`${prefix}${list}/${path}`, { type, description: "Claviger", ...(options && { options }) }),
+        vault.write(`${prefix}${list}/${path}`, {
+          type,
+          description: "Claviger",
+          ...(options && { options }),
+          ...(config && { config }),
+        }),
     };
   const given = (found["options"] ?? {}) as VaultData;
   const differs = Object.entries(options ?? {}).find(([name, value]) => given[name] !== value);
@@ -115,7 +123,13 @@ async function transitKey(input: PlanInput, key: WantedKey, mountStatus: PlanSte
   return { what, key, status: "present" };
 }
 
-async function policyStep({ vault, keys, policy, update }: PlanInput): Promise<PlanStep> {
+/** A policy of ours, or one that is in the way. */
+export async function policyStep({
+  vault,
+  keys,
+  policy,
+  update,
+}: Pick<PlanInput, "vault" | "keys" | "policy" | "update">): Promise<PlanStep> {
   const path = `sys/policies/acl/${policy.name}`;
   const what = `policy ${policy.name}`;
   const data = await vault.read(path);
@@ -145,7 +159,7 @@ async function policyStep({ vault, keys, policy, update }: PlanInput): Promise<P
 }
 
 /** Vault returns lists in an order of its own, and durations as numbers. */
-function alike(wanted: unknown, found: unknown): boolean {
+export function alike(wanted: unknown, found: unknown): boolean {
   if (Array.isArray(wanted) && Array.isArray(found)) return isDeepStrictEqual(new Set(wanted), new Set(found));
   if (typeof wanted === "string" && typeof found === "string") return wanted.trim() === found.trim();
   return isDeepStrictEqual(wanted, found);
@@ -156,7 +170,7 @@ function saysNothing(value: unknown): boolean {
 }
 
 async function roleStep(
-  { vault, update }: PlanInput,
+  { vault, update }: Pick<PlanInput, "vault" | "update">,
   { path, body, needs, configuredBy }: Wanted,
   authIsNew: boolean,
 ): Promise<PlanStep> {
@@ -177,6 +191,17 @@ async function roleStep(
     : { what, status: "conflict", detail: `${detail}; change it with --update` };
 }
 
+/** A login method and its role. */
+export async function loginSteps(
+  input: Pick<PlanInput, "vault" | "update">,
+  role: NonNullable<PlanInput["role"]>,
+): Promise<readonly PlanStep[]> {
+  const auth = await engine({ vault: input.vault, list: "sys/auth", path: role.mount, type: role.method });
+  const steps = [auth];
+  for (const wanted of role.wanted) steps.push(await roleStep(input, wanted, auth.status !== "present"));
+  return steps;
+}
+
 /** Every step, in the order in which they must be applied. Reads only. */
 export async function makePlan(input: PlanInput): Promise<readonly PlanStep[]> {
   const { vault, keys, registry, role } = input;
@@ -193,11 +218,7 @@ export async function makePlan(input: PlanInput): Promise<readonly PlanStep[]> {
     steps.push(await engine({ vault, list: "sys/mounts", prefix, path, type: "kv", options: { version: "2" } }));
   }
   steps.push(await policyStep(input));
-  if (role === undefined) return steps;
-  const auth = await engine({ vault, list: "sys/auth", path: role.mount, type: role.method });
-  steps.push(auth);
-  for (const wanted of role.wanted) steps.push(await roleStep(input, wanted, auth.status !== "present"));
-  return steps;
+  return role === undefined ? steps : [...steps, ...(await loginSteps(input, role))];
 }
 
 /** Applies what is to be made or changed; stops at the first refusal. */

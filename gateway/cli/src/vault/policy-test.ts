@@ -1,7 +1,6 @@
 // Tests the gateway's policy with a token under that policy alone: tries what the gateway must be
 // able to do, and looks for anything more that it could do. Changes nothing.
 import { randomBytes } from "node:crypto";
-import { isDeepStrictEqual } from "node:util";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import { recordIn, type VaultControl, type VaultData, VaultRefusal } from "./control.ts";
 import {
@@ -16,25 +15,17 @@ import {
 
 import type { ForeignKey } from "./foreign-keys.ts";
 import { isCovered } from "./policy.ts";
-
-export type Finding = { readonly path: string; readonly what: string; readonly ok: boolean; readonly detail: string };
-
-export type PolicyTest = {
-  /** What the gateway must be able to do. */
-  readonly needed: readonly Finding[];
-  /** What it must not be able to do. */
-  readonly denied: readonly Finding[];
-};
-
-async function outcome(call: () => Promise<unknown>): Promise<"allowed" | number> {
-  try {
-    await call();
-    return "allowed";
-  } catch (error) {
-    if (error instanceof VaultRefusal) return error.status;
-    throw error;
-  }
-}
+import {
+  allowed,
+  capabilitiesOf,
+  type Finding,
+  judge,
+  listFinding,
+  notTried,
+  type PolicyTest,
+  refusedParameters,
+  registryFinding,
+} from "./policy-probe.ts";
 
 /** Encrypts and decrypts as the gateway does: with associated data, under a named version. */
 async function roundTrip(gateway: VaultControl, key: WantedKey, version: number): Promise<string> {
@@ -160,18 +151,6 @@ function aroundRegistry(registry: WantedRegistry): readonly string[] {
   ];
 }
 
-/** What a capability list says more than `allowed`. */
-function excess(capabilities: unknown, allowed: readonly string[]): readonly string[] {
-  if (!Array.isArray(capabilities)) return ["an answer that is no list"];
-  return capabilities.map(String).filter((capability) => capability !== "deny" && !allowed.includes(capability));
-}
-
-/** What a token may do at some paths, as Vault sees it: asked by the operator, changes nothing. */
-async function capabilitiesOf(operator: VaultControl, token: Secret, paths: readonly string[]): Promise<VaultData> {
-  const reply = await token.use((text) => operator.write("sys/capabilities", { token: text, paths }));
-  return { ...reply, ...recordIn(reply, "data") };
-}
-
 async function rotateOf(
   operator: VaultControl,
   token: Secret,
@@ -179,29 +158,7 @@ async function rotateOf(
 ): Promise<readonly Finding[]> {
   const paths = keys.filter(({ auto }) => auto).map((key) => `${mountOf(key)}/keys/${key.name}/rotate`);
   const data = paths.length === 0 ? {} : await capabilitiesOf(operator, token, paths);
-  return paths.map((path) => {
-    const ok = isDeepStrictEqual(data[path], ["update"]);
-    return {
-      path,
-      what: "rotate",
-      ok,
-      detail: ok ? "allowed (not tried: it would make a version)" : `capabilities ${JSON.stringify(data[path])}`,
-    };
-  });
-}
-
-/** Before the first `cluster add` there is nothing there to be read, which is an answer, too. */
-async function registryFinding(gateway: VaultControl, path: string): Promise<Finding> {
-  const result = await outcome(() => gateway.read(path));
-  const ok = result === "allowed" || result === 404;
-  return { path, what: "read the registry", ok, detail: ok ? "allowed" : `status ${result}` };
-}
-
-async function listFinding(operator: VaultControl, token: Secret, path: string): Promise<Finding> {
-  const data = await capabilitiesOf(operator, token, [path]);
-  const ok = isDeepStrictEqual(data[path], ["list"]);
-  const detail = ok ? "allowed" : `capabilities ${JSON.stringify(data[path])}`;
-  return { path, what: "list the clusters", ok, detail };
+  return paths.map((path) => allowed(data, path, ["update"], "rotate", notTried));
 }
 
 async function deniedOf(
@@ -225,29 +182,17 @@ async function deniedOf(
     ...(registry === undefined ? [] : aroundRegistry(registry)),
   ];
   const data = await capabilitiesOf(operator, token, [...paths, ...readable, ...lists]);
-  const judge = (path: string, allowed: readonly string[], what: string): Finding => {
-    const more = excess(data[path], allowed);
-    return { path, what, ok: more.length === 0, detail: more.length === 0 ? "denied" : `may ${more.join(", ")}` };
-  };
   const findings = [
-    ...paths.map((path) => judge(path, [], "any access")),
-    ...readable.map((path) => judge(path, ["read"], "create, update, delete")),
-    ...lists.map((path) => judge(path, ["list"], "anything but a list")),
+    ...paths.map((path) => judge(data, path, [], "any access")),
+    ...readable.map((path) => judge(data, path, ["read"], "create, update, delete")),
+    ...lists.map((path) => judge(data, path, ["list"], "anything but a list")),
   ];
   for (const key of keys.filter(({ auto }) => auto)) {
     const path = `${mountOf(key)}/keys/${key.name}/config`;
     const { min_decryption_version: minDecryption, deletion_allowed: deletion } =
       (await gateway.read(`${mountOf(key)}/keys/${key.name}`)) ?? {};
-    // Capabilities say nothing of parameters: these two are tried, with the values that they have.
-    for (const body of [{ min_decryption_version: minDecryption }, { deletion_allowed: deletion }]) {
-      const result = await outcome(() => gateway.write(path, body));
-      findings.push({
-        path,
-        what: Object.keys(body).join(),
-        ok: result === 403,
-        detail: result === 403 ? "denied" : `not denied (${result})`,
-      });
-    }
+    for (const body of [{ min_decryption_version: minDecryption }, { deletion_allowed: deletion }])
+      findings.push(await refusedParameters(gateway, path, body));
   }
   return findings;
 }
