@@ -62,6 +62,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "gateway/core/src/redis/",
     "gateway/core/src/registry/",
   ],
+  "gateway/core/src/secret-files.ts": ["proto/", "gateway/core/src/config.ts", "gateway/core/src/backend/config.ts"],
   "gateway/core/src/tls-files.ts": ["proto/", "gateway/core/src/config.ts", "gateway/core/src/backend/"],
 
   "gateway/server/src/metrics.ts": ["proto/", "gateway/core/"],

@@ -2,6 +2,7 @@
 // claviger-fleet: the control plane. Sees and changes the registry, and signs the certificates of nodes; it
 // can neither encrypt nor decrypt. The composition root: constructs everything, reads from top to bottom.
 import { hostname } from "node:os";
+import { formatRows, isGood } from "@claviger/proto/runtime/check.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { watchExpiry } from "@claviger/proto/runtime/expiry.ts";
@@ -24,6 +25,7 @@ import { openApprovalStore } from "./approvals/open.ts";
 import { createPeople } from "./approvals/people.ts";
 import { createStanding } from "./approvals/standing.ts";
 import { createCallers } from "./caller.ts";
+import { checkFleet } from "./check.ts";
 import { loadFleetConfig } from "./config.ts";
 import { createEnrollment } from "./enrollment.ts";
 import { createFleetEvents } from "./events/events.ts";
@@ -42,6 +44,7 @@ const usage = `claviger-fleet --config FILE
 The control plane of a fleet: operators see and change clusters, nodes enroll and renew their certificates.
 
   --config FILE   configuration (YAML); docs/reference/settings.md has every setting
+  --check         try what a start would try, say what is found, and exit: 0 where a start works, 1 where not
   --version       print the version
   --help          print this
 `;
@@ -49,8 +52,14 @@ The control plane of a fleet: operators see and change clusters, nodes enroll an
 /** What a reading of a whole fleet may take of Redis: it is no request's, and reads 20,000 times as much. */
 const wholeFleet = { commandMs: 2000, bytesPerSecond: 128 * 2 ** 20 };
 
-async function run(configFile: string): Promise<void> {
+async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const config = loadFleetConfig(configFile);
+  if (checkOnly) {
+    const rows = await checkFleet(config, { file: configFile, own: { pid: process.pid, script: process.argv[1] } });
+    // What does not answer may hold its connection for longer.
+    process.stdout.write(formatRows(rows), () => process.exit(isGood(rows) ? 0 : 1));
+    return;
+  }
   const { certificates, tokens: tokenConfig, trustDomain } = config;
   let tls = readTlsFiles(config.tls);
   let authorities = splitPem(tls.clientCa);
@@ -187,13 +196,18 @@ async function run(configFile: string): Promise<void> {
 }
 
 try {
-  const values = readFlags({ config: { type: "string" }, version: { type: "boolean" }, help: { type: "boolean" } });
+  const values = readFlags({
+    config: { type: "string" },
+    check: { type: "boolean" },
+    version: { type: "boolean" },
+    help: { type: "boolean" },
+  });
   if (values.help === true) process.stdout.write(usage);
   else if (values.version === true) process.stdout.write(`${packageJson.version}\n`);
   else if (values.config === undefined) {
     process.stderr.write(`claviger-fleet: --config FILE is missing\n\n${usage}`);
     process.exitCode = 2;
-  } else await run(values.config);
+  } else await run(values.config, values.check === true);
 } catch (error) {
   endStart(process, "claviger-fleet", error);
 }

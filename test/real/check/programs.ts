@@ -8,7 +8,11 @@ const root = join(import.meta.dirname, "..", "..", "..");
 
 export type Ended = { readonly code: number | null; readonly out: string; readonly err: string };
 
-const mains = { gateway: "gateway/server/src/main.ts", shim: "shim/src/main.ts" } as const;
+const mains = {
+  gateway: "gateway/server/src/main.ts",
+  fleet: "gateway/fleet/src/main.ts",
+  shim: "shim/src/main.ts",
+} as const;
 
 /** @param ms it is ended after that: a start that works does not end by itself */
 export async function runToEnd(program: keyof typeof mains, args: readonly string[], ms = 30_000): Promise<Ended> {

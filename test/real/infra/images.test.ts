@@ -3,19 +3,20 @@
 // be built where there is no Docker daemon; their steps are these commands.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
-import { createProcessGroup, readyLine } from "../../lab/process-group.ts";
+import { createProcessGroup, type LabProcess, readyLine } from "../../lab/process-group.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
 async function run(file: string, ...args: readonly string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(file, [...args], { cwd: root });
   return stdout;
 }
-const programs = { "claviger-shim": "shim", "claviger-gateway": "gateway" } as const;
+const programs = { "claviger-shim": "shim", "claviger-gateway": "gateway", "claviger-fleet": "fleet" } as const;
 const user = "65532";
 
 /** `["/usr/bin/node", …]` of a Dockerfile's instruction. */
@@ -31,6 +32,18 @@ suite("The bundles and images", () => {
   const processes = createProcessGroup(dir);
   const tree = (image: string): string => join(dir, image);
   const write = (image: string, path: string, text: string): void => writeFileSync(join(tree(image), path), text);
+
+  /** The program of an image, as a container of it runs: its entry point as 65532, with nothing else there. */
+  const inImage = (image: string): readonly string[] => [
+    "chroot",
+    `--userspec=${user}:${user}`,
+    tree(image),
+    ...instruction(image, "ENTRYPOINT"),
+    "--config",
+    `/etc/claviger/${image}.yaml`,
+  ];
+  const start = (image: string): LabProcess =>
+    processes.start(image, inImage(image), { NODE_COMPILE_CACHE: "/app/cache" });
 
   before(async () => {
     assert.equal(process.getuid?.(), 0, "these tests use chroot: run them as root");
@@ -91,8 +104,11 @@ suite("The bundles and images", () => {
     await cli("pki", "init", "--dir", pki, "--trust-domain", "fleet.example");
     await cli("pki", "gateway", "--dir", pki, "--ip", "127.0.0.1");
     await cli("pki", "node", "--dir", pki, "--cluster", "edge", "--node", "n1");
+    await cli("pki", "gateway", "--dir", pki, "--ip", "127.0.0.1", "--name", "fleet");
+    await cli("pki", "operator", "--dir", pki, "--name", "ada");
     for (const [image, pair] of [
       ["gateway", "gateway"],
+      ["fleet", "fleet"],
       ["shim", "edge_n1"],
     ] as const) {
       write(image, "etc/claviger/tls.crt", readFileSync(join(pki, `${pair}.crt`), "utf8"));
@@ -116,19 +132,6 @@ audit: { sinks: [{ kind: stdout }] }
       "etc/claviger/clusters.yaml",
       "clusters: [{ name: edge, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA, state: active, rotation: auto, keys: [{ backend: local, mount: transit, key: edge }] }]\n",
     );
-    const start = (image: string) =>
-      processes.start(
-        image,
-        [
-          "chroot",
-          `--userspec=${user}:${user}`,
-          tree(image),
-          ...instruction(image, "ENTRYPOINT"),
-          "--config",
-          `/etc/claviger/${image}.yaml`,
-        ],
-        { NODE_COMPILE_CACHE: "/app/cache" },
-      );
     const { listen } = await readyLine(start("gateway"));
     write(
       "shim",
@@ -143,21 +146,79 @@ health: { address: 127.0.0.1, port: 0 }
     await cli("check", "--socket", join(tree("shim"), "run/claviger/kms.sock"));
   });
 
-  test("the systemd unit is one that systemd accepts without a remark", async () => {
-    const unit = readFileSync(join(root, "infra", "shim", "claviger-shim.service"), "utf8");
-    // The unit names programs of the node that runs it; here stand this machine's.
-    const here = join(dir, "claviger-shim.service");
-    writeFileSync(here, unit.replace("/usr/bin/node", process.execPath));
-    const { stdout, stderr } = await promisify(execFile)("systemd-analyze", ["verify", "--man=no", here]);
-    const remarks = (stdout + stderr).split("\n").filter((line) => line.includes("claviger-shim"));
-    assert.deepEqual(remarks, []);
+  test("the fleet service, in its image's tree as 65532, gives a node its certificate", async () => {
+    const [pki, image] = [join(dir, "pki"), tree("fleet")];
+    await run("cp", "-r", pki, join(image, "var/lib/claviger/authority"));
+    await run("chown", "-R", `${user}:${user}`, join(image, "var/lib/claviger/authority"));
+    write(
+      "fleet",
+      "etc/claviger/clusters.yaml",
+      readFileSync(join(tree("gateway"), "etc/claviger/clusters.yaml"), "utf8"),
+    );
+    write(
+      "fleet",
+      "etc/claviger/fleet.yaml",
+      `listen: { address: 127.0.0.1, port: 0 }
+admin: { address: 127.0.0.1, port: 0 }
+tls: { cert: /etc/claviger/tls.crt, key: /etc/claviger/tls.key, clientCa: /etc/claviger/ca.crt }
+trustDomain: fleet.example
+registry: { kind: file, file: /etc/claviger/clusters.yaml }
+certificates: { ca: { kind: directory, directory: /var/lib/claviger/authority }, trustBundle: /etc/claviger/ca.crt }
+tokens: { kind: directory, directory: /var/lib/claviger/tokens }
+gateways: ["https://gateway.example:8443"]
+operators: { ada: { role: admin } }
+audit: { sinks: [{ kind: stdout }] }
+`,
+    );
+    const [program = "", ...args] = inImage("fleet");
+    const checked = await run(program, ...args, "--check");
+    assert.match(checked, /certificates of nodes +ok/);
+    assert.doesNotMatch(checked, /failed|not tried/);
+    const { listen } = await readyLine(start("fleet"));
+    const operator = ["ca.crt", "operator-ada.crt", "operator-ada.key"].map((file) => join(pki, file));
+    const [ca = "", cert = "", key = ""] = operator;
+    const of = ["--fleet", String(listen), "--ca", ca, "--cert", cert, "--key", key];
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [
+      join(dir, "claviger.mjs"),
+      "node",
+      "token",
+      "edge/n2",
+      "--reason",
+      "a test",
+      ...of,
+    ]);
+    const token = join(dir, "token");
+    writeFileSync(token, stdout, { mode: 0o600 });
+    const pin = /--ca-pin (sha256:[0-9a-f]+)/.exec(stderr)?.[1] ?? "";
+    const shim = join(dir, "claviger-shim.mjs");
+    const to = join(dir, "enrolled");
+    const enroll = ["--url", String(listen), "--token-file", token, "--ca-pin", pin, "--dir", to];
+    await run(process.execPath, shim, "enroll", ...enroll);
+    assert.match(
+      new X509Certificate(readFileSync(join(to, "node.pem"))).subjectAltName ?? "",
+      /cluster\/edge\/node\/n2$/,
+    );
   });
 
-  test("the examples of both configurations are read without a problem", async () => {
+  for (const name of ["shim", "fleet"])
+    test(`the systemd unit of the ${name} is one that systemd accepts without a remark`, async () => {
+      const file = `claviger-${name}.service`;
+      const unit = readFileSync(join(root, "infra", name, file), "utf8");
+      // The unit names programs of the node that runs it; here stand this machine's.
+      const here = join(dir, file);
+      writeFileSync(here, unit.replace("/usr/bin/node", process.execPath));
+      const { stdout, stderr } = await promisify(execFile)("systemd-analyze", ["verify", "--man=no", here]);
+      const remarks = (stdout + stderr).split("\n").filter((line) => line.includes(`claviger-${name}`));
+      assert.deepEqual(remarks, []);
+    });
+
+  test("the examples of all configurations are read without a problem", async () => {
     const { loadGatewayConfig } = await import("@claviger/gateway-core/src/config.ts");
     for (const set of ["gateway", "vault-agent", "knative"])
       loadGatewayConfig(join(root, "infra", set, "gateway.yaml"));
     const { loadShimConfig } = await import("@claviger/shim/src/config.ts");
     loadShimConfig(join(root, "infra", "shim", "shim.yaml"), {}, {});
+    const { loadFleetConfig } = await import("../../../gateway/fleet/src/config.ts");
+    loadFleetConfig(join(root, "infra", "fleet", "fleet.yaml"));
   });
 });

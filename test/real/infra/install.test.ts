@@ -2,10 +2,12 @@
 // with TLS. No kubelet runs the pod: the test does what kubelet would, with what the API server holds,
 // so what is not shown is the image and the pod's start.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { promisify } from "node:util";
 import { parseDocument, parseAllDocuments } from "yaml";
 import { type ApiServer, startApiServer, startEtcd } from "../../lab/kubernetes.ts";
 import type { OpenBao } from "../../lab/openbao.ts";
@@ -16,7 +18,10 @@ import { prepareReader, startTlsOpenBao } from "../setup/site.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
 const page = readFileSync(join(root, "infra", "README.md"), "utf8");
-const namespace = "/api/v1/namespaces/claviger-gateway";
+
+type Program = { readonly name: "claviger-gateway" | "claviger-fleet"; readonly file: string; readonly main: string };
+const gateway: Program = { name: "claviger-gateway", file: "gateway.yaml", main: "gateway/server/src/main.ts" };
+const fleet: Program = { name: "claviger-fleet", file: "fleet.yaml", main: "gateway/fleet/src/main.ts" };
 
 type Data = Readonly<Record<string, string>>;
 type Volume = {
@@ -34,7 +39,7 @@ type Volume = {
   };
 };
 type PodSpec = {
-  readonly serviceAccountName: string;
+  readonly serviceAccountName?: string;
   readonly containers: readonly {
     readonly image: string;
     readonly volumeMounts: readonly { name: string; mountPath: string; subPath?: string }[];
@@ -56,15 +61,13 @@ suite("infra/README.md, as it stands", () => {
     assert.ok(status < 300, `${method} ${path}: ${status} ${JSON.stringify(json)}`);
     return json;
   };
-  const podSpec = async (): Promise<PodSpec> =>
-    (
-      await get<{ spec: { template: { spec: PodSpec } } }>(
-        "/apis/apps/v1/namespaces/claviger-gateway/deployments/claviger-gateway",
-      )
-    ).spec.template.spec;
+  const podSpec = async ({ name }: Program): Promise<PodSpec> =>
+    (await get<{ spec: { template: { spec: PodSpec } } }>(`/apis/apps/v1/namespaces/${name}/deployments/${name}`)).spec
+      .template.spec;
 
   /** The files of a volume, as kubelet would have them. */
-  const filesOf = async (volume: Volume, account: string): Promise<Data> => {
+  const filesOf = async (volume: Volume, { name }: Program, account = "default"): Promise<Data> => {
+    const namespace = `/api/v1/namespaces/${name}`;
     if (volume.configMap !== undefined)
       return (await get<{ data: Data }>(`${namespace}/configmaps/${volume.configMap.name}`)).data;
     if (volume.secret !== undefined) {
@@ -88,19 +91,19 @@ suite("infra/README.md, as it stands", () => {
     return { [path]: status.token };
   };
   /** The pod's files below a directory; its configuration with their paths there, and free ports. */
-  const layOut = async (below: string): Promise<string> => {
-    const { containers, volumes, serviceAccountName } = await podSpec();
+  const layOut = async (program: Program, below: string): Promise<string> => {
+    const { containers, volumes, serviceAccountName } = await podSpec(program);
     const mounts = containers[0]?.volumeMounts ?? [];
     for (const { name, mountPath, subPath } of mounts) {
       const volume = volumes.find((one) => one.name === name);
       assert.ok(volume !== undefined, name);
-      for (const [file, text] of Object.entries(await filesOf(volume, serviceAccountName))) {
+      for (const [file, text] of Object.entries(await filesOf(volume, program, serviceAccountName))) {
         const path = join(below, subPath === undefined ? join(mountPath, file) : mountPath);
         mkdirSync(dirname(path), { recursive: true });
         writeFileSync(path, text, { mode: 0o600 });
       }
     }
-    const config = join(below, "etc/claviger/gateway.yaml");
+    const config = join(below, "etc/claviger", program.file);
     const document = parseDocument(readFileSync(config, "utf8").replaceAll(/(?<=: )\/(?=etc|run)/g, `${below}/`));
     for (const [listener, port] of Object.entries({ listen: 0, admin: (await freePorts(1))[0] ?? 0 })) {
       document.setIn([listener, "port"], port);
@@ -110,16 +113,16 @@ suite("infra/README.md, as it stands", () => {
     writeFileSync(config, document.toString());
     return config;
   };
+  const commandOf = ({ main }: Program, config: string): readonly string[] => [
+    process.execPath,
+    join(root, main),
+    "--config",
+    config,
+  ];
   const startGateway = async (
     name: string,
   ): Promise<{ readonly proc: LabProcess; readonly backend: () => Promise<string> }> => {
-    const config = await layOut(join(dir, name));
-    const proc = processes.start(name, [
-      process.execPath,
-      join(root, "gateway/server/src/main.ts"),
-      "--config",
-      config,
-    ]);
+    const proc = processes.start(name, commandOf(gateway, await layOut(gateway, join(dir, name))));
     const { admin } = await readyLine(proc);
     const backend = async (): Promise<string> => {
       const reply = await fetch(`${String(admin)}/readyz`);
@@ -143,7 +146,7 @@ suite("infra/README.md, as it stands", () => {
       [
         "logs-in",
         async () => {
-          const [{ image } = { image: "" }] = (await podSpec()).containers;
+          const [{ image } = { image: "" }] = (await podSpec(gateway)).containers;
           assert.equal(image, "registry.example/security/claviger-gateway:0.1.0");
           const { proc, backend } = await startGateway("bound");
           await until("the gateway to have logged in", proc, async () =>
@@ -157,6 +160,18 @@ suite("infra/README.md, as it stands", () => {
           await until("the other's login to be refused", unbound.proc, async () =>
             /refused|denied/.test(await unbound.backend()) ? true : undefined,
           );
+        },
+      ],
+      [
+        "fleet-starts",
+        async () => {
+          const [{ image } = { image: "" }] = (await podSpec(fleet)).containers;
+          assert.equal(image, "registry.example/security/claviger-fleet:0.1.0");
+          const [program = "", ...args] = commandOf(fleet, await layOut(fleet, join(dir, "fleet")));
+          const { stdout } = await promisify(execFile)(program, [...args, "--check"]);
+          assert.match(stdout, /certificates of nodes +ok +pki\/sign\/claviger-node signs/);
+          assert.doesNotMatch(stdout, /failed|not tried|warning/);
+          await readyLine(processes.start("fleet", [program, ...args]));
         },
       ],
     ]);
@@ -189,6 +204,7 @@ suite("infra/README.md, as it stands", () => {
   for (const { heading, steps } of sections)
     test(heading, async () => {
       for (const step of steps) await follower.follow(step);
-      assert.deepEqual(follower.checksLeft(), []);
     });
+
+  test("the page has the place of every check", () => assert.deepEqual(follower.checksLeft(), []));
 });

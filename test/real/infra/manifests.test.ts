@@ -89,7 +89,8 @@ suite("The manifests", () => {
     const crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     await create(crds, crd("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"));
     await create(crds, crd("serving.knative.dev", "v1", "Service", "services"));
-    for (const name of ["claviger-gateway", "claviger-system"]) await create("/api/v1/namespaces", namespace(name));
+    for (const name of ["claviger-gateway", "claviger-fleet", "claviger-system"])
+      await create("/api/v1/namespaces", namespace(name));
     await create("/api/v1/namespaces", namespace("strict", { "pod-security.kubernetes.io/enforce": "restricted" }));
     for (const group of ["monitoring.coreos.com", "serving.knative.dev"])
       await until(`${group} to be served`, api.proc(), async () =>
@@ -121,6 +122,7 @@ suite("The manifests", () => {
     { set: "gateway", kinds: central },
     { set: "vault-agent", kinds: central },
     { set: "kubernetes-auth", kinds: [...central, "clusterrolebinding", "serviceaccount"].toSorted() },
+    { set: "fleet", kinds: central.filter((kind) => kind !== "horizontalpodautoscaler") },
     { set: "shim", kinds: ["daemonset", "namespace"] },
     { set: "knative", kinds: ["configmap", "deployment", "secret", "service"] },
   ])
@@ -146,7 +148,7 @@ suite("The manifests", () => {
     assert.deepEqual(await objections(staticPod.spec), exceptions);
   });
 
-  const pods = ["gateway", "kubernetes-auth", "vault-agent", "knative"];
+  const pods = ["gateway", "kubernetes-auth", "vault-agent", "fleet", "knative"];
   const render = async (set: string): Promise<Rendered["items"]> =>
     (JSON.parse(await kubectl("apply", "--dry-run=client", "-o", "json", "-k", join(infra, set))) as Rendered).items;
   const podSpecs = (items: Rendered["items"]): readonly unknown[] =>
@@ -154,7 +156,7 @@ suite("The manifests", () => {
       kind === "Deployment" || apiVersion.startsWith("serving.knative.dev") ? [spec?.template?.spec] : [],
     );
 
-  test("gateway, Vault Agent and Envoy meet the restricted profile without an exception", async () => {
+  test("gateway, fleet service, Vault Agent and Envoy meet the restricted profile without an exception", async () => {
     for (const set of pods) {
       const specs = podSpecs(await render(set));
       assert.ok(specs.length > 0, set);
@@ -167,9 +169,9 @@ suite("The manifests", () => {
 
   test("what a pod mounts is made by its set, or infra/README.md says how", async () => {
     const page = readFileSync(join(infra, "README.md"), "utf8");
-    const told = [...page.matchAll(/create secret generic (\S+)|^\| `([a-z-]+)`(?:, a ConfigMap)? \|/gm)].map(
-      ([, a, b]) => a ?? b,
-    );
+    const told = [
+      ...page.matchAll(/create (?:secret generic|configmap) (\S+)|^\| `([a-z-]+)`(?:, a ConfigMap)? \|/gm),
+    ].map(([, a, b]) => a ?? b);
     for (const set of pods) {
       const items = await render(set);
       const made = (of: string): readonly (string | undefined)[] =>
@@ -189,8 +191,8 @@ suite("The manifests", () => {
     const images = files.flatMap((path) =>
       [...readFileSync(join(infra, path), "utf8").matchAll(/image: (\S*claviger\S*)/g)].map(([, image]) => image ?? ""),
     );
-    assert.equal(images.length, 4);
-    for (const image of images) assert.match(image, /^registry\.invalid\/claviger\/(gateway|shim):/);
+    assert.equal(images.length, 5);
+    for (const image of images) assert.match(image, /^registry\.invalid\/claviger\/(gateway|fleet|shim):/);
     const registries = files.filter((path) => path.endsWith("clusters.yaml"));
     assert.equal(registries.length, 2);
     for (const path of registries) assert.deepEqual(readYamlFile(join(infra, path)), { clusters: [] });

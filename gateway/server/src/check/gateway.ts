@@ -10,6 +10,7 @@ import type { Documents } from "@claviger/gateway-core/src/backend/port.ts";
 import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
+import { secretFilesOf } from "@claviger/gateway-core/src/secret-files.ts";
 import { dependencyRoles, listenerRoles, readTlsFiles, type TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { type Check, type CheckRow, createCheck, type Found } from "@claviger/proto/runtime/check.ts";
@@ -20,7 +21,6 @@ import { checkPorts, type Own } from "@claviger/proto/runtime/ports.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { resolveListenLimits, type Resources } from "../http/limits.ts";
 import { checkKeys } from "./keys.ts";
-import { secretFilesOf } from "./secret-files.ts";
 import { checkServes, loadSample } from "./serves.ts";
 
 async function checkListeners(check: Check, { listen, admin }: GatewayConfig, own: Own): Promise<void> {

@@ -1,7 +1,7 @@
-// The files of a gateway's configuration that hold secrets, and the settings that name them.
+// The files of a configuration that hold secrets, and the settings that name them.
 import type { SecretFile } from "@claviger/proto/runtime/check-files.ts";
-import type { BackendConfig } from "@claviger/gateway-core/src/backend/config.ts";
-import type { GatewayConfig } from "@claviger/gateway-core/src/config.ts";
+import type { BackendConfig } from "./backend/config.ts";
+import type { GatewayConfig } from "./config.ts";
 
 /** The name of a setting ends so where its file holds a secret. */
 const secretSettings = /(?:^|\.)(?:key|passwordFile|sentinelPasswordFile|secretIdFile|jwtFile)$/;
@@ -22,7 +22,13 @@ function ofBackend(name: string, config: BackendConfig): readonly SecretFile[] {
   return [...token, ...filesBelow(`${at}.auth`, auth), ...filesBelow(`${at}.tls`, tls)];
 }
 
-export function secretFilesOf({ tls, backends, redis, audit }: GatewayConfig): readonly SecretFile[] {
+/** What --check looks at: may others read it? */
+export function secretFilesOf({
+  tls,
+  backends,
+  redis,
+  audit,
+}: Pick<GatewayConfig, "tls" | "backends" | "redis" | "audit">): readonly SecretFile[] {
   return [
     ...filesBelow("tls", tls),
     ...Object.entries(backends).flatMap(([name, config]) => ofBackend(name, config)),
