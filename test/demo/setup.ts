@@ -1,10 +1,16 @@
 // The demo's fleet on disk: authority, certificates, registry and configuration, as a small site
 // would have them.
 import { chmod, mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
 import { newClusterUid } from "@claviger/cli/src/uid.ts";
-import { createCa, issueGateway, issueNode, type KeyPair } from "@claviger/gateway-core/src/pki/authority.ts";
+import {
+  createCa,
+  issueGateway,
+  issueNode,
+  issueOperator,
+  type KeyPair,
+} from "@claviger/gateway-core/src/pki/authority.ts";
 import { writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
 
 export const trustDomain = "demo.example";
@@ -26,7 +32,14 @@ export type KeyPlace =
 
 export type Fleet = {
   readonly gatewayConfig: string;
-  readonly shimConfig: (gatewayUrl: string) => Promise<string>;
+  /** The fleet service's configuration. @param gatewayUrl what nodes that enroll are told */
+  readonly fleetConfig: (gatewayUrl: string) => Promise<string>;
+  /** A file of contexts with one of an operator of the fleet service. */
+  readonly operatorConfig: (fleetUrl: string) => Promise<string>;
+  /** Where the node keeps what it gets when it enrolls. */
+  readonly nodeDir: string;
+  /** The shim's configuration, with the certificate that the node has got. */
+  readonly shimConfig: (gatewayUrl: string, fleetUrl: string) => Promise<string>;
   readonly registry: string;
   readonly audit: string;
   readonly keyFile: string;
@@ -72,19 +85,18 @@ export async function createFleet({
   readonly place: KeyPlace;
 }): Promise<Fleet> {
   await chmod(dir, 0o700);
-  const [gatewayDir, shimDir] = [join(dir, "gateway"), join(dir, "shim")];
-  await Promise.all([mkdir(gatewayDir), mkdir(shimDir)]);
+  const [gatewayDir, shimDir, fleetDir] = [join(dir, "gateway"), join(dir, "shim"), join(dir, "fleet")];
+  const nodeDir = join(shimDir, "node");
+  await Promise.all([mkdir(gatewayDir), mkdir(shimDir), mkdir(fleetDir)]);
 
   const ca = await createCa({ trustDomain });
-  // The authority's key stays apart from gateway and shim, as it should anywhere.
+  // The authority's key stays apart from gateway and shim: the fleet service alone signs with it.
   const authority = await writeCa(join(dir, "authority"), ca);
   const server = await writePem({
     dir: gatewayDir,
     name: "gateway",
     pair: await issueGateway({ ca, dnsNames: ["localhost"], ips: ["127.0.0.1"] }),
   });
-  const client = await writePem({ dir: shimDir, name: "node", pair: await issueNode({ ca, cluster: ours, node }) });
-
   const [mount, key] = place.kind === "vault" ? [place.mount, place.key] : ["transit", "fleet"];
   const registry = join(gatewayDir, "clusters.yaml");
   await writeFile(
@@ -110,24 +122,50 @@ audit: { required: true, sinks: [{ kind: file, path: ${quote(audit)} }] }
 `,
   );
 
-  const shimConfig = async (gatewayUrl: string): Promise<string> => {
-    const file = join(shimDir, "shim.yaml");
-    await writeFile(
-      file,
-      `socket: { path: ${quote(socket)}, mode: "0600" }
-gateways: [${quote(gatewayUrl)}]
-tls: { cert: ${quote(client.cert)}, key: ${quote(client.key)}, ca: ${quote(authority.cert)} }
-health: { address: 127.0.0.1, port: 0 }
-stateFile: ${quote(join(shimDir, "state.json"))}
-`,
-    );
+  const write = async (file: string, text: string): Promise<string> => {
+    await writeFile(file, text, { mode: 0o600 });
     return file;
   };
-
   const foreignCa = await createCa({ trustDomain });
   return {
     gatewayConfig,
-    shimConfig,
+    fleetConfig: async (gatewayUrl) => {
+      const pair = await issueGateway({ ca, dnsNames: ["localhost"], ips: ["127.0.0.1"] });
+      const own = await writePem({ dir: fleetDir, name: "fleet", pair });
+      return await write(
+        join(fleetDir, "fleet.yaml"),
+        `listen: { address: 127.0.0.1, port: 0 }
+admin: { address: 127.0.0.1, port: 0 }
+tls: { cert: ${quote(own.cert)}, key: ${quote(own.key)}, clientCa: ${quote(authority.cert)} }
+trustDomain: ${trustDomain}
+registry: { kind: file, file: ${quote(registry)} }
+certificates: { ca: { kind: directory, directory: ${quote(dirname(authority.cert))} }, trustBundle: ${quote(authority.cert)} }
+tokens: { kind: directory, directory: ${quote(join(fleetDir, "tokens"))} }
+gateways: [${quote(gatewayUrl)}]
+operators: { ada: { role: admin } }
+audit: { sinks: [{ kind: file, path: ${quote(join(fleetDir, "audit.jsonl"))} }] }
+`,
+      );
+    },
+    operatorConfig: async (fleetUrl) => {
+      const pair = await issueOperator({ ca, name: "ada" });
+      const ada = await writePem({ dir: fleetDir, name: "operator-ada", pair });
+      const service = { url: fleetUrl, ca: authority.cert, cert: ada.cert, key: ada.key };
+      const contexts = { current: "demo", contexts: { demo: { fleet: service } } };
+      return await write(join(fleetDir, "operator.yaml"), `${JSON.stringify(contexts, undefined, 2)}\n`);
+    },
+    nodeDir,
+    shimConfig: (gatewayUrl, fleetUrl) =>
+      write(
+        join(shimDir, "shim.yaml"),
+        `socket: { path: ${quote(socket)}, mode: "0600" }
+gateways: [${quote(gatewayUrl)}]
+tls: { cert: ${quote(join(nodeDir, "node.pem"))}, key: ${quote(join(nodeDir, "node.pem"))}, ca: ${quote(join(nodeDir, "ca.pem"))} }
+renewal: { url: ${quote(fleetUrl)} }
+health: { address: 127.0.0.1, port: 0 }
+stateFile: ${quote(join(shimDir, "state.json"))}
+`,
+      ),
     registry,
     audit,
     keyFile: join(gatewayDir, "keys.json"),

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import { writePem } from "@claviger/gateway-core/src/pki/files.ts";
+import { fleetPolicyText } from "@claviger/cli/src/vault/fleet-policy.ts";
 import { stringify } from "yaml";
 import { type Pki, trustDomain } from "./fleet.ts";
 import type { OpenBao } from "./openbao.ts";
@@ -13,11 +14,28 @@ const main = join(import.meta.dirname, "..", "..", "gateway", "fleet", "src", "m
 export type LabFleetService = {
   readonly url: string;
   readonly admin: string;
+  readonly config: string;
   readonly audit: string;
   readonly proc: LabProcess;
   /** Options of the CLI that make it this operator's. */
   options(operator: string): Promise<readonly string[]>;
 };
+
+/**
+ * Writes a file of contexts with one of an operator, who reaches the service and, with a token of their own, the
+ * gateways' Vault. @param config a gateway's configuration @returns the file
+ */
+export function writeContext(
+  dir: string,
+  { url }: LabFleetService,
+  { ca, operatorCert: cert, operatorKey: key }: Pki,
+  config: string,
+): string {
+  const file = join(dir, "contexts.yaml");
+  const lab = { config, fleet: { url, ca, cert, key } };
+  writeFileSync(file, stringify({ current: "lab", contexts: { lab } }), { mode: 0o600 });
+  return file;
+}
 
 /** Who may do what in a lab. */
 export const operators = {
@@ -62,6 +80,7 @@ export async function startFleetService({
   return {
     url,
     admin: String(ready["admin"]),
+    config,
     audit,
     proc,
     async options(operator) {
@@ -75,12 +94,14 @@ export async function startFleetService({
   };
 }
 
-/** What the fleet service may do in Vault: sign nodes, and keep tokens and the registry. */
-const policy = `
-path "pki/sign/claviger-node" { capabilities = ["update"] }
-path "kv/data/*" { capabilities = ["read", "create", "update"] }
-path "kv/metadata/*" { capabilities = ["read", "list"] }
-`;
+/** What `claviger vault init --for fleet` would give it for this registry, these tokens and this PKI. */
+const policy = fleetPolicyText({
+  registry: { prefix: "", mount: "kv", path: "registry" },
+  tokens: { prefix: "", mount: "kv", path: "node-tokens" },
+  approvals: { prefix: "", mount: "kv", path: "approvals" },
+  pki: { prefix: "", mount: "pki", role: "claviger-node", trustDomain, lifetime: 86_400 },
+  keys: [],
+});
 
 /** A PKI that signs under the lab's own authority, a KV store, and the service's login. @returns its backend */
 export async function setUpFleetVault(bao: OpenBao, pki: Pki, dir: string): Promise<Readonly<Record<string, unknown>>> {

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { claimDir, releaseDir } from "./dir.ts";
 import { createPki, type LabGateway, type LabShim, type Pki, startGateway, startShim, writeRegistry } from "./fleet.ts";
+import { type LabFleetService, operators, startFleetService, writeContext } from "./fleet-service.ts";
 import { type ApiServer, type Etcd, startApiServer, startEtcd } from "./kubernetes.ts";
 import { type OpenBao, setUpTransit, startOpenBao } from "./openbao.ts";
 import { createProcessGroup, type ProcessGroup, type LabProcess } from "./process-group.ts";
@@ -19,6 +20,8 @@ export type LabOptions = {
   readonly clusters?: number;
   readonly kubernetes?: boolean;
   readonly redis?: boolean;
+  /** The fleet service as well, with the lab's authority and files for registry and tokens. */
+  readonly fleet?: boolean;
   /** Clusters share one Transit key instead of having one each. */
   readonly sharedKey?: boolean;
   /** Of every cluster's record; its default when absent. */
@@ -55,6 +58,7 @@ export type Lab = {
   readonly redis: RedisServer | undefined;
   readonly gateways: LabGateway[];
   readonly shims: LabShim[];
+  readonly fleet: (LabFleetService & { readonly contexts: string }) | undefined;
   readonly etcd: Etcd | undefined;
   readonly kubernetes: readonly ApiServer[];
   /** Ends everything that was started. */
@@ -69,7 +73,7 @@ function processOf(proc: LabProcess) {
 }
 
 function writeLabJson(file: string, lab: Omit<Lab, "stop" | "file">): void {
-  const { vault, redis, etcd, pki } = lab;
+  const { vault, redis, etcd, pki, fleet } = lab;
   const json = {
     shims: lab.shims.map(({ cluster, node, socket, metrics, config, proc }) => ({
       cluster,
@@ -86,6 +90,17 @@ function writeLabJson(file: string, lab: Omit<Lab, "stop" | "file">): void {
         : { addr: vault.addr, tokenFile: vault.tokenFile, ...processOf(vault.proc()), auditLog: vault.auditLog },
     redis:
       redis === undefined ? null : { url: redis.url, ...processOf(redis.proc()), passwordFile: redis.passwordFile },
+    fleet:
+      fleet === undefined
+        ? null
+        : {
+            url: fleet.url,
+            ...processOf(fleet.proc),
+            metrics: `${fleet.admin}/metrics`,
+            config: fleet.config,
+            audit: fleet.audit,
+            contexts: fleet.contexts,
+          },
     kubernetes: lab.kubernetes.map(({ server, tokenFile, caFile, socket, proc }) => ({
       server,
       tokenFile,
@@ -183,6 +198,19 @@ export async function startLab(options: LabOptions): Promise<Lab> {
       }),
     );
 
+    const startFleet = async () => {
+      if (options.fleet !== true) return undefined;
+      onProgress("fleet service");
+      const settings = {
+        gateways: gateways.map(({ url }) => url),
+        registry: { kind: "file", file: registry },
+        operators: { ...operators, lab: { role: "admin" } },
+      };
+      const service = await startFleetService({ processes, dir, pki, settings });
+      return { ...service, contexts: writeContext(dir, service, pki, gateways[0]?.config ?? "") };
+    };
+    const fleet = await startFleet();
+
     if (etcd !== undefined) {
       onProgress("kube-apiserver");
       const own = shims.filter(({ cluster }) => cluster === names[0]);
@@ -200,7 +228,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
         );
       await Promise.all(apiServers.map((server) => server.waitReady()));
     }
-    const lab = { dir, processes, pki, registry, vault, redis, gateways, shims, etcd, kubernetes: apiServers };
+    const lab = { dir, processes, pki, registry, vault, redis, gateways, shims, fleet, etcd, kubernetes: apiServers };
     const file = join(dir, "lab.json");
     writeLabJson(file, lab);
     options.signal?.throwIfAborted();

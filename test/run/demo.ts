@@ -11,14 +11,15 @@ import { limits } from "@claviger/proto/wire/protocol.ts";
 import { createKmsClient } from "@claviger/cli/src/kms-client.ts";
 import { runCli } from "@claviger/cli/src/run.ts";
 import { runSteps } from "../demo/steps.ts";
-import { createFleet, type KeyPlace, node, ours, other } from "../demo/setup.ts";
+import { enrollNode } from "../demo/enroll.ts";
+import { createFleet, type KeyPlace, ours, other } from "../demo/setup.ts";
 import { createOutput } from "../demo/output.ts";
 import { key, mount, prepareVault } from "../demo/vault.ts";
 import { createProcessGroup, type LabProcess, readyLine, tailOf } from "../lab/process-group.ts";
 
 const usage = `npm run demo -- [--socket PATH] [--exit]
 
-Shows what Claviger does: starts a gateway and a shim, acts as a kube-apiserver, and explains each step.
+Shows what Claviger does: starts a gateway, the fleet service and a shim, acts as a kube-apiserver, and explains each step.
 
   --socket PATH   where the shim's socket goes (default: in the demo's temporary directory)
   --exit          end after the last step instead of serving on
@@ -109,7 +110,7 @@ async function run(
     throw new Error(`--socket: the path has more than ${limits.socketPath} bytes`);
 
   output.heading("Claviger: the keys of a fleet of Kubernetes clusters, and no Vault credential on any of them");
-  output.step("A fleet is set up: one gateway, two clusters, one control-plane node");
+  output.step("A fleet is set up: one gateway, the fleet service, two clusters");
   const { place, say, remove, where } = await openKey();
   const fleet = await createFleet({ dir, socket, place });
   const processes = createProcessGroup(dir);
@@ -131,13 +132,16 @@ async function run(
   };
   const gateway = await start("gateway", "gateway/server/src/main.ts", fleet.gatewayConfig);
   const gatewayUrl = String(gateway.ready["listen"]);
-  const shim = await start("shim", "shim/src/main.ts", await fleet.shimConfig(gatewayUrl));
+  const service = await start("fleet", "gateway/fleet/src/main.ts", await fleet.fleetConfig(gatewayUrl));
+  const fleetUrl = String(service.ready["listen"]);
   output.fact("directory", `${dir} (removed at the end)`);
-  output.fact("certificates", `from an authority made for this run; the shim's says cluster ${ours}, node ${node}`);
   output.fact("gateway", `${gatewayUrl} (pid ${gateway.proc.pid}), for the clusters ${ours} and ${other}`);
-  output.fact("shim", `unix://${socket} (pid ${shim.proc.pid})`);
+  output.fact("fleet service", `${fleetUrl} (pid ${service.proc.pid}), with an authority made for this run`);
   output.fact("the key", say[0] ?? "");
   for (const line of say.slice(1)) output.fact("in Vault", line);
+  await enrollNode({ output, fleet, fleetUrl, dir });
+  const shim = await start("shim", "shim/src/main.ts", await fleet.shimConfig(gatewayUrl, fleetUrl));
+  output.fact("shim", `unix://${socket} (pid ${shim.proc.pid})`);
 
   const kms = createKmsClient({ socket });
   try {

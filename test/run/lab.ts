@@ -6,7 +6,7 @@ import { installBinaries } from "../parts/install.ts";
 
 const usage = `npm run lab -- --dir DIR [--backend vault|embedded] [--gateways N] [--shims N] [--clusters N] [--kubernetes] [--no-redis]
 
-Starts OpenBao, Redis, gateways and shims on loopback; with --kubernetes also etcd and one kube-apiserver for each shim of cluster-1.
+Starts OpenBao, Redis, gateways, shims and the fleet service on loopback; with --kubernetes also etcd and one kube-apiserver for each shim of cluster-1.
 Shims go to the clusters in turn: the first to cluster-1. Writes DIR/lab.json, prints 'lab ready DIR/lab.json', runs until Ctrl-C.
 A DIR that held a lab before is used again: what the earlier lab wrote there is removed.
 `;
@@ -55,6 +55,7 @@ function parseOptions(args: string[]): LabOptions | undefined {
     clusters,
     kubernetes: values.kubernetes,
     redis: !values["no-redis"],
+    fleet: true,
   };
 }
 
@@ -87,7 +88,9 @@ async function main(): Promise<number> {
     });
     process.stdout.write(`lab ready ${lab.file}\n`);
     say(
-      `Try: npx claviger check --socket ${lab.shims[0]?.socket ?? ""}\n     npx claviger key status cluster-1 --lab ${lab.file}\nCtrl-C stops everything.`,
+      `Try: npx claviger check --socket ${lab.shims[0]?.socket ?? ""}\n     npx claviger key status cluster-1 --lab ${lab.file}
+     npx claviger node token cluster-1/node-9 --reason 'to try it' --config ${lab.fleet?.contexts ?? ""}
+Ctrl-C stops everything.`,
     );
     await stopped.promise;
     await lab.stop();

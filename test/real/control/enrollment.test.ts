@@ -2,7 +2,7 @@
 // authority of a directory, and with the PKI of an OpenBao. (docs/architecture.md #enrollment.)
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { X509Certificate } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ import { after, before, suite, test } from "node:test";
 import { createPki, type LabGateway, type Pki, startGateway, startShim, writeRegistry } from "../../lab/fleet.ts";
 import { type LabFleetService, setUpFleetVault, startFleetService } from "../../lab/fleet-service.ts";
 import { kmsClient } from "../../lab/kms.ts";
-import { startOpenBao } from "../../lab/openbao.ts";
+import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
 import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
 import { callFleet } from "../../../shim/src/fleet-service.ts";
 import { createSigningRequest } from "../../../shim/src/signing-request.ts";
@@ -40,6 +40,7 @@ for (const kind of ["directory", "vault"] as const)
     let pki: Pki;
     let gateway: LabGateway;
     let fleet: LabFleetService;
+    let bao: OpenBao | undefined;
     let made = 0;
 
     before(async () => {
@@ -62,7 +63,8 @@ for (const kind of ["directory", "vault"] as const)
         fleet = await startFleetService({ processes, dir, pki, settings: common });
         return;
       }
-      const main = await setUpFleetVault(await startOpenBao(processes, dir), pki, dir);
+      bao = await startOpenBao(processes, dir);
+      const main = await setUpFleetVault(bao, pki, dir);
       const settings = {
         ...common,
         backends: { main },
@@ -91,6 +93,19 @@ for (const kind of ["directory", "vault"] as const)
       return ["--url", fleet.url, "--token-file", file, "--ca-pin", pin];
     };
     const into = (name: string): string => join(dir, name);
+    /** Sets the time until which a token is good to one that is over: the shortest that can be asked for is a minute. */
+    const expire = async (file: string): Promise<void> => {
+      const hash = createHash("sha256").update(readFileSync(file, "utf8").trim()).digest("hex");
+      if (bao === undefined) {
+        const stored = join(dir, "fleet", "tokens", `${hash}.json`);
+        const record = JSON.parse(readFileSync(stored, "utf8")) as object;
+        writeFileSync(stored, JSON.stringify({ ...record, expiresAt: 1 }));
+        return;
+      }
+      const path = `kv/data/node-tokens/${hash}`;
+      const { data } = await bao.call<{ data: { data: object } }>("GET", path);
+      await bao.call("POST", path, { data: { ...data.data, expiresAt: 1 } });
+    };
 
     test("with the token alone, and a kube-apiserver is served with what it got", async () => {
       const home = into("enrolled");
@@ -143,13 +158,20 @@ for (const kind of ["directory", "vault"] as const)
       const named = await tokenFor("cluster-1/node-3");
       const other = await enroll([...named, "--name", "cluster-1/node-4", "--dir", into("other")]);
       assert.match(other.err, /the token is for cluster-1\/node-3, not for cluster-1\/node-4/);
+      const late = await tokenFor("cluster-1/node-3");
+      await expire(late[3] ?? "");
+      const expired = await enroll([...late, "--dir", into("expired")]);
+      assert.match(
+        expired.err,
+        /the token of cluster-1\/node-3 has expired; 'claviger node token cluster-1\/node-3' makes/,
+      );
       const none = join(dir, "none");
       writeFileSync(none, `clvt_${"A".repeat(43)}`);
       const [, url = "", , , , pin = ""] = await tokenFor("cluster-1/node-3");
       const unknown = await enroll(["--url", url, "--token-file", none, "--ca-pin", pin, "--dir", into("unknown")]);
       assert.match(unknown.err, /there is no such token/);
-      for (const { status } of [again, other, unknown]) assert.equal(status, 2);
-      for (const name of ["again", "other", "unknown"]) assert.equal(existsSync(into(name)), false);
+      for (const { status } of [again, other, expired, unknown]) assert.equal(status, 2);
+      for (const name of ["again", "other", "expired", "unknown"]) assert.equal(existsSync(into(name)), false);
     });
 
     test("an end whose CA has not the pin is told nothing, and the token stays good", async () => {

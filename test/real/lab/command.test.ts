@@ -12,6 +12,7 @@ import { request } from "undici";
 import { kmsClient } from "../../lab/kms.ts";
 import { startTimeOf } from "../../lab/pid.ts";
 import { until } from "../../lab/process-group.ts";
+import { claviger } from "../cli/claviger.ts";
 
 type Process = { readonly pid: number; readonly argv: readonly string[] };
 type LabJson = {
@@ -24,6 +25,7 @@ type LabJson = {
   readonly gateways: readonly (Process & { readonly url: string; readonly metrics: string; readonly config: string })[];
   readonly vault: (Process & { readonly addr: string; readonly tokenFile: string; readonly auditLog: string }) | null;
   readonly redis: (Process & { readonly url: string }) | null;
+  readonly fleet: Process & { readonly url: string; readonly metrics: string; readonly contexts: string };
   readonly kubernetes: readonly (Process & {
     readonly server: string;
     readonly tokenFile: string;
@@ -70,7 +72,7 @@ async function ended(child: ChildProcess): Promise<number | null> {
 }
 
 function processesOf(lab: LabJson): readonly Process[] {
-  return [...lab.shims, ...lab.gateways, lab.vault, lab.redis, ...lab.kubernetes, lab.etcd].filter(
+  return [...lab.shims, ...lab.gateways, lab.vault, lab.redis, lab.fleet, ...lab.kubernetes, lab.etcd].filter(
     (one) => one !== null,
   );
 }
@@ -105,10 +107,10 @@ suite("npm run lab", () => {
     assert.equal(lab.gateways.length, 2);
     assert.equal(lab.kubernetes.length, 2, "one for each shim of cluster-1");
     assert.equal(alive(lab).length, processesOf(lab).length);
-    assert.equal(processesOf(lab).length, 3 + 2 + 1 + 1 + 2 + 1);
+    assert.equal(processesOf(lab).length, 3 + 2 + 1 + 1 + 1 + 2 + 1);
     for (const { argv } of processesOf(lab)) assert.ok(argv.length > 1, argv.join(" "));
 
-    for (const { metrics } of [...lab.shims, ...lab.gateways])
+    for (const { metrics } of [...lab.shims, ...lab.gateways, lab.fleet])
       assert.match(await (await request(metrics)).body.text(), /claviger_/);
     for (const { socket } of lab.shims) {
       const kms = kmsClient(socket);
@@ -120,6 +122,7 @@ suite("npm run lab", () => {
     const secrets = [
       vault.tokenFile,
       lab.pki.operatorKey,
+      lab.fleet.contexts,
       ...lab.kubernetes.map(({ tokenFile }) => tokenFile),
       join(labDir, "lab.json"),
     ];
@@ -134,6 +137,11 @@ suite("npm run lab", () => {
     ])
       assert.ok(statSync(file).size > 0, file);
 
+    // The operator's context reaches the fleet service.
+    const asked = ["node", "token", "cluster-1/node-9", "--reason", "a test", "--config", lab.fleet.contexts];
+    const token = await claviger(asked);
+    assert.match(token.out, /^clvt_/, token.err);
+
     child.kill("SIGTERM");
     assert.equal(await ended(child), 0);
     assert.deepEqual(alive(lab), []);
@@ -146,7 +154,7 @@ suite("npm run lab", () => {
     assert.equal(lab.redis, null);
     const second = start("--backend", "embedded");
     assert.equal(await ended(second), 1);
-    assert.equal(alive(lab).length, 2, "the second did not touch the first");
+    assert.equal(alive(lab).length, 3, "the second did not touch the first");
     child.kill("SIGKILL");
     await until("its processes to end", undefined, () => (alive(lab).length === 0 ? true : undefined), 5000);
   });

@@ -88,18 +88,8 @@ export type World = {
   /** Where gateways keep what they know, under `integrityKey`. */
   readonly redis: FakeRedis;
   readonly registry: () => string;
-  /**
-   * @param message sent as JSON; bytes are sent as they are
-   * @param agent keeps connections; without one each call makes its own
-   * @param given headers to add or replace
-   */
-  readonly call: (
-    method: string,
-    message: object,
-    as: Credentials,
-    agent?: Agent,
-    given?: Readonly<Record<string, string>>,
-  ) => Promise<Reply>;
+  /** @param agent keeps connections; without one each call makes its own */
+  readonly call: (method: string, message: object, as: Credentials, agent?: Agent) => Promise<Reply>;
   /** Calls a method that answers with a stream. It is closed at the end of the test. */
   readonly open: (method: string, message: object, as: Credentials) => StreamReader;
   /** Ends the service. */
@@ -297,7 +287,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     events.close();
     rmSync(dir, { recursive: true });
   });
-  const call: World["call"] = (method, message, as, agent, given) =>
+  const call: World["call"] = (method, message, as, agent) =>
     new Promise((resolve, reject) => {
       const { token, ...certificate } = as ?? {};
       const outgoing = request(
@@ -312,7 +302,6 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
           headers: {
             "content-type": "application/json",
             ...(token !== undefined && { authorization: `Bearer ${token}` }),
-            ...given,
           },
         },
         (reply) => {
@@ -333,7 +322,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
         },
       );
       outgoing.on("error", reject);
-      outgoing.end(Buffer.isBuffer(message) ? message : JSON.stringify(message));
+      outgoing.end(JSON.stringify(message));
     });
   const open: World["open"] = (method, message, as) => {
     const reader = openStream({ port, ca: ca.cert, method, message, as });
