@@ -3,10 +3,12 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import { writePem } from "@claviger/gateway-core/src/pki/files.ts";
+import type { WantedKey } from "@claviger/cli/src/vault/desired-state.ts";
 import { fleetPolicyText } from "@claviger/cli/src/vault/fleet-policy.ts";
+import type { WantedFleet } from "@claviger/cli/src/vault/fleet-state.ts";
 import { stringify } from "yaml";
 import { type Pki, trustDomain } from "./fleet.ts";
-import type { OpenBao } from "./openbao.ts";
+import { integrityKey, type OpenBao, transitMount } from "./openbao.ts";
 import { type LabProcess, type ProcessGroup, readyLine } from "./process-group.ts";
 
 const main = join(import.meta.dirname, "..", "..", "gateway", "fleet", "src", "main.ts");
@@ -94,14 +96,50 @@ export async function startFleetService({
   };
 }
 
-/** What `claviger vault init --for fleet` would give it for this registry, these tokens and this PKI. */
-const policy = fleetPolicyText({
-  registry: { prefix: "", mount: "kv", path: "registry" },
-  tokens: { prefix: "", mount: "kv", path: "node-tokens" },
-  approvals: { prefix: "", mount: "kv", path: "approvals" },
+/** A Transit key of the lab, as a policy has it. */
+function labKey(name: string): WantedKey {
+  const isIntegrity = name === integrityKey;
+  return {
+    prefix: "",
+    mount: transitMount,
+    name,
+    use: isIntegrity ? "integrity" : "data",
+    encrypts: !isIntegrity,
+    auto: !isIntegrity,
+    clusters: isIntegrity ? [] : [name],
+  };
+}
+
+/**
+ * The service's own login, under the policy that `claviger vault init --for fleet` writes.
+ * @param keys Transit keys of clusters
+ * @returns its backend
+ */
+export async function fleetLogin(
+  bao: OpenBao,
+  dir: string,
+  keys: readonly string[],
+  stores: Pick<WantedFleet, "registry" | "tokens" | "approvals" | "pki">,
+): Promise<Readonly<Record<string, unknown>>> {
+  const policy = fleetPolicyText({ ...stores, keys: [...keys, integrityKey].map(labKey) });
+  await bao.call("PUT", "sys/policies/acl/claviger-fleet", { policy });
+  const { auth } = await bao.call<{ auth: { client_token: string } }>("POST", "auth/token/create", {
+    policies: ["claviger-fleet"],
+    period: "5m",
+  });
+  const file = join(dir, "fleet.token");
+  writeFileSync(file, auth.client_token, { mode: 0o600 });
+  return { kind: "vault", addresses: [bao.addr], auth: { kind: "token", file } };
+}
+
+/** Where everything of the service is in the lab's Vault. */
+const kv = { prefix: "", mount: "kv" };
+const allStores = {
+  registry: { ...kv, path: "registry" },
+  tokens: { ...kv, path: "node-tokens" },
+  approvals: { ...kv, path: "approvals" },
   pki: { prefix: "", mount: "pki", role: "claviger-node", trustDomain, lifetime: 86_400 },
-  keys: [],
-});
+};
 
 /** A PKI that signs under the lab's own authority, a KV store, and the service's login. @returns its backend */
 export async function setUpFleetVault(bao: OpenBao, pki: Pki, dir: string): Promise<Readonly<Record<string, unknown>>> {
@@ -121,12 +159,5 @@ export async function setUpFleetVault(bao: OpenBao, pki: Pki, dir: string): Prom
     key_bits: 256,
     max_ttl: "72h",
   });
-  await bao.call("PUT", "sys/policies/acl/claviger-fleet", { policy });
-  const { auth } = await bao.call<{ auth: { client_token: string } }>("POST", "auth/token/create", {
-    policies: ["claviger-fleet"],
-    period: "5m",
-  });
-  const file = join(dir, "fleet.token");
-  writeFileSync(file, auth.client_token, { mode: 0o600 });
-  return { kind: "vault", addresses: [bao.addr], auth: { kind: "token", file } };
+  return await fleetLogin(bao, dir, [], allStores);
 }

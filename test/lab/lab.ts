@@ -4,9 +4,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { claimDir, releaseDir } from "./dir.ts";
 import { createPki, type LabGateway, type LabShim, type Pki, startGateway, startShim, writeRegistry } from "./fleet.ts";
-import { type LabFleetService, operators, startFleetService, writeContext } from "./fleet-service.ts";
+import { fleetLogin, type LabFleetService, operators, startFleetService, writeContext } from "./fleet-service.ts";
 import { type ApiServer, type Etcd, startApiServer, startEtcd } from "./kubernetes.ts";
-import { type OpenBao, setUpTransit, startOpenBao } from "./openbao.ts";
+import { integrityKey, type OpenBao, setUpTransit, startOpenBao, transitMount } from "./openbao.ts";
 import { createProcessGroup, type ProcessGroup, type LabProcess } from "./process-group.ts";
 import { type RedisServer, startRedis } from "./redis.ts";
 
@@ -201,10 +201,17 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     const startFleet = async () => {
       if (options.fleet !== true) return undefined;
       onProgress("fleet service");
+      const none = { registry: undefined, tokens: undefined, approvals: undefined, pki: undefined };
       const settings = {
         gateways: gateways.map(({ url }) => url),
         registry: { kind: "file", file: registry },
         operators: { ...operators, lab: { role: "admin" } },
+        ...(vault !== undefined && { backends: { main: await fleetLogin(vault, dir, keys, none) } }),
+        ...(vault !== undefined &&
+          redis !== undefined && {
+            redis: { kind: "standalone", node: `${redis.host}:${redis.port}`, passwordFile: redis.passwordFile },
+            integrity: { backend: "main", mount: transitMount, key: integrityKey, version: 1 },
+          }),
       };
       const service = await startFleetService({ processes, dir, pki, settings });
       return { ...service, contexts: writeContext(dir, service, pki, gateways[0]?.config ?? "") };

@@ -7,6 +7,7 @@ import { type Check, CheckError, type CheckRow, createCheck, type Found } from "
 import { checkCertificates, checkSecretFiles } from "@claviger/proto/runtime/check-files.ts";
 import { codeOf } from "@claviger/proto/runtime/file-problem.ts";
 import { checkPorts, type Own } from "@claviger/proto/runtime/ports.ts";
+import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { clusterName, nodeName } from "@claviger/proto/wire/names.ts";
 import { checkAuditSinks } from "@claviger/gateway-core/src/audit/check.ts";
@@ -14,6 +15,8 @@ import { type CheckedBackend, checkBackend } from "@claviger/gateway-core/src/ba
 import { openNodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
 import { findPath } from "@claviger/gateway-core/src/pki/trust.ts";
 import { createTrialRequest } from "@claviger/gateway-core/src/pki/x509.ts";
+import { integrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
+import { checkRedis } from "@claviger/gateway-core/src/redis/check.ts";
 import { documentOf } from "@claviger/gateway-core/src/registry/vault.ts";
 import { secretFilesOf } from "@claviger/gateway-core/src/secret-files.ts";
 import { dependencyRoles, listenerRoles, readTlsFiles, type TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
@@ -45,10 +48,9 @@ async function checkTls(check: Check, config: FleetConfig): Promise<TlsFiles | u
       const { pin } = readTrustBundle(config.certificates.trustBundle, files.cert);
       return { found: `nodes verify this service by ${pin}`, value: true };
     });
-  const { tls, backends, audit } = config;
   const own = files === undefined ? [] : listenerRoles(() => files);
-  await checkCertificates(check, [...own, ...dependencyRoles({ backends, audit })]);
-  await checkSecretFiles(check, secretFilesOf({ tls, backends, audit }));
+  await checkCertificates(check, [...own, ...dependencyRoles(config)]);
+  await checkSecretFiles(check, secretFilesOf(config));
   return files;
 }
 
@@ -117,6 +119,17 @@ async function checkApprovals(check: Check, { approvals }: FleetConfig, checked:
   });
 }
 
+/** What gateways have signed in Redis is believed under the integrity key alone. */
+async function checkIntegrity(check: Check, { integrity }: FleetConfig, checked: Checked): Promise<void> {
+  if (integrity === undefined) return;
+  const signer = checked.get(integrity.backend)?.backend;
+  if (signer === undefined) return check.add("integrity", needsToken);
+  await check.step("integrity", async (signal) => {
+    zeroize(await integrityKey(signer, integrity, signal));
+    return { found: `${integrity.mount}/${integrity.key} version ${integrity.version} signs`, value: true };
+  });
+}
+
 async function checkAuthority(
   check: Check,
   { certificates: { ca }, trustDomain }: FleetConfig,
@@ -157,6 +170,7 @@ async function checkStores(check: Check, config: FleetConfig, files: Promise<Tls
     await checkRegistry(check, config, checked);
     await checkTokens(check, config, checked);
     await checkApprovals(check, config, checked);
+    await checkIntegrity(check, config, checked);
     await checkAuthority(check, config, checked, await files);
   } finally {
     await Promise.all([...checked.values()].map((backend) => backend.end()));
@@ -171,8 +185,8 @@ export async function checkFleet(
   config: FleetConfig,
   { file, own }: { readonly file: string; readonly own: Own },
 ): Promise<readonly CheckRow[]> {
-  const checks = Array.from({ length: 5 }, () => createCheck());
-  const [settings, listeners, tls, stores, audit] = checks as [Check, Check, Check, Check, Check];
+  const checks = Array.from({ length: 6 }, () => createCheck());
+  const [settings, listeners, tls, redis, stores, audit] = checks as [Check, Check, Check, Check, Check, Check];
   settings.add("configuration", { verdict: "ok", found: `${file} can be read` });
   const files = checkTls(tls, config);
   const { listen, admin } = config;
@@ -189,5 +203,7 @@ export async function checkFleet(
     checkStores(stores, config, files),
     checkAuditSinks(audit, config.audit.sinks),
   ]);
+  // By itself: Redis is given little time, and this process may be busy for longer.
+  if (config.redis !== undefined) await checkRedis(redis, config.redis);
   return checks.flatMap((check) => check.rows());
 }

@@ -10,8 +10,9 @@ import { createCa, issueNode } from "@claviger/gateway-core/src/pki/authority.ts
 import { writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
 import { createPki, type Pki, trustDomain } from "../../lab/fleet.ts";
 import { setUpFleetVault } from "../../lab/fleet-service.ts";
-import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
+import { integrityKey, type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
 import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
+import { startRedis } from "../../lab/redis.ts";
 import { type Ended, rowsOf, runToEnd } from "./programs.ts";
 
 type Settings = Readonly<Record<string, unknown>>;
@@ -29,7 +30,8 @@ suite("claviger-fleet --check", () => {
     processes = createProcessGroup(dir);
     pki = await createPki(dir);
     bao = await startOpenBao(processes, dir);
-    const main = await setUpFleetVault(bao, pki, dir);
+    await setUpTransit(bao, [], [], dir);
+    const [main, redis] = await Promise.all([setUpFleetVault(bao, pki, dir), startRedis(processes, dir)]);
     const tls = await pki.gateway("fleet");
     good = {
       listen: { address: "127.0.0.1", port: 0 },
@@ -44,6 +46,8 @@ suite("claviger-fleet --check", () => {
       },
       tokens: { kind: "vault", backend: "main", mount: "kv" },
       approvals: { methods: ["resume"], store: { kind: "vault", backend: "main", mount: "kv" } },
+      redis: { kind: "standalone", node: `${redis.host}:${redis.port}`, passwordFile: redis.passwordFile },
+      integrity: { backend: "main", mount: "transit", key: integrityKey, version: 1 },
       gateways: ["https://127.0.0.1:8443"],
       operators: { ada: { role: "admin" } },
       audit: { sinks: [{ kind: "file", path: join(dir, "audit.jsonl") }] },
@@ -83,6 +87,8 @@ suite("claviger-fleet --check", () => {
       "registry",
       "tokens",
       "approvals",
+      "redis rights",
+      "integrity",
       "certificates of nodes",
     ])
       assert.ok(
@@ -113,7 +119,7 @@ suite("claviger-fleet --check", () => {
     assert.equal(code, 1);
     for (const name of ["trust bundle", "backend main http:", "audit file"])
       assert.equal(verdictOf(name), "failed", out);
-    for (const name of ["backend main login", "registry", "tokens", "approvals", "certificates of nodes"])
+    for (const name of ["backend main login", "registry", "tokens", "approvals", "integrity", "certificates of nodes"])
       assert.equal(verdictOf(name), "not tried", out);
     assert.match(out, /has no CA that signed this service's own certificate/);
   });

@@ -16,7 +16,7 @@ import {
   writeGatewayConfig,
 } from "../../lab/fleet.ts";
 import { type LabFleetService, startFleetService } from "../../lab/fleet-service.ts";
-import { type AppRoleFiles, type OpenBao, startOpenBao } from "../../lab/openbao.ts";
+import { type AppRoleFiles, integrityKey, type OpenBao, startOpenBao, transitMount } from "../../lab/openbao.ts";
 import type { ProcessGroup } from "../../lab/process-group.ts";
 import { type RedisServer, startRedis } from "../../lab/redis.ts";
 import { claviger, type CliResult } from "../cli/claviger.ts";
@@ -90,6 +90,9 @@ export async function startSite(processes: ProcessGroup, dir: string): Promise<S
       main: { kind: "vault", addresses: [bao.addr], auth: { kind: "approle", ...filesOf("claviger-fleet") } },
     },
     tokens: { kind: "vault", backend: "main", mount: "kv" },
+    approvals: { methods: ["remove-cluster"], store: { kind: "vault", backend: "main", mount: "kv" } },
+    redis: { kind: "standalone", node: `${redis.host}:${redis.port}`, passwordFile: redis.passwordFile },
+    integrity: { backend: "main", mount: transitMount, key: integrityKey, version: 1 },
     certificates: { ca: { kind: "vault", backend: "main", mount: "pki", role: "claviger-node" }, trustBundle: own.ca },
   };
   const fleetConfig = join(dir, "fleet.yaml");
