@@ -52,16 +52,19 @@ export async function startFleetService({
   dir,
   pki,
   settings,
+  name = "fleet",
 }: {
   readonly processes: ProcessGroup;
   readonly dir: string;
   readonly pki: Pki;
   /** Those that have no default here, and any to replace. */
   readonly settings: Readonly<Record<string, unknown>> & { readonly gateways: readonly string[] };
+  /** Of a replica, where there are several. */
+  readonly name?: string;
 }): Promise<LabFleetService> {
-  const home = join(dir, "fleet");
+  const home = join(dir, name);
   mkdirSync(home, { recursive: true, mode: 0o700 });
-  const tls = await pki.gateway("fleet");
+  const tls = await pki.gateway(name);
   const audit = join(home, "audit.jsonl");
   const config = join(home, "fleet.yaml");
   const all = {
@@ -76,7 +79,7 @@ export async function startFleetService({
     ...settings,
   };
   writeFileSync(config, stringify(all), { mode: 0o600 });
-  const proc = processes.start("fleet", [process.execPath, main, "--config", config]);
+  const proc = processes.start(name, [process.execPath, main, "--config", config]);
   const ready = await readyLine(proc);
   const url = String(ready["listen"]);
   return {

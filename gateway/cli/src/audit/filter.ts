@@ -11,6 +11,8 @@ export type FilterOptions = {
   readonly reason?: string;
   readonly keyId?: string;
   readonly serial?: string;
+  readonly operator?: string;
+  readonly method?: string;
   /** Unix milliseconds. */
   readonly since?: number;
   readonly until?: number;
@@ -43,8 +45,10 @@ function parseTime(text: string): number {
 /** Adds the options that say which records. */
 export function filterOptions(command: Command): Command {
   return command
-    .option("--cluster <name>", "of this cluster")
-    .option("--node <name>", "of this node")
+    .option("--cluster <name>", "of this cluster; of the control plane: about it")
+    .option("--node <name>", "of this node; of the control plane: about it")
+    .option("--operator <name>", "of the control plane: by this operator, or asked for by them")
+    .option("--method <name>", "of this method, such as decrypt or revokeNode")
     .addOption(new Option("--outcome <outcome>", "with this outcome").choices(["ok", "denied", "invalid", "failed"]))
     .option("--reason <reason>", "with this reason of the error table")
     .option("--key-id <key_id>", "served under, or presenting, this key_id")
@@ -62,15 +66,27 @@ function plainSerial(text: string): string {
     .replace(/^0+(?=.)/, "");
 }
 
+/** What a call of the control plane is about: clusters, or one and its node. */
+function targetOf({ target = "" }: Found["record"]): {
+  readonly clusters: readonly string[];
+  readonly node: string | undefined;
+} {
+  const [clusters = "", node] = target.split("/");
+  return { clusters: clusters.split(","), node };
+}
+
 /**
  * Is the record one of those? A batch is when one of its calls is: outcome, reason and key_id must be
  * of the same call.
  */
 export function isAskedFor({ record }: Found, options: FilterOptions): boolean {
-  const { cluster, node, serial, time } = record;
+  const { cluster, node, operator, requestedBy, method, serial, time } = record;
   const at = Date.parse(time);
-  if (options.cluster !== undefined && options.cluster !== cluster) return false;
-  if (options.node !== undefined && options.node !== node) return false;
+  const target = targetOf(record);
+  const is = (wanted: string | undefined, ...values: readonly (string | undefined)[]): boolean =>
+    wanted === undefined || values.includes(wanted);
+  if (!is(options.cluster, cluster, ...target.clusters) || !is(options.node, node, target.node)) return false;
+  if (!is(options.operator, operator, requestedBy) || !is(options.method, method)) return false;
   if (options.serial !== undefined && plainSerial(options.serial) !== plainSerial(serial ?? "")) return false;
   if (at < (options.since ?? at) || at > (options.until ?? at)) return false;
   return [record, ...(record.calls ?? [])].some(
@@ -110,13 +126,13 @@ function printable(text: string): string {
 
 /** One record as a row of the table. */
 export function tableRow({ record }: Found): string {
-  const { time, method, cluster, node, operator, outcome, reason, keyId, milliseconds, count, calls } = record;
+  const { time, method, cluster, target, node, operator, outcome, reason, keyId, milliseconds, count, calls } = record;
   const times = calls?.length ?? count;
   return lineOf(
     [
       time,
       times === undefined ? method : `${method}×${times}`,
-      cluster ?? "-",
+      cluster ?? target ?? "-",
       node ?? operator ?? "-",
       outcome,
       reason ?? "-",

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, renameSync, writeFileSync, rmSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -205,6 +205,26 @@ suite("claviger audit search and tail", () => {
       ["--until 2026-01-01T00:00:30+00:00", [1]],
     ];
     for (const [args, found] of table) assert.deepEqual(await search(...args.split(" ")), found, args);
+  });
+
+  test("finds what the control plane did, by who asked or approved, and by what it is about", async () => {
+    const own = { at: Date.UTC(2026, 0, 1), milliseconds: 1, outcome: "ok" } as const;
+    rmSync(path);
+    await writeRecords([
+      { ...own, method: "revokeNode", operator: "ada", target: "prod/node-1" },
+      { ...own, method: "approveChange", operator: "anna", requestedBy: "ada", target: "prod,test" },
+      { ...own, method: "createNodeToken", operator: "anna", target: "test/node-2" },
+    ]);
+    const table: readonly (readonly [string, readonly number[]])[] = [
+      ["--operator ada", [1, 2]],
+      ["--operator anna", [2, 3]],
+      ["--cluster test", [2, 3]],
+      ["--cluster prod --node node-1", [1]],
+      ["--method approveChange", [2]],
+      ["--method approveChange --operator olga", []],
+    ];
+    for (const [args, found] of table) assert.deepEqual(await search(...args.split(" ")), found, args);
+    assert.match((await run("search", path, "--node", "node-2")).out, /createNodeToken +test\/node-2 +anna +ok/);
   });
 
   test("nothing found is status 1; a time that is none is status 2", async () => {
