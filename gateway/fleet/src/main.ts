@@ -14,6 +14,7 @@ import { openAuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import { checkSinks, createSink } from "@claviger/gateway-core/src/audit/sinks.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { createAuditKey } from "@claviger/gateway-core/src/key/audit-key.ts";
 import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { openRedis, readRedisFiles } from "@claviger/gateway-core/src/redis/client.ts";
 import { openNodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
@@ -106,6 +107,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     required: config.audit.required,
     log,
     replica: hostname(),
+    ...(config.integrity && signer && { signer: createAuditKey(signer, config.integrity, () => integrity?.get()) }),
   });
   const twoPersons = config.approvals && {
     needing: new Set(config.approvals.methods),
