@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, suite, test } from "node:test";
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
-import { isInForce, type RegistryStore } from "@claviger/gateway-core/src/registry/port.ts";
+import { isInForce, type WholeRegistry } from "@claviger/gateway-core/src/registry/port.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { backendName, clusterName, clusterUid, keyName, mountPath, nodeName } from "@claviger/proto/wire/names.ts";
@@ -12,7 +12,7 @@ import { backendName, clusterName, clusterUid, keyName, mountPath, nodeName } fr
 export type RegistryWorld = {
   readonly editor: RegistryEditor;
   /** As a gateway opens it. Closed by whoever opens it. */
-  open(): Promise<RegistryStore>;
+  open(): Promise<WholeRegistry>;
   /** Puts a record there whatever is wrong with it, as an editor's hand does, and tells gateways. */
   put(name: string, record: object): Promise<void>;
   stop(): Promise<void>;
@@ -34,7 +34,7 @@ function recordOf(name: string, uid: string): ClusterRecord {
   };
 }
 
-async function ask(registry: RegistryStore, name: string): Promise<ClusterRecord | undefined> {
+async function ask(registry: WholeRegistry, name: string): Promise<ClusterRecord | undefined> {
   const known = clusterName.parse(name);
   await registry.load(known);
   return registry.get(known);
@@ -53,10 +53,10 @@ export function registryContract(name: string, start: () => Promise<RegistryWorl
   suite(`${name} keeps the contract of registries`, () => {
     const [first, other] = [recordOf("first", "1"), recordOf("other", "2")];
     let world: RegistryWorld;
-    let gateways: readonly RegistryStore[];
+    let gateways: readonly WholeRegistry[];
     before(async () => {
       world = await start();
-      await world.editor.add(first);
+      await world.editor.add([first]);
       await world.editor.addAll(() => [other]);
       gateways = await Promise.all([world.open(), world.open()]);
     });
@@ -157,12 +157,46 @@ export function registryContract(name: string, start: () => Promise<RegistryWorl
       for (const gateway of gateways) await until("all is good", () => gateway.problem() === undefined);
     });
 
+    test("limits and rotation change without a new generation, and are in force within a second", async () => {
+      const before = await world.editor.one("first");
+      const changed = { limits: { requestsPerSecond: 70 }, rotation: "auto" } as const;
+      await world.editor.change("first", () => changed);
+      assert.deepEqual(await world.editor.one("first"), { ...before, ...changed });
+      for (const gateway of gateways)
+        await until("the limit", async () => (await ask(gateway, "first"))?.limits.requestsPerSecond === 70);
+      await world.editor.change("first", () => ({ limits: before.limits, rotation: before.rotation }));
+      assert.deepEqual(await world.editor.one("first"), before);
+      for (const gateway of gateways)
+        await until("the limit of before", async () => (await ask(gateway, "first"))?.limits.requestsPerSecond === 50);
+    });
+
+    test("whoever reads all has every record, and each edit as soon as it asks", async () => {
+      const whole = await world.open();
+      try {
+        const names = (): readonly string[] => whole.known().map((record) => record.name);
+        await whole.loadAll();
+        assert.deepEqual([...names()].toSorted(), ["first", "other"]);
+        const added = recordOf("added", "7");
+        await world.editor.add([added]);
+        await whole.refresh(added.name);
+        assert.ok(names().includes("added"));
+        await world.editor.change("added", () => ({ state: "suspended" }));
+        await whole.refresh(added.name);
+        assert.equal(whole.get(added.name)?.state, "suspended");
+        await world.editor.remove("added");
+        await whole.refresh(added.name);
+        assert.ok(!names().includes("added"));
+      } finally {
+        whole.close();
+      }
+    });
+
     test("of commands, one that breaks a rule writes nothing", async () => {
       const third = recordOf("third", "3");
-      await assert.rejects(world.editor.add(first), /first is in the registry already/);
-      await assert.rejects(world.editor.add({ ...third, uid: first.uid }), /the uid/);
+      await assert.rejects(world.editor.add([first]), /first is in the registry already/);
+      await assert.rejects(world.editor.add([{ ...third, uid: first.uid }]), /the uid/);
       await assert.rejects(
-        world.editor.add({ ...third, keys: [{ ...third.keys[0], backend: "nowhere" } as (typeof third.keys)[0]] }),
+        world.editor.add([{ ...third, keys: [{ ...third.keys[0], backend: "nowhere" } as (typeof third.keys)[0]] }]),
         /backend nowhere is not in the gateway's configuration/,
       );
       assert.deepEqual([...(await world.editor.all()).keys()], ["first", "other"]);
@@ -225,6 +259,30 @@ export function registryContract(name: string, start: () => Promise<RegistryWorl
         assert.equal((await ask(gateway, "first"))?.name, "first");
       }
       await assert.rejects(world.editor.remove("thief"), /not in the registry/);
+    });
+
+    test("the uid of a cluster that was removed is given to none, and its own record alone comes back", async () => {
+      const [thief, robber] = [recordOf("thief", "4"), recordOf("robber", "4")];
+      await assert.rejects(world.editor.add([thief]), /the uid \S+ is that of the thief that was removed; a new/);
+      for (const restores of [false, true])
+        await assert.rejects(
+          world.editor.add([robber], { restores }),
+          /the uid \S+ is that of thief, which was removed, for life/,
+        );
+      await world.editor.add([thief], { restores: true, dryRun: true });
+      await world.editor.add([recordOf("thief", "6")], { dryRun: true });
+      assert.deepEqual([...(await world.editor.all()).keys()], ["first", "other"]);
+      await world.editor.add([thief], { restores: true });
+      for (const gateway of gateways)
+        await until(
+          "it to be back",
+          async () => (await ask(gateway, "thief").catch(() => undefined))?.uid === thief.uid,
+        );
+      await world.editor.change("thief", () => ({ state: "suspended" }));
+      await world.editor.remove("thief");
+      await world.editor.add([recordOf("thief", "6")]);
+      await assert.rejects(world.editor.add([robber]), /is that of thief, which was removed, for life/);
+      await world.editor.remove("thief");
     });
   });
 }

@@ -5,7 +5,7 @@ import { type EditOptions, gatewaysOf } from "./cluster-options.ts";
 import type { Terminal } from "./commander.ts";
 import { openFleet } from "./fleet.ts";
 import { waitForGateways } from "./gateway-word.ts";
-import { type Change, changedFields } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { type Change, changedFields } from "@claviger/gateway-core/src/registry/edit/change.ts";
 
 export type Changed = {
   readonly earlier: ClusterRecord;

@@ -160,7 +160,7 @@ export function addClusterCommands(root: Command, terminal: Terminal): void {
       const { registry } = fleet;
       const gateways = gatewaysOf(options, fleet);
       const record = await newRecord(name, options, fleet);
-      const edited = options.dryRun ? undefined : await registry.add(record);
+      const edited = options.dryRun ? undefined : await registry.add([record]);
       terminal.out(printRecord(record).trimEnd());
       if (edited === undefined) return;
       terminal.out(

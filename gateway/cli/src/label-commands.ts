@@ -7,7 +7,7 @@ import { type EditOptions, gatewayHelp, keyText } from "./cluster-options.ts";
 import { type Command, several, type Terminal } from "./commander.ts";
 import { openFleet } from "./fleet.ts";
 import { editLabels, parseLabelEdits, parseSelector, printLabels } from "./labels.ts";
-import type { Change } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import type { Change } from "@claviger/gateway-core/src/registry/edit/change.ts";
 import { type FleetOptions, fleetOptions } from "./target.ts";
 
 type ListOptions = FleetOptions & {

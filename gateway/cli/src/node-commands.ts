@@ -6,7 +6,7 @@ import { allow, expect, type NodeTarget, revoke } from "@claviger/gateway-core/s
 import { changeCluster } from "./change-cluster.ts";
 import { type EditOptions, gatewayHelp } from "./cluster-options.ts";
 import { CliError, type Command, several, type Terminal } from "./commander.ts";
-import type { Change } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import type { Change } from "@claviger/gateway-core/src/registry/edit/change.ts";
 import { addNodeViewCommands } from "./node-view-commands.ts";
 import { addTokenCommand } from "./token-command.ts";
 import { fleetOptions } from "./target.ts";

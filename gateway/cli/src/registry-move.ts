@@ -52,13 +52,15 @@ export async function importRecords(
 ): Promise<Import> {
   const { registry: wanted, problems } = mergeRegistry(source, text, registry.backends, undefined);
   let [added, present]: [readonly ClusterRecord[], readonly ClusterRecord[]] = [[], []];
-  const edited = await registry.addAll((before) => {
+  const select = (before: Registry): readonly ClusterRecord[] => {
     const records = [...wanted.values()];
     const all = [...problems, ...records.flatMap((record) => conflicts(record, before))];
     if (all.length > 0) throw new ConfigError(`${source} cannot be imported into ${registry.name}`, all);
     added = records.filter(({ name }) => !before.has(name));
     present = records.filter(({ name }) => before.has(name));
-    return dryRun ? [] : added;
-  });
+    return added;
+  };
+  // What was removed comes back under its own name: it alone opens what was encrypted under its uid.
+  const edited = await registry.addAll(select, { restores: true, dryRun });
   return { added, present, ...edited };
 }

@@ -1,7 +1,7 @@
 // The registry as one caller may see and change it: what an operator's role is not for is not there.
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
-import { type Change, changedFields } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { type Change, changedFields } from "@claviger/gateway-core/src/registry/edit/change.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Caller } from "./caller.ts";
 import type { Subject } from "./method.ts";

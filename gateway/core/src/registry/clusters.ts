@@ -2,7 +2,7 @@
 // cluster first asks, and again when the index says so or after some minutes.
 // (docs/architecture.md #registry.)
 import { KmsError, toKmsError } from "@claviger/proto/wire/errors.ts";
-import type { ClusterName } from "@claviger/proto/wire/names.ts";
+import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
 import type { DocumentRef, Documents } from "../backend/port.ts";
 import { clustersAt, editedSince, type RegistryIndex } from "./documents.ts";
 import { createGate } from "./gate.ts";
@@ -22,6 +22,8 @@ type Entry = {
 export interface Clusters {
   /** As RegistryStore. */
   readonly load: (name: ClusterName) => Promise<void> | undefined;
+  /** As RegistryStore. */
+  readonly loadAll: () => Promise<void>;
   /** @throws KmsError backend_unavailable where nothing is known of the cluster, or nothing good */
   readonly assertKnown: (name: ClusterName) => void;
   /** Reads a cluster's record in a read that begins after this call. Never rejects. */
@@ -47,6 +49,8 @@ const listSpacingMs = 10_000;
 const listMs = 5000;
 /** Reads of documents at the same time. */
 const parallelReads = 32;
+/** Of those when all are read: what was edited is read before the rest. */
+const parallelReadsOfAll = 16;
 
 export function createClusters({
   documents,
@@ -77,6 +81,10 @@ export function createClusters({
   let sequence: number | undefined;
   /** Named by the last index. */
   let named: ReadonlySet<string> = new Set();
+  /** Every cluster is read, also those that nobody has asked for. */
+  let holdsAll = false;
+  let allReadAt = Number.NEGATIVE_INFINITY;
+  let readingAll: Promise<void> | undefined;
   /** Edited, and not read yet. */
   const pending = new Set<ClusterName>();
 
@@ -159,6 +167,22 @@ export function createClusters({
     if (names?.has(name) === true || table.get(name) !== undefined) await (entries.get(name)?.flight ?? start(name));
   };
 
+  const readAll = async (): Promise<void> => {
+    await list();
+    const readAt = (name: ClusterName): number => entries.get(name)?.readAt ?? Number.NEGATIVE_INFINITY;
+    const all = [...(names ?? [])].filter((name) => clusterName.is(name));
+    const behind = createGate(parallelReadsOfAll);
+    await Promise.all(
+      all
+        .filter((name) => isPast(readAt(name), staleMs))
+        .map((name) => behind(() => entries.get(name)?.flight ?? start(name))),
+    );
+    const isUnread = names === undefined || all.some((name) => readAt(name) === Number.NEGATIVE_INFINITY);
+    if (isUnread) throw new KmsError("backend_unavailable", { cause: new Error("not every record could be read yet") });
+    allReadAt = now();
+    holdsAll = true;
+  };
+
   const reread = async (name: ClusterName): Promise<void> => {
     await entries.get(name)?.flight;
     await (entries.get(name)?.flight ?? start(name));
@@ -178,6 +202,15 @@ export function createClusters({
       }
       return isPast(entry.readAt, maxAgeMs) ? entry.flight : undefined;
     },
+    async loadAll() {
+      if (holdsAll && !isPast(allReadAt, maxAgeMs)) return;
+      readingAll ??= readAll().finally(() => {
+        readingAll = undefined;
+      });
+      // What is held is at most some minutes older than what a writer without news has left.
+      if (holdsAll) readingAll.catch(() => {});
+      else await readingAll;
+    },
     assertKnown(name) {
       if (table.get(name) !== undefined) return;
       const entry = entries.get(name);
@@ -195,8 +228,11 @@ export function createClusters({
       named = new Set(index.changed.map((line) => line.split(" ")[1] ?? ""));
       for (const name of named) names?.add(name);
       // Without `edited`: the first index, or more edits than it names, or a store that was restored.
-      if (edited === undefined && sequence !== undefined) void list();
-      for (const name of edited ?? entries.keys()) if (entries.has(name)) pending.add(name);
+      if (edited === undefined && sequence !== undefined) {
+        allReadAt = Number.NEGATIVE_INFINITY;
+        void list();
+      }
+      for (const name of edited ?? entries.keys()) if (holdsAll || entries.has(name)) pending.add(name);
       ({ sequence } = index);
       const began = now();
       await Promise.all(

@@ -10,7 +10,7 @@ import { type FileMark, isSameFile, markNow, markOf } from "./file-mark.ts";
 import type { Pieces } from "./pieces.ts";
 import { parsePlainYaml } from "./plain-yaml.ts";
 import { createPollLoop, type Look } from "./poll-loop.ts";
-import type { RegistryStore } from "./port.ts";
+import type { WholeRegistry } from "./port.ts";
 import { createRecordTable } from "./table.ts";
 import { createMergedRecords, createProblemReport, storeOf } from "./texts.ts";
 
@@ -79,7 +79,7 @@ export async function openDirectoryRegistry({
   readonly directory: string;
   readonly backends: ReadonlySet<string>;
   readonly log: Log;
-}): Promise<RegistryStore> {
+}): Promise<WholeRegistry> {
   const table = createRecordTable();
   const records = createMergedRecords({ source: directory, backends, table, log });
   const report = createProblemReport(log);
@@ -232,6 +232,11 @@ export async function openDirectoryRegistry({
   loop.begin();
   return {
     ...storeOf(table, records, report, loop),
+    refresh(name) {
+      // Not every file system tells of an edit, and none of them at once.
+      if (name !== undefined) for (const suffixed of [`${name}.yaml`, `${name}.yml`]) touched?.add(suffixed);
+      return loop.refresh();
+    },
     close() {
       watcher?.close();
       loop.close();

@@ -21,6 +21,8 @@ const uidDocument = z.object({
   cluster: zName(clusterName),
   /** The cluster's record has this generation or a higher one. */
   generation: z._default(zInteger(0, 1_000_000_000), 0),
+  /** The cluster was removed; the uid is nobody's. */
+  removed: z.optional(z.boolean()),
 });
 export type UidDocument = z.infer<typeof uidDocument>;
 

@@ -6,7 +6,7 @@ import type { Log } from "@claviger/proto/runtime/log.ts";
 import { piecesOfText } from "./pieces.ts";
 import { type FileMark, isSameFile, markOf } from "./file-mark.ts";
 import { createPollLoop, type Look } from "./poll-loop.ts";
-import type { RegistryStore } from "./port.ts";
+import type { WholeRegistry } from "./port.ts";
 import { runInSlices } from "./slices.ts";
 import { createRecordTable } from "./table.ts";
 import { createMergedRecords, createProblemReport, storeOf } from "./texts.ts";
@@ -30,7 +30,7 @@ export async function openFileRegistry({
   readonly file: string;
   readonly backends: ReadonlySet<string>;
   readonly log: Log;
-}): Promise<RegistryStore> {
+}): Promise<WholeRegistry> {
   const table = createRecordTable();
   const records = createMergedRecords({ source: file, backends, table, log });
   const report = createProblemReport(log);

@@ -3,7 +3,7 @@ import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { Documents } from "../backend/port.ts";
 import { openDirectoryRegistry } from "./directory.ts";
 import { openFileRegistry } from "./file.ts";
-import type { RegistryStore } from "./port.ts";
+import type { WholeRegistry } from "./port.ts";
 import { openVaultRegistry, type Peers, type VaultRegistryConfig } from "./vault.ts";
 
 export type RegistryConfig =
@@ -22,7 +22,7 @@ export async function openRegistry(options: {
   readonly backends: ReadonlySet<string>;
   readonly peers?: Peers;
   readonly log: Log;
-}): Promise<RegistryStore> {
+}): Promise<WholeRegistry> {
   const { config, documentsOf, ...rest } = options;
   switch (config.kind) {
     case "file":

@@ -36,6 +36,17 @@ export interface RegistryStore {
   readonly close: () => void;
 }
 
+/** For whoever needs all clusters, as no gateway does. */
+export interface WholeRegistry extends RegistryStore {
+  /**
+   * Reads what `load` would read for each cluster, and from now on what is new as well: `known` is then
+   * everything. Later calls read nothing; one in some minutes begins to read all of it again, since writers
+   * may have left no news.
+   * @throws KmsError backend_unavailable where not all could be read yet
+   */
+  readonly loadAll: () => Promise<void>;
+}
+
 const indexWord = /^index:(\d+)$/;
 
 /** The version of a registry whose writers count their edits. */

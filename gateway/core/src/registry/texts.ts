@@ -7,13 +7,13 @@ import type { ClusterName } from "@claviger/proto/wire/names.ts";
 import { createMerger } from "./merge.ts";
 import type { Pieces } from "./pieces.ts";
 import type { PollLoop } from "./poll-loop.ts";
-import type { RegistryStore } from "./port.ts";
+import type { WholeRegistry } from "./port.ts";
 import type { ClusterRecord } from "./record.ts";
 import { runInSlices } from "./slices.ts";
 import type { RecordTable } from "./table.ts";
 
 export interface MergedRecords {
-  /** As RegistryStore. */
+  /** As WholeRegistry. */
   readonly get: (name: ClusterName) => ClusterRecord | undefined;
   /** False while nothing good was taken. */
   readonly isKnown: () => boolean;
@@ -72,10 +72,11 @@ export function storeOf(
   { get }: MergedRecords,
   { problem }: ProblemReport,
   loop: PollLoop,
-): RegistryStore {
+): WholeRegistry {
   return {
     get,
     load: () => undefined,
+    loadAll: () => Promise.resolve(),
     known: () => [...table.records.values()],
     using: table.using,
     version: table.digest,

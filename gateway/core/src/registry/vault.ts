@@ -9,7 +9,7 @@ import { createClusters } from "./clusters.ts";
 import { indexAt, isMoved, missingRegistry, readIndex, type RegistryIndex } from "./documents.ts";
 import { piecesOfValue } from "./pieces.ts";
 import { createPollLoop, type Look } from "./poll-loop.ts";
-import { indexVersion, type RegistryStore } from "./port.ts";
+import { indexVersion, type WholeRegistry } from "./port.ts";
 import { createRecordReader } from "./record-reader.ts";
 import { createRecordTable } from "./table.ts";
 import { createMergedRecords, createProblemReport } from "./texts.ts";
@@ -80,7 +80,7 @@ export function openVaultRegistry({
   readonly backends: ReadonlySet<string>;
   readonly peers?: Peers;
   readonly log: Log;
-}): RegistryStore {
+}): WholeRegistry {
   const source = sourceOf(config);
   const root = documentOf(config);
   const table = createRecordTable();
@@ -187,6 +187,12 @@ export function openVaultRegistry({
       return table.get(name);
     },
     load,
+    async loadAll() {
+      await first;
+      if (layout === "documents") await clusters.loadAll();
+      else if (layout === "unknown" || !merged.isKnown())
+        throw new KmsError("backend_unavailable", { cause: failure as Error });
+    },
     known: () => [...table.records.values()],
     using: table.using,
     version() {

@@ -2,7 +2,7 @@
 // before it would be written, and goes on when it was approved over this very record.
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
-import { changedFields } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { changedFields } from "@claviger/gateway-core/src/registry/edit/change.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Caller } from "../caller.ts";
 import type { Subject } from "../method.ts";

@@ -1,6 +1,6 @@
 // What a change does that can be made to need a second administrator: told by what it makes of a record, and not
 // by the method that is called, so that no other method does the same without. (docs/control-plane.md.)
-import type { Change } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import type { Change } from "@claviger/gateway-core/src/registry/edit/change.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 
 export const kinds = ["resume", "allow-node", "expect-node", "remove-cluster"] as const;
@@ -28,6 +28,8 @@ const effects: Readonly<Record<keyof Fields, Effect>> = {
       : []),
   ],
   labels: () => [],
+  limits: () => [],
+  rotation: () => [],
 };
 
 /** What a change of a record does. */

@@ -3,10 +3,12 @@ import { chmod, chown, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { addRecord, readRegistry, recordOf, changeRecord } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { addRecords, readRegistry, recordOf, changeRecord } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { type NewRecord, printRecord } from "@claviger/gateway-core/src/registry/edit/record-text.ts";
 import { fileSource } from "@claviger/gateway-core/src/registry/edit/source.ts";
 import { backendName, clusterName, clusterUid, keyName, mountPath, nodeName } from "@claviger/proto/wire/names.ts";
+
+const addThis = (one: NewRecord) => addRecords(registry(), () => [one], {});
 
 const text = `# the fleet
 clusters:
@@ -188,7 +190,7 @@ test("the file stays its owner's, with its mode, whoever edits it", {
 });
 
 test("a new record goes to the end, reads back as it was, and what stood before is untouched", async () => {
-  await addRecord(registry(), record);
+  await addThis(record);
   const now = await readFile(file, "utf8");
   assert.equal(now, `${text}${printRecord(record, "  ")}`);
   const read = recordOf(await readRegistry(registry()), "new");
@@ -198,9 +200,9 @@ test("a new record goes to the end, reads back as it was, and what stood before 
 
 test("the first record of an empty registry is in block style", async () => {
   await writeFile(file, "# none yet\nclusters: []\n");
-  await addRecord(registry(), record);
+  await addThis(record);
   assert.equal(await readFile(file, "utf8"), `# none yet\nclusters:\n${printRecord(record, "  ")}`);
-  await addRecord(registry(), {
+  await addThis({
     ...record,
     name: clusterName.parse("next"),
     uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RD"),
@@ -209,13 +211,10 @@ test("the first record of an empty registry is in block style", async () => {
 });
 
 test("a name, a uid or a backend that cannot be is refused, and the file stays", async () => {
-  await assert.rejects(addRecord(registry(), { ...record, name: clusterName.parse("lab") }), /already/);
+  await assert.rejects(addThis({ ...record, name: clusterName.parse("lab") }), /already/);
+  await assert.rejects(addThis({ ...record, uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA") }), /stands twice/);
   await assert.rejects(
-    addRecord(registry(), { ...record, uid: clusterUid.parse("01JD9Z6X3QK8V5T7W2M4N6P8RA") }),
-    /stands twice/,
-  );
-  await assert.rejects(
-    addRecord(registry(), {
+    addThis({
       ...record,
       keys: [{ backend: backendName.parse("nope"), mount: mountPath.parse("transit"), key: keyName.parse("k") }],
     }),
@@ -231,7 +230,7 @@ test("the first record makes the registry, for everybody to read; anything else 
     changeRecord(registry(), "lab", () => ({ state: "suspended" })),
     /there is no registry/,
   );
-  await addRecord(registry(), record);
+  await addThis(record);
   assert.equal(await readFile(file, "utf8"), `clusters:\n${printRecord(record, "  ")}`);
   assert.equal((await stat(file)).mode & 0o777, 0o644);
 });

@@ -104,13 +104,14 @@ test("of two edits at the same time one is refused, and a uid stands under one n
   const vault = createFakeDocuments();
   const editor = editorOf(vault);
   const [first = cluster(), second = cluster()] = records;
-  await editor.add(first);
-  await assert.rejects(editor.add(first), /is in the registry already/);
-  await assert.rejects(editor.add({ ...second, uid: first.uid }), /the uid .* is that of a, for life/);
+  await editor.add([first]);
+  await assert.rejects(editor.add([first]), /is in the registry already/);
+  await assert.rejects(editor.add([{ ...second, uid: first.uid }]), /the uid .* is that of a, for life/);
   await editor.remove("a");
   await assert.rejects(editor.one("a"), /not in the registry/);
-  await assert.rejects(editor.add({ ...second, uid: first.uid }), /the uid .* is that of a, for life/);
-  await editor.add(first);
+  await assert.rejects(editor.add([first]), /is that of the a that was removed; a new cluster gets a new one/);
+  await assert.rejects(editor.add([{ ...second, uid: first.uid }]), /the uid .* is that of a, which was removed, for/);
+  await editor.add([first], { restores: true });
   const states = ["suspended", "decrypt-only"] as const;
   const outcomes = await Promise.allSettled(states.map((state) => editor.change("a", () => ({ state }))));
   assert.deepEqual(outcomes.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
@@ -120,7 +121,7 @@ test("of two edits at the same time one is refused, and a uid stands under one n
 test("a bad document is named and not written over", async () => {
   const vault = createFakeDocuments();
   const editor = editorOf(vault);
-  for (const record of records) await editor.add(record);
+  for (const record of records) await editor.add([record]);
   vault.set(clusterAt(root, clusterName.parse("b")), { ...records[1], state: "on" });
   await assert.rejects(
     editor.change("b", () => ({ state: "suspended" })),

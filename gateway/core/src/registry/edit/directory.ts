@@ -6,9 +6,10 @@ import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import { clusterOfFile, readRecordFile } from "../directory.ts";
 import { type ClusterRecord, type Registry, registryDigest } from "../record.ts";
-import { EditError } from "./error.ts";
+import { EditError, isThere, unknownCluster } from "./error.ts";
 import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
-import { checkedRecord, unknownCluster, withChangeInFile } from "./text.ts";
+import { type AddOptions, assertNotRemoved, removedUidsFile } from "./removed.ts";
+import { checkedRecord, withChangeInFile } from "./text.ts";
 import { type NewRecord, printRecord } from "./record-text.ts";
 import type { Edited, RegistryEditor } from "./editor.ts";
 import { makeFile, readText, replaceFile } from "./source.ts";
@@ -61,21 +62,27 @@ export function directoryEditor({
     if (problems.length > 0) throw new ConfigError(directory, problems);
     return records;
   };
+  const removed = removedUidsFile(() => Promise.resolve(join(directory, "removed-uids")));
   const edited = async (): Promise<Edited> => ({ version: registryDigest(await all()) });
 
-  const addAll = async (select: (before: Registry) => readonly NewRecord[]): Promise<Edited> => {
+  const addAll = async (
+    select: (before: Registry) => readonly NewRecord[],
+    options: AddOptions = {},
+  ): Promise<Edited> => {
     const before = await all("empty");
     const records = select(before);
     const owners = new Map([...before.values()].map(({ uid, name }) => [uid, name]));
     // What is wrong with one of them leaves all of them out.
     for (const record of records) {
       const owner = owners.get(record.uid);
-      if (before.has(record.name)) throw new EditError(`cluster ${record.name} is in the registry already`);
+      if (before.has(record.name)) throw isThere(record.name);
       if (owner !== undefined)
         throw new EditError(`${record.name}: the uid ${record.uid} is that of ${owner}, for life; nothing was changed`);
       owners.set(record.uid, record.name);
       checked(`${record.name}.yaml`, printFile(record));
     }
+    await assertNotRemoved(removed, records, options);
+    if (options.dryRun === true) return { version: registryDigest(before) };
     for (const record of records) await makeFile(join(directory, `${record.name}.yaml`), printFile(record));
     return await edited();
   };
@@ -88,7 +95,7 @@ export function directoryEditor({
       const file = fileOf(name);
       return checked(file, await readText(join(directory, file)));
     },
-    add: (record) => addAll(() => [record]),
+    add: (records, options) => addAll(() => records, options),
     addAll,
     async change(name, next) {
       const file = fileOf(name);
@@ -103,7 +110,9 @@ export function directoryEditor({
       return { earlier: record, ...(await edited()) };
     },
     async remove(name) {
-      const path = join(directory, fileOf(name));
+      const file = fileOf(name);
+      const path = join(directory, file);
+      await removed.add(checked(file, await readText(path)));
       await unlink(path).catch((error: unknown) => {
         throw new EditError(`${path} cannot be removed (${fileProblem(error)})`);
       });

@@ -20,8 +20,10 @@ import {
 import { createGate } from "../gate.ts";
 import { indexVersion } from "../port.ts";
 import { changeProblems, type ClusterRecord, type Registry } from "../record.ts";
-import { EditError } from "./error.ts";
-import { changedFields, checkedRecord, unknownCluster } from "./text.ts";
+import { changedFields } from "./change.ts";
+import { EditError, isThere, tooLate, unknownCluster } from "./error.ts";
+import { type AddOptions, removalProblem } from "./removed.ts";
+import { checkedRecord } from "./text.ts";
 import type { NewRecord } from "./record-text.ts";
 import type { Edited, RegistryEditor } from "./editor.ts";
 
@@ -39,17 +41,15 @@ export interface RegistryDocuments {
   /** @throws ConfigError when it is bad */
   readonly read: (name: ClusterName) => Promise<StoredCluster>;
   readonly names: () => Promise<readonly ClusterName[]>;
+  /** @throws EditError or ConfigError where `write` would */
+  readonly check: (record: NewRecord, stored: StoredCluster, options?: AddOptions) => Promise<void>;
   /** Writes over what was read. @throws EditError when that is not there any more, or a rule is broken */
-  readonly write: (record: NewRecord, stored: StoredCluster) => Promise<void>;
+  readonly write: (record: NewRecord, stored: StoredCluster, options?: AddOptions) => Promise<void>;
   /** Makes the uid's document. @throws EditError when the uid is another cluster's */
   readonly claim: (record: Pick<ClusterRecord, "name" | "uid">) => Promise<void>;
   readonly markRemoved: (record: ClusterRecord, stored: StoredCluster) => Promise<void>;
   /** Says which clusters were edited: gateways read these again. */
   readonly raise: (names: readonly ClusterName[]) => Promise<Edited>;
-}
-
-function tooLate(what: string): EditError {
-  return new EditError(`${what} was changed at the same time; look at it and run this again`);
 }
 
 /** The documents below a path. */
@@ -83,17 +83,31 @@ export function registryDocuments({
     throw tooLate(`${source}: ${at.path}`);
   };
 
+  type Claimed = Pick<ClusterRecord, "name" | "uid">;
+  /** What the uid's document says; of another cluster's, or a removed one's, it is refused. */
+  const claimed = (record: Claimed, data: unknown, restores: boolean) => {
+    const known = data === undefined ? undefined : readUid(source, record.uid, data);
+    const problem = known?.removed === true ? removalProblem(record, known.cluster, restores) : undefined;
+    if (problem !== undefined) throw new EditError(problem);
+    if (known !== undefined && known.cluster !== record.name)
+      throw new EditError(
+        `${record.name}: the uid ${record.uid} is that of ${known.cluster}, for life; nothing was changed`,
+      );
+    return known;
+  };
   /** The uid's document names the cluster, and the generation that its record has at least. */
-  const claim = (record: Pick<ClusterRecord, "name" | "uid">, least = 0): Promise<void> =>
+  const claim = (record: Claimed, least = 0, restores = true): Promise<void> =>
     update(uidAt(root, record.uid), (data) => {
-      const known = data === undefined ? undefined : readUid(source, record.uid, data);
-      if (known !== undefined && known.cluster !== record.name)
-        throw new EditError(
-          `${record.name}: the uid ${record.uid} is that of ${known.cluster}, for life; nothing was changed`,
-        );
-      if (known !== undefined && known.generation >= least) return undefined;
-      return { cluster: record.name, generation: least };
+      const known = claimed(record, data, restores);
+      if (known !== undefined && known.generation >= least && known.removed !== true) return undefined;
+      return { cluster: record.name, generation: Math.max(least, known?.generation ?? 0) };
     });
+  const checkChange = (given: NewRecord, { record: before }: StoredCluster): ClusterRecord => {
+    const record = checked(given.name, given);
+    const problems = changeProblems(record, before, undefined);
+    if (problems.length > 0) throw new EditError(problems.join("\n"));
+    return record;
+  };
 
   return {
     async index() {
@@ -110,16 +124,29 @@ export function registryDocuments({
       return found.filter((name) => clusterName.is(name));
     },
     claim: (record) => claim(record),
-    async write(given, { record: before, version }) {
-      const record = checked(given.name, given);
-      const problems = changeProblems(record, before, undefined);
-      if (problems.length > 0) throw new EditError(problems.join("\n"));
-      await claim(record);
+    async check(given, stored, { restores = false } = {}) {
+      const record = checkChange(given, stored);
+      const known = claimed(record, (await read(uidAt(root, record.uid)))?.data, restores);
+      if (known !== undefined && record.generation < known.generation)
+        throw new EditError(
+          `${record.name}: generation went back from ${known.generation} to ${record.generation}; gateways would refuse the record`,
+        );
+    },
+    async write(given, stored, { restores = false } = {}) {
+      const record = checkChange(given, stored);
+      const { version } = stored;
+      // What is there has its uid, also where a removal was interrupted.
+      await claim(record, 0, restores || stored.record !== undefined);
       if (!(await documents.writeDocument(clusterAt(root, record.name), record, version, signal())))
         throw tooLate(clusterSource(source, record.name));
       if (record.generation > 0) await claim(record, record.generation);
     },
-    async markRemoved({ name, uid }, { version }) {
+    async markRemoved(record, { version }) {
+      const { name, uid } = record;
+      await update(uidAt(root, uid), (data) => {
+        const { generation } = claimed(record, data, true) ?? { generation: 0 };
+        return { cluster: name, generation: Math.max(generation, record.generation), removed: true };
+      });
       if (!(await documents.writeDocument(clusterAt(root, name), removedCluster(uid), version, signal())))
         throw tooLate(clusterSource(source, name));
     },
@@ -187,33 +214,40 @@ export function documentsEditor({
     return done;
   };
 
+  const addThese = async (
+    documents: RegistryDocuments,
+    records: readonly NewRecord[],
+    options: AddOptions = {},
+  ): Promise<Edited> => {
+    const gate = createGate(parallel);
+    const stored = await Promise.all(
+      records.map((record) =>
+        gate(async () => {
+          const found = await documents.read(record.name);
+          if (found.record !== undefined) throw isThere(record.name);
+          await documents.check(record, found, options);
+          return { record, found };
+        }),
+      ),
+    );
+    if (options.dryRun === true) return { version: indexVersion((await documents.index())?.sequence ?? 0) };
+    const outcomes = await Promise.allSettled(
+      stored.map(({ record, found }) => gate(() => documents.write(record, found, options))),
+    );
+    const edited = await told(documents.raise(records.map(({ name }) => name)));
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    return edited;
+  };
+
   return {
     name: source,
     backends,
     all: () => use((documents) => readAll(source, documents)),
     one: (name) => use(async (documents) => (await known(documents, name)).record),
-    add: (record) =>
-      use(async (documents) => {
-        const stored = await documents.read(record.name);
-        if (stored.record !== undefined) throw new EditError(`cluster ${record.name} is in the registry already`);
-        await documents.write(record, stored);
-        return await told(documents.raise([record.name]));
-      }),
-    addAll: (select) =>
-      use(async (documents) => {
-        const records = select(await readAll(source, documents));
-        const gate = createGate(parallel);
-        const write = async (record: NewRecord): Promise<void> => {
-          const stored = await documents.read(record.name);
-          if (stored.record !== undefined) throw tooLate(clusterSource(source, record.name));
-          await documents.write(record, stored);
-        };
-        const outcomes = await Promise.allSettled(records.map((record) => gate(() => write(record))));
-        const edited = await told(documents.raise(records.map(({ name }) => name)));
-        const failed = outcomes.find((outcome) => outcome.status === "rejected");
-        if (failed !== undefined) throw failed.reason;
-        return edited;
-      }),
+    add: (records, options) => use((documents) => addThese(documents, records, options)),
+    addAll: (select, options) =>
+      use(async (documents) => addThese(documents, select(await readAll(source, documents)), options)),
     change: (name, next) =>
       use(async (documents) => {
         const stored = await known(documents, name);
@@ -226,7 +260,6 @@ export function documentsEditor({
     remove: (name) =>
       use(async (documents) => {
         const stored = await known(documents, name);
-        await documents.claim(stored.record);
         await documents.markRemoved(stored.record, stored);
         return await told(documents.raise([stored.record.name]));
       }),

@@ -1,7 +1,9 @@
 // The registry as commands read and edit it, wherever it lies. Every edit is held against the rules that
 // gateways apply, and loses no other. (docs/architecture.md #registry.)
 import { type ClusterRecord, type Registry, registryDigest } from "../record.ts";
-import { addRecord, addRecords, type Change, changeRecord, readRegistry, recordOf, removeRecord } from "./text.ts";
+import type { Change } from "./change.ts";
+import type { AddOptions } from "./removed.ts";
+import { addRecords, changeRecord, readRegistry, recordOf, removeRecord } from "./text.ts";
 import type { NewRecord } from "./record-text.ts";
 import type { RegistrySource } from "./source.ts";
 
@@ -21,13 +23,16 @@ export interface RegistryEditor {
   readonly all: (missing?: "error" | "empty") => Promise<Registry>;
   /** One record. */
   readonly one: (name: string) => Promise<ClusterRecord>;
-  /** Adds a record; makes the registry when there is none yet. */
-  readonly add: (record: NewRecord) => Promise<Edited>;
-  /** Adds those records that `select` picks, by what the registry holds. Interrupted, it may be done again. */
-  readonly addAll: (select: (before: Registry) => readonly NewRecord[]) => Promise<Edited>;
-  /** Changes a record by what it holds, and raises its generation, but for labels alone. */
+  /**
+   * Adds records; makes the registry when there is none yet. What is wrong with one of them leaves all of
+   * them out. Interrupted, it may be done again with those that are missing.
+   */
+  readonly add: (records: readonly NewRecord[], options?: AddOptions) => Promise<Edited>;
+  /** The same with those that `select` picks, by all that the registry holds. */
+  readonly addAll: (select: (before: Registry) => readonly NewRecord[], options?: AddOptions) => Promise<Edited>;
+  /** Changes a record by what it holds, and raises its generation (changedFields). */
   readonly change: (name: string, next: Change) => Promise<Edited & { readonly earlier: ClusterRecord }>;
-  /** Takes a cluster out. Its uid never stands under another name. */
+  /** Takes a cluster out. Its uid never stands under another name, nor under its own but with `restores`. */
   readonly remove: (name: string) => Promise<Edited>;
 }
 
@@ -39,8 +44,8 @@ export function textEditor(source: RegistrySource): RegistryEditor {
     backends: source.backends,
     all: (missing) => readRegistry(source, missing),
     one: async (name) => recordOf(await readRegistry(source), name),
-    add: async (record) => edited(await addRecord(source, record)),
-    addAll: async (select) => edited(await addRecords(source, select)),
+    add: async (records, options = {}) => edited(await addRecords(source, () => records, options)),
+    addAll: async (select, options = {}) => edited(await addRecords(source, select, options)),
     async change(name, next) {
       const { earlier, registry } = await changeRecord(source, name, next);
       return { earlier, ...edited(registry) };

@@ -1,7 +1,7 @@
 // Changes of a record's nodes: who is refused, and who is there at all. (docs/architecture.md #registry.)
 import type { NodeName } from "@claviger/proto/wire/names.ts";
 import type { ClusterRecord } from "../record.ts";
-import type { Change } from "./text.ts";
+import type { Change } from "./change.ts";
 
 type Nodes = NonNullable<ClusterRecord["nodes"]>;
 

@@ -33,6 +33,10 @@ export function labelsText(labels: Labels, indent?: string): string {
   return parts.length === 0 ? "{}" : `{ ${parts.join(", ")} }`;
 }
 
+export function limitsText({ requestsPerSecond }: ClusterRecord["limits"]): string {
+  return `{ requestsPerSecond: ${requestsPerSecond} }`;
+}
+
 /** A record as it stands in the file, in the form that people write. */
 export function printRecord(record: NewRecord, indent = ""): string {
   const { name, uid, state, rotation, keys, issuer, generation = 0, previousKeys = [], labels, nodes, limits } = record;
@@ -53,7 +57,7 @@ export function printRecord(record: NewRecord, indent = ""): string {
     ...(issuer === undefined ? [] : [`  issuer: ${issuer}`]),
     ...(labels === undefined ? [] : [`  labels: ${labelsText(labels)}`]),
     ...(nodes === undefined ? [] : [`  nodes: ${nodesText(nodes)}`]),
-    ...(rate === defaultRequestsPerSecond ? [] : [`  limits: { requestsPerSecond: ${rate} }`]),
+    ...(rate === defaultRequestsPerSecond ? [] : [`  limits: ${limitsText({ requestsPerSecond: rate })}`]),
   ];
   return lines.map((line) => `${indent}${line}\n`).join("");
 }

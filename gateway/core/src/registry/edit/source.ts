@@ -6,7 +6,8 @@ import { parseYaml } from "@claviger/proto/runtime/config.ts";
 import type { Documents } from "../../backend/port.ts";
 import { writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { documentOf, sourceOf, type VaultRegistryConfig } from "../vault.ts";
-import { EditError } from "./error.ts";
+import { EditError, tooLate } from "./error.ts";
+import { type RemovedUids, removedUidsFile } from "./removed.ts";
 import { codeOf, fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 
 /** The text as it was read, and a way to replace it that loses no other edit. */
@@ -21,6 +22,7 @@ export type RegistrySource = {
   readonly name: string;
   /** The backends that the gateways know. */
   readonly backends: Pick<ReadonlySet<string>, "has">;
+  readonly removed: RemovedUids;
   /**
    * YAML.
    * @param missing what a registry that is not there yet is: an error, or one without clusters that
@@ -29,10 +31,6 @@ export type RegistrySource = {
    */
   readonly read: (missing?: "error" | "empty") => Promise<RegistryText>;
 };
-
-function tooLate(name: string): EditError {
-  return new EditError(`${name} was changed at the same time; look at it and run this again`);
-}
 
 /** @throws EditError */
 export async function readText(file: string): Promise<string> {
@@ -87,6 +85,7 @@ export function fileSource({
   return {
     name: file,
     backends,
+    removed: removedUidsFile(async () => `${await realpath(file).catch(() => file)}.removed-uids`),
     async read(missing = "error") {
       if (missing === "empty" && !existsSync(file)) return { text: empty, write: (changed) => makeFile(file, changed) };
       // Behind a symlink, as in a ConfigMap's folder, it is the target that is replaced.
@@ -111,12 +110,14 @@ export function vaultSource({
   backends,
   withDocuments,
   announce,
+  removed,
   toYaml,
 }: {
   readonly config: VaultRegistryConfig;
   readonly backends: Pick<ReadonlySet<string>, "has">;
   readonly withDocuments: <T>(use: (documents: Documents) => Promise<T>) => Promise<T>;
   readonly announce: () => Promise<void>;
+  readonly removed: RemovedUids;
   readonly toYaml: (data: unknown) => string;
 }): RegistrySource {
   const at = documentOf(config);
@@ -124,6 +125,7 @@ export function vaultSource({
   return {
     name,
     backends,
+    removed,
     async read() {
       const found = await withDocuments((documents) => documents.readDocument(at, AbortSignal.timeout(callMs)));
       return {

@@ -1,14 +1,15 @@
 // Changes the registry's YAML text: only what was asked for, with comments and order kept, checked
 // before it is written.
-import { isDeepStrictEqual } from "node:util";
 import { type ClusterName, clusterName } from "@claviger/proto/wire/names.ts";
 import type { KeyRef } from "../../backend/port.ts";
 import { parseRegistry } from "../merge.ts";
 import { withCurrentNames } from "../pieces.ts";
 import { backendProblems, checkRecord, type ClusterRecord, type Registry } from "../record.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
-import { EditError } from "./error.ts";
-import { labelsText, type NewRecord, nodesText, printRecord } from "./record-text.ts";
+import { type Change, changedFields } from "./change.ts";
+import { EditError, isThere, unknownCluster } from "./error.ts";
+import { labelsText, limitsText, type NewRecord, nodesText, printRecord } from "./record-text.ts";
+import { type AddOptions, assertNotRemoved } from "./removed.ts";
 import type { RegistrySource } from "./source.ts";
 import { isMap, isNode, isScalar, isSeq, parseDocument, stringify, type YAMLMap, type YAMLSeq } from "./yaml.ts";
 
@@ -25,10 +26,6 @@ export function recordOf(registry: Registry, name: string): ClusterRecord {
   const record = clusterName.is(name) ? registry.get(name) : undefined;
   if (record === undefined) throw unknownCluster(name);
   return record;
-}
-
-export function unknownCluster(name: string): EditError {
-  return new EditError(`cluster ${JSON.stringify(name)} is not in the registry; see: claviger cluster list`);
 }
 
 /**
@@ -67,17 +64,18 @@ function clustersOf(source: string, text: string): YAMLSeq {
 /** Resolves with the registry as it stands after that. */
 async function edit(
   source: RegistrySource,
-  change: (text: string, before: Registry) => string,
-  missing: "error" | "empty" = "error",
+  change: (text: string, before: Registry) => string | Promise<string>,
+  { missing = "error", dryRun = false }: { readonly missing?: "error" | "empty"; readonly dryRun?: boolean } = {},
 ): Promise<Registry> {
   const { name, backends } = source;
   const { text, write } = await source.read(missing);
   const before = parseRegistry(name, text, backends, undefined);
-  const changed = change(text, before);
+  const changed = await change(text, before);
   if (changed === text) return before;
   // The rules that a gateway applies from one edit to the next: what it would refuse is not
   // written.
   const after = parseRegistry(name, changed, backends, before);
+  if (dryRun) return before;
   await write(changed);
   return after;
 }
@@ -97,27 +95,6 @@ function rangeOf(node: unknown): readonly [start: number, end: number] | undefin
 /** The text with another value at a place. */
 function spliced(text: string, [start, end]: readonly [number, number], value: string): string {
   return text.slice(0, start) + value + text.slice(end);
-}
-
-type Changeable = Partial<Pick<ClusterRecord, "state" | "nodes" | "labels">>;
-
-/** What a command changes in a record. The result is what differs, by what the record holds; undefined for nothing. */
-export type Change = (record: ClusterRecord) => Changeable;
-
-/**
- * The fields that a change gives another value, the generation among them; undefined where none. Labels
- * alone raise no generation, as in Kubernetes: a gateway that has not read them does nothing wrong, and a
- * raised one would give up a version that a restored backend has lost.
- */
-export function changedFields(
-  record: ClusterRecord,
-  next: Change,
-): (Changeable & Partial<Pick<ClusterRecord, "generation">>) | undefined {
-  const changed = next(record);
-  const fields = Object.keys(changed) as (keyof Changeable)[];
-  const differing = fields.filter((field) => !isDeepStrictEqual(changed[field], record[field]));
-  if (differing.length === 0) return undefined;
-  return differing.every((field) => field === "labels") ? changed : { ...changed, generation: record.generation + 1 };
 }
 
 /** The text with other fields in a record; all else stays. */
@@ -154,11 +131,13 @@ function blockIndent(text: string, node: unknown): string | undefined {
 function withChange(text: string, map: YAMLMap, record: ClusterRecord, next: Change): string {
   const changed = changedFields(record, next);
   if (changed === undefined) return text;
-  const { generation, state, nodes, labels } = changed;
+  const { generation, state, nodes, labels, limits, rotation } = changed;
   return withFields(text, map, record, {
     ...(generation !== undefined && { generation: String(generation) }),
     ...(labels !== undefined && { labels: labelsText(labels, blockIndent(text, map.get("labels", true))) }),
     ...(nodes !== undefined && { nodes: nodesText(nodes) }),
+    ...(limits !== undefined && { limits: limitsText(limits) }),
+    ...(rotation !== undefined && { rotation }),
     ...(state !== undefined && { state }),
   });
 }
@@ -204,47 +183,41 @@ function withRecords(source: string, text: string, records: readonly NewRecord[]
   return `${text.trimEnd()}\n${print(text.slice(text.lastIndexOf("\n", range[0]) + 1, range[0]))}`;
 }
 
-/** Adds a record at the end; makes the registry when there is none yet. */
-export function addRecord(registry: RegistrySource, record: NewRecord): Promise<Registry> {
-  return edit(
-    registry,
-    (text, before) => {
-      if (before.has(record.name)) throw new EditError(`cluster ${record.name} is in the registry already`);
-      return withRecords(registry.name, text, [record]);
-    },
-    "empty",
-  );
-}
-
 /**
- * Adds those records that `select` picks, by what the registry holds; makes the registry when there
- * is none yet. Resolves with the registry as it stands.
+ * Adds those records that `select` picks, by what the registry holds, at its end; makes the registry when
+ * there is none yet. Resolves with the registry as it stands.
  */
 export function addRecords(
   registry: RegistrySource,
   select: (before: Registry) => readonly NewRecord[],
+  options: AddOptions,
 ): Promise<Registry> {
   return edit(
     registry,
-    (text, before) => {
+    async (text, before) => {
       const records = select(before);
+      const there = records.find(({ name }) => before.has(name));
+      if (there !== undefined) throw isThere(there.name);
+      await assertNotRemoved(registry.removed, records, options);
       return records.length === 0 ? text : withRecords(registry.name, text, records);
     },
-    "empty",
+    { missing: "empty", dryRun: options.dryRun === true },
   );
 }
 
 /** Takes a record out; comments stay. Resolves with the registry as it stands. */
 export function removeRecord(registry: RegistrySource, name: string): Promise<Registry> {
-  return edit(registry, (text, before) => {
+  return edit(registry, async (text, before) => {
     const list = clustersOf(registry.name, text);
-    const [start, end] = rangeOf(mapOf(list, recordOf(before, name).name)) ?? [0, 0];
+    const record = recordOf(before, name);
+    const [start, end] = rangeOf(mapOf(list, record.name)) ?? [0, 0];
     const lineStart = text.lastIndexOf("\n", start - 1) + 1;
     const lead = text.slice(lineStart, start);
     if (list.flow === true || !/^ *- +$/.test(lead))
       throw new EditError(`cluster ${name} is written in a way that this command cannot edit; edit the file by hand`);
     const lineEnd = text.indexOf("\n", start + text.slice(start, end).trimEnd().length);
     const left = list.items.length === 1 ? "  []\n" : "";
+    await registry.removed.add(record);
     return text.slice(0, lineStart) + left + (lineEnd < 0 ? "" : text.slice(lineEnd + 1));
   });
 }

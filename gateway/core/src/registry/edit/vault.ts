@@ -1,11 +1,13 @@
 // The registry in Vault as commands edit it: documents for each cluster, or the one document of 0.1.0
 // until it is moved. (docs/architecture.md #registry.)
-import type { Documents } from "../../backend/port.ts";
-import { isMoved } from "../documents.ts";
+import type { DocumentRef, Documents } from "../../backend/port.ts";
+import { isMoved, readUid, uidAt } from "../documents.ts";
 import { documentOf, sourceOf, type VaultRegistryConfig } from "../vault.ts";
+import { tooLate } from "./error.ts";
 import { toYaml } from "./text.ts";
 import { documentsEditor, type RegistryDocuments, registryDocuments } from "./documents.ts";
 import { type RegistryEditor, textEditor } from "./editor.ts";
+import type { RemovedUids } from "./removed.ts";
 import { vaultSource } from "./source.ts";
 import { type Upgrade, upgradeRegistry } from "./upgrade.ts";
 
@@ -15,6 +17,29 @@ export type VaultEditor = RegistryEditor & {
 };
 
 const callMs = 10_000;
+
+type WithDocuments = <T>(use: (documents: Documents) => Promise<T>) => Promise<T>;
+
+/** Of the one document of 0.1.0: the documents that uids have after its move are made for removed ones alone. */
+function removedIn(withDocuments: WithDocuments, root: DocumentRef, source: string): RemovedUids {
+  return {
+    nameOf: (uid) =>
+      withDocuments(async (documents) => {
+        const found = await documents.readDocument(uidAt(root, uid), AbortSignal.timeout(callMs));
+        const known = found === undefined ? undefined : readUid(source, uid, found.data);
+        return known?.removed === true ? known.cluster : undefined;
+      }),
+    add: ({ name, uid }) =>
+      withDocuments(async (documents) => {
+        const at = uidAt(root, uid);
+        const found = await documents.readDocument(at, AbortSignal.timeout(callMs));
+        const { generation } = found === undefined ? { generation: 0 } : readUid(source, uid, found.data);
+        const data = { cluster: name, generation, removed: true };
+        if (!(await documents.writeDocument(at, data, found?.version ?? 0, AbortSignal.timeout(callMs))))
+          throw tooLate(source);
+      }),
+  };
+}
 
 /**
  * @param withDocuments opens the backend's documents for the time of a call
@@ -28,7 +53,7 @@ export function vaultEditor({
 }: {
   readonly config: VaultRegistryConfig;
   readonly backends: Pick<ReadonlySet<string>, "has">;
-  readonly withDocuments: <T>(use: (documents: Documents) => Promise<T>) => Promise<T>;
+  readonly withDocuments: WithDocuments;
   readonly announce: () => Promise<void>;
 }): VaultEditor {
   const root = documentOf(config);
@@ -41,7 +66,9 @@ export function vaultEditor({
     use: (run) => withDocuments((documents) => run(clustersIn(documents))),
     announce,
   });
-  const byText = textEditor(vaultSource({ config, backends, withDocuments, announce, toYaml }));
+  const byText = textEditor(
+    vaultSource({ config, backends, withDocuments, announce, toYaml, removed: removedIn(withDocuments, root, name) }),
+  );
   const editor = async (): Promise<RegistryEditor> => {
     const one = await withDocuments((documents) => documents.readDocument(root, AbortSignal.timeout(callMs)));
     return one === undefined || isMoved(one.data) ? byDocuments : byText;
@@ -51,8 +78,8 @@ export function vaultEditor({
     backends,
     all: async (missing) => (await editor()).all(missing),
     one: async (cluster) => (await editor()).one(cluster),
-    add: async (record) => (await editor()).add(record),
-    addAll: async (select) => (await editor()).addAll(select),
+    add: async (records, options) => (await editor()).add(records, options),
+    addAll: async (select, options) => (await editor()).addAll(select, options),
     change: async (cluster, next) => (await editor()).change(cluster, next),
     remove: async (cluster) => (await editor()).remove(cluster),
     async upgrade() {
