@@ -3,7 +3,7 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Secret } from "@claviger/proto/runtime/secret.ts";
-import { newClusterUid } from "@claviger/cli/src/uid.ts";
+import { newClusterUid } from "@claviger/gateway-core/src/registry/edit/uid.ts";
 import {
   createCa,
   issueGateway,

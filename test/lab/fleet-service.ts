@@ -123,8 +123,9 @@ export async function fleetLogin(
   dir: string,
   keys: readonly string[],
   stores: Pick<WantedFleet, "registry" | "tokens" | "approvals" | "pki">,
+  { retires = false }: { readonly retires?: boolean } = {},
 ): Promise<Readonly<Record<string, unknown>>> {
-  const policy = fleetPolicyText({ ...stores, keys: [...keys, integrityKey].map(labKey) });
+  const policy = fleetPolicyText({ ...stores, keys: [...keys, integrityKey].map(labKey) }, { retires });
   await bao.call("PUT", "sys/policies/acl/claviger-fleet", { policy });
   const { auth } = await bao.call<{ auth: { client_token: string } }>("POST", "auth/token/create", {
     policies: ["claviger-fleet"],
@@ -144,8 +145,17 @@ const allStores = {
   pki: { prefix: "", mount: "pki", role: "claviger-node", trustDomain, lifetime: 86_400 },
 };
 
-/** A PKI that signs under the lab's own authority, a KV store, and the service's login. @returns its backend */
-export async function setUpFleetVault(bao: OpenBao, pki: Pki, dir: string): Promise<Readonly<Record<string, unknown>>> {
+/**
+ * A PKI that signs under the lab's own authority, a KV store, and the service's login.
+ * @param keys Transit keys that it rotates, promotes and retires
+ * @returns its backend
+ */
+export async function setUpFleetVault(
+  bao: OpenBao,
+  pki: Pki,
+  dir: string,
+  keys: readonly string[] = [],
+): Promise<Readonly<Record<string, unknown>>> {
   await bao.call("POST", "sys/mounts/pki", { type: "pki" });
   await bao.call("POST", "sys/mounts/kv", { type: "kv", options: { version: "2" } });
   const bundle = pki.authority.key.use((key) => `${readFileSync(pki.ca, "utf8")}${key}`);
@@ -162,5 +172,5 @@ export async function setUpFleetVault(bao: OpenBao, pki: Pki, dir: string): Prom
     key_bits: 256,
     max_ttl: "72h",
   });
-  return await fleetLogin(bao, dir, [], allStores);
+  return await fleetLogin(bao, dir, keys, allStores, { retires: keys.length > 0 });
 }

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Ca, createCa, issueGateway, issueNode, issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import { type PairFiles, writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
-import { newClusterUid } from "@claviger/cli/src/uid.ts";
+import { newClusterUid } from "@claviger/gateway-core/src/registry/edit/uid.ts";
 import { stringify } from "yaml";
 import { type AppRoleFiles, integrityKey, type OpenBao, transitMount } from "./openbao.ts";
 import { loopback, type Place } from "./place.ts";

@@ -54,6 +54,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "gateway/core/src/registry/",
   ],
   "gateway/core/src/registry/": ["proto/", "gateway/core/src/backend/port.ts", "gateway/core/src/key/"],
+  "gateway/core/src/retirement/": [
+    "proto/",
+    "gateway/core/src/backend/port.ts",
+    "gateway/core/src/backend/config.ts",
+    "gateway/core/src/key/",
+    "gateway/core/src/redis/",
+    "gateway/core/src/registry/",
+  ],
   "gateway/core/src/config.ts": [
     "proto/",
     "gateway/core/src/audit/",
@@ -102,7 +110,6 @@ const shimOrder = [
   [
     "config.ts",
     "connections.ts",
-    "failure-log.ts",
     "metrics.ts",
     "outages.ts",
     "socket.ts",

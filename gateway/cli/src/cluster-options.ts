@@ -12,7 +12,10 @@ export const gatewayHelp =
   "second listener of a gateway that must have the edit in force (default: those of the configuration); several times";
 
 /** The gateways that an edit waits for. @throws CliError */
-export function gatewaysOf({ gateway }: EditOptions, fleet: Fleet): GatewayAddresses {
+export function gatewaysOf(
+  { gateway }: Pick<EditOptions, "gateway">,
+  fleet: Pick<Fleet, "gateways">,
+): GatewayAddresses {
   if (gateway === undefined) return { urls: fleet.gateways, areNamed: false };
   for (const url of gateway)
     if (!/^https?:\/\/./.test(url) || !URL.canParse(url))

@@ -1,4 +1,5 @@
 // The only file that imports commander. Errors of a command are one line, never a stack trace.
+import { KeyChangeError } from "@claviger/gateway-core/src/key/changes.ts";
 import { EditError } from "@claviger/gateway-core/src/registry/edit/error.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
@@ -33,7 +34,12 @@ export class CliError extends Error {
 
 /** Is its message written for whoever ran the command? */
 export function isInWords(error: unknown): error is Error {
-  return error instanceof CliError || error instanceof EditError || error instanceof ConfigError;
+  return (
+    error instanceof CliError ||
+    error instanceof EditError ||
+    error instanceof KeyChangeError ||
+    error instanceof ConfigError
+  );
 }
 
 /** Ends the command with a status; what went wrong is printed already. */
@@ -58,6 +64,16 @@ export function numberBetween(min: number, max: number) {
     const value = Number(text);
     if (text.trim() === "" || !(value >= min && value <= max))
       throw new InvalidArgumentError(`Must be a number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+/** The same for a whole number. */
+export function wholeNumberBetween(min: number, max: number) {
+  const parse = numberBetween(min, max);
+  return (text: string): number => {
+    const value = parse(text);
+    if (!Number.isInteger(value)) throw new InvalidArgumentError(`Must be a whole number from ${min} to ${max}.`);
     return value;
   };
 }

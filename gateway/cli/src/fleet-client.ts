@@ -34,13 +34,20 @@ const callMs = 20_000;
 
 /** Adds the options that say where the fleet service is, and who asks. */
 export function clientOptions(command: Command): Command {
+  return identityOptions(
+    command
+      .option("--context <name>", "a context with a fleet service (default: $CLAVIGER_CONTEXT, or the current one)")
+      .option("--config <file>", "a file of contexts (default: $CLAVIGER_CONFIG, or ~/.config/claviger/config.yaml)"),
+  );
+}
+
+/** Adds those that stand instead of a context. @param keyOption where `--key` is something else */
+export function identityOptions(command: Command, keyOption = "--key <file>"): Command {
   return command
-    .option("--context <name>", "a context with a fleet service (default: $CLAVIGER_CONTEXT, or the current one)")
-    .option("--config <file>", "a file of contexts (default: $CLAVIGER_CONFIG, or ~/.config/claviger/config.yaml)")
     .option("--fleet <url>", "the fleet service, https://HOST:PORT, instead of a context's")
     .option("--ca <file>", "with --fleet: the CA that it is verified by, PEM")
     .option("--cert <file>", "with --fleet: the operator's certificate, PEM")
-    .option("--key <file>", "with --fleet: its key, PEM")
+    .option(keyOption, "with --fleet: its key, PEM")
     .option(
       "--token-file <file>",
       "a bearer token to show, of an issuer that the service knows (default: $CLAVIGER_TOKEN_FILE)",
@@ -130,7 +137,7 @@ function explained(error: unknown, url: string): unknown {
 export async function withFleetService<T>(
   options: ClientOptions,
   terminal: Terminal,
-  use: (client: FleetClient) => Promise<T>,
+  use: (client: FleetClient, url: string) => Promise<T>,
 ): Promise<T> {
   const { url, ca, identity } = addressOf(options, terminal);
   if (!isHttpsOrigin(url)) throw new CliError(`${url} must be https://HOST:PORT`);
@@ -148,7 +155,7 @@ export async function withFleetService<T>(
     },
   });
   try {
-    return await use(createClient(FleetService, transport));
+    return await use(createClient(FleetService, transport), url);
   } catch (error) {
     throw explained(error, url);
   }

@@ -6,8 +6,8 @@ import {
   type Labels,
   type LabelSelector,
   labelValueRule,
-  type Requirement,
 } from "@claviger/gateway-core/src/registry/labels.ts";
+import { parseSelector as readSelector, SelectorError } from "@claviger/gateway-core/src/registry/selector.ts";
 import { CliError } from "./commander.ts";
 
 /** What `cluster label` does to one label; undefined takes it away. */
@@ -70,34 +70,14 @@ export function editLabels(
   return Object.fromEntries(next);
 }
 
-function requirementOf(text: string, selector: string): Requirement {
-  const value = (one: string): string => checkValue(selector, one);
-  const compared = /^([^\s=!]+)\s*(==?|!=)\s*(\S*)$/.exec(text);
-  if (compared !== null) {
-    const [, key = "", sign, wanted = ""] = compared;
-    return { key: checkKey(selector, key), operator: sign === "!=" ? "NotIn" : "In", values: [value(wanted)] };
-  }
-  const listed = /^(\S+)\s+(in|notin)\s*\(([^()]*)\)$/.exec(text);
-  if (listed !== null) {
-    const [, key = "", word, list = ""] = listed;
-    const values = list.split(",").map((one) => value(one.trim()));
-    return { key: checkKey(selector, key), operator: word === "in" ? "In" : "NotIn", values };
-  }
-  const absent = /^!\s*(\S+)$/.exec(text)?.[1];
-  if (absent !== undefined) return { key: checkKey(selector, absent), operator: "DoesNotExist" };
-  if (!isLabelKey(text))
-    throw new CliError(
-      `-l ${JSON.stringify(selector)} is no selector; as for kubectl: KEY=VALUE, KEY!=VALUE, 'KEY in (A,B)', 'KEY notin (A,B)', KEY, '!KEY', joined by commas`,
-    );
-  return { key: text, operator: "Exists" };
-}
-
 /** A selector as kubectl's `-l` takes it; an empty one selects everything. @throws CliError */
 export function parseSelector(text: string): LabelSelector {
-  if (text.trim() === "") return {};
-  // A comma within parentheses is of a list.
-  const parts = text.split(/,(?![^()]*\))/);
-  return { matchExpressions: parts.map((part) => requirementOf(part.trim(), text)) };
+  try {
+    return readSelector(text);
+  } catch (error) {
+    if (error instanceof SelectorError) throw new CliError(error.message);
+    throw error;
+  }
 }
 
 /** As kubectl shows them. */

@@ -39,6 +39,13 @@ export const ownSettings = z.strictObject({
   operators: z.record(zName(operatorName), grantSchema),
   /** Issuers of OpenID Connect, by a name for life: their tokens name operators as well, as `oidc:ISSUER:NAME`. */
   oidc: z._default(oidcSchema, {}),
+  keys: z._default(
+    z.strictObject({
+      /** How old the key version that encrypts for a cluster may be without a warning. No warning where it is absent. */
+      maxAge: z.optional(zDuration("1h", "87600h")),
+    }),
+    {},
+  ),
 });
 
 /** The schema of fleet.yaml. */
@@ -48,7 +55,7 @@ export const fleetConfig = z.extend(ownSettings, {
   tls,
   trustDomain,
   registry,
-  /** Vaults, by the names of the backends: of the registry, of the authority, and of tokens. */
+  /** Vaults, by the names of the backends: of the registry, of the authority, of tokens, and of the clusters' keys. */
   backends: z._default(z.record(zName(backendName), backendSchema), {}),
   tokens: tokensSchema,
   approvals: approvalSettings.shape.approvals,

@@ -18,6 +18,7 @@ import { createAuditKey } from "@claviger/gateway-core/src/key/audit-key.ts";
 import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { openRedis, readRedisFiles } from "@claviger/gateway-core/src/redis/client.ts";
 import { openNodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
+import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
 import { documentOf } from "@claviger/gateway-core/src/registry/vault.ts";
 import { listenerRoles, readTlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import packageJson from "../package.json" with { type: "json" };
@@ -27,12 +28,14 @@ import { createPeople } from "./approvals/people.ts";
 import { createStanding } from "./approvals/standing.ts";
 import { createCallers } from "./caller.ts";
 import { checkFleet } from "./check.ts";
+import { createClusterCache } from "./cluster-cache.ts";
 import { loadFleetConfig } from "./config.ts";
+import { createKeyAccess } from "./key-access.ts";
 import { createEnrollment } from "./enrollment.ts";
 import { createFleetEvents } from "./events/events.ts";
 import { createFleetServer } from "./http/server.ts";
 import { createMetrics } from "./metrics.ts";
-import { findCluster, openRegistryEditor } from "./open-registry.ts";
+import { anyBackend, findCluster, openRegistryEditor } from "./open-registry.ts";
 import { createFleetMethods, createFleetStreams } from "./service.ts";
 import { checkIssuerFiles, createDiscovery } from "./oidc/discovery.ts";
 import { createTokenOperators } from "./oidc/operators.ts";
@@ -81,8 +84,17 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     if (found === undefined) throw new TypeError(`the configuration let a backend pass that has no ${part}`);
     return found;
   };
-
   const registry = openRegistryEditor(config.registry, (name) => partOf(name, "documents"));
+  const clusters = createClusterCache(
+    () =>
+      openRegistry({
+        config: config.registry,
+        documentsOf: (name) => partOf(name, "documents"),
+        backends: anyBackend,
+        log,
+      }),
+    registry,
+  );
   const tokens =
     tokenConfig.kind === "directory"
       ? await openTokenDirectory(tokenConfig.directory)
@@ -102,6 +114,12 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const signer = config.integrity && backends.get(config.integrity.backend);
   const integrity = config.integrity && signer && deriveIntegrityKey(signer, config.integrity, log);
   const redis = config.redis && openRedis(config.redis, log, wholeFleet);
+  const keys = createKeyAccess({
+    backends: config.backends,
+    opened: backends,
+    shared: redis === undefined || integrity === undefined ? undefined : { redis, secret: integrity.get },
+    maxAgeMs: config.keys.maxAge,
+  });
   const audit = await openAuditLog({
     sinks: config.audit.sinks.map((sink) => createSink(sink, { host: hostname(), pid: process.pid })),
     required: config.audit.required,
@@ -120,7 +138,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       log,
     }),
   };
-  const events = createFleetEvents({ read: async () => [...(await registry.all("empty")).values()] });
+  const events = createFleetEvents({ read: () => clusters.all() });
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
@@ -136,6 +154,8 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     }),
     methods: createFleetMethods({
       registry,
+      clusters,
+      keys,
       twoPersons,
       events,
       enrollment,
@@ -153,6 +173,8 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   });
   const expiry = watchExpiry({ roles: listenerRoles(() => tls), log });
   metrics.observeCertificates(expiry.states);
+  // The first list waits for no record; a registry that cannot be read yet is said to whoever asks.
+  clusters.all().catch(() => {});
   const port = await server.listen(config.listen.address, config.listen.port);
   const admin = await openOperationsServer({
     ...config.admin,
@@ -178,6 +200,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       expiry.close();
       await server.close();
       events.close();
+      clusters.close();
       await audit.close();
       redis?.close();
       integrity?.close();

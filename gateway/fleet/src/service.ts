@@ -6,13 +6,18 @@ import type { Approvals } from "./approvals/approvals.ts";
 import { createRunApproved, guardMethods } from "./approvals/calls.ts";
 import { createGate } from "./approvals/gate.ts";
 import type { Kind } from "./approvals/kinds.ts";
+import type { ClusterCache } from "./cluster-cache.ts";
 import type { Enrollment } from "./enrollment.ts";
 import { byOf, type FleetEvents } from "./events/events.ts";
 import type { FleetMethods, FleetStreams } from "./method.ts";
+import type { KeyAccess } from "./key-access.ts";
 import { approvalMethods } from "./methods/approvals.ts";
+import { clusterEditMethods } from "./methods/cluster-edits.ts";
 import { clusterMethods } from "./methods/clusters.ts";
+import { keyMethods } from "./methods/keys.ts";
 import { nodeMethods } from "./methods/nodes.ts";
 import { revocationMethods } from "./methods/revocations.ts";
+import { retireMethods } from "./methods/retire.ts";
 import { viewMethods } from "./methods/view.ts";
 import { whoMethods } from "./methods/who.ts";
 import { asOperator } from "./methods/request.ts";
@@ -21,6 +26,8 @@ import type { Sightings } from "./sightings.ts";
 
 export function createFleetMethods({
   registry,
+  clusters,
+  keys,
   twoPersons,
   events,
   enrollment,
@@ -32,6 +39,9 @@ export function createFleetMethods({
   uriOf,
 }: {
   readonly registry: RegistryEditor;
+  /** The same, in memory. */
+  readonly clusters: ClusterCache;
+  readonly keys: KeyAccess;
   /** What takes a second administrator; absent: nothing. */
   readonly twoPersons?: { readonly needing: ReadonlySet<Kind>; readonly approvals: Approvals } | undefined;
   /** Hears what is done. */
@@ -51,10 +61,13 @@ export function createFleetMethods({
   const gate = createGate(registry, twoPersons?.needing ?? new Set(), (name, after, { caller, subject }) =>
     events?.edited(name, after, byOf(caller, subject)),
   );
-  const scope = createScope(gate.registry);
+  const scope = createScope(gate.registry, clusters);
   const methods: FleetMethods = {
     ...whoMethods(uriOf),
     ...clusterMethods(scope),
+    ...clusterEditMethods(scope),
+    ...keyMethods(scope, keys),
+    ...retireMethods(scope, keys, gate),
     ...nodeMethods({ scope, enrollment, trustBundle, caPin, gateways }),
     ...revocationMethods(scope, revocationList),
     ...approvalMethods(

@@ -4,7 +4,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { newClusterUid } from "@claviger/cli/src/uid.ts";
+import { newClusterUid } from "@claviger/gateway-core/src/registry/edit/uid.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";

@@ -15,7 +15,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { newClusterUid } from "@claviger/cli/src/uid.ts";
+import { newClusterUid } from "@claviger/gateway-core/src/registry/edit/uid.ts";
 import { stringify } from "yaml";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { freePorts, readyLine } from "../../lab/process-group.ts";

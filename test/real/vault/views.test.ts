@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { newClusterUid } from "@claviger/cli/src/uid.ts";
+import { newClusterUid } from "@claviger/gateway-core/src/registry/edit/uid.ts";
 import { request } from "undici";
 import { stringify } from "yaml";
 import { type Proxy, startFaultyTcp } from "../../lab/faulty.ts";

@@ -1,8 +1,8 @@
 // How many objects in etcd depend on which version of which key. Nothing is skipped: what Claviger
 // did not encrypt is counted, too. (docs/architecture.md #rotation.)
-import type { ClusterUid, KeyId } from "@claviger/proto/wire/names.ts";
 import { decodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";
 import type { Entry } from "./etcd.ts";
+import type { CountedUse, ForeignUse as CountedForeignUse } from "@claviger/gateway-core/src/retirement/usage.ts";
 import { readStored } from "./etcd-value.ts";
 import { transitVersion } from "./foreign.ts";
 
@@ -10,23 +10,14 @@ import { transitVersion } from "./foreign.ts";
 export type Objects = { count: number; readonly examples: string[] };
 
 /** Objects whose DEK is wrapped under one version of one key. */
-export type Use = Objects & {
-  readonly clusterUid: ClusterUid;
-  readonly backend: string;
-  /** `mount/name`, see keyPath. */
-  readonly key: string;
-  readonly version: number;
-  readonly keyId: KeyId;
-  /** The wrapped DEK of the first of them, to try. */
-  readonly wrapped: Uint8Array;
-};
+export type Use = Objects &
+  CountedUse & {
+    /** The wrapped DEK of the first of them, to try. */
+    readonly wrapped: Uint8Array;
+  };
 
 /** Objects of another KMS plugin. */
-export type ForeignUse = Objects & {
-  readonly provider: string;
-  /** Of a Transit key, whichever; undefined where the ciphertext does not tell. */
-  readonly version: number | undefined;
-};
+export type ForeignUse = Objects & CountedForeignUse;
 
 export type Usage = {
   readonly uses: readonly Use[];

@@ -3,11 +3,12 @@
 import { KmsError } from "@claviger/proto/wire/errors.ts";
 import { backendName, keyName, mountPath } from "@claviger/proto/wire/names.ts";
 import { zeroize } from "@claviger/proto/runtime/secret.ts";
-import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { associatedData, deriveKeyId, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { associatedData, keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import { describeError } from "@claviger/proto/runtime/log.ts";
 import { isInWords } from "../commander.ts";
 import type { Fleet } from "../fleet.ts";
+import { isSameIncarnation } from "@claviger/gateway-core/src/retirement/usage.ts";
 import type { Use } from "./count.ts";
 
 export type Opening =
@@ -30,17 +31,6 @@ function refOf({ backend, key: path }: Use, known: readonly KeyRef[]): KeyRef | 
   // A namespace may stand in front of the mount: Vault takes it there, too.
   const [mount, key] = [path.slice(0, Math.max(at, 0)), path.slice(at + 1)];
   return backendName.is(backend) && mountPath.is(mount) && keyName.is(key) ? { backend, mount, key } : undefined;
-}
-
-/**
- * Is the key that these objects need still the one that bears its name? Undefined: the key does not
- * tell, since the version is retired.
- */
-export function isSameIncarnation(use: Use, ref: KeyRef, { versions, minDecryption }: KeyState): boolean | undefined {
-  if (use.version < minDecryption) return undefined;
-  const createdAt = versions.get(use.version);
-  if (createdAt === undefined) return false;
-  return deriveKeyId(use.clusterUid, [{ ref, version: use.version, createdAt }]) === use.keyId;
 }
 
 function causeOf(error: unknown): string {

@@ -1,22 +1,23 @@
 // `claviger key usage`, `retire` and `unretire`: which objects need which version, and taking
 // versions out of use once none does. (docs/architecture.md #rotation.)
 import { parseDuration } from "@claviger/proto/runtime/duration.ts";
-import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
-import { CliError, type Command, InvalidArgumentError, numberBetween, several, type Terminal } from "../commander.ts";
+import { type Command, InvalidArgumentError, several, type Terminal, wholeNumberBetween } from "../commander.ts";
 import { openFleet } from "../fleet.ts";
-import { type FleetOptions, fleetOptions } from "../target.ts";
-import { keyOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
-import { retire, type RetireOptions } from "./retire.ts";
+import { withKeys } from "../key/editor.ts";
+import { keyOfText } from "../key/report.ts";
+import { changeOptions, isThroughService, type SiteOptions } from "../site.ts";
+import { fleetOptions } from "../target.ts";
+import { retire } from "./retire.ts";
+import { retireThroughService, type ServiceRetireOptions } from "./retire-service.ts";
 import { sourceOptions } from "./sources.ts";
 import { showUsage, type UsageOptions } from "./usage.ts";
 
-const callMs = 10_000;
 /**
  * Kubernetes advises five minutes after the last node has seen a rotation. (docs/kms-contract.md
  * section 4.)
  */
 const defaultQuietMs = 5 * 60_000;
-const version = numberBetween(1, 1_000_000_000);
+const version = wholeNumberBetween(1, 1_000_000_000);
 
 function parseQuiet(text: string): number {
   const ms = parseDuration(text);
@@ -24,28 +25,29 @@ function parseQuiet(text: string): number {
   return ms;
 }
 
-async function unretire(
-  cluster: string,
-  { from, ...options }: FleetOptions & { readonly from: number },
-  terminal: Terminal,
-): Promise<void> {
-  await openFleet(options, terminal).withKey(cluster, async (record, backend) => {
-    const ref = keyOf(record);
-    const { minDecryption, latest } = await backend.describe(ref, AbortSignal.timeout(callMs));
-    if (from > latest)
-      throw new CliError(`--from ${from}: ${keyPath(ref)} has no version ${from}; its latest is ${latest}`);
-    if (from >= minDecryption) {
-      terminal.out(`${cluster}: version ${from} decrypts already; nothing was changed.`);
-      return;
+type UnretireOptions = SiteOptions & { readonly from: number; readonly dryRun: boolean };
+
+async function unretire(cluster: string, options: UnretireOptions, terminal: Terminal): Promise<void> {
+  const { from, dryRun } = options;
+  await withKeys(cluster, options, terminal, async (editor) => {
+    if (dryRun) {
+      const { minDecryptionVersion: first } = await editor.keys();
+      const is =
+        from >= first ? `version ${from} decrypts already` : `the versions from ${from} on would decrypt again`;
+      return terminal.out(`${cluster}: ${is}; nothing was changed (--dry-run).`);
     }
-    await backend.setMinDecryption(ref, from, AbortSignal.timeout(callMs));
-    terminal.out(`${cluster}: the versions from ${from} on of ${keyPath(ref)} decrypt again.`);
+    const { keys, changed } = await editor.unretire(from);
+    return terminal.out(
+      changed
+        ? `${cluster}: the versions from ${from} on of ${keyOfText(keys)} decrypt again.`
+        : `${cluster}: version ${from} decrypts already; nothing was changed.`,
+    );
   });
 }
 
 /** Adds the three commands to `claviger key`. */
 export function addRetireCommands(group: Command, terminal: Terminal): void {
-  sourceOptions(group.command("usage"))
+  sourceOptions(fleetOptions(group.command("usage")))
     .argument("<cluster>")
     .description(
       "count the objects in etcd that need each version of the cluster's key, and try whether one of each decrypts today",
@@ -54,7 +56,7 @@ export function addRetireCommands(group: Command, terminal: Terminal): void {
     .option("--json", "print JSON", false)
     .action((cluster: string, options: UsageOptions) => showUsage(cluster, options, terminal));
 
-  sourceOptions(group.command("retire"))
+  sourceOptions(changeOptions(group.command("retire")))
     .argument("<cluster>")
     .description("let earlier versions decrypt nothing any more (min_decryption_version), once no object needs them")
     .option("--before <version>", "retire what is below this version (default: the one that encrypts)", version)
@@ -77,16 +79,15 @@ export function addRetireCommands(group: Command, terminal: Terminal): void {
       defaultQuietMs,
     )
     .option("--yes", "do it; without this it only looks", false)
-    .action((cluster: string, options: RetireOptions) => {
+    .action((cluster: string, options: ServiceRetireOptions) => {
+      if (isThroughService(options, terminal)) return retireThroughService(cluster, options, terminal);
       const fleet = openFleet(options, terminal);
       return fleet.withKey(cluster, (record, backend) => retire(fleet, record, backend, options, terminal));
     });
 
-  fleetOptions(group.command("unretire"))
+  changeOptions(group.command("unretire"))
     .argument("<cluster>")
     .description("let earlier versions decrypt again, e.g. for an older etcd backup")
     .requiredOption("--from <version>", "the lowest version that is to decrypt", version)
-    .action((cluster: string, options: FleetOptions & { readonly from: number }) =>
-      unretire(cluster, options, terminal),
-    );
+    .action((cluster: string, options: UnretireOptions) => unretire(cluster, options, terminal));
 }

@@ -1,17 +1,23 @@
 // Takes versions of a key out of use once nothing needs them, and takes that back when something
 // turns out to. (docs/architecture.md #rotation.)
-import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
-import { deriveKeyId, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import { refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { CliError, type Terminal } from "../commander.ts";
 import type { Fleet } from "../fleet.ts";
 import { keyOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
+import { countedOf, namesIn, usersOf } from "@claviger/gateway-core/src/retirement/look.ts";
+import {
+  type Counted,
+  type Nodes,
+  reasonsAgainst,
+  type Retirement,
+} from "@claviger/gateway-core/src/retirement/reasons.ts";
 import { countUsage } from "./count.ts";
-import { isSameKey } from "./key-identity.ts";
 import { readClusterObservations } from "./observations.ts";
 import { createProgress } from "./progress.ts";
-import { type Counted, type Nodes, reasonsAgainst, type Retirement } from "./retirement.ts";
+
 import { byCluster, entriesOf, parseSources, type SourceOptions, withContextEtcds } from "./sources.ts";
 
 export type RetireOptions = SourceOptions & {
@@ -22,6 +28,7 @@ export type RetireOptions = SourceOptions & {
   readonly otherKey?: readonly string[];
   readonly quiet: number;
   readonly yes: boolean;
+  readonly dryRun?: boolean;
 };
 
 const callMs = 10_000;
@@ -43,24 +50,6 @@ function nodesOf(
   return { kind: "observations", expected: Number(count), entries: entries.get(name) ?? [] };
 }
 
-function namesOf({ keys, previousKeys }: ClusterRecord): readonly KeyRef[] {
-  return [...keys, ...previousKeys];
-}
-
-/** What a cluster calls these versions of the key, under each name that it has for it. */
-function keyIdsOf(
-  { uid }: ClusterRecord,
-  names: readonly KeyRef[],
-  state: KeyState,
-  isMeant: (version: number) => boolean,
-): string[] {
-  return names.flatMap((ref) =>
-    [...state.versions].flatMap(([at, createdAt]) =>
-      isMeant(at) ? [deriveKeyId(uid, [{ ref, version: at, createdAt }])] : [],
-    ),
-  );
-}
-
 /** `claviger key retire` for a cluster's key. @throws CliError with every reason against it */
 export async function retire(
   fleet: Fleet,
@@ -70,10 +59,9 @@ export async function retire(
   terminal: Terminal,
 ): Promise<void> {
   const ref = keyOf(record);
-  const isIt = (one: KeyRef): boolean => isSameKey(one, ref, fleet.config.backends);
-  // Every cluster whose objects may need the key.
-  const users = [...(await fleet.registry.all()).values()].filter((user) => namesOf(user).some(isIt));
-  const names = users.flatMap(namesOf).filter(isIt);
+  const place = { ref, backends: fleet.config.backends };
+  const users = usersOf((await fleet.registry.all()).values(), place);
+  const names = namesIn(users, place);
   const where = withContextEtcds(
     options,
     fleet.etcd,
@@ -104,14 +92,12 @@ export async function retire(
     const clusters: Counted[] = [];
     for (const user of users) {
       const own = sources.get(user.name);
-      clusters.push({
-        record: user,
+      const known = {
         usage: own === undefined ? undefined : await countUsage(entriesOf(own, options, onProgress), options.prefix),
         isFromSnapshot: own?.some(({ kind }) => kind === "snapshot") ?? false,
-        keyId: keyIdsOf(user, user.keys.filter(isIt), state, (at) => at === state.minEncryption)[0],
-        retiring: new Set(keyIdsOf(user, namesOf(user).filter(isIt), state, (at) => at < before)),
         nodes: nodesOf(user, options, expected, entries),
-      });
+      };
+      clusters.push(countedOf(user, place, { state, before }, known));
     }
     return {
       names,
@@ -135,7 +121,7 @@ export async function retire(
   const what = `the versions ${state.minDecryption} to ${before - 1} of ${refId(ref)}`;
   const remains =
     "What an etcd backup from before needs, only 'claviger key unretire' brings back; the key material stays in Vault.";
-  if (!options.yes) {
+  if (!options.yes || options.dryRun === true) {
     terminal.out(
       `Nothing needs ${what}: no object in the etcds named, and every node has the new key_id.\n${remains}\nNothing was changed. To retire them, run this again with --yes.`,
     );

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { problemOfBundle, problemOfPair } from "@claviger/proto/runtime/certificates.ts";
 import { clusterName } from "@claviger/proto/wire/names.ts";
 import { CliError, type Command, several } from "../commander.ts";
-import { type FleetOptions, fleetOptions } from "../target.ts";
+import type { FleetOptions } from "../target.ts";
 import type { Fleet } from "../fleet.ts";
 import type { GrpcTls } from "../grpc.ts";
 import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
@@ -29,7 +29,7 @@ export type EtcdSource =
 
 /** Adds the options that say what to count. */
 export function sourceOptions(command: Command): Command {
-  return fleetOptions(command)
+  return command
     .option(
       "--etcd <[cluster=]url>",
       "client address of one member of each etcd that holds the cluster's objects; several times",

@@ -77,7 +77,7 @@ export async function openDirectoryRegistry({
   log,
 }: {
   readonly directory: string;
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
   readonly log: Log;
 }): Promise<WholeRegistry> {
   const table = createRecordTable();

@@ -28,7 +28,7 @@ export async function openFileRegistry({
   log,
 }: {
   readonly file: string;
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
   readonly log: Log;
 }): Promise<WholeRegistry> {
   const table = createRecordTable();

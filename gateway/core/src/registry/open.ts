@@ -19,7 +19,7 @@ export async function openRegistry(options: {
   readonly config: RegistryConfig;
   readonly documentsOf: (backend: string) => Documents;
   /** The names that the configuration knows. */
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
   readonly peers?: Peers;
   readonly log: Log;
 }): Promise<WholeRegistry> {

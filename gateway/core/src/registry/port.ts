@@ -42,7 +42,8 @@ export interface WholeRegistry extends RegistryStore {
    * Reads what `load` would read for each cluster, and from now on what is new as well: `known` is then
    * everything. Later calls read nothing; one in some minutes begins to read all of it again, since writers
    * may have left no news.
-   * @throws KmsError backend_unavailable where not all could be read yet
+   * @throws KmsError backend_unavailable where not all could be read yet, ConfigError where there is no
+   * registry, or none of any use
    */
   readonly loadAll: () => Promise<void>;
 }

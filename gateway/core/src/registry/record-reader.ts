@@ -33,7 +33,7 @@ export function createRecordReader({
   readonly documents: Documents;
   readonly root: DocumentRef;
   readonly source: string;
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
   readonly ownerOf: (uid: string) => ClusterName | undefined;
 }): RecordReader {
   /** What the uid's document has against the record. */

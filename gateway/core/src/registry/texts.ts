@@ -32,7 +32,7 @@ export function createMergedRecords({
   log,
 }: {
   readonly source: string;
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
   readonly table: RecordTable;
   readonly log: Log;
 }): MergedRecords {

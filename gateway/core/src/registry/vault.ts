@@ -77,7 +77,7 @@ export function openVaultRegistry({
 }: {
   readonly documents: Documents;
   readonly config: VaultRegistryConfig;
-  readonly backends: ReadonlySet<string>;
+  readonly backends: Pick<ReadonlySet<string>, "has">;
   readonly peers?: Peers;
   readonly log: Log;
 }): WholeRegistry {
@@ -191,7 +191,9 @@ export function openVaultRegistry({
       await first;
       if (layout === "documents") await clusters.loadAll();
       else if (layout === "unknown" || !merged.isKnown())
-        throw new KmsError("backend_unavailable", { cause: failure as Error });
+        throw failure instanceof ConfigError
+          ? failure
+          : new KmsError("backend_unavailable", { cause: failure as Error });
     },
     known: () => [...table.records.values()],
     using: table.using,

@@ -7,7 +7,7 @@ const approvalsSchema = z.strictObject({
   /**
    * What takes a second administrator, by what it does to a cluster whatever the method: `resume` (serve again, also
    * for Decrypt alone), `allow-node` (take a revocation back), `expect-node` (take further nodes),
-   * `remove-cluster`.
+   * `remove-cluster`, `retire-key` (an earlier key version decrypts nothing any more), `unretire-key` (it does again).
    */
   methods: z.array(z.enum(kinds)).check(z.minLength(1, { error: "must list at least one" })),
   /** How long a change waits for the second administrator. */

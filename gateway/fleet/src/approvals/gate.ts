@@ -3,7 +3,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
 import { changedFields } from "@claviger/gateway-core/src/registry/edit/change.ts";
-import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { checkRecord, type ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Caller } from "../caller.ts";
 import type { Subject } from "../method.ts";
 import { refuse } from "../refusal.ts";
@@ -37,6 +37,25 @@ export type Gate = {
   /** The registry behind the gate. */
   readonly registry: RegistryEditor;
 };
+
+/**
+ * A cluster that was removed is opened by nobody alone: it comes back suspended, and its resumption takes two.
+ * @throws Refusal
+ */
+function checkRestored(records: readonly Pick<ClusterRecord, "name" | "state">[], needing: ReadonlySet<Kind>): void {
+  if (needing.size === 0) return;
+  if (!needing.has("resume"))
+    throw refuse(
+      "failed_precondition",
+      "a cluster that was removed comes back in the registry itself: approvals.methods of fleet.yaml does not list resume, which would take two",
+    );
+  const open = records.find(({ state }) => state !== "suspended");
+  if (open !== undefined)
+    throw refuse(
+      "failed_precondition",
+      `${open.name} would come back ${open.state}: let it come back suspended; its resumption takes a second administrator`,
+    );
+}
 
 /**
  * @param needing what takes two; empty for nothing
@@ -80,6 +99,14 @@ export function createGate(
         });
         const { earlier } = edited;
         onEdited(earlier.name, { ...earlier, ...changedFields(earlier, next) }, current());
+        return edited;
+      },
+      async add(records, options) {
+        const isMade = options?.dryRun !== true;
+        if (options?.restores === true && isMade) checkRestored(records, needing);
+        const edited = await editor.add(records, options);
+        for (const { record } of isMade ? records.map(checkRecord) : [])
+          if (record !== undefined) onEdited(record.name, record, current());
         return edited;
       },
       async remove(name) {

@@ -3,7 +3,7 @@
 import type { Change } from "@claviger/gateway-core/src/registry/edit/change.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 
-export const kinds = ["resume", "allow-node", "expect-node", "remove-cluster"] as const;
+export const kinds = ["resume", "allow-node", "expect-node", "remove-cluster", "retire-key", "unretire-key"] as const;
 export type Kind = (typeof kinds)[number];
 
 type Fields = ReturnType<Change>;

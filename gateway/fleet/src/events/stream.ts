@@ -4,7 +4,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { WatchEventsResponseSchema } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Operator } from "../caller.ts";
-import { messageOf } from "../methods/clusters.ts";
+import { clusterMessage } from "@claviger/gateway-core/src/registry/cluster-message.ts";
 import { refuse } from "../refusal.ts";
 import type { By, FleetEvent } from "./event.ts";
 import type { EventHub } from "./hub.ts";
@@ -52,7 +52,7 @@ function seenBy({ mayTouch, clusters }: Operator, event: FleetEvent): Message | 
           }
         );
       const kind = before === undefined ? "cluster-added" : "cluster-changed";
-      return { ...common, kind, cluster: after.name, record: messageOf(after) };
+      return { ...common, kind, cluster: after.name, record: clusterMessage(after) };
     }
     case "node-revoked":
     case "node-allowed": {

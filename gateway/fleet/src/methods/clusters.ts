@@ -1,30 +1,12 @@
-// FleetService: clusters.
-import { create } from "@bufbuild/protobuf";
-import * as pb from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+// FleetService: clusters, as they are and what they may do.
 import { isSelected } from "@claviger/gateway-core/src/registry/labels.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import { clusterMessage } from "@claviger/gateway-core/src/registry/cluster-message.ts";
 import { checkNeed } from "../caller.ts";
 import type { FleetMethods } from "../method.ts";
 import { refuse } from "../refusal.ts";
 import type { Scope } from "../scope.ts";
-import { reasonOf } from "./request.ts";
-
-const pages = { usual: 100, most: 1000 } as const;
-
-export function messageOf({ name, uid, state, generation, rotation, keys, labels, nodes }: ClusterRecord): pb.Cluster {
-  return create(pb.ClusterSchema, {
-    name,
-    uid,
-    state,
-    generation: BigInt(generation),
-    rotation,
-    keys: keys.map(({ backend, namespace = "", mount, key }) => ({ backend, namespace, mount, key })),
-    labels: { ...labels },
-    expectedNodes: [...(nodes?.expected ?? [])],
-    revokedNodes: [...(nodes?.revoked ?? [])],
-    revokedSerials: [...(nodes?.revokedSerials ?? [])],
-  });
-}
+import { pageOf, reasonOf, selectorOf } from "./request.ts";
 
 const states: ReadonlySet<string> = new Set(["active", "decrypt-only", "suspended"] satisfies ClusterRecord["state"][]);
 function isState(text: string): text is ClusterRecord["state"] {
@@ -33,26 +15,23 @@ function isState(text: string): text is ClusterRecord["state"] {
 
 export function clusterMethods(scope: Scope): Pick<FleetMethods, "listClusters" | "getCluster" | "setClusterState"> {
   return {
-    async listClusters({ pageSize, pageToken, matchLabels }, caller) {
-      if (pageSize > pages.most) throw refuse("invalid_argument", `page_size: must be at most ${pages.most}`);
-      const wanted = (await scope.all(caller)).filter(
-        ({ name, labels }) => name > pageToken && isSelected({ matchLabels }, labels),
+    async listClusters(request, caller) {
+      const selector = selectorOf(request.selector);
+      const all = await scope.all(caller);
+      const { page, nextPageToken } = pageOf(request, { usual: 100, most: 1000 }, () =>
+        all.filter(({ labels }) => isSelected(selector, labels)),
       );
-      const page = wanted.slice(0, pageSize === 0 ? pages.usual : pageSize);
-      return {
-        clusters: page.map(messageOf),
-        nextPageToken: page.length < wanted.length ? (page.at(-1)?.name ?? "") : "",
-      };
+      return { clusters: page.map(clusterMessage), nextPageToken, problem: scope.problem() };
     },
     async getCluster({ name }, caller, subject) {
-      return { cluster: messageOf(await scope.one(caller, name, subject)) };
+      return { cluster: clusterMessage(await scope.one(caller, name, subject)) };
     },
-    async setClusterState({ name, state, reason }, caller, subject) {
+    async setClusterState({ name, state, reason, ifEtag, dryRun }, caller, subject) {
       if (!isState(state)) throw refuse("invalid_argument", `state: must be one of ${[...states].join(", ")}`);
       subject.because = reasonOf(reason);
       // What was closed is opened by an administrator.
       if (state === "active") checkNeed("admin", caller);
-      return { cluster: messageOf(await scope.change(caller, name, subject, () => ({ state }))) };
+      return await scope.edit(caller, name, subject, () => ({ state }), { ifEtag, dryRun });
     },
   };
 }

@@ -4,7 +4,7 @@ import type { Enrollment } from "../enrollment.ts";
 import type { FleetMethods } from "../method.ts";
 import { refuse } from "../refusal.ts";
 import type { Scope } from "../scope.ts";
-import { messageOf } from "./clusters.ts";
+import { clusterMessage } from "@claviger/gateway-core/src/registry/cluster-message.ts";
 import { asOperator, nodeOf, reasonOf, targetOf } from "./request.ts";
 
 const ttl = { usual: 3600, least: 60, most: 604_800 } as const;
@@ -52,13 +52,13 @@ export function nodeMethods({
       const target = targetOf(who);
       subject.because = reasonOf(reason);
       if (target.node !== undefined) subject.target = `${cluster.slice(0, 64)}/${target.node}`;
-      return { cluster: messageOf(await scope.change(caller, cluster, subject, revoke(target))) };
+      return { cluster: clusterMessage(await scope.change(caller, cluster, subject, revoke(target))) };
     },
     async allowNode({ cluster, reason, ...who }, caller, subject) {
       const target = targetOf(who);
       subject.because = reasonOf(reason);
       if (target.node !== undefined) subject.target = `${cluster.slice(0, 64)}/${target.node}`;
-      return { cluster: messageOf(await scope.change(caller, cluster, subject, allow(target))) };
+      return { cluster: clusterMessage(await scope.change(caller, cluster, subject, allow(target))) };
     },
   };
 }

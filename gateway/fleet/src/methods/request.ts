@@ -1,5 +1,7 @@
 // What stands in requests of several methods, checked.
 import { type NodeName, nodeName } from "@claviger/proto/wire/names.ts";
+import type { LabelSelector } from "@claviger/gateway-core/src/registry/labels.ts";
+import { parseSelector, SelectorError } from "@claviger/gateway-core/src/registry/selector.ts";
 import type { NodeTarget } from "@claviger/gateway-core/src/registry/edit/nodes.ts";
 import { normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Caller, Operator } from "../caller.ts";
@@ -40,4 +42,29 @@ export function targetOf({
   const wrong = serials.find((serial) => !/^[0-9A-Fa-f:]{1,128}$/.test(serial));
   if (wrong !== undefined) throw refuse("invalid_argument", "serials: must be hexadecimal digits");
   return node === "" ? { serials: serials.map(normalSerial) } : { node: nodeOf(node), serials: [] };
+}
+
+/** @throws Refusal */
+export function selectorOf(text: string): LabelSelector {
+  try {
+    return parseSelector(text);
+  } catch (error) {
+    if (!(error instanceof SelectorError)) throw error;
+    throw refuse("invalid_argument", `selector: ${error.message.replace(/^-l /, "")}`);
+  }
+}
+
+/**
+ * The page that a request asks for, of things that are in the order of their names.
+ * @throws Refusal
+ */
+export function pageOf<T extends { readonly name: string }>(
+  { pageSize, pageToken }: { readonly pageSize: number; readonly pageToken: string },
+  { usual, most }: { readonly usual: number; readonly most: number },
+  all: () => readonly T[],
+): { readonly page: readonly T[]; readonly nextPageToken: string } {
+  if (pageSize > most) throw refuse("invalid_argument", `page_size: must be at most ${most}`);
+  const rest = all().filter(({ name }) => name > pageToken);
+  const page = rest.slice(0, pageSize === 0 ? usual : pageSize);
+  return { page, nextPageToken: page.length < rest.length ? (page.at(-1)?.name ?? "") : "" };
 }

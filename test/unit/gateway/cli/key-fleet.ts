@@ -115,7 +115,8 @@ audit: { sinks: [{ kind: stdout }] }
       await writeFile(keyFile, JSON.stringify({ format: "claviger-keys-1", keys }));
     },
     minDecryption: async () =>
-      (JSON.parse((await run("status", "prod", "--json")).out) as { minDecryption: number }).minDecryption,
+      (JSON.parse((await run("status", "prod", "--json")).out) as { minDecryptionVersion: number })
+        .minDecryptionVersion,
     remove: () => rm(dir, { recursive: true, force: true }),
   };
 }

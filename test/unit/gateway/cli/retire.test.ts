@@ -2,7 +2,7 @@
 // only has the one call.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { isSameKey } from "@claviger/cli/src/usage/key-identity.ts";
+import { isSameKey } from "@claviger/gateway-core/src/retirement/same-key.ts";
 import type { BackendConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
 import { backendName, keyName, mountPath } from "@claviger/proto/wire/names.ts";
@@ -92,13 +92,13 @@ test("unretire refuses a version that there is not, and takes back one that ther
   assert.equal((await retire()).status, 0);
   const tooHigh = await fleet.run("unretire", "prod", "--from", "7");
   assert.deepEqual([tooHigh.status, tooHigh.out], [1, ""]);
-  assert.equal(tooHigh.err, "claviger: --from 7: transit/prod has no version 7; its latest is 2");
+  assert.equal(tooHigh.err, "claviger: transit/prod has no version 7; its latest is 2");
   assert.equal(
     (await fleet.run("unretire", "prod", "--from", "2")).out,
     "prod: version 2 decrypts already; nothing was changed.",
   );
   const back = await fleet.run("unretire", "prod", "--from", "1");
-  assert.deepEqual([back.status, back.out], [0, "prod: the versions from 1 on of transit/prod decrypt again."]);
+  assert.deepEqual([back.status, back.out], [0, "prod: the versions from 1 on of main: transit/prod decrypt again."]);
   assert.equal(await fleet.minDecryption(), 1);
 });
 

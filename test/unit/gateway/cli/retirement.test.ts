@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { countUsage, type Usage } from "@claviger/cli/src/usage/count.ts";
 import type { Entry } from "@claviger/cli/src/usage/etcd.ts";
-import { type Counted, reasonsAgainst, type Retirement } from "@claviger/cli/src/usage/retirement.ts";
+import { type Counted, reasonsAgainst, type Retirement } from "@claviger/gateway-core/src/retirement/reasons.ts";
 import { transitVersion } from "@claviger/cli/src/usage/foreign.ts";
 import { readStored } from "@claviger/cli/src/usage/etcd-value.ts";
 import { encodeEnvelope } from "@claviger/gateway-core/src/key/envelope.ts";

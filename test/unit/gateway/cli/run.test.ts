@@ -157,7 +157,7 @@ test("key shows, rotates and promotes on the embedded backend", async () => {
   assert.match(waited.err, /^waiting for a gateway to promote version 3; version 1 encrypts \(0 s of 1 s\)\n/);
   assert.match(waited.err, /\nclaviger: version 3 is not promoted after 1 s; is a gateway running/);
   assert.match((await run(["key", "promote", "prod", ...at])).out, /version 3/);
-  assert.match((await run(["key", "status", "prod", ...at])).out, /3 +\S+ +encrypts/);
+  assert.match((await run(["key", "status", "prod", ...at])).out, /3 +\S+ +\d+s +encrypts/);
 });
 
 test("a fleet that cannot be found or read is one clear line", async () => {

@@ -8,7 +8,8 @@ import { suite, test } from "node:test";
 import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
 import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { badTokens, goodTokens } from "./issuer.ts";
-import { callersOf, type Credentials, registryText, startWorld, tokenCallersOf, type World } from "./world.ts";
+import { registryText } from "./registry-text.ts";
+import { callersOf, type Credentials, startWorld, tokenCallersOf, type World } from "./world.ts";
 
 const people = ["viewer", "operator", "operator of blue", "admin"] as const;
 const operators = ["operator", "operator of blue", "admin"] as const;
@@ -46,6 +47,31 @@ const rows: Readonly<Record<string, Row>> = {
   GetTrustBundle: { message: {}, may: ["everybody"] },
   ListClusters: { message: {}, may: people },
   GetCluster: { message: { name: "blue" }, may: people },
+  AddCluster: {
+    message: {
+      cluster: { name: "azure", labels: { team: "blue" }, keys: [{ backend: "main", mount: "transit", key: "azure" }] },
+      reason: "a test",
+      dryRun: true,
+    },
+    may: operators,
+  },
+  ImportClusters: {
+    message: {
+      clusters: [
+        {
+          name: "azure",
+          uid: "01M8CZX875MFSCYTBWR058VXTK",
+          labels: { team: "blue" },
+          keys: [{ backend: "main", mount: "transit", key: "azure" }],
+        },
+      ],
+      reason: "a test",
+      dryRun: true,
+    },
+    may: operators,
+  },
+  UpdateCluster: { message: { name: "blue", setLabels: { env: "dev" }, reason: "a test" }, may: operators },
+  RemoveCluster: { message: { name: "blue", reason: "a test" }, may: ["admin"] },
   SetClusterState: { message: { name: "blue", state: "decrypt-only", reason: "a test" }, may: operators },
   CreateNodeToken: { message: { cluster: "blue", node: "n-9", reason: "a test" }, may: operators },
   // By its token, which is none here: see enrollment.test.ts.
@@ -56,6 +82,13 @@ const rows: Readonly<Record<string, Row>> = {
   GetNode: { message: { cluster: "blue", node: "gone" }, may: people },
   ListGateways: { message: {}, may: people },
   GetFleetStatus: { message: {}, may: people },
+  GetClusterKeys: { message: { name: "blue" }, may: people },
+  ListKeys: { message: {}, may: people },
+  RotateKey: { message: { name: "blue", reason: "a test" }, may: operators },
+  PromoteKey: { message: { name: "blue", reason: "a test" }, may: operators },
+  // With nothing to do: see keys.test.ts.
+  RetireKey: { message: { name: "blue", beforeVersion: 1, reason: "a test" }, may: ["admin"] },
+  UnretireKey: { message: { name: "blue", fromVersion: 1, reason: "a test" }, may: ["admin"] },
   AllowNode: { message: { cluster: "blue", node: "gone", reason: "a test" }, may: ["admin"] },
   ListApprovals: { message: {}, may: people },
   GetApproval: { make: approval, may: people },
@@ -117,6 +150,7 @@ suite("access to FleetService", () => {
         assert.notEqual(why, "", name);
       }
       assert.equal(world.registry(), registryText);
+      assert.equal(world.keys(), "");
       assert.deepEqual(world.signed, []);
       assert.deepEqual(readdirSync(join(world.dir, "tokens")), []);
       assert.deepEqual(
@@ -253,6 +287,6 @@ suite("access to FleetService", () => {
     const second = await world.call("ListClusters", { pageSize: 1, pageToken: first.json["nextPageToken"] }, viewer);
     assert.deepEqual(names(second), ["red"]);
     assert.equal(second.json["nextPageToken"], undefined);
-    assert.deepEqual(names(await world.call("ListClusters", { matchLabels: { team: "red" } }, viewer)), ["red"]);
+    assert.deepEqual(names(await world.call("ListClusters", { selector: "team=red" }, viewer)), ["red"]);
   });
 });

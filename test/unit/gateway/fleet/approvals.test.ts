@@ -9,15 +9,8 @@ import { createOnceDocuments, openOnceDirectory } from "../../../../gateway/flee
 import { createPeople } from "../../../../gateway/fleet/src/approvals/people.ts";
 import { createStanding } from "../../../../gateway/fleet/src/approvals/standing.ts";
 import { createFakeDocuments } from "../core/registry/fakes.ts";
-import {
-  type Credentials,
-  pemOf,
-  registryText,
-  type Reply,
-  startWorld,
-  type World,
-  type WorldOptions,
-} from "./world.ts";
+import { registryText } from "./registry-text.ts";
+import { type Credentials, pemOf, type Reply, startWorld, type World, type WorldOptions } from "./world.ts";
 
 const all = ["resume", "allow-node", "expect-node", "remove-cluster"] as const;
 const resume = { name: "blue", state: "active", reason: "the incident is over" };

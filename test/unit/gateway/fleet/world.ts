@@ -1,6 +1,6 @@
 // A fleet service over real TLS, with a registry in a file and everything behind it written down.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +18,8 @@ import { createCertificate, createRevocationList } from "@claviger/gateway-core/
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
 import { issuerName, operatorName, type OperatorName, trustDomain } from "@claviger/proto/wire/names.ts";
+import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
+import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import { createApprovals } from "../../../../gateway/fleet/src/approvals/approvals.ts";
@@ -32,36 +34,23 @@ import { createTokenOperators } from "../../../../gateway/fleet/src/oidc/operato
 import type { Operators } from "../../../../gateway/fleet/src/config.ts";
 import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
 import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.ts";
+import { createKeyAccess, type KeyAccess } from "../../../../gateway/fleet/src/key-access.ts";
 import { createFleetServer } from "../../../../gateway/fleet/src/http/server.ts";
+import { createClusterCache } from "../../../../gateway/fleet/src/cluster-cache.ts";
+import { anyBackend, findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
 import { openOnceDirectory } from "../../../../gateway/fleet/src/once-store.ts";
-import { findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
 import { createFleetMethods, createFleetStreams } from "../../../../gateway/fleet/src/service.ts";
 import { createSightings } from "../../../../gateway/fleet/src/sightings.ts";
 import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
 import { createFakeRedis, type FakeRedis } from "../core/redis/fakes.ts";
 import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
+import { textOf, writeRegistry } from "./registry-text.ts";
 import { openStream, type StreamReader } from "./stream-client.ts";
 import { audience, badTokens, ec, ed, goodTokens, issuerUrl, keySet, rsa } from "./issuer.ts";
 
 const domain = trustDomain.parse("fleet.test");
 const day = 86_400_000;
 export const integrityKey = Buffer.alloc(32, 7);
-
-export const registryText = `clusters:
-  - name: blue
-    uid: 01M8CZX875MFSCYTBWR058VXTG
-    state: suspended
-    rotation: auto
-    labels: { team: blue }
-    nodes: { revoked: [gone] }
-    keys: [{ backend: main, mount: transit, key: blue }]
-  - name: red
-    uid: 01M8CZX875MFSCYTBWR058VXTH
-    state: active
-    rotation: auto
-    labels: { team: red }
-    keys: [{ backend: main, mount: transit, key: red }]
-`;
 
 export type Reply = {
   readonly status: number;
@@ -88,6 +77,10 @@ export type World = {
   /** Where gateways keep what they know, under `integrityKey`. */
   readonly redis: FakeRedis;
   readonly registry: () => string;
+  /** The file of the keys; empty while there is none. */
+  readonly keys: () => string;
+  /** What is known of the nodes; unknown until a test says it. */
+  observe: KeyAccess["observe"];
   /** @param agent keeps connections; without one each call makes its own */
   readonly call: (method: string, message: object, as: Credentials, agent?: Agent) => Promise<Reply>;
   /** Calls a method that answers with a stream. It is closed at the end of the test. */
@@ -168,18 +161,35 @@ export type WorldOptions = {
   readonly people?: Readonly<Record<string, readonly string[]>>;
   /** Further operators. */
   readonly operators?: Readonly<Record<string, Operators[OperatorName]>>;
+  /** How the registry lies. */
+  readonly registry?: "file" | "directory";
+  /** Of the keys that encrypt, before there is a warning. */
+  readonly maxAgeMs?: number;
   /** The clock of approvals, Unix milliseconds. */
   readonly now?: () => number;
 };
 
 export async function startWorld(t: TestContext, options: WorldOptions = {}): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "fleet-"));
-  const file = join(dir, "clusters.yaml");
-  writeFileSync(file, registryText);
+  const config = writeRegistry(dir, options.registry ?? "file");
   const ca = await createCa({ trustDomain: domain });
   const tls = { ...(await pemOf(issueGateway({ ca, ips: ["127.0.0.1"] }))), clientCa: ca.cert };
-  const registry = openRegistryEditor({ kind: "file", file }, () => {
+  const documentsOf = () => {
     throw new Error("no documents here");
+  };
+  const registry = openRegistryEditor(config, documentsOf);
+  const clusters = createClusterCache(
+    () => openRegistry({ config, documentsOf, backends: anyBackend, log: silentLog }),
+    registry,
+  );
+  const keyFile = join(dir, "keys.json");
+  const embedded = { kind: "embedded", file: keyFile } as const;
+  const backend = await openBackend({ name: "main", config: embedded, log: silentLog });
+  const access = createKeyAccess({
+    backends: { main: embedded },
+    opened: new Map([["main", backend]]),
+    shared: undefined,
+    maxAgeMs: options.maxAgeMs,
   });
   let authorities = splitPem(ca.cert);
   const signed: string[] = [];
@@ -261,6 +271,8 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     }),
     methods: createFleetMethods({
       registry,
+      clusters,
+      keys: { ...access, observe: (records) => world.observe(records) },
       twoPersons,
       events,
       enrollment: createEnrollment({
@@ -285,6 +297,8 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
   t.after(async () => {
     await server.close();
     events.close();
+    clusters.close();
+    await backend.close();
     rmSync(dir, { recursive: true });
   });
   const call: World["call"] = (method, message, as, agent) =>
@@ -329,21 +343,26 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     t.after(() => reader.close());
     return reader;
   };
-  return {
+  const world: World = {
+    url: `https://127.0.0.1:${port}`,
     ca,
     dir,
-    url: `https://127.0.0.1:${port}`,
     signed,
     records,
     redis,
-    registry: () => readFileSync(file, "utf8"),
+    registry: () => textOf(config),
+    keys: () => (existsSync(keyFile) ? readFileSync(keyFile, "utf8") : ""),
+    observe: (records) => access.observe(records),
     call,
     open,
     close: () => server.close(),
     trust: (...next) => {
       authorities = next.flatMap(({ cert }) => splitPem(cert));
     },
-    edit: (change) => writeFileSync(file, change(readFileSync(file, "utf8"))),
+    edit(change) {
+      if (config.kind !== "file") throw new TypeError("an edit by hand is of the one file");
+      writeFileSync(config.file, change(readFileSync(config.file, "utf8")));
+    },
     async ask() {
       const [record, anna] = [await registry.one("blue"), standingOf({ operator: operatorName.parse("anna") }, 0)];
       assert.ok(anna);
@@ -357,4 +376,5 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     },
     csr: () => createSigningRequest().request,
   };
+  return world;
 }

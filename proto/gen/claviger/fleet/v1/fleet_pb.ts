@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/fleet/v1/fleet.proto.
  */
 export const file_claviger_fleet_v1_fleet: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jbGF2aWdlci9mbGVldC92MS9mbGVldC5wcm90bxIRY2xhdmlnZXIuZmxlZXQudjEiDwoNV2hvQW1JUmVxdWVzdCJyCg5XaG9BbUlSZXNwb25zZRIQCghpZGVudGl0eRgBIAEoCRIMCgRyb2xlGAIgASgJEhAKCGNsdXN0ZXJzGAMgASgJEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhcKFUdldFRydXN0QnVuZGxlUmVxdWVzdCIkChZHZXRUcnVzdEJ1bmRsZVJlc3BvbnNlEgoKAmNhGAEgASgJIkUKA0tleRIPCgdiYWNrZW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRINCgVtb3VudBgDIAEoCRILCgNrZXkYBCABKAkirgIKB0NsdXN0ZXISDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDQoFc3RhdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIQCghyb3RhdGlvbhgFIAEoCRIkCgRrZXlzGAYgAygLMhYuY2xhdmlnZXIuZmxlZXQudjEuS2V5EjYKBmxhYmVscxgHIAMoCzImLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIuTGFiZWxzRW50cnkSFgoOZXhwZWN0ZWRfbm9kZXMYCCADKAkSFQoNcmV2b2tlZF9ub2RlcxgJIAMoCRIXCg9yZXZva2VkX3NlcmlhbHMYCiADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK/AQoTTGlzdENsdXN0ZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRJNCgxtYXRjaF9sYWJlbHMYAyADKAsyNy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0Lk1hdGNoTGFiZWxzRW50cnkaMgoQTWF0Y2hMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KFExpc3RDbHVzdGVyc1Jlc3BvbnNlEiwKCGNsdXN0ZXJzGAEgAygLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoRR2V0Q2x1c3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSJBChJHZXRDbHVzdGVyUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiRQoWU2V0Q2x1c3RlclN0YXRlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBXN0YXRlGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJGChdTZXRDbHVzdGVyU3RhdGVSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciJcChZDcmVhdGVOb2RlVG9rZW5SZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRITCgt0dGxfc2Vjb25kcxgDIAEoDRIOCgZyZWFzb24YBCABKAkiaAoXQ3JlYXRlTm9kZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGY2FfcGluGAMgASgJIl4KEUVucm9sbE5vZGVSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYAiABKAkSDwoHY2x1c3RlchgDIAEoCRIMCgRub2RlGAQgASgJImYKEkVucm9sbE5vZGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIKCgJjYRgCIAEoCRIQCghnYXRld2F5cxgDIAMoCRIPCgdjbHVzdGVyGAQgASgJEgwKBG5vZGUYBSABKAkiLwoQUmVuZXdOb2RlUmVxdWVzdBIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAEgASgJIjQKEVJlbmV3Tm9kZVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgJEgoKAmNhGAIgASgJIlMKEVJldm9rZU5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRIPCgdzZXJpYWxzGAMgAygJEg4KBnJlYXNvbhgEIAEoCSJBChJSZXZva2VOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiUgoQQWxsb3dOb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkSDwoHc2VyaWFscxgDIAMoCRIOCgZyZWFzb24YBCABKAkiQAoRQWxsb3dOb2RlUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiTAoOQXBwcm92YWxOZWVkZWQSCgoCaWQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoOQXBwcm92YWxUYXJnZXQSDwoHY2x1c3RlchgBIAEoCRILCgN1aWQYAiABKAkSEgoKZ2VuZXJhdGlvbhgDIAEoBCLjAgoIQXBwcm92YWwSCgoCaWQYASABKAkSDQoFc3RhdGUYAiABKAkSDQoFa2luZHMYAyADKAkSDgoGbWV0aG9kGAQgASgJEg8KB3JlcXVlc3QYBSABKAkSMgoHdGFyZ2V0cxgGIAMoCzIhLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsVGFyZ2V0EhQKDHJlcXVlc3RlZF9ieRgHIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgKIAEoCRISCgpkZWNpZGVkX2J5GAsgASgJEi4KCmRlY2lkZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vdGUYDSABKAkiIwoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSCwoDYWxsGAEgASgIIkcKFUxpc3RBcHByb3ZhbHNSZXNwb25zZRIuCglhcHByb3ZhbHMYASADKAsyGy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZhbCIgChJHZXRBcHByb3ZhbFJlcXVlc3QSCgoCaWQYASABKAkiRAoTR2V0QXBwcm92YWxSZXNwb25zZRItCghhcHByb3ZhbBgBIAEoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIiIKFEFwcHJvdmVDaGFuZ2VSZXF1ZXN0EgoKAmlkGAEgASgJIkYKFUFwcHJvdmVDaGFuZ2VSZXNwb25zZRItCghhcHByb3ZhbBgBIAEoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIjEKE1JlamVjdENoYW5nZVJlcXVlc3QSCgoCaWQYASABKAkSDgoGcmVhc29uGAIgASgJIkUKFFJlamVjdENoYW5nZVJlc3BvbnNlEi0KCGFwcHJvdmFsGAEgASgLMhsuY2xhdmlnZXIuZmxlZXQudjEuQXBwcm92YWwiJAoSV2F0Y2hFdmVudHNSZXF1ZXN0Eg4KBmN1cnNvchgBIAEoCSLrAQoTV2F0Y2hFdmVudHNSZXNwb25zZRIOCgZjdXJzb3IYASABKAkSJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGtpbmQYAyABKAkSDwoHY2x1c3RlchgEIAEoCRIMCgRub2RlGAUgASgJEg8KB3NlcmlhbHMYBiADKAkSEAoIb3BlcmF0b3IYByABKAkSDgoGcmVhc29uGAggASgJEhAKCGFwcHJvdmFsGAkgASgJEioKBnJlY29yZBgKIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIiGgoYR2V0UmV2b2NhdGlvbkxpc3RSZXF1ZXN0IlkKGUdldFJldm9jYXRpb25MaXN0UmVzcG9uc2USCwoDY3JsGAEgASgJEi8KC25leHRfdXBkYXRlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJaCgpQYXN0T3V0YWdlEg0KBXBoYXNlGAEgASgNEg8KB3NlY29uZHMYAiABKAQSLAoIZW5kZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIp0ECgROb2RlEg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRIRCgljb25kaXRpb24YAyABKAkSEAoIZXhwZWN0ZWQYBCABKAgSDwoHcmV2b2tlZBgFIAEoCBItCglsYXN0X3NlZW4YBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKC2FnZV9zZWNvbmRzGAcgASgESACIAQESDwoHZ2F0ZXdheRgIIAEoCRIUCgxzaGltX3ZlcnNpb24YCSABKAkSEgoFcGhhc2UYCiABKA1IAYgBARIfChJzZWNvbmRzX3NpbmNlX2dvb2QYCyABKARIAogBARIOCgZrZXlfaWQYDCABKAkSEwoLY29uZmlnX2hhc2gYDSABKAkSGgoSY2VydGlmaWNhdGVfc2VyaWFsGA4gASgJEjoKFmNlcnRpZmljYXRlX25vdF9iZWZvcmUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKFWNlcnRpZmljYXRlX25vdF9hZnRlchgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoLbGFzdF9vdXRhZ2UYESABKAsyHS5jbGF2aWdlci5mbGVldC52MS5QYXN0T3V0YWdlQg4KDF9hZ2Vfc2Vjb25kc0IICgZfcGhhc2VCFQoTX3NlY29uZHNfc2luY2VfZ29vZCKMAgoQTGlzdE5vZGVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRIPCgdjbHVzdGVyGAMgASgJEkoKDG1hdGNoX2xhYmVscxgEIAMoCzI0LmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3ROb2Rlc1JlcXVlc3QuTWF0Y2hMYWJlbHNFbnRyeRISCgpjb25kaXRpb25zGAUgAygJEg4KBnBoYXNlcxgGIAMoDRIcChRub3Rfc2Vlbl9mb3Jfc2Vjb25kcxgHIAEoBBoyChBNYXRjaExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiaAoRTGlzdE5vZGVzUmVzcG9uc2USJgoFbm9kZXMYASADKAsyFy5jbGF2aWdlci5mbGVldC52MS5Ob2RlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgppbmNvbXBsZXRlGAMgASgJIi8KDkdldE5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCSJMCg9HZXROb2RlUmVzcG9uc2USJQoEbm9kZRgBIAEoCzIXLmNsYXZpZ2VyLmZsZWV0LnYxLk5vZGUSEgoKaW5jb21wbGV0ZRgCIAEoCSJ9Cg5HYXRld2F5QmFja2VuZBIMCgRuYW1lGAEgASgJEhQKDGFkZHJlc3Nlc191cBgCIAMoCRIWCg5hZGRyZXNzZXNfZG93bhgDIAMoCRIvCgtsb2dpbl91bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiXgoSR2F0ZXdheUNlcnRpZmljYXRlEgwKBHJvbGUYASABKAkSKQoFdW50aWwYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Byb2JsZW0YAyABKAki0gMKB0dhdGV3YXkSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEi4KCnN0YXJ0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWxhc3Rfc2VlbhgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLYWdlX3NlY29uZHMYBSABKAQSFwoKZXZlbnRfbG9vcBgGIAEoAUgAiAEBEhMKC2Nvbm5lY3Rpb25zGAcgASgNEhgKEHJlZ2lzdHJ5X3ZlcnNpb24YCCABKAkSMwoIYmFja2VuZHMYCSADKAsyIS5jbGF2aWdlci5mbGVldC52MS5HYXRld2F5QmFja2VuZBI7CgxjZXJ0aWZpY2F0ZXMYCiADKAsyJS5jbGF2aWdlci5mbGVldC52MS5HYXRld2F5Q2VydGlmaWNhdGUSOgoIcHJvYmxlbXMYCyADKAsyKC5jbGF2aWdlci5mbGVldC52MS5HYXRld2F5LlByb2JsZW1zRW50cnkaLwoNUHJvYmxlbXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19ldmVudF9sb29wIhUKE0xpc3RHYXRld2F5c1JlcXVlc3QiWAoUTGlzdEdhdGV3YXlzUmVzcG9uc2USLAoIZ2F0ZXdheXMYASADKAsyGi5jbGF2aWdlci5mbGVldC52MS5HYXRld2F5EhIKCmluY29tcGxldGUYAiABKAkitAEKFUdldEZsZWV0U3RhdHVzUmVxdWVzdBJPCgxtYXRjaF9sYWJlbHMYASADKAsyOS5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1JlcXVlc3QuTWF0Y2hMYWJlbHNFbnRyeRIWCg5hdHRlbnRpb25fc2l6ZRgCIAEoDRoyChBNYXRjaExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEihgEKCUF0dGVudGlvbhIMCgRraW5kGAEgASgJEhAKCHNldmVyaXR5GAIgASgJEg4KBnRhcmdldBgDIAEoCRINCgVjYXVzZRgEIAEoCRIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29tbWFuZBgGIAEoCSKVBgoWR2V0RmxlZXRTdGF0dXNSZXNwb25zZRJJCghjbHVzdGVycxgBIAMoCzI3LmNsYXZpZ2VyLmZsZWV0LnYxLkdldEZsZWV0U3RhdHVzUmVzcG9uc2UuQ2x1c3RlcnNFbnRyeRJDCgVub2RlcxgCIAMoCzI0LmNsYXZpZ2VyLmZsZWV0LnYxLkdldEZsZWV0U3RhdHVzUmVzcG9uc2UuTm9kZXNFbnRyeRJFCgZwaGFzZXMYAyADKAsyNS5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1Jlc3BvbnNlLlBoYXNlc0VudHJ5Eh0KFWV4cGlyaW5nX2NlcnRpZmljYXRlcxgEIAEoDRJSCg1zaGltX3ZlcnNpb25zGAUgAygLMjsuY2xhdmlnZXIuZmxlZXQudjEuR2V0RmxlZXRTdGF0dXNSZXNwb25zZS5TaGltVmVyc2lvbnNFbnRyeRJYChBnYXRld2F5X3ZlcnNpb25zGAYgAygLMj4uY2xhdmlnZXIuZmxlZXQudjEuR2V0RmxlZXRTdGF0dXNSZXNwb25zZS5HYXRld2F5VmVyc2lvbnNFbnRyeRIvCglhdHRlbnRpb24YByADKAsyHC5jbGF2aWdlci5mbGVldC52MS5BdHRlbnRpb24SFwoPYXR0ZW50aW9uX3RvdGFsGAggASgNEhIKCmluY29tcGxldGUYCSABKAkaLwoNQ2x1c3RlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBGiwKCk5vZGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ARotCgtQaGFzZXNFbnRyeRILCgNrZXkYASABKA0SDQoFdmFsdWUYAiABKA06AjgBGjMKEVNoaW1WZXJzaW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEaNgoUR2F0ZXdheVZlcnNpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ATKrDwoMRmxlZXRTZXJ2aWNlEk8KBldob0FtSRIgLmNsYXZpZ2VyLmZsZWV0LnYxLldob0FtSVJlcXVlc3QaIS5jbGF2aWdlci5mbGVldC52MS5XaG9BbUlSZXNwb25zZSIAEmcKDkdldFRydXN0QnVuZGxlEiguY2xhdmlnZXIuZmxlZXQudjEuR2V0VHJ1c3RCdW5kbGVSZXF1ZXN0GikuY2xhdmlnZXIuZmxlZXQudjEuR2V0VHJ1c3RCdW5kbGVSZXNwb25zZSIAEmEKDExpc3RDbHVzdGVycxImLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaJy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXNwb25zZSIAElsKCkdldENsdXN0ZXISJC5jbGF2aWdlci5mbGVldC52MS5HZXRDbHVzdGVyUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkdldENsdXN0ZXJSZXNwb25zZSIAEmoKD1NldENsdXN0ZXJTdGF0ZRIpLmNsYXZpZ2VyLmZsZWV0LnYxLlNldENsdXN0ZXJTdGF0ZVJlcXVlc3QaKi5jbGF2aWdlci5mbGVldC52MS5TZXRDbHVzdGVyU3RhdGVSZXNwb25zZSIAEmoKD0NyZWF0ZU5vZGVUb2tlbhIpLmNsYXZpZ2VyLmZsZWV0LnYxLkNyZWF0ZU5vZGVUb2tlblJlcXVlc3QaKi5jbGF2aWdlci5mbGVldC52MS5DcmVhdGVOb2RlVG9rZW5SZXNwb25zZSIAElsKCkVucm9sbE5vZGUSJC5jbGF2aWdlci5mbGVldC52MS5FbnJvbGxOb2RlUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkVucm9sbE5vZGVSZXNwb25zZSIAElgKCVJlbmV3Tm9kZRIjLmNsYXZpZ2VyLmZsZWV0LnYxLlJlbmV3Tm9kZVJlcXVlc3QaJC5jbGF2aWdlci5mbGVldC52MS5SZW5ld05vZGVSZXNwb25zZSIAElsKClJldm9rZU5vZGUSJC5jbGF2aWdlci5mbGVldC52MS5SZXZva2VOb2RlUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLlJldm9rZU5vZGVSZXNwb25zZSIAElgKCUFsbG93Tm9kZRIjLmNsYXZpZ2VyLmZsZWV0LnYxLkFsbG93Tm9kZVJlcXVlc3QaJC5jbGF2aWdlci5mbGVldC52MS5BbGxvd05vZGVSZXNwb25zZSIAEmQKDUxpc3RBcHByb3ZhbHMSJy5jbGF2aWdlci5mbGVldC52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSIAEl4KC0dldEFwcHJvdmFsEiUuY2xhdmlnZXIuZmxlZXQudjEuR2V0QXBwcm92YWxSZXF1ZXN0GiYuY2xhdmlnZXIuZmxlZXQudjEuR2V0QXBwcm92YWxSZXNwb25zZSIAEmQKDUFwcHJvdmVDaGFuZ2USJy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZlQ2hhbmdlUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmVDaGFuZ2VSZXNwb25zZSIAEmEKDFJlamVjdENoYW5nZRImLmNsYXZpZ2VyLmZsZWV0LnYxLlJlamVjdENoYW5nZVJlcXVlc3QaJy5jbGF2aWdlci5mbGVldC52MS5SZWplY3RDaGFuZ2VSZXNwb25zZSIAEnAKEUdldFJldm9jYXRpb25MaXN0EisuY2xhdmlnZXIuZmxlZXQudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXF1ZXN0GiwuY2xhdmlnZXIuZmxlZXQudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXNwb25zZSIAEmAKC1dhdGNoRXZlbnRzEiUuY2xhdmlnZXIuZmxlZXQudjEuV2F0Y2hFdmVudHNSZXF1ZXN0GiYuY2xhdmlnZXIuZmxlZXQudjEuV2F0Y2hFdmVudHNSZXNwb25zZSIAMAESWAoJTGlzdE5vZGVzEiMuY2xhdmlnZXIuZmxlZXQudjEuTGlzdE5vZGVzUmVxdWVzdBokLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3ROb2Rlc1Jlc3BvbnNlIgASUgoHR2V0Tm9kZRIhLmNsYXZpZ2VyLmZsZWV0LnYxLkdldE5vZGVSZXF1ZXN0GiIuY2xhdmlnZXIuZmxlZXQudjEuR2V0Tm9kZVJlc3BvbnNlIgASYQoMTGlzdEdhdGV3YXlzEiYuY2xhdmlnZXIuZmxlZXQudjEuTGlzdEdhdGV3YXlzUmVxdWVzdBonLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RHYXRld2F5c1Jlc3BvbnNlIgASZwoOR2V0RmxlZXRTdGF0dXMSKC5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1JlcXVlc3QaKS5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1Jlc3BvbnNlIgBiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch1jbGF2aWdlci9mbGVldC92MS9mbGVldC5wcm90bxIRY2xhdmlnZXIuZmxlZXQudjEiDwoNV2hvQW1JUmVxdWVzdCJyCg5XaG9BbUlSZXNwb25zZRIQCghpZGVudGl0eRgBIAEoCRIMCgRyb2xlGAIgASgJEhAKCGNsdXN0ZXJzGAMgASgJEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhcKFUdldFRydXN0QnVuZGxlUmVxdWVzdCIkChZHZXRUcnVzdEJ1bmRsZVJlc3BvbnNlEgoKAmNhGAEgASgJIkUKA0tleRIPCgdiYWNrZW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRINCgVtb3VudBgDIAEoCRILCgNrZXkYBCABKAkisQMKB0NsdXN0ZXISDAoEbmFtZRgBIAEoCRILCgN1aWQYAiABKAkSDQoFc3RhdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoDRIQCghyb3RhdGlvbhgFIAEoCRIkCgRrZXlzGAYgAygLMhYuY2xhdmlnZXIuZmxlZXQudjEuS2V5EjYKBmxhYmVscxgHIAMoCzImLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXIuTGFiZWxzRW50cnkSFgoOZXhwZWN0ZWRfbm9kZXMYCCADKAkSFQoNcmV2b2tlZF9ub2RlcxgJIAMoCRIXCg9yZXZva2VkX3NlcmlhbHMYCiADKAkSLQoNcHJldmlvdXNfa2V5cxgLIAMoCzIWLmNsYXZpZ2VyLmZsZWV0LnYxLktleRIOCgZpc3N1ZXIYDCABKAkSGwoTcmVxdWVzdHNfcGVyX3NlY29uZBgNIAEoDRIXCg9leHBlY3RzX25vX25vZGUYDiABKAgSDAoEZXRhZxgPIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIk4KE0xpc3RDbHVzdGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIc2VsZWN0b3IYAyABKAkibgoUTGlzdENsdXN0ZXJzUmVzcG9uc2USLAoIY2x1c3RlcnMYASADKAsyGi5jbGF2aWdlci5mbGVldC52MS5DbHVzdGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIPCgdwcm9ibGVtGAMgASgJInIKEUFkZENsdXN0ZXJSZXF1ZXN0EisKB2NsdXN0ZXIYASABKAsyGi5jbGF2aWdlci5mbGVldC52MS5DbHVzdGVyEg4KBnJlYXNvbhgCIAEoCRIPCgdyZXN0b3JlGAMgASgIEg8KB2RyeV9ydW4YBCABKAgiWwoSQWRkQ2x1c3RlclJlc3BvbnNlEisKB2NsdXN0ZXIYASABKAsyGi5jbGF2aWdlci5mbGVldC52MS5DbHVzdGVyEhgKEHJlZ2lzdHJ5X3ZlcnNpb24YAiABKAkidwoVSW1wb3J0Q2x1c3RlcnNSZXF1ZXN0EiwKCGNsdXN0ZXJzGAEgAygLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlchIOCgZyZWFzb24YAiABKAkSDwoHcmVzdG9yZRgDIAEoCBIPCgdkcnlfcnVuGAQgASgIIlIKFkltcG9ydENsdXN0ZXJzUmVzcG9uc2USDQoFYWRkZWQYASADKAkSDwoHcHJlc2VudBgCIAMoCRIYChByZWdpc3RyeV92ZXJzaW9uGAMgASgJIsQCChRVcGRhdGVDbHVzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEkoKCnNldF9sYWJlbHMYAiADKAsyNi5jbGF2aWdlci5mbGVldC52MS5VcGRhdGVDbHVzdGVyUmVxdWVzdC5TZXRMYWJlbHNFbnRyeRIVCg1yZW1vdmVfbGFiZWxzGAMgAygJEhsKE3JlcXVlc3RzX3Blcl9zZWNvbmQYBCABKA0SEAoIcm90YXRpb24YBSABKAkSFgoOZXhwZWN0ZWRfbm9kZXMYBiADKAkSEAoIYW55X25vZGUYByABKAgSDwoHaWZfZXRhZxgIIAEoCRIOCgZyZWFzb24YCSABKAkSDwoHZHJ5X3J1bhgKIAEoCBowCg5TZXRMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl4KFVVwZGF0ZUNsdXN0ZXJSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlchIYChByZWdpc3RyeV92ZXJzaW9uGAIgASgJImUKFFJlbW92ZUNsdXN0ZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZm9yY2UYAiABKAgSDwoHaWZfZXRhZxgDIAEoCRIOCgZyZWFzb24YBCABKAkSDwoHZHJ5X3J1bhgFIAEoCCJeChVSZW1vdmVDbHVzdGVyUmVzcG9uc2USKwoHY2x1c3RlchgBIAEoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXISGAoQcmVnaXN0cnlfdmVyc2lvbhgCIAEoCSIhChFHZXRDbHVzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIkEKEkdldENsdXN0ZXJSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciJnChZTZXRDbHVzdGVyU3RhdGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFc3RhdGUYAiABKAkSDgoGcmVhc29uGAMgASgJEg8KB2lmX2V0YWcYBCABKAkSDwoHZHJ5X3J1bhgFIAEoCCJgChdTZXRDbHVzdGVyU3RhdGVSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlchIYChByZWdpc3RyeV92ZXJzaW9uGAIgASgJIlwKFkNyZWF0ZU5vZGVUb2tlblJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJEhMKC3R0bF9zZWNvbmRzGAMgASgNEg4KBnJlYXNvbhgEIAEoCSJoChdDcmVhdGVOb2RlVG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZjYV9waW4YAyABKAkiXgoRRW5yb2xsTm9kZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgCIAEoCRIPCgdjbHVzdGVyGAMgASgJEgwKBG5vZGUYBCABKAkiZgoSRW5yb2xsTm9kZVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgJEgoKAmNhGAIgASgJEhAKCGdhdGV3YXlzGAMgAygJEg8KB2NsdXN0ZXIYBCABKAkSDAoEbm9kZRgFIAEoCSIvChBSZW5ld05vZGVSZXF1ZXN0EhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYASABKAkiNAoRUmVuZXdOb2RlUmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAkSCgoCY2EYAiABKAkiUwoRUmV2b2tlTm9kZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJEg8KB3NlcmlhbHMYAyADKAkSDgoGcmVhc29uGAQgASgJIkEKElJldm9rZU5vZGVSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciJSChBBbGxvd05vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCRIPCgdzZXJpYWxzGAMgAygJEg4KBnJlYXNvbhgEIAEoCSJAChFBbGxvd05vZGVSZXNwb25zZRIrCgdjbHVzdGVyGAEgASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciJMCg5BcHByb3ZhbE5lZWRlZBIKCgJpZBgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJCCg5BcHByb3ZhbFRhcmdldBIPCgdjbHVzdGVyGAEgASgJEgsKA3VpZBgCIAEoCRISCgpnZW5lcmF0aW9uGAMgASgEIuMCCghBcHByb3ZhbBIKCgJpZBgBIAEoCRINCgVzdGF0ZRgCIAEoCRINCgVraW5kcxgDIAMoCRIOCgZtZXRob2QYBCABKAkSDwoHcmVxdWVzdBgFIAEoCRIyCgd0YXJnZXRzGAYgAygLMiEuY2xhdmlnZXIuZmxlZXQudjEuQXBwcm92YWxUYXJnZXQSFAoMcmVxdWVzdGVkX2J5GAcgASgJEjAKDHJlcXVlc3RlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAogASgJEhIKCmRlY2lkZWRfYnkYCyABKAkSLgoKZGVjaWRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm90ZRgNIAEoCSIjChRMaXN0QXBwcm92YWxzUmVxdWVzdBILCgNhbGwYASABKAgiRwoVTGlzdEFwcHJvdmFsc1Jlc3BvbnNlEi4KCWFwcHJvdmFscxgBIAMoCzIbLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmFsIiAKEkdldEFwcHJvdmFsUmVxdWVzdBIKCgJpZBgBIAEoCSJEChNHZXRBcHByb3ZhbFJlc3BvbnNlEi0KCGFwcHJvdmFsGAEgASgLMhsuY2xhdmlnZXIuZmxlZXQudjEuQXBwcm92YWwiIgoUQXBwcm92ZUNoYW5nZVJlcXVlc3QSCgoCaWQYASABKAkiRgoVQXBwcm92ZUNoYW5nZVJlc3BvbnNlEi0KCGFwcHJvdmFsGAEgASgLMhsuY2xhdmlnZXIuZmxlZXQudjEuQXBwcm92YWwiMQoTUmVqZWN0Q2hhbmdlUmVxdWVzdBIKCgJpZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiRQoUUmVqZWN0Q2hhbmdlUmVzcG9uc2USLQoIYXBwcm92YWwYASABKAsyGy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZhbCIkChJXYXRjaEV2ZW50c1JlcXVlc3QSDgoGY3Vyc29yGAEgASgJIusBChNXYXRjaEV2ZW50c1Jlc3BvbnNlEg4KBmN1cnNvchgBIAEoCRImCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEa2luZBgDIAEoCRIPCgdjbHVzdGVyGAQgASgJEgwKBG5vZGUYBSABKAkSDwoHc2VyaWFscxgGIAMoCRIQCghvcGVyYXRvchgHIAEoCRIOCgZyZWFzb24YCCABKAkSEAoIYXBwcm92YWwYCSABKAkSKgoGcmVjb3JkGAogASgLMhouY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlciIaChhHZXRSZXZvY2F0aW9uTGlzdFJlcXVlc3QiWQoZR2V0UmV2b2NhdGlvbkxpc3RSZXNwb25zZRILCgNjcmwYASABKAkSLwoLbmV4dF91cGRhdGUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIloKClBhc3RPdXRhZ2USDQoFcGhhc2UYASABKA0SDwoHc2Vjb25kcxgCIAEoBBIsCghlbmRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAinQQKBE5vZGUSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJEhEKCWNvbmRpdGlvbhgDIAEoCRIQCghleHBlY3RlZBgEIAEoCBIPCgdyZXZva2VkGAUgASgIEi0KCWxhc3Rfc2VlbhgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoLYWdlX3NlY29uZHMYByABKARIAIgBARIPCgdnYXRld2F5GAggASgJEhQKDHNoaW1fdmVyc2lvbhgJIAEoCRISCgVwaGFzZRgKIAEoDUgBiAEBEh8KEnNlY29uZHNfc2luY2VfZ29vZBgLIAEoBEgCiAEBEg4KBmtleV9pZBgMIAEoCRITCgtjb25maWdfaGFzaBgNIAEoCRIaChJjZXJ0aWZpY2F0ZV9zZXJpYWwYDiABKAkSOgoWY2VydGlmaWNhdGVfbm90X2JlZm9yZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoVY2VydGlmaWNhdGVfbm90X2FmdGVyGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgtsYXN0X291dGFnZRgRIAEoCzIdLmNsYXZpZ2VyLmZsZWV0LnYxLlBhc3RPdXRhZ2VCDgoMX2FnZV9zZWNvbmRzQggKBl9waGFzZUIVChNfc2Vjb25kc19zaW5jZV9nb29kIowCChBMaXN0Tm9kZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEg8KB2NsdXN0ZXIYAyABKAkSSgoMbWF0Y2hfbGFiZWxzGAQgAygLMjQuY2xhdmlnZXIuZmxlZXQudjEuTGlzdE5vZGVzUmVxdWVzdC5NYXRjaExhYmVsc0VudHJ5EhIKCmNvbmRpdGlvbnMYBSADKAkSDgoGcGhhc2VzGAYgAygNEhwKFG5vdF9zZWVuX2Zvcl9zZWNvbmRzGAcgASgEGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJoChFMaXN0Tm9kZXNSZXNwb25zZRImCgVub2RlcxgBIAMoCzIXLmNsYXZpZ2VyLmZsZWV0LnYxLk5vZGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhIKCmluY29tcGxldGUYAyABKAkiLwoOR2V0Tm9kZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJIkwKD0dldE5vZGVSZXNwb25zZRIlCgRub2RlGAEgASgLMhcuY2xhdmlnZXIuZmxlZXQudjEuTm9kZRISCgppbmNvbXBsZXRlGAIgASgJIn0KDkdhdGV3YXlCYWNrZW5kEgwKBG5hbWUYASABKAkSFAoMYWRkcmVzc2VzX3VwGAIgAygJEhYKDmFkZHJlc3Nlc19kb3duGAMgAygJEi8KC2xvZ2luX3VudGlsGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJeChJHYXRld2F5Q2VydGlmaWNhdGUSDAoEcm9sZRgBIAEoCRIpCgV1bnRpbBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcHJvYmxlbRgDIAEoCSLSAwoHR2F0ZXdheRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSLgoKc3RhcnRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbGFzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgthZ2Vfc2Vjb25kcxgFIAEoBBIXCgpldmVudF9sb29wGAYgASgBSACIAQESEwoLY29ubmVjdGlvbnMYByABKA0SGAoQcmVnaXN0cnlfdmVyc2lvbhgIIAEoCRIzCghiYWNrZW5kcxgJIAMoCzIhLmNsYXZpZ2VyLmZsZWV0LnYxLkdhdGV3YXlCYWNrZW5kEjsKDGNlcnRpZmljYXRlcxgKIAMoCzIlLmNsYXZpZ2VyLmZsZWV0LnYxLkdhdGV3YXlDZXJ0aWZpY2F0ZRI6Cghwcm9ibGVtcxgLIAMoCzIoLmNsYXZpZ2VyLmZsZWV0LnYxLkdhdGV3YXkuUHJvYmxlbXNFbnRyeRovCg1Qcm9ibGVtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoLX2V2ZW50X2xvb3AiFQoTTGlzdEdhdGV3YXlzUmVxdWVzdCJYChRMaXN0R2F0ZXdheXNSZXNwb25zZRIsCghnYXRld2F5cxgBIAMoCzIaLmNsYXZpZ2VyLmZsZWV0LnYxLkdhdGV3YXkSEgoKaW5jb21wbGV0ZRgCIAEoCSK0AQoVR2V0RmxlZXRTdGF0dXNSZXF1ZXN0Ek8KDG1hdGNoX2xhYmVscxgBIAMoCzI5LmNsYXZpZ2VyLmZsZWV0LnYxLkdldEZsZWV0U3RhdHVzUmVxdWVzdC5NYXRjaExhYmVsc0VudHJ5EhYKDmF0dGVudGlvbl9zaXplGAIgASgNGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKGAQoJQXR0ZW50aW9uEgwKBGtpbmQYASABKAkSEAoIc2V2ZXJpdHkYAiABKAkSDgoGdGFyZ2V0GAMgASgJEg0KBWNhdXNlGAQgASgJEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjb21tYW5kGAYgASgJIpUGChZHZXRGbGVldFN0YXR1c1Jlc3BvbnNlEkkKCGNsdXN0ZXJzGAEgAygLMjcuY2xhdmlnZXIuZmxlZXQudjEuR2V0RmxlZXRTdGF0dXNSZXNwb25zZS5DbHVzdGVyc0VudHJ5EkMKBW5vZGVzGAIgAygLMjQuY2xhdmlnZXIuZmxlZXQudjEuR2V0RmxlZXRTdGF0dXNSZXNwb25zZS5Ob2Rlc0VudHJ5EkUKBnBoYXNlcxgDIAMoCzI1LmNsYXZpZ2VyLmZsZWV0LnYxLkdldEZsZWV0U3RhdHVzUmVzcG9uc2UuUGhhc2VzRW50cnkSHQoVZXhwaXJpbmdfY2VydGlmaWNhdGVzGAQgASgNElIKDXNoaW1fdmVyc2lvbnMYBSADKAsyOy5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1Jlc3BvbnNlLlNoaW1WZXJzaW9uc0VudHJ5ElgKEGdhdGV3YXlfdmVyc2lvbnMYBiADKAsyPi5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1Jlc3BvbnNlLkdhdGV3YXlWZXJzaW9uc0VudHJ5Ei8KCWF0dGVudGlvbhgHIAMoCzIcLmNsYXZpZ2VyLmZsZWV0LnYxLkF0dGVudGlvbhIXCg9hdHRlbnRpb25fdG90YWwYCCABKA0SEgoKaW5jb21wbGV0ZRgJIAEoCRovCg1DbHVzdGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEaLAoKTm9kZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBGi0KC1BoYXNlc0VudHJ5EgsKA2tleRgBIAEoDRINCgV2YWx1ZRgCIAEoDToCOAEaMwoRU2hpbVZlcnNpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ARo2ChRHYXRld2F5VmVyc2lvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBInEKCktleVZlcnNpb24SDwoHdmVyc2lvbhgBIAEoDRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgthZ2Vfc2Vjb25kcxgDIAEoDRINCgVzdGF0ZRgEIAEoCSKmAgoLQ2x1c3RlcktleXMSDwoHY2x1c3RlchgBIAEoCRIjCgNrZXkYAiABKAsyFi5jbGF2aWdlci5mbGVldC52MS5LZXkSEAoIcm90YXRpb24YAyABKAkSDgoGbGF0ZXN0GAQgASgNEhAKCHByb21vdGVkGAUgASgNEh4KFm1pbl9kZWNyeXB0aW9uX3ZlcnNpb24YBiABKA0SDgoGa2V5X2lkGAcgASgJEi8KCHZlcnNpb25zGAggAygLMh0uY2xhdmlnZXIuZmxlZXQudjEuS2V5VmVyc2lvbhIPCgd3YXJuaW5nGAkgASgJEg8KB3Byb2JsZW0YCiABKAkSFQoNY2x1c3Rlcl9zdGF0ZRgLIAEoCRITCgtrZXlfaWRfaGFzaBgMIAEoCSIlChVHZXRDbHVzdGVyS2V5c1JlcXVlc3QSDAoEbmFtZRgBIAEoCSJGChZHZXRDbHVzdGVyS2V5c1Jlc3BvbnNlEiwKBGtleXMYASABKAsyHi5jbGF2aWdlci5mbGVldC52MS5DbHVzdGVyS2V5cyJKCg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIc2VsZWN0b3IYAyABKAkiWQoQTGlzdEtleXNSZXNwb25zZRIsCgRrZXlzGAEgAygLMh4uY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlcktleXMSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKEFJvdGF0ZUtleVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSFQoNYWJvdmVfdmVyc2lvbhgDIAEoDSJSChFSb3RhdGVLZXlSZXNwb25zZRIsCgRrZXlzGAEgASgLMh4uY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlcktleXMSDwoHdmVyc2lvbhgCIAEoDSIxChFQcm9tb3RlS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJTChJQcm9tb3RlS2V5UmVzcG9uc2USLAoEa2V5cxgBIAEoCzIeLmNsYXZpZ2VyLmZsZWV0LnYxLkNsdXN0ZXJLZXlzEg8KB2NoYW5nZWQYAiABKAgigQEKCkNvdW50ZWRVc2USEwoLY2x1c3Rlcl91aWQYASABKAkSDwoHYmFja2VuZBgCIAEoCRILCgNrZXkYAyABKAkSDwoHdmVyc2lvbhgEIAEoDRIOCgZrZXlfaWQYBSABKAkSDQoFY291bnQYBiABKA0SEAoIZXhhbXBsZXMYByADKAkiUAoKRm9yZWlnblVzZRIQCghwcm92aWRlchgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNEg0KBWNvdW50GAMgASgNEhAKCGV4YW1wbGVzGAQgAygJIusBCgxDbHVzdGVyVXNhZ2USDwoHY2x1c3RlchgBIAEoCRIrCgR1c2VzGAIgAygLMh0uY2xhdmlnZXIuZmxlZXQudjEuQ291bnRlZFVzZRIuCgdmb3JlaWduGAMgAygLMh0uY2xhdmlnZXIuZmxlZXQudjEuRm9yZWlnblVzZRIPCgdkYW1hZ2VkGAQgAygJEhUKDWRhbWFnZWRfY291bnQYBSABKA0SFQoNZnJvbV9zbmFwc2hvdBgGIAEoCBIuCgpjb3VudGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIuCgxDbHVzdGVyTm9kZXMSDwoHY2x1c3RlchgBIAEoCRINCgVjb3VudBgCIAEoDSKWAgoQUmV0aXJlS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEhYKDmJlZm9yZV92ZXJzaW9uGAIgASgNEi4KBXVzYWdlGAMgAygLMh8uY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlclVzYWdlEi4KBW5vZGVzGAQgAygLMh8uY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3Rlck5vZGVzEhUKDW5vZGVzX2NoZWNrZWQYBSABKAgSGQoRc25hcHNob3RzX2NoZWNrZWQYBiABKAgSEgoKb3RoZXJfa2V5cxgHIAMoCRIVCg1xdWlldF9zZWNvbmRzGAggASgNEg4KBnJlYXNvbhgJIAEoCRIPCgdkcnlfcnVuGAogASgIInwKEVJldGlyZUtleVJlc3BvbnNlEiwKBGtleXMYASABKAsyHi5jbGF2aWdlci5mbGVldC52MS5DbHVzdGVyS2V5cxIUCgxmcm9tX3ZlcnNpb24YAiABKA0SEgoKdG9fdmVyc2lvbhgDIAEoDRIPCgd1bmtub3duGAQgASgJIkgKElVucmV0aXJlS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEhQKDGZyb21fdmVyc2lvbhgCIAEoDRIOCgZyZWFzb24YAyABKAkiVAoTVW5yZXRpcmVLZXlSZXNwb25zZRIsCgRrZXlzGAEgASgLMh4uY2xhdmlnZXIuZmxlZXQudjEuQ2x1c3RlcktleXMSDwoHY2hhbmdlZBgCIAEoCDLuFgoMRmxlZXRTZXJ2aWNlEk8KBldob0FtSRIgLmNsYXZpZ2VyLmZsZWV0LnYxLldob0FtSVJlcXVlc3QaIS5jbGF2aWdlci5mbGVldC52MS5XaG9BbUlSZXNwb25zZSIAEmcKDkdldFRydXN0QnVuZGxlEiguY2xhdmlnZXIuZmxlZXQudjEuR2V0VHJ1c3RCdW5kbGVSZXF1ZXN0GikuY2xhdmlnZXIuZmxlZXQudjEuR2V0VHJ1c3RCdW5kbGVSZXNwb25zZSIAEmEKDExpc3RDbHVzdGVycxImLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaJy5jbGF2aWdlci5mbGVldC52MS5MaXN0Q2x1c3RlcnNSZXNwb25zZSIAElsKCkdldENsdXN0ZXISJC5jbGF2aWdlci5mbGVldC52MS5HZXRDbHVzdGVyUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkdldENsdXN0ZXJSZXNwb25zZSIAElsKCkFkZENsdXN0ZXISJC5jbGF2aWdlci5mbGVldC52MS5BZGRDbHVzdGVyUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkFkZENsdXN0ZXJSZXNwb25zZSIAEmcKDkltcG9ydENsdXN0ZXJzEiguY2xhdmlnZXIuZmxlZXQudjEuSW1wb3J0Q2x1c3RlcnNSZXF1ZXN0GikuY2xhdmlnZXIuZmxlZXQudjEuSW1wb3J0Q2x1c3RlcnNSZXNwb25zZSIAEmQKDVVwZGF0ZUNsdXN0ZXISJy5jbGF2aWdlci5mbGVldC52MS5VcGRhdGVDbHVzdGVyUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLlVwZGF0ZUNsdXN0ZXJSZXNwb25zZSIAEmQKDVJlbW92ZUNsdXN0ZXISJy5jbGF2aWdlci5mbGVldC52MS5SZW1vdmVDbHVzdGVyUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLlJlbW92ZUNsdXN0ZXJSZXNwb25zZSIAEmoKD1NldENsdXN0ZXJTdGF0ZRIpLmNsYXZpZ2VyLmZsZWV0LnYxLlNldENsdXN0ZXJTdGF0ZVJlcXVlc3QaKi5jbGF2aWdlci5mbGVldC52MS5TZXRDbHVzdGVyU3RhdGVSZXNwb25zZSIAEmoKD0NyZWF0ZU5vZGVUb2tlbhIpLmNsYXZpZ2VyLmZsZWV0LnYxLkNyZWF0ZU5vZGVUb2tlblJlcXVlc3QaKi5jbGF2aWdlci5mbGVldC52MS5DcmVhdGVOb2RlVG9rZW5SZXNwb25zZSIAElsKCkVucm9sbE5vZGUSJC5jbGF2aWdlci5mbGVldC52MS5FbnJvbGxOb2RlUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLkVucm9sbE5vZGVSZXNwb25zZSIAElgKCVJlbmV3Tm9kZRIjLmNsYXZpZ2VyLmZsZWV0LnYxLlJlbmV3Tm9kZVJlcXVlc3QaJC5jbGF2aWdlci5mbGVldC52MS5SZW5ld05vZGVSZXNwb25zZSIAElsKClJldm9rZU5vZGUSJC5jbGF2aWdlci5mbGVldC52MS5SZXZva2VOb2RlUmVxdWVzdBolLmNsYXZpZ2VyLmZsZWV0LnYxLlJldm9rZU5vZGVSZXNwb25zZSIAElgKCUFsbG93Tm9kZRIjLmNsYXZpZ2VyLmZsZWV0LnYxLkFsbG93Tm9kZVJlcXVlc3QaJC5jbGF2aWdlci5mbGVldC52MS5BbGxvd05vZGVSZXNwb25zZSIAEmQKDUxpc3RBcHByb3ZhbHMSJy5jbGF2aWdlci5mbGVldC52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSIAEl4KC0dldEFwcHJvdmFsEiUuY2xhdmlnZXIuZmxlZXQudjEuR2V0QXBwcm92YWxSZXF1ZXN0GiYuY2xhdmlnZXIuZmxlZXQudjEuR2V0QXBwcm92YWxSZXNwb25zZSIAEmQKDUFwcHJvdmVDaGFuZ2USJy5jbGF2aWdlci5mbGVldC52MS5BcHByb3ZlQ2hhbmdlUmVxdWVzdBooLmNsYXZpZ2VyLmZsZWV0LnYxLkFwcHJvdmVDaGFuZ2VSZXNwb25zZSIAEmEKDFJlamVjdENoYW5nZRImLmNsYXZpZ2VyLmZsZWV0LnYxLlJlamVjdENoYW5nZVJlcXVlc3QaJy5jbGF2aWdlci5mbGVldC52MS5SZWplY3RDaGFuZ2VSZXNwb25zZSIAEnAKEUdldFJldm9jYXRpb25MaXN0EisuY2xhdmlnZXIuZmxlZXQudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXF1ZXN0GiwuY2xhdmlnZXIuZmxlZXQudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXNwb25zZSIAEmAKC1dhdGNoRXZlbnRzEiUuY2xhdmlnZXIuZmxlZXQudjEuV2F0Y2hFdmVudHNSZXF1ZXN0GiYuY2xhdmlnZXIuZmxlZXQudjEuV2F0Y2hFdmVudHNSZXNwb25zZSIAMAESWAoJTGlzdE5vZGVzEiMuY2xhdmlnZXIuZmxlZXQudjEuTGlzdE5vZGVzUmVxdWVzdBokLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3ROb2Rlc1Jlc3BvbnNlIgASUgoHR2V0Tm9kZRIhLmNsYXZpZ2VyLmZsZWV0LnYxLkdldE5vZGVSZXF1ZXN0GiIuY2xhdmlnZXIuZmxlZXQudjEuR2V0Tm9kZVJlc3BvbnNlIgASYQoMTGlzdEdhdGV3YXlzEiYuY2xhdmlnZXIuZmxlZXQudjEuTGlzdEdhdGV3YXlzUmVxdWVzdBonLmNsYXZpZ2VyLmZsZWV0LnYxLkxpc3RHYXRld2F5c1Jlc3BvbnNlIgASZwoOR2V0RmxlZXRTdGF0dXMSKC5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1JlcXVlc3QaKS5jbGF2aWdlci5mbGVldC52MS5HZXRGbGVldFN0YXR1c1Jlc3BvbnNlIgASZwoOR2V0Q2x1c3RlcktleXMSKC5jbGF2aWdlci5mbGVldC52MS5HZXRDbHVzdGVyS2V5c1JlcXVlc3QaKS5jbGF2aWdlci5mbGVldC52MS5HZXRDbHVzdGVyS2V5c1Jlc3BvbnNlIgASVQoITGlzdEtleXMSIi5jbGF2aWdlci5mbGVldC52MS5MaXN0S2V5c1JlcXVlc3QaIy5jbGF2aWdlci5mbGVldC52MS5MaXN0S2V5c1Jlc3BvbnNlIgASWAoJUm90YXRlS2V5EiMuY2xhdmlnZXIuZmxlZXQudjEuUm90YXRlS2V5UmVxdWVzdBokLmNsYXZpZ2VyLmZsZWV0LnYxLlJvdGF0ZUtleVJlc3BvbnNlIgASWwoKUHJvbW90ZUtleRIkLmNsYXZpZ2VyLmZsZWV0LnYxLlByb21vdGVLZXlSZXF1ZXN0GiUuY2xhdmlnZXIuZmxlZXQudjEuUHJvbW90ZUtleVJlc3BvbnNlIgASWAoJUmV0aXJlS2V5EiMuY2xhdmlnZXIuZmxlZXQudjEuUmV0aXJlS2V5UmVxdWVzdBokLmNsYXZpZ2VyLmZsZWV0LnYxLlJldGlyZUtleVJlc3BvbnNlIgASXgoLVW5yZXRpcmVLZXkSJS5jbGF2aWdlci5mbGVldC52MS5VbnJldGlyZUtleVJlcXVlc3QaJi5jbGF2aWdlci5mbGVldC52MS5VbnJldGlyZUtleVJlc3BvbnNlIgBiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message claviger.fleet.v1.WhoAmIRequest
@@ -171,9 +171,9 @@ export type Cluster = Message<"claviger.fleet.v1.Cluster"> & {
   /**
    * Raised by each change that gateways must not miss.
    *
-   * @generated from field: uint64 generation = 4;
+   * @generated from field: uint32 generation = 4;
    */
-  generation: bigint;
+  generation: number;
 
   /**
    * `auto` or `manual`.
@@ -216,6 +216,41 @@ export type Cluster = Message<"claviger.fleet.v1.Cluster"> & {
    * @generated from field: repeated string revoked_serials = 10;
    */
   revokedSerials: string[];
+
+  /**
+   * What may still decrypt: earlier names, mounts or backends.
+   *
+   * @generated from field: repeated claviger.fleet.v1.Key previous_keys = 11;
+   */
+  previousKeys: Key[];
+
+  /**
+   * The CA that alone may speak for the cluster; empty for any that the gateways trust.
+   *
+   * @generated from field: string issuer = 12;
+   */
+  issuer: string;
+
+  /**
+   * Requests of all nodes together that last, a second.
+   *
+   * @generated from field: uint32 requests_per_second = 13;
+   */
+  requestsPerSecond: number;
+
+  /**
+   * No node may speak for the cluster: its list of expected nodes is there and empty.
+   *
+   * @generated from field: bool expects_no_node = 14;
+   */
+  expectsNoNode: boolean;
+
+  /**
+   * Another one after each change of the record, also of one that raises no generation. Not taken in requests.
+   *
+   * @generated from field: string etag = 15;
+   */
+  etag: string;
 };
 
 /**
@@ -244,11 +279,11 @@ export type ListClustersRequest = Message<"claviger.fleet.v1.ListClustersRequest
   pageToken: string;
 
   /**
-   * Labels that the clusters have, each with this value.
+   * Only those whose labels match, as kubectl's -l has it: `team=payments,env!=dev`.
    *
-   * @generated from field: map<string, string> match_labels = 3;
+   * @generated from field: string selector = 3;
    */
-  matchLabels: { [key: string]: string };
+  selector: string;
 };
 
 /**
@@ -273,6 +308,14 @@ export type ListClustersResponse = Message<"claviger.fleet.v1.ListClustersRespon
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * Records that cannot be used as they stand, in words; where one was good before, that is listed. Empty
+   * where all are good.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
 };
 
 /**
@@ -281,6 +324,323 @@ export type ListClustersResponse = Message<"claviger.fleet.v1.ListClustersRespon
  */
 export const ListClustersResponseSchema: GenMessage<ListClustersResponse> = /*@__PURE__*/
   messageDesc(file_claviger_fleet_v1_fleet, 7);
+
+/**
+ * @generated from message claviger.fleet.v1.AddClusterRequest
+ */
+export type AddClusterRequest = Message<"claviger.fleet.v1.AddClusterRequest"> & {
+  /**
+   * The name and the keys are needed; an empty uid gets a new one, and everything else its default.
+   *
+   * @generated from field: claviger.fleet.v1.Cluster cluster = 1;
+   */
+  cluster?: Cluster | undefined;
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * The very record of a cluster that was removed comes back, with its uid.
+   *
+   * @generated from field: bool restore = 3;
+   */
+  restore: boolean;
+
+  /**
+   * Checks everything and changes nothing.
+   *
+   * @generated from field: bool dry_run = 4;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.AddClusterRequest.
+ * Use `create(AddClusterRequestSchema)` to create a new message.
+ */
+export const AddClusterRequestSchema: GenMessage<AddClusterRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 8);
+
+/**
+ * @generated from message claviger.fleet.v1.AddClusterResponse
+ */
+export type AddClusterResponse = Message<"claviger.fleet.v1.AddClusterResponse"> & {
+  /**
+   * As it is then.
+   *
+   * @generated from field: claviger.fleet.v1.Cluster cluster = 1;
+   */
+  cluster?: Cluster | undefined;
+
+  /**
+   * What gateways name on /readyz once they have it in force.
+   *
+   * @generated from field: string registry_version = 2;
+   */
+  registryVersion: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.AddClusterResponse.
+ * Use `create(AddClusterResponseSchema)` to create a new message.
+ */
+export const AddClusterResponseSchema: GenMessage<AddClusterResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 9);
+
+/**
+ * @generated from message claviger.fleet.v1.ImportClustersRequest
+ */
+export type ImportClustersRequest = Message<"claviger.fleet.v1.ImportClustersRequest"> & {
+  /**
+   * 1 to 100, each with a uid. Such as are there in the same words are passed over.
+   *
+   * @generated from field: repeated claviger.fleet.v1.Cluster clusters = 1;
+   */
+  clusters: Cluster[];
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * The records of clusters that were removed come back, with their uids.
+   *
+   * @generated from field: bool restore = 3;
+   */
+  restore: boolean;
+
+  /**
+   * Checks everything and changes nothing.
+   *
+   * @generated from field: bool dry_run = 4;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ImportClustersRequest.
+ * Use `create(ImportClustersRequestSchema)` to create a new message.
+ */
+export const ImportClustersRequestSchema: GenMessage<ImportClustersRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 10);
+
+/**
+ * @generated from message claviger.fleet.v1.ImportClustersResponse
+ */
+export type ImportClustersResponse = Message<"claviger.fleet.v1.ImportClustersResponse"> & {
+  /**
+   * The names of those that were added, or would be.
+   *
+   * @generated from field: repeated string added = 1;
+   */
+  added: string[];
+
+  /**
+   * The names of those that were there.
+   *
+   * @generated from field: repeated string present = 2;
+   */
+  present: string[];
+
+  /**
+   * What gateways name on /readyz once they have it in force.
+   *
+   * @generated from field: string registry_version = 3;
+   */
+  registryVersion: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ImportClustersResponse.
+ * Use `create(ImportClustersResponseSchema)` to create a new message.
+ */
+export const ImportClustersResponseSchema: GenMessage<ImportClustersResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 11);
+
+/**
+ * @generated from message claviger.fleet.v1.UpdateClusterRequest
+ */
+export type UpdateClusterRequest = Message<"claviger.fleet.v1.UpdateClusterRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Labels that the cluster gets, or gets with this value.
+   *
+   * @generated from field: map<string, string> set_labels = 2;
+   */
+  setLabels: { [key: string]: string };
+
+  /**
+   * Labels that it loses, by their keys.
+   *
+   * @generated from field: repeated string remove_labels = 3;
+   */
+  removeLabels: string[];
+
+  /**
+   * Requests of all nodes together that last, a second; unchanged where it is 0.
+   *
+   * @generated from field: uint32 requests_per_second = 4;
+   */
+  requestsPerSecond: number;
+
+  /**
+   * `auto` or `manual`; unchanged where it is empty.
+   *
+   * @generated from field: string rotation = 5;
+   */
+  rotation: string;
+
+  /**
+   * The names of all nodes that it has: certificates of other names are refused. Unchanged where it is empty.
+   *
+   * @generated from field: repeated string expected_nodes = 6;
+   */
+  expectedNodes: string[];
+
+  /**
+   * Every name is good again.
+   *
+   * @generated from field: bool any_node = 7;
+   */
+  anyNode: boolean;
+
+  /**
+   * The `etag` that the caller saw: where the record has been changed since, nothing is (`aborted`). Empty:
+   * whatever it is.
+   *
+   * @generated from field: string if_etag = 8;
+   */
+  ifEtag: string;
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * Checks everything and changes nothing.
+   *
+   * @generated from field: bool dry_run = 10;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.UpdateClusterRequest.
+ * Use `create(UpdateClusterRequestSchema)` to create a new message.
+ */
+export const UpdateClusterRequestSchema: GenMessage<UpdateClusterRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 12);
+
+/**
+ * @generated from message claviger.fleet.v1.UpdateClusterResponse
+ */
+export type UpdateClusterResponse = Message<"claviger.fleet.v1.UpdateClusterResponse"> & {
+  /**
+   * As it is then.
+   *
+   * @generated from field: claviger.fleet.v1.Cluster cluster = 1;
+   */
+  cluster?: Cluster | undefined;
+
+  /**
+   * What gateways name on /readyz once they have it in force.
+   *
+   * @generated from field: string registry_version = 2;
+   */
+  registryVersion: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.UpdateClusterResponse.
+ * Use `create(UpdateClusterResponseSchema)` to create a new message.
+ */
+export const UpdateClusterResponseSchema: GenMessage<UpdateClusterResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 13);
+
+/**
+ * @generated from message claviger.fleet.v1.RemoveClusterRequest
+ */
+export type RemoveClusterRequest = Message<"claviger.fleet.v1.RemoveClusterRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Also one that is not suspended.
+   *
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
+
+  /**
+   * As in UpdateClusterRequest.
+   *
+   * @generated from field: string if_etag = 3;
+   */
+  ifEtag: string;
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Checks everything and changes nothing.
+   *
+   * @generated from field: bool dry_run = 5;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.RemoveClusterRequest.
+ * Use `create(RemoveClusterRequestSchema)` to create a new message.
+ */
+export const RemoveClusterRequestSchema: GenMessage<RemoveClusterRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 14);
+
+/**
+ * @generated from message claviger.fleet.v1.RemoveClusterResponse
+ */
+export type RemoveClusterResponse = Message<"claviger.fleet.v1.RemoveClusterResponse"> & {
+  /**
+   * As it was: whoever has it can bring the cluster back.
+   *
+   * @generated from field: claviger.fleet.v1.Cluster cluster = 1;
+   */
+  cluster?: Cluster | undefined;
+
+  /**
+   * What gateways name on /readyz once they have it in force.
+   *
+   * @generated from field: string registry_version = 2;
+   */
+  registryVersion: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.RemoveClusterResponse.
+ * Use `create(RemoveClusterResponseSchema)` to create a new message.
+ */
+export const RemoveClusterResponseSchema: GenMessage<RemoveClusterResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 15);
 
 /**
  * @generated from message claviger.fleet.v1.GetClusterRequest
@@ -297,7 +657,7 @@ export type GetClusterRequest = Message<"claviger.fleet.v1.GetClusterRequest"> &
  * Use `create(GetClusterRequestSchema)` to create a new message.
  */
 export const GetClusterRequestSchema: GenMessage<GetClusterRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 8);
+  messageDesc(file_claviger_fleet_v1_fleet, 16);
 
 /**
  * @generated from message claviger.fleet.v1.GetClusterResponse
@@ -314,7 +674,7 @@ export type GetClusterResponse = Message<"claviger.fleet.v1.GetClusterResponse">
  * Use `create(GetClusterResponseSchema)` to create a new message.
  */
 export const GetClusterResponseSchema: GenMessage<GetClusterResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 9);
+  messageDesc(file_claviger_fleet_v1_fleet, 17);
 
 /**
  * @generated from message claviger.fleet.v1.SetClusterStateRequest
@@ -338,6 +698,20 @@ export type SetClusterStateRequest = Message<"claviger.fleet.v1.SetClusterStateR
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * As in UpdateClusterRequest.
+   *
+   * @generated from field: string if_etag = 4;
+   */
+  ifEtag: string;
+
+  /**
+   * Checks everything and changes nothing.
+   *
+   * @generated from field: bool dry_run = 5;
+   */
+  dryRun: boolean;
 };
 
 /**
@@ -345,7 +719,7 @@ export type SetClusterStateRequest = Message<"claviger.fleet.v1.SetClusterStateR
  * Use `create(SetClusterStateRequestSchema)` to create a new message.
  */
 export const SetClusterStateRequestSchema: GenMessage<SetClusterStateRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 10);
+  messageDesc(file_claviger_fleet_v1_fleet, 18);
 
 /**
  * @generated from message claviger.fleet.v1.SetClusterStateResponse
@@ -355,6 +729,13 @@ export type SetClusterStateResponse = Message<"claviger.fleet.v1.SetClusterState
    * @generated from field: claviger.fleet.v1.Cluster cluster = 1;
    */
   cluster?: Cluster | undefined;
+
+  /**
+   * What gateways name on /readyz once they have it in force.
+   *
+   * @generated from field: string registry_version = 2;
+   */
+  registryVersion: string;
 };
 
 /**
@@ -362,7 +743,7 @@ export type SetClusterStateResponse = Message<"claviger.fleet.v1.SetClusterState
  * Use `create(SetClusterStateResponseSchema)` to create a new message.
  */
 export const SetClusterStateResponseSchema: GenMessage<SetClusterStateResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 11);
+  messageDesc(file_claviger_fleet_v1_fleet, 19);
 
 /**
  * @generated from message claviger.fleet.v1.CreateNodeTokenRequest
@@ -398,7 +779,7 @@ export type CreateNodeTokenRequest = Message<"claviger.fleet.v1.CreateNodeTokenR
  * Use `create(CreateNodeTokenRequestSchema)` to create a new message.
  */
 export const CreateNodeTokenRequestSchema: GenMessage<CreateNodeTokenRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 12);
+  messageDesc(file_claviger_fleet_v1_fleet, 20);
 
 /**
  * @generated from message claviger.fleet.v1.CreateNodeTokenResponse
@@ -429,7 +810,7 @@ export type CreateNodeTokenResponse = Message<"claviger.fleet.v1.CreateNodeToken
  * Use `create(CreateNodeTokenResponseSchema)` to create a new message.
  */
 export const CreateNodeTokenResponseSchema: GenMessage<CreateNodeTokenResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 13);
+  messageDesc(file_claviger_fleet_v1_fleet, 21);
 
 /**
  * @generated from message claviger.fleet.v1.EnrollNodeRequest
@@ -465,7 +846,7 @@ export type EnrollNodeRequest = Message<"claviger.fleet.v1.EnrollNodeRequest"> &
  * Use `create(EnrollNodeRequestSchema)` to create a new message.
  */
 export const EnrollNodeRequestSchema: GenMessage<EnrollNodeRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 14);
+  messageDesc(file_claviger_fleet_v1_fleet, 22);
 
 /**
  * @generated from message claviger.fleet.v1.EnrollNodeResponse
@@ -508,7 +889,7 @@ export type EnrollNodeResponse = Message<"claviger.fleet.v1.EnrollNodeResponse">
  * Use `create(EnrollNodeResponseSchema)` to create a new message.
  */
 export const EnrollNodeResponseSchema: GenMessage<EnrollNodeResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 15);
+  messageDesc(file_claviger_fleet_v1_fleet, 23);
 
 /**
  * @generated from message claviger.fleet.v1.RenewNodeRequest
@@ -527,7 +908,7 @@ export type RenewNodeRequest = Message<"claviger.fleet.v1.RenewNodeRequest"> & {
  * Use `create(RenewNodeRequestSchema)` to create a new message.
  */
 export const RenewNodeRequestSchema: GenMessage<RenewNodeRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 16);
+  messageDesc(file_claviger_fleet_v1_fleet, 24);
 
 /**
  * @generated from message claviger.fleet.v1.RenewNodeResponse
@@ -553,7 +934,7 @@ export type RenewNodeResponse = Message<"claviger.fleet.v1.RenewNodeResponse"> &
  * Use `create(RenewNodeResponseSchema)` to create a new message.
  */
 export const RenewNodeResponseSchema: GenMessage<RenewNodeResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 17);
+  messageDesc(file_claviger_fleet_v1_fleet, 25);
 
 /**
  * @generated from message claviger.fleet.v1.RevokeNodeRequest
@@ -591,7 +972,7 @@ export type RevokeNodeRequest = Message<"claviger.fleet.v1.RevokeNodeRequest"> &
  * Use `create(RevokeNodeRequestSchema)` to create a new message.
  */
 export const RevokeNodeRequestSchema: GenMessage<RevokeNodeRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 18);
+  messageDesc(file_claviger_fleet_v1_fleet, 26);
 
 /**
  * @generated from message claviger.fleet.v1.RevokeNodeResponse
@@ -608,7 +989,7 @@ export type RevokeNodeResponse = Message<"claviger.fleet.v1.RevokeNodeResponse">
  * Use `create(RevokeNodeResponseSchema)` to create a new message.
  */
 export const RevokeNodeResponseSchema: GenMessage<RevokeNodeResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 19);
+  messageDesc(file_claviger_fleet_v1_fleet, 27);
 
 /**
  * @generated from message claviger.fleet.v1.AllowNodeRequest
@@ -646,7 +1027,7 @@ export type AllowNodeRequest = Message<"claviger.fleet.v1.AllowNodeRequest"> & {
  * Use `create(AllowNodeRequestSchema)` to create a new message.
  */
 export const AllowNodeRequestSchema: GenMessage<AllowNodeRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 20);
+  messageDesc(file_claviger_fleet_v1_fleet, 28);
 
 /**
  * @generated from message claviger.fleet.v1.AllowNodeResponse
@@ -663,7 +1044,7 @@ export type AllowNodeResponse = Message<"claviger.fleet.v1.AllowNodeResponse"> &
  * Use `create(AllowNodeResponseSchema)` to create a new message.
  */
 export const AllowNodeResponseSchema: GenMessage<AllowNodeResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 21);
+  messageDesc(file_claviger_fleet_v1_fleet, 29);
 
 /**
  * Stands in the details of an error `failed_precondition`: the change was checked, and waits.
@@ -689,7 +1070,7 @@ export type ApprovalNeeded = Message<"claviger.fleet.v1.ApprovalNeeded"> & {
  * Use `create(ApprovalNeededSchema)` to create a new message.
  */
 export const ApprovalNeededSchema: GenMessage<ApprovalNeeded> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 22);
+  messageDesc(file_claviger_fleet_v1_fleet, 30);
 
 /**
  * @generated from message claviger.fleet.v1.ApprovalTarget
@@ -718,7 +1099,7 @@ export type ApprovalTarget = Message<"claviger.fleet.v1.ApprovalTarget"> & {
  * Use `create(ApprovalTargetSchema)` to create a new message.
  */
 export const ApprovalTargetSchema: GenMessage<ApprovalTarget> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 23);
+  messageDesc(file_claviger_fleet_v1_fleet, 31);
 
 /**
  * @generated from message claviger.fleet.v1.Approval
@@ -813,7 +1194,7 @@ export type Approval = Message<"claviger.fleet.v1.Approval"> & {
  * Use `create(ApprovalSchema)` to create a new message.
  */
 export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 24);
+  messageDesc(file_claviger_fleet_v1_fleet, 32);
 
 /**
  * @generated from message claviger.fleet.v1.ListApprovalsRequest
@@ -832,7 +1213,7 @@ export type ListApprovalsRequest = Message<"claviger.fleet.v1.ListApprovalsReque
  * Use `create(ListApprovalsRequestSchema)` to create a new message.
  */
 export const ListApprovalsRequestSchema: GenMessage<ListApprovalsRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 25);
+  messageDesc(file_claviger_fleet_v1_fleet, 33);
 
 /**
  * @generated from message claviger.fleet.v1.ListApprovalsResponse
@@ -851,7 +1232,7 @@ export type ListApprovalsResponse = Message<"claviger.fleet.v1.ListApprovalsResp
  * Use `create(ListApprovalsResponseSchema)` to create a new message.
  */
 export const ListApprovalsResponseSchema: GenMessage<ListApprovalsResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 26);
+  messageDesc(file_claviger_fleet_v1_fleet, 34);
 
 /**
  * @generated from message claviger.fleet.v1.GetApprovalRequest
@@ -868,7 +1249,7 @@ export type GetApprovalRequest = Message<"claviger.fleet.v1.GetApprovalRequest">
  * Use `create(GetApprovalRequestSchema)` to create a new message.
  */
 export const GetApprovalRequestSchema: GenMessage<GetApprovalRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 27);
+  messageDesc(file_claviger_fleet_v1_fleet, 35);
 
 /**
  * @generated from message claviger.fleet.v1.GetApprovalResponse
@@ -885,7 +1266,7 @@ export type GetApprovalResponse = Message<"claviger.fleet.v1.GetApprovalResponse
  * Use `create(GetApprovalResponseSchema)` to create a new message.
  */
 export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 28);
+  messageDesc(file_claviger_fleet_v1_fleet, 36);
 
 /**
  * @generated from message claviger.fleet.v1.ApproveChangeRequest
@@ -902,7 +1283,7 @@ export type ApproveChangeRequest = Message<"claviger.fleet.v1.ApproveChangeReque
  * Use `create(ApproveChangeRequestSchema)` to create a new message.
  */
 export const ApproveChangeRequestSchema: GenMessage<ApproveChangeRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 29);
+  messageDesc(file_claviger_fleet_v1_fleet, 37);
 
 /**
  * @generated from message claviger.fleet.v1.ApproveChangeResponse
@@ -919,7 +1300,7 @@ export type ApproveChangeResponse = Message<"claviger.fleet.v1.ApproveChangeResp
  * Use `create(ApproveChangeResponseSchema)` to create a new message.
  */
 export const ApproveChangeResponseSchema: GenMessage<ApproveChangeResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 30);
+  messageDesc(file_claviger_fleet_v1_fleet, 38);
 
 /**
  * @generated from message claviger.fleet.v1.RejectChangeRequest
@@ -943,7 +1324,7 @@ export type RejectChangeRequest = Message<"claviger.fleet.v1.RejectChangeRequest
  * Use `create(RejectChangeRequestSchema)` to create a new message.
  */
 export const RejectChangeRequestSchema: GenMessage<RejectChangeRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 31);
+  messageDesc(file_claviger_fleet_v1_fleet, 39);
 
 /**
  * @generated from message claviger.fleet.v1.RejectChangeResponse
@@ -960,7 +1341,7 @@ export type RejectChangeResponse = Message<"claviger.fleet.v1.RejectChangeRespon
  * Use `create(RejectChangeResponseSchema)` to create a new message.
  */
 export const RejectChangeResponseSchema: GenMessage<RejectChangeResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 32);
+  messageDesc(file_claviger_fleet_v1_fleet, 40);
 
 /**
  * @generated from message claviger.fleet.v1.WatchEventsRequest
@@ -979,7 +1360,7 @@ export type WatchEventsRequest = Message<"claviger.fleet.v1.WatchEventsRequest">
  * Use `create(WatchEventsRequestSchema)` to create a new message.
  */
 export const WatchEventsRequestSchema: GenMessage<WatchEventsRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 33);
+  messageDesc(file_claviger_fleet_v1_fleet, 41);
 
 /**
  * @generated from message claviger.fleet.v1.WatchEventsResponse
@@ -1063,7 +1444,7 @@ export type WatchEventsResponse = Message<"claviger.fleet.v1.WatchEventsResponse
  * Use `create(WatchEventsResponseSchema)` to create a new message.
  */
 export const WatchEventsResponseSchema: GenMessage<WatchEventsResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 34);
+  messageDesc(file_claviger_fleet_v1_fleet, 42);
 
 /**
  * @generated from message claviger.fleet.v1.GetRevocationListRequest
@@ -1076,7 +1457,7 @@ export type GetRevocationListRequest = Message<"claviger.fleet.v1.GetRevocationL
  * Use `create(GetRevocationListRequestSchema)` to create a new message.
  */
 export const GetRevocationListRequestSchema: GenMessage<GetRevocationListRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 35);
+  messageDesc(file_claviger_fleet_v1_fleet, 43);
 
 /**
  * @generated from message claviger.fleet.v1.GetRevocationListResponse
@@ -1102,7 +1483,7 @@ export type GetRevocationListResponse = Message<"claviger.fleet.v1.GetRevocation
  * Use `create(GetRevocationListResponseSchema)` to create a new message.
  */
 export const GetRevocationListResponseSchema: GenMessage<GetRevocationListResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 36);
+  messageDesc(file_claviger_fleet_v1_fleet, 44);
 
 /**
  * @generated from message claviger.fleet.v1.PastOutage
@@ -1133,7 +1514,7 @@ export type PastOutage = Message<"claviger.fleet.v1.PastOutage"> & {
  * Use `create(PastOutageSchema)` to create a new message.
  */
 export const PastOutageSchema: GenMessage<PastOutage> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 37);
+  messageDesc(file_claviger_fleet_v1_fleet, 45);
 
 /**
  * @generated from message claviger.fleet.v1.Node
@@ -1258,7 +1639,7 @@ export type Node = Message<"claviger.fleet.v1.Node"> & {
  * Use `create(NodeSchema)` to create a new message.
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 38);
+  messageDesc(file_claviger_fleet_v1_fleet, 46);
 
 /**
  * @generated from message claviger.fleet.v1.ListNodesRequest
@@ -1319,7 +1700,7 @@ export type ListNodesRequest = Message<"claviger.fleet.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 39);
+  messageDesc(file_claviger_fleet_v1_fleet, 47);
 
 /**
  * @generated from message claviger.fleet.v1.ListNodesResponse
@@ -1350,7 +1731,7 @@ export type ListNodesResponse = Message<"claviger.fleet.v1.ListNodesResponse"> &
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 40);
+  messageDesc(file_claviger_fleet_v1_fleet, 48);
 
 /**
  * @generated from message claviger.fleet.v1.GetNodeRequest
@@ -1372,7 +1753,7 @@ export type GetNodeRequest = Message<"claviger.fleet.v1.GetNodeRequest"> & {
  * Use `create(GetNodeRequestSchema)` to create a new message.
  */
 export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 41);
+  messageDesc(file_claviger_fleet_v1_fleet, 49);
 
 /**
  * @generated from message claviger.fleet.v1.GetNodeResponse
@@ -1396,7 +1777,7 @@ export type GetNodeResponse = Message<"claviger.fleet.v1.GetNodeResponse"> & {
  * Use `create(GetNodeResponseSchema)` to create a new message.
  */
 export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 42);
+  messageDesc(file_claviger_fleet_v1_fleet, 50);
 
 /**
  * @generated from message claviger.fleet.v1.GatewayBackend
@@ -1432,7 +1813,7 @@ export type GatewayBackend = Message<"claviger.fleet.v1.GatewayBackend"> & {
  * Use `create(GatewayBackendSchema)` to create a new message.
  */
 export const GatewayBackendSchema: GenMessage<GatewayBackend> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 43);
+  messageDesc(file_claviger_fleet_v1_fleet, 51);
 
 /**
  * @generated from message claviger.fleet.v1.GatewayCertificate
@@ -1463,7 +1844,7 @@ export type GatewayCertificate = Message<"claviger.fleet.v1.GatewayCertificate">
  * Use `create(GatewayCertificateSchema)` to create a new message.
  */
 export const GatewayCertificateSchema: GenMessage<GatewayCertificate> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 44);
+  messageDesc(file_claviger_fleet_v1_fleet, 52);
 
 /**
  * @generated from message claviger.fleet.v1.Gateway
@@ -1540,7 +1921,7 @@ export type Gateway = Message<"claviger.fleet.v1.Gateway"> & {
  * Use `create(GatewaySchema)` to create a new message.
  */
 export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 45);
+  messageDesc(file_claviger_fleet_v1_fleet, 53);
 
 /**
  * @generated from message claviger.fleet.v1.ListGatewaysRequest
@@ -1553,7 +1934,7 @@ export type ListGatewaysRequest = Message<"claviger.fleet.v1.ListGatewaysRequest
  * Use `create(ListGatewaysRequestSchema)` to create a new message.
  */
 export const ListGatewaysRequestSchema: GenMessage<ListGatewaysRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 46);
+  messageDesc(file_claviger_fleet_v1_fleet, 54);
 
 /**
  * @generated from message claviger.fleet.v1.ListGatewaysResponse
@@ -1577,7 +1958,7 @@ export type ListGatewaysResponse = Message<"claviger.fleet.v1.ListGatewaysRespon
  * Use `create(ListGatewaysResponseSchema)` to create a new message.
  */
 export const ListGatewaysResponseSchema: GenMessage<ListGatewaysResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 47);
+  messageDesc(file_claviger_fleet_v1_fleet, 55);
 
 /**
  * @generated from message claviger.fleet.v1.GetFleetStatusRequest
@@ -1603,7 +1984,7 @@ export type GetFleetStatusRequest = Message<"claviger.fleet.v1.GetFleetStatusReq
  * Use `create(GetFleetStatusRequestSchema)` to create a new message.
  */
 export const GetFleetStatusRequestSchema: GenMessage<GetFleetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 48);
+  messageDesc(file_claviger_fleet_v1_fleet, 56);
 
 /**
  * @generated from message claviger.fleet.v1.Attention
@@ -1657,7 +2038,7 @@ export type Attention = Message<"claviger.fleet.v1.Attention"> & {
  * Use `create(AttentionSchema)` to create a new message.
  */
 export const AttentionSchema: GenMessage<Attention> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 49);
+  messageDesc(file_claviger_fleet_v1_fleet, 57);
 
 /**
  * @generated from message claviger.fleet.v1.GetFleetStatusResponse
@@ -1732,7 +2113,684 @@ export type GetFleetStatusResponse = Message<"claviger.fleet.v1.GetFleetStatusRe
  * Use `create(GetFleetStatusResponseSchema)` to create a new message.
  */
 export const GetFleetStatusResponseSchema: GenMessage<GetFleetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_fleet_v1_fleet, 50);
+  messageDesc(file_claviger_fleet_v1_fleet, 58);
+
+/**
+ * @generated from message claviger.fleet.v1.KeyVersion
+ */
+export type KeyVersion = Message<"claviger.fleet.v1.KeyVersion"> & {
+  /**
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 2;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * Seconds since then.
+   *
+   * @generated from field: uint32 age_seconds = 3;
+   */
+  ageSeconds: number;
+
+  /**
+   * `encrypts`, `decrypts`, `waits` (for its promotion) or `retired`.
+   *
+   * @generated from field: string state = 4;
+   */
+  state: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.KeyVersion.
+ * Use `create(KeyVersionSchema)` to create a new message.
+ */
+export const KeyVersionSchema: GenMessage<KeyVersion> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 59);
+
+/**
+ * @generated from message claviger.fleet.v1.ClusterKeys
+ */
+export type ClusterKeys = Message<"claviger.fleet.v1.ClusterKeys"> & {
+  /**
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * The key that encrypts.
+   *
+   * @generated from field: claviger.fleet.v1.Key key = 2;
+   */
+  key?: Key | undefined;
+
+  /**
+   * `auto` or `manual`.
+   *
+   * @generated from field: string rotation = 3;
+   */
+  rotation: string;
+
+  /**
+   * The newest version.
+   *
+   * @generated from field: uint32 latest = 4;
+   */
+  latest: number;
+
+  /**
+   * The version that encrypts; 0 where none was promoted yet.
+   *
+   * @generated from field: uint32 promoted = 5;
+   */
+  promoted: number;
+
+  /**
+   * The lowest version that decrypts.
+   *
+   * @generated from field: uint32 min_decryption_version = 6;
+   */
+  minDecryptionVersion: number;
+
+  /**
+   * What apiservers see in Status once every gateway has read the key; empty where none was promoted yet.
+   *
+   * @generated from field: string key_id = 7;
+   */
+  keyId: string;
+
+  /**
+   * Versions that the key has, by number. Of retired ones Vault may tell nothing any more.
+   *
+   * @generated from field: repeated claviger.fleet.v1.KeyVersion versions = 8;
+   */
+  versions: KeyVersion[];
+
+  /**
+   * The version that encrypts is older than the policy allows (`keys.maxAge` in fleet.yaml); empty otherwise.
+   *
+   * @generated from field: string warning = 9;
+   */
+  warning: string;
+
+  /**
+   * Why nothing is known of the key: what stands here of its versions is empty then.
+   *
+   * @generated from field: string problem = 10;
+   */
+  problem: string;
+
+  /**
+   * `active`, `decrypt-only` or `suspended`: what the cluster may do.
+   *
+   * @generated from field: string cluster_state = 11;
+   */
+  clusterState: string;
+
+  /**
+   * The key_id as the metrics of kube-apiserver show it (label key_id_hash).
+   *
+   * @generated from field: string key_id_hash = 12;
+   */
+  keyIdHash: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ClusterKeys.
+ * Use `create(ClusterKeysSchema)` to create a new message.
+ */
+export const ClusterKeysSchema: GenMessage<ClusterKeys> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 60);
+
+/**
+ * @generated from message claviger.fleet.v1.GetClusterKeysRequest
+ */
+export type GetClusterKeysRequest = Message<"claviger.fleet.v1.GetClusterKeysRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GetClusterKeysRequest.
+ * Use `create(GetClusterKeysRequestSchema)` to create a new message.
+ */
+export const GetClusterKeysRequestSchema: GenMessage<GetClusterKeysRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 61);
+
+/**
+ * @generated from message claviger.fleet.v1.GetClusterKeysResponse
+ */
+export type GetClusterKeysResponse = Message<"claviger.fleet.v1.GetClusterKeysResponse"> & {
+  /**
+   * @generated from field: claviger.fleet.v1.ClusterKeys keys = 1;
+   */
+  keys?: ClusterKeys | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.GetClusterKeysResponse.
+ * Use `create(GetClusterKeysResponseSchema)` to create a new message.
+ */
+export const GetClusterKeysResponseSchema: GenMessage<GetClusterKeysResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 62);
+
+/**
+ * @generated from message claviger.fleet.v1.ListKeysRequest
+ */
+export type ListKeysRequest = Message<"claviger.fleet.v1.ListKeysRequest"> & {
+  /**
+   * At most so many clusters, 1 to 200; 50 where it is 0. Each costs a call to the key's backend.
+   *
+   * @generated from field: uint32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * As in ListClustersRequest.
+   *
+   * @generated from field: string selector = 3;
+   */
+  selector: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ListKeysRequest.
+ * Use `create(ListKeysRequestSchema)` to create a new message.
+ */
+export const ListKeysRequestSchema: GenMessage<ListKeysRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 63);
+
+/**
+ * @generated from message claviger.fleet.v1.ListKeysResponse
+ */
+export type ListKeysResponse = Message<"claviger.fleet.v1.ListKeysResponse"> & {
+  /**
+   * @generated from field: repeated claviger.fleet.v1.ClusterKeys keys = 1;
+   */
+  keys: ClusterKeys[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ListKeysResponse.
+ * Use `create(ListKeysResponseSchema)` to create a new message.
+ */
+export const ListKeysResponseSchema: GenMessage<ListKeysResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 64);
+
+/**
+ * @generated from message claviger.fleet.v1.RotateKeyRequest
+ */
+export type RotateKeyRequest = Message<"claviger.fleet.v1.RotateKeyRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * After a restored backup: versions are made until the newest is above this one, which was lost, and that
+   * is promoted. One version is made where it is 0.
+   *
+   * @generated from field: uint32 above_version = 3;
+   */
+  aboveVersion: number;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.RotateKeyRequest.
+ * Use `create(RotateKeyRequestSchema)` to create a new message.
+ */
+export const RotateKeyRequestSchema: GenMessage<RotateKeyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 65);
+
+/**
+ * @generated from message claviger.fleet.v1.RotateKeyResponse
+ */
+export type RotateKeyResponse = Message<"claviger.fleet.v1.RotateKeyResponse"> & {
+  /**
+   * The key, as it is then.
+   *
+   * @generated from field: claviger.fleet.v1.ClusterKeys keys = 1;
+   */
+  keys?: ClusterKeys | undefined;
+
+  /**
+   * The version that was made.
+   *
+   * @generated from field: uint32 version = 2;
+   */
+  version: number;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.RotateKeyResponse.
+ * Use `create(RotateKeyResponseSchema)` to create a new message.
+ */
+export const RotateKeyResponseSchema: GenMessage<RotateKeyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 66);
+
+/**
+ * @generated from message claviger.fleet.v1.PromoteKeyRequest
+ */
+export type PromoteKeyRequest = Message<"claviger.fleet.v1.PromoteKeyRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.PromoteKeyRequest.
+ * Use `create(PromoteKeyRequestSchema)` to create a new message.
+ */
+export const PromoteKeyRequestSchema: GenMessage<PromoteKeyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 67);
+
+/**
+ * @generated from message claviger.fleet.v1.PromoteKeyResponse
+ */
+export type PromoteKeyResponse = Message<"claviger.fleet.v1.PromoteKeyResponse"> & {
+  /**
+   * The key, as it is then.
+   *
+   * @generated from field: claviger.fleet.v1.ClusterKeys keys = 1;
+   */
+  keys?: ClusterKeys | undefined;
+
+  /**
+   * False where the newest version did encrypt already.
+   *
+   * @generated from field: bool changed = 2;
+   */
+  changed: boolean;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.PromoteKeyResponse.
+ * Use `create(PromoteKeyResponseSchema)` to create a new message.
+ */
+export const PromoteKeyResponseSchema: GenMessage<PromoteKeyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 68);
+
+/**
+ * Objects in a cluster's etcds that need one version of a key of Claviger's.
+ *
+ * @generated from message claviger.fleet.v1.CountedUse
+ */
+export type CountedUse = Message<"claviger.fleet.v1.CountedUse"> & {
+  /**
+   * @generated from field: string cluster_uid = 1;
+   */
+  clusterUid: string;
+
+  /**
+   * The backend's name.
+   *
+   * @generated from field: string backend = 2;
+   */
+  backend: string;
+
+  /**
+   * `MOUNT/KEY`, after the namespace where there is one.
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * @generated from field: uint32 version = 4;
+   */
+  version: number;
+
+  /**
+   * @generated from field: string key_id = 5;
+   */
+  keyId: string;
+
+  /**
+   * @generated from field: uint32 count = 6;
+   */
+  count: number;
+
+  /**
+   * Some of them, by their keys in etcd.
+   *
+   * @generated from field: repeated string examples = 7;
+   */
+  examples: string[];
+};
+
+/**
+ * Describes the message claviger.fleet.v1.CountedUse.
+ * Use `create(CountedUseSchema)` to create a new message.
+ */
+export const CountedUseSchema: GenMessage<CountedUse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 69);
+
+/**
+ * Objects that another KMS plugin encrypted.
+ *
+ * @generated from message claviger.fleet.v1.ForeignUse
+ */
+export type ForeignUse = Message<"claviger.fleet.v1.ForeignUse"> & {
+  /**
+   * The provider's name in EncryptionConfiguration.
+   *
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * The Transit version that they need; 0 where they do not tell.
+   *
+   * @generated from field: uint32 version = 2;
+   */
+  version: number;
+
+  /**
+   * @generated from field: uint32 count = 3;
+   */
+  count: number;
+
+  /**
+   * @generated from field: repeated string examples = 4;
+   */
+  examples: string[];
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ForeignUse.
+ * Use `create(ForeignUseSchema)` to create a new message.
+ */
+export const ForeignUseSchema: GenMessage<ForeignUse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 70);
+
+/**
+ * What was counted in all etcds of one cluster.
+ *
+ * @generated from message claviger.fleet.v1.ClusterUsage
+ */
+export type ClusterUsage = Message<"claviger.fleet.v1.ClusterUsage"> & {
+  /**
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * @generated from field: repeated claviger.fleet.v1.CountedUse uses = 2;
+   */
+  uses: CountedUse[];
+
+  /**
+   * @generated from field: repeated claviger.fleet.v1.ForeignUse foreign = 3;
+   */
+  foreign: ForeignUse[];
+
+  /**
+   * Values that look encrypted and cannot be read: some of them, and how many.
+   *
+   * @generated from field: repeated string damaged = 4;
+   */
+  damaged: string[];
+
+  /**
+   * @generated from field: uint32 damaged_count = 5;
+   */
+  damagedCount: number;
+
+  /**
+   * Some of it was counted in a snapshot, which lacks what was written later.
+   *
+   * @generated from field: bool from_snapshot = 6;
+   */
+  fromSnapshot: boolean;
+
+  /**
+   * When the count began.
+   *
+   * @generated from field: google.protobuf.Timestamp counted_at = 7;
+   */
+  countedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ClusterUsage.
+ * Use `create(ClusterUsageSchema)` to create a new message.
+ */
+export const ClusterUsageSchema: GenMessage<ClusterUsage> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 71);
+
+/**
+ * What is known of the nodes of one cluster.
+ *
+ * @generated from message claviger.fleet.v1.ClusterNodes
+ */
+export type ClusterNodes = Message<"claviger.fleet.v1.ClusterNodes"> & {
+  /**
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * How many control-plane nodes it has; 0 where the registry's expected nodes say it.
+   *
+   * @generated from field: uint32 count = 2;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.ClusterNodes.
+ * Use `create(ClusterNodesSchema)` to create a new message.
+ */
+export const ClusterNodesSchema: GenMessage<ClusterNodes> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 72);
+
+/**
+ * @generated from message claviger.fleet.v1.RetireKeyRequest
+ */
+export type RetireKeyRequest = Message<"claviger.fleet.v1.RetireKeyRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Retires what is below this version; below the one that encrypts where it is 0.
+   *
+   * @generated from field: uint32 before_version = 2;
+   */
+  beforeVersion: number;
+
+  /**
+   * What was counted, for each cluster that uses the key, within the last 24 hours.
+   *
+   * @generated from field: repeated claviger.fleet.v1.ClusterUsage usage = 3;
+   */
+  usage: ClusterUsage[];
+
+  /**
+   * @generated from field: repeated claviger.fleet.v1.ClusterNodes nodes = 4;
+   */
+  nodes: ClusterNodes[];
+
+  /**
+   * The caller has seen that every node shows the new key_id and has for five minutes.
+   *
+   * @generated from field: bool nodes_checked = 5;
+   */
+  nodesChecked: boolean;
+
+  /**
+   * Every snapshot was taken after that.
+   *
+   * @generated from field: bool snapshots_checked = 6;
+   */
+  snapshotsChecked: boolean;
+
+  /**
+   * KMS providers and backends of which the caller says that they use another key.
+   *
+   * @generated from field: repeated string other_keys = 7;
+   */
+  otherKeys: string[];
+
+  /**
+   * How long, seconds, every node must have had the new key_id, and no node have decrypted under an earlier
+   * one: 300 to 604,800; 300 where it is 0.
+   *
+   * @generated from field: uint32 quiet_seconds = 8;
+   */
+  quietSeconds: number;
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * Checks everything and changes nothing.
+   *
+   * @generated from field: bool dry_run = 10;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.RetireKeyRequest.
+ * Use `create(RetireKeyRequestSchema)` to create a new message.
+ */
+export const RetireKeyRequestSchema: GenMessage<RetireKeyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 73);
+
+/**
+ * @generated from message claviger.fleet.v1.RetireKeyResponse
+ */
+export type RetireKeyResponse = Message<"claviger.fleet.v1.RetireKeyResponse"> & {
+  /**
+   * The key, as it is then.
+   *
+   * @generated from field: claviger.fleet.v1.ClusterKeys keys = 1;
+   */
+  keys?: ClusterKeys | undefined;
+
+  /**
+   * The lowest and the highest version that were retired, or would be; both 0 where nothing was to do.
+   *
+   * @generated from field: uint32 from_version = 2;
+   */
+  fromVersion: number;
+
+  /**
+   * @generated from field: uint32 to_version = 3;
+   */
+  toVersion: number;
+
+  /**
+   * What could not be looked at, in words; empty where everything was.
+   *
+   * @generated from field: string unknown = 4;
+   */
+  unknown: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.RetireKeyResponse.
+ * Use `create(RetireKeyResponseSchema)` to create a new message.
+ */
+export const RetireKeyResponseSchema: GenMessage<RetireKeyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 74);
+
+/**
+ * @generated from message claviger.fleet.v1.UnretireKeyRequest
+ */
+export type UnretireKeyRequest = Message<"claviger.fleet.v1.UnretireKeyRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The lowest version that is to decrypt.
+   *
+   * @generated from field: uint32 from_version = 2;
+   */
+  fromVersion: number;
+
+  /**
+   * Why, for the record: 1 to 256 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.UnretireKeyRequest.
+ * Use `create(UnretireKeyRequestSchema)` to create a new message.
+ */
+export const UnretireKeyRequestSchema: GenMessage<UnretireKeyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 75);
+
+/**
+ * @generated from message claviger.fleet.v1.UnretireKeyResponse
+ */
+export type UnretireKeyResponse = Message<"claviger.fleet.v1.UnretireKeyResponse"> & {
+  /**
+   * The key, as it is then.
+   *
+   * @generated from field: claviger.fleet.v1.ClusterKeys keys = 1;
+   */
+  keys?: ClusterKeys | undefined;
+
+  /**
+   * False where that version did decrypt already.
+   *
+   * @generated from field: bool changed = 2;
+   */
+  changed: boolean;
+};
+
+/**
+ * Describes the message claviger.fleet.v1.UnretireKeyResponse.
+ * Use `create(UnretireKeyResponseSchema)` to create a new message.
+ */
+export const UnretireKeyResponseSchema: GenMessage<UnretireKeyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_fleet_v1_fleet, 76);
 
 /**
  * @generated from service claviger.fleet.v1.FleetService
@@ -1778,6 +2836,48 @@ export const FleetService: GenService<{
     methodKind: "unary";
     input: typeof GetClusterRequestSchema;
     output: typeof GetClusterResponseSchema;
+  },
+  /**
+   * Adds a cluster: operators. Brings back the record of one that was removed: administrators.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.AddCluster
+   */
+  addCluster: {
+    methodKind: "unary";
+    input: typeof AddClusterRequestSchema;
+    output: typeof AddClusterResponseSchema;
+  },
+  /**
+   * Adds up to 100 clusters that are not there yet, each with all that its record says: operators. Brings
+   * back those that were removed: administrators. All of them are added, or none.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.ImportClusters
+   */
+  importClusters: {
+    methodKind: "unary";
+    input: typeof ImportClustersRequestSchema;
+    output: typeof ImportClustersResponseSchema;
+  },
+  /**
+   * Changes labels, limits, rotation and expected nodes: operators. Lets nodes of any name in again:
+   * administrators.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.UpdateCluster
+   */
+  updateCluster: {
+    methodKind: "unary";
+    input: typeof UpdateClusterRequestSchema;
+    output: typeof UpdateClusterResponseSchema;
+  },
+  /**
+   * Takes a cluster out of the registry; its uid is never given to another one. Administrators.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.RemoveCluster
+   */
+  removeCluster: {
+    methodKind: "unary";
+    input: typeof RemoveClusterRequestSchema;
+    output: typeof RemoveClusterResponseSchema;
   },
   /**
    * Suspends a cluster, or lets it only decrypt: operators. Resumes one: administrators.
@@ -1941,6 +3041,67 @@ export const FleetService: GenService<{
     methodKind: "unary";
     input: typeof GetFleetStatusRequestSchema;
     output: typeof GetFleetStatusResponseSchema;
+  },
+  /**
+   * What is known of a cluster's key and its versions. Viewers.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.GetClusterKeys
+   */
+  getClusterKeys: {
+    methodKind: "unary";
+    input: typeof GetClusterKeysRequestSchema;
+    output: typeof GetClusterKeysResponseSchema;
+  },
+  /**
+   * The same of many clusters, by name. Viewers.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.ListKeys
+   */
+  listKeys: {
+    methodKind: "unary";
+    input: typeof ListKeysRequestSchema;
+    output: typeof ListKeysResponseSchema;
+  },
+  /**
+   * Makes a new version of a cluster's key. Where its rotation is automatic, gateways try it and promote it.
+   * Operators.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.RotateKey
+   */
+  rotateKey: {
+    methodKind: "unary";
+    input: typeof RotateKeyRequestSchema;
+    output: typeof RotateKeyResponseSchema;
+  },
+  /**
+   * Makes the newest version the one that encrypts. Operators.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.PromoteKey
+   */
+  promoteKey: {
+    methodKind: "unary";
+    input: typeof PromoteKeyRequestSchema;
+    output: typeof PromoteKeyResponseSchema;
+  },
+  /**
+   * Lets earlier versions decrypt nothing any more, where nothing needs them. Administrators.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.RetireKey
+   */
+  retireKey: {
+    methodKind: "unary";
+    input: typeof RetireKeyRequestSchema;
+    output: typeof RetireKeyResponseSchema;
+  },
+  /**
+   * Lets earlier versions decrypt again. Administrators.
+   *
+   * @generated from rpc claviger.fleet.v1.FleetService.UnretireKey
+   */
+  unretireKey: {
+    methodKind: "unary";
+    input: typeof UnretireKeyRequestSchema;
+    output: typeof UnretireKeyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_claviger_fleet_v1_fleet, 0);

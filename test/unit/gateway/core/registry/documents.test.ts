@@ -260,6 +260,30 @@ test("a policy of 0.1.0, which shows the one document alone, is enough until it 
   assert.equal(registry.problem(), undefined);
 });
 
+test("whoever reads all is told that there is no registry yet, and by a Vault that is away nothing else", async (t) => {
+  const vault = createFakeDocuments();
+  const registry = openVaultRegistry({ documents: vault, config, backends: new Set(["main"]), log: silent });
+  t.after(() => registry.close());
+  await assert.rejects(registry.loadAll(), /there is none yet: 'claviger cluster add' makes it/);
+  vault.isAway = true;
+  await registry.refresh();
+  await assert.rejects(registry.loadAll(), (error) => error instanceof KmsError);
+  vault.isAway = false;
+  const record = named("prod");
+  vault.set(clusterAt(root, prod), record);
+  vault.set(uidAt(root, record.uid), { cluster: "prod" });
+  vault.set(indexAt(root), { sequence: 1, changed: ["1 prod"] });
+  await registry.refresh();
+  vault.fails = ({ path }) => (path.includes("clusters/") ? new KmsError("backend_unavailable") : undefined);
+  await assert.rejects(registry.loadAll(), (error) => error instanceof KmsError);
+  vault.fails = () => undefined;
+  await registry.loadAll();
+  assert.deepEqual(
+    registry.known().map(({ name }) => name),
+    ["prod"],
+  );
+});
+
 test("an index names the last edits, and says when they are not all of them", () => {
   let index = raisedIndex(undefined, [prod]);
   assert.deepEqual(index, { sequence: 1, changed: ["1 prod"] });

@@ -2,9 +2,9 @@
 // #registry): a key may be reached under two of them, and its namespace may stand in the cluster's
 // record or in the backend's configuration. It knows what the configuration says, and cannot tell that
 // two addresses lead to one Vault.
-import type { BackendConfig } from "@claviger/gateway-core/src/backend/config.ts";
-import type { KeyRef } from "@claviger/gateway-core/src/backend/port.ts";
-import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { BackendConfig } from "../backend/config.ts";
+import type { KeyRef } from "../backend/port.ts";
+import { keyPath } from "../key/key-id.ts";
 
 /** Every place where the key is, one for each address of its backend. */
 function placesOf(ref: KeyRef, config: BackendConfig | undefined): readonly string[] {

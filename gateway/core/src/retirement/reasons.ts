@@ -1,18 +1,17 @@
 // May the versions of a key below one be retired? Every reason against it at once.
 // (docs/architecture.md #rotation.)
-import type { KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.ts";
-import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
-import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
-import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { KeyRef, KeyState } from "../backend/port.ts";
+import { keyPath } from "../key/key-id.ts";
+import type { Observation } from "../redis/observations.ts";
+import type { ClusterRecord } from "../registry/record.ts";
 import { printable } from "@claviger/proto/runtime/table.ts";
-import type { ForeignUse, Usage, Use } from "./count.ts";
-import { isSameIncarnation } from "./opening.ts";
+import { type CountedUsage, type CountedUse, type ForeignUse, isSameIncarnation } from "./usage.ts";
 
 /** A cluster that uses the key, and what is known of it. */
 export type Counted = {
   readonly record: ClusterRecord;
   /** What its etcds hold; undefined when none was named. */
-  readonly usage: Usage | undefined;
+  readonly usage: CountedUsage | undefined;
   /** Some of them in a snapshot, which lacks what was written after it. */
   readonly isFromSnapshot: boolean;
   /** The key_id that its nodes must show; undefined where another key encrypts for it by now. */
@@ -72,7 +71,7 @@ function objects(count: number, cluster: string): string {
   return `${count} object${count === 1 ? "" : "s"} of cluster ${cluster}`;
 }
 
-function heldProblem(use: Use, { record: { name } }: Counted, { names, state }: Retirement): string {
+function heldProblem(use: CountedUse, { record: { name } }: Counted, { names, state }: Retirement): string {
   const ref = names.find((one) => use.backend === one.backend && use.key === keyPath(one));
   const what = objects(use.count, name);
   if (ref !== undefined && isSameIncarnation(use, ref, state) === false)
