@@ -105,10 +105,62 @@ export function fleetRows(world: World): readonly Row[] {
       args: ["fleet", "status", "--attention", ...at(closed)],
       says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED: nothing listens/,
     },
+    ...siteRows(at(closed), alone),
     {
       what: "cluster list: a context that names a fleet service alone",
-      args: ["cluster", "list", ...alone],
+      args: ["cluster", "list", "--direct", ...alone],
       says: /^claviger: context prod of \S+ names a fleet service alone; this command reads the registry itself: add backends and/,
     },
+  ];
+}
+
+/** Commands that go through the service or past it. */
+function siteRows(at: readonly string[], alone: readonly string[]): readonly Row[] {
+  const reason = ["--reason", "a test"];
+  const row = (what: string, args: readonly string[], says: RegExp, status = 1): Row => ({
+    what,
+    args,
+    says,
+    status,
+    isLong: status === 2,
+  });
+  const away = /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED/;
+  return [
+    row("cluster list: the service is away", ["cluster", "list", ...alone], away),
+    row("key status: the service is away", ["key", "status", "prod", ...alone], away),
+    row("two ways at once", ["cluster", "list", ...at, "--direct"], /^claviger: give --fleet or --direct, not both$/),
+    row("a change without a reason", ["key", "rotate", "prod", ...alone], /^error: required option '--reason/, 2),
+    row(
+      "key status of all, without a service",
+      ["key", "status"],
+      /^error: missing required argument 'cluster': the keys of all clusters takes a fleet service/,
+      2,
+    ),
+    row(
+      "edit: nothing to change",
+      ["cluster", "edit", "prod", ...alone, ...reason],
+      /^claviger: say what is to be changed: --rotation, --requests-per-second, --expect or --any-node/,
+    ),
+    row(
+      "edit: two ways to say nodes",
+      ["cluster", "edit", "prod", "--expect", "a", "--any-node", ...alone, ...reason],
+      /^claviger: give --expect for the names of all nodes, or --any-node, not both$/,
+    ),
+    row(
+      "edit: a node with a name that is none",
+      ["cluster", "edit", "prod", "--expect", "N!", ...alone, ...reason],
+      /^claviger: --expect "N!" must be a lower-case DNS name/,
+    ),
+    row(
+      "edit: half a request",
+      ["cluster", "edit", "prod", "--requests-per-second", "1.5", ...alone, ...reason],
+      /Must be a whole number from 1 to 1000000\.[^]*--help/,
+      2,
+    ),
+    row(
+      "add: a pattern that is none",
+      ["cluster", "add", "new", "--from", alone[1] ?? "", ...alone, ...reason],
+      /^claviger: --from: \S+ is no cluster; 'claviger cluster show NAME -o yaml' prints one$/,
+    ),
   ];
 }

@@ -36,6 +36,8 @@ export const commands: Readonly<
   check: { args: ["--socket", "/nowhere/kms.sock"], required: ["--socket"] },
   "cluster list": { args: [], asks: "registry" },
   "cluster add": { args: ["new", "--backend", "main", "--mount", "transit"], asks: "registry", required: ["name"] },
+  "cluster show": { args: ["prod"], asks: "registry", required: ["cluster"] },
+  "cluster edit": { args: ["prod", "--rotation", "manual"], asks: "registry", required: ["cluster"] },
   "cluster label": { args: ["prod", "cell=a"], asks: "registry", required: ["cluster"] },
   "cluster suspend": { args: ["prod"], asks: "registry", required: ["cluster"] },
   "cluster decrypt-only": { args: ["prod"], asks: "registry", required: ["cluster"] },

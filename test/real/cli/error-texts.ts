@@ -4,13 +4,19 @@ import { join } from "node:path";
 import { closing, tokensOf } from "../../../docs/generate/source.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
-/** The CLI's own sources, and what it edits a registry with. */
-const folders = [join(root, "gateway", "cli", "src"), join(root, "gateway", "core", "src", "registry", "edit")];
+/** The CLI's own sources, what it edits a registry with, and what it changes keys by. */
+const core = join(root, "gateway", "core", "src");
+const folders = {
+  "": join(root, "gateway", "cli", "src"),
+  "registry/edit": join(core, "registry", "edit"),
+  retirement: join(core, "retirement"),
+  key: join(core, "key"),
+};
 const fileProblems = join(root, "proto", "runtime", "file-problem.ts");
 
 /** What makes an error of its arguments: the classes, and the functions that stand for them in a file. */
 const makers =
-  /^(?:CliError|EditError|InvalidArgumentError|Finding|VaultRefusal|BboltError|BrokenFile|fail|blind|sentenceOf)$/;
+  /^(?:CliError|EditError|KeyChangeError|InvalidArgumentError|Finding|VaultRefusal|BboltError|BrokenFile|fail|blind|sentenceOf)$/;
 /** Files all of whose sentences are errors. */
 const errorFiles = [
   "backend-failure.ts",
@@ -18,7 +24,7 @@ const errorFiles = [
   "gateway-word.ts",
   "outside.ts",
   "usage/etcd.ts",
-  "usage/retirement.ts",
+  "retirement/reasons.ts",
   "vault/control.ts",
 ];
 
@@ -80,12 +86,12 @@ function textsIn(file: string, path: string): readonly ErrorText[] {
   });
 }
 
-/** Every error text of the CLI's source. Of a file in `registry/edit` the name begins so. */
+/** Every error text of the CLI's source. Of a file of another folder the name begins with that. */
 export function errorTexts(): readonly ErrorText[] {
-  const own = folders.flatMap((folder, i) =>
+  const own = Object.entries(folders).flatMap(([above, folder]) =>
     readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".ts"))
-      .flatMap((name) => textsIn(i === 0 ? name : join("registry", "edit", name), join(folder, name))),
+      .flatMap((name) => textsIn(join(above, name), join(folder, name))),
   );
   return [...own, ...textsIn("file-problem.ts", fileProblems)];
 }

@@ -122,6 +122,28 @@ test("cluster lists, suspends, resumes and adds", async () => {
   );
 });
 
+test("cluster shows and edits, over the record that was seen alone where that is asked for", async () => {
+  const at = ["--config", config];
+  const show = async () =>
+    JSON.parse((await run(["cluster", "show", "prod", "-o", "json", ...at])).out) as Record<string, unknown>;
+  const { etag, requestsPerSecond } = await show();
+  assert.equal(requestsPerSecond, 2000);
+  const edit = (...args: readonly string[]): Promise<Result> => run(["cluster", "edit", "prod", ...args, ...at]);
+  const dry = await edit("--requests-per-second", "7", "--dry-run");
+  assert.match(dry.out, /^prod would have rotation auto, 7 requests\/s, nodes of any name; nothing was changed/);
+  assert.equal((await show())["etag"], etag);
+  const done = await edit("--requests-per-second", "7", "--expect", "cp-2,cp-1", "--etag", String(etag));
+  assert.match(done.out, /^prod has rotation auto, 7 requests\/s, nodes cp-1, cp-2, in .*clusters\.yaml\./);
+  const late = await edit("--any-node", "--etag", String(etag));
+  assert.deepEqual([late.status, late.out], [1, ""]);
+  assert.match(late.err, /^claviger: prod was changed since you looked at it; look at it and run this again$/);
+  assert.match((await edit("--requests-per-second", "7")).out, /already; nothing was changed/);
+  assert.match((await edit("--any-node")).out, /nodes of any name, in/);
+  const { expectedNodes, generation } = await show();
+  assert.deepEqual([expectedNodes, generation], [[], 2]);
+  assert.match(await readFile(join(dir, "clusters.yaml"), "utf8"), /limits: \{ requestsPerSecond: 7 \}/);
+});
+
 test("cluster add pins the CA of a file, and names a file that holds none", async () => {
   const { ca, leaf } = { ca: join(dir, "pin.crt"), leaf: join(dir, "leaf.crt") };
   const authority = await createCa({ trustDomain: "fleet.example" });

@@ -138,6 +138,26 @@ suite("claviger cluster through the fleet service", () => {
     assert.match(conflict.err, /the fleet service refuses: c-999: the uid \S+ is that of c-229/);
   });
 
+  test("a record that is bad is named, as it was last is listed, and not exported as if it were good", async (t) => {
+    const world = await startWorld(t);
+    const cli = operatorCli(world, "vera", (await callersOf(world.ca))["viewer"]);
+    const before = JSON.parse((await cli("cluster", "list", "-o", "json")).out) as unknown;
+    world.edit((text) => text.replace("state: active", "state: awake"));
+    let listed = await cli("cluster", "list", "-o", "json");
+    for (const end = performance.now() + 5000; listed.err === ""; listed = await cli("cluster", "list", "-o", "json"))
+      assert.ok(performance.now() < end, "the edit is seen");
+    assert.match(listed.err, /^Not all records can be used as they stand: .*clusters\.yaml: clusters\.1\.state: /);
+    assert.deepEqual(JSON.parse(listed.out), before);
+    const exported = await cli("cluster", "export");
+    assert.equal(exported.status, 1);
+    assert.match(
+      exported.err,
+      /^claviger: not all records can be used as they stand, and in their place is what was good/,
+    );
+    const shown = await cli("cluster", "show", "red");
+    assert.match(shown.err, /refuses: .*clusters\.1\.state: /);
+  });
+
   test("says what is wrong with the way it is called", async (t) => {
     const world = await startWorld(t);
     const cli = operatorCli(world, "olga", (await callersOf(world.ca))["operator"]);
