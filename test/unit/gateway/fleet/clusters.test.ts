@@ -1,6 +1,8 @@
 // Clusters come, change and go through FleetService, wherever the registry lies, and two who edit one at the
 // same time lose nothing. (docs/architecture.md #control-plane.)
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { suite, test } from "node:test";
 import { type Credentials, callersOf, type Reply, startWorld, type World } from "./world.ts";
 
@@ -195,6 +197,33 @@ suite("clusters through the fleet service", () => {
     assert.equal(hidden.code, "not_found");
     assert.equal(world.registry(), before);
     assert.equal((await add({ name: "green", labels, keys: [key("green")] })).code, "ok");
+  });
+
+  test("where a resumption takes two, a removed cluster comes back suspended; where it does not, by no call", async (t) => {
+    for (const needing of [["resume"], ["allow-node"]] as const) {
+      const world = await startWorld(t, { needing });
+      const { admin } = await callersOf(world.ca);
+      const record = { name: "green", uid: freshUid, state: "suspended", keys: [key("green")] };
+      assert.equal((await world.call("AddCluster", { cluster: record, reason }, admin)).code, "ok");
+      world.edit((text) => text.replace(/ {2}- name: green[^]*?(?= {2}- |$)/, ""));
+      writeFileSync(join(world.dir, "clusters.yaml.removed-uids"), `${freshUid} green\n`);
+      const restore = (state: string) =>
+        world.call("AddCluster", { cluster: { ...record, state }, restore: true, reason }, admin);
+      const open = await restore("active");
+      assert.equal(open.code, "failed_precondition");
+      const back = await restore("suspended");
+      if (needing[0] === "resume") {
+        assert.match(open.message, /green would come back active: let it come back suspended; its resumption takes/);
+        assert.equal(back.code, "ok", back.message);
+        const resumed = await world.call("SetClusterState", { name: "green", state: "active", reason }, admin);
+        assert.match(resumed.message, /^this takes a second administrator/);
+      } else
+        for (const { message } of [open, back])
+          assert.match(
+            message,
+            /comes back in the registry itself: approvals\.methods of fleet\.yaml does not list resume/,
+          );
+    }
   });
 
   test("what is wrong with a request is said, and nothing is changed", async (t) => {

@@ -2,8 +2,9 @@
 // (docs/architecture.md #rotation.)
 import assert from "node:assert/strict";
 import { suite, test, type TestContext } from "node:test";
+import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
-import { type Credentials, callersOf, startWorld, type World } from "./world.ts";
+import { type Credentials, callersOf, pemOf, startWorld, type World, type WorldOptions } from "./world.ts";
 
 type Keys = {
   readonly cluster: string;
@@ -31,8 +32,8 @@ async function keysOf(world: World, name: string, as: Credentials): Promise<Keys
 }
 
 /** Two versions of blue's key, of which the second encrypts, and what a count of its etcd could say. */
-async function rotated(t: TestContext) {
-  const world = await startWorld(t);
+async function rotated(t: TestContext, options: WorldOptions = {}) {
+  const world = await startWorld(t, options);
   const callers = await callersOf(world.ca);
   const { admin } = callers;
   await ok(world, "PromoteKey", { name: "blue", reason }, admin);
@@ -222,6 +223,35 @@ suite("keys through the fleet service", () => {
     const reply = await retire({ nodes: [{ cluster: "blue", count: 1 }] });
     assert.match(reply.message, /were retired, and are back:\n {2}- node cp-1 of blue decrypted under an earlier/);
     assert.equal(looks, 2);
+    assert.equal((await keysOf(world, "blue", admin)).minDecryptionVersion, 1);
+  });
+
+  test("a retirement, and its end, can take a second administrator, and hold what was asked for", async (t) => {
+    const { world, admin, second, use, usage, retire, seen, observe } = await rotated(t, {
+      needing: ["retire-key", "unretire-key"],
+    });
+    const anna = await pemOf(issueOperator({ ca: world.ca, name: "anna" }));
+    observe(seen(second.keyId, 1000));
+    const idOf = ({ message }: { readonly message: string }): string => / approve (\S+)$/.exec(message)?.[1] ?? "none";
+    const nodes = [{ cluster: "blue", count: 1 }];
+    const asked = await retire({ nodes });
+    assert.equal(asked.code, "failed_precondition");
+    assert.match(asked.message, /^this takes a second administrator, and waits for one until/);
+    assert.equal((await keysOf(world, "blue", admin)).minDecryptionVersion, 1);
+    assert.equal((await world.call("ApproveChange", { id: idOf(asked) }, admin)).code, "permission_denied");
+    assert.equal((await retire({ nodes, dryRun: true })).code, "ok", "to look takes nobody else");
+    await ok(world, "ApproveChange", { id: idOf(asked) }, anna);
+    assert.equal((await keysOf(world, "blue", admin)).minDecryptionVersion, 2);
+    const back = await world.call("UnretireKey", { name: "blue", fromVersion: 1, reason }, admin);
+    assert.match(back.message, /^this takes a second administrator/);
+    await ok(world, "ApproveChange", { id: idOf(back) }, anna);
+    assert.equal((await keysOf(world, "blue", admin)).minDecryptionVersion, 1);
+    // What has come up meanwhile is in the way of what was approved, too.
+    const late = await retire({ nodes, usage: usage(use(2, second.keyId)), reason: "again" });
+    observe(seen(second.keyId, 1000), seen("clv1.other", 400_000));
+    await ok(world, "UpdateCluster", { name: "blue", expectedNodes: ["cp-1", "cp-2"], reason }, admin);
+    const approved = await world.call("ApproveChange", { id: idOf(late) }, anna);
+    assert.match(approved.message, /blue has changed since this was asked for; ask for it again/);
     assert.equal((await keysOf(world, "blue", admin)).minDecryptionVersion, 1);
   });
 
