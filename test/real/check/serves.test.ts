@@ -1,7 +1,8 @@
 // What --check finds of a gateway's cell in a registry of many clusters, in KV of a real OpenBao.
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { documentsEditor, registryDocuments } from "@claviger/gateway-core/src/registry/edit/documents.ts";
+import { documentsEditor } from "@claviger/gateway-core/src/registry/edit/documents-editor.ts";
+import { registryDocuments } from "@claviger/gateway-core/src/registry/edit/documents.ts";
 import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
 import { checkServes, loadSample } from "@claviger/gateway-server/src/check/serves.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";

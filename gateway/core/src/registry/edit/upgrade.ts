@@ -8,7 +8,8 @@ import type { DocumentRef, Documents } from "../../backend/port.ts";
 import type { ClusterRecord } from "../record.ts";
 import { isDeepStrictEqual } from "node:util";
 import { EditError } from "./error.ts";
-import { readAll, type RegistryDocuments } from "./documents.ts";
+import type { RegistryDocuments } from "./documents.ts";
+import { readAll } from "./documents-editor.ts";
 import type { Edited } from "./editor.ts";
 
 export type Upgrade = Edited & {
