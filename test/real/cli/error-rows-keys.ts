@@ -64,7 +64,7 @@ export async function keyRows(world: World): Promise<readonly Row[]> {
     {
       what: "unretire: a version that is not there",
       args: unretire("7"),
-      says: /^claviger: --from 7: transit\/prod has no version 7; its latest is 2$/,
+      says: /^claviger: transit\/prod has no version 7; its latest is 2$/,
     },
     {
       what: "unretire: no version",

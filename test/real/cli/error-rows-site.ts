@@ -352,7 +352,7 @@ export function registryRows(world: World): readonly Row[] {
       what: "list: a registry without a mount in Vault is empty",
       args: ["cluster", "list", ...at("kv", kv)],
       status: 0,
-      says: /^\nCLUSTER .*$/,
+      says: /^there is no cluster yet: claviger cluster add\n$/,
     },
     {
       what: "add: a mount that is not in Vault",

@@ -24,9 +24,12 @@ async function status(cluster: string, options: StatusOptions, terminal: Termina
   await withKeys(cluster, options, terminal, async (editor) => {
     const { fleet } = editor;
     const [keys, heard] = await Promise.all([editor.keys(), fleet && keyIntervalOf(fleet.gateways)]);
-    const text = (): string =>
-      fleet === undefined ? formatKeys(keys) : formatKeys(keys, refreshOf(heard, fleet.config.keys?.refresh));
-    printOne(terminal, options, { value: json(keys), text });
+    if (fleet === undefined) return printOne(terminal, options, { value: json(keys), text: () => formatKeys(keys) });
+    const refresh = refreshOf(heard, fleet.config.keys?.refresh);
+    return printOne(terminal, options, {
+      value: { ...(json(keys) as object), ...(refresh !== undefined && { refresh }) },
+      text: () => formatKeys(keys, refresh),
+    });
   });
 }
 
