@@ -1,7 +1,7 @@
 // What gateways know of nodes and of themselves, read from Redis. Redis may be away, empty or written to by
 // others: what is missing then is said. (docs/architecture.md #fleet-view.)
 import type { ClusterUid } from "@claviger/proto/wire/names.ts";
-import type { RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
+import { isWrongType, type RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
 import {
   type GatewayReport,
   readGatewayReports,
@@ -50,6 +50,16 @@ function away(why: string): Incomplete {
   return { kind: "away", text: `what gateways know of nodes cannot be read: ${why}` };
 }
 
+/** As readNodeReports; what is no hash at all is one value that no gateway has signed. */
+async function readCluster(redis: Pick<RedisStore, "all">, key: Uint8Array, cluster: ClusterUid) {
+  try {
+    return await readNodeReports(redis, key, cluster);
+  } catch (error) {
+    if (isWrongType(error)) return { reports: [], refused: 1 };
+    throw error;
+  }
+}
+
 /**
  * @param secret the integrity key; undefined while it is not known
  * @param now Unix milliseconds
@@ -87,9 +97,13 @@ export function createSightings({
       return { ...nothing, incomplete: [away("the integrity key is not known yet; the log says why")] };
     try {
       return await read(key);
-    } catch {
+    } catch (error) {
       const health = redis.health();
-      const why = health === "ok" ? "Redis did not answer" : `Redis is away (${health})`;
+      const why = isWrongType(error)
+        ? "something else stands where gateways report themselves (gateways, nodes-since): delete it"
+        : health === "ok"
+          ? "Redis did not answer"
+          : `Redis is away (${health})`;
       return { ...nothing, incomplete: [away(why)] };
     }
   };
@@ -99,19 +113,21 @@ export function createSightings({
       inTurn(() =>
         withKey<SeenNodes>({ nodes: new Map() }, async (key) => {
           const nodes = new Map<ClusterUid, readonly NodeReport[]>();
-          let forged = 0;
+          const foreign: ClusterUid[] = [];
+          let count = 0;
           for (let i = 0; i < clusters.length; i += together)
             await Promise.all(
               clusters.slice(i, i + together).map(async (uid) => {
-                const { reports, refused } = await readNodeReports(redis, key, uid);
-                forged += refused;
+                const { reports, refused } = await readCluster(redis, key, uid);
                 nodes.set(uid, reports);
+                if (refused > 0) foreign.push(uid);
+                count += refused;
               }),
             );
-          const text = `${forged} values in Redis that say something of nodes are signed by no gateway, and are left out: somebody else writes to it`;
+          const text = `${count} values in Redis that say something of nodes are signed by no gateway, and are left out: somebody else writes to it (below nodes:${foreign[0] ?? ""})`;
           return {
             nodes,
-            incomplete: [...(await youth(key)), ...(forged === 0 ? [] : [{ kind: "refused", text } as const])],
+            incomplete: [...(await youth(key)), ...(count === 0 ? [] : [{ kind: "refused", text } as const])],
           };
         }),
       ),

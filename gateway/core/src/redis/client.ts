@@ -106,6 +106,11 @@ export function redisAddresses(config: RedisConfig): string {
   return config.kind === "sentinel" ? `${config.master} of ${text}` : text;
 }
 
+/** Does a value of another type stand where it was looked for? */
+export function isWrongType(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("WRONGTYPE");
+}
+
 /** How long a command may take, and how many bytes may arrive in a second. */
 export type RedisBounds = { readonly commandMs: number; readonly bytesPerSecond: number };
 
@@ -197,8 +202,8 @@ export function openRedis(config: RedisConfig, log: Log, bounds = requestBounds)
       return reply;
     } catch (error) {
       const isReply = (error as { readonly name?: string }).name === "ReplyError";
-      // A value of another type stands there: that says nothing of Redis.
-      if (isReply && error instanceof Error && error.message.startsWith("WRONGTYPE")) throw error;
+      // That says nothing of Redis.
+      if (isWrongType(error)) throw error;
       isRefused = isReply;
       fail(error);
       throw error;

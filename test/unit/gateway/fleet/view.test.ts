@@ -163,6 +163,16 @@ test("a Redis that is away, was emptied, or was written to by others, is said wi
   assert.match(forged.incomplete ?? "", /^2 values in Redis .* are signed by no gateway/);
   const status = await call("GetFleetStatus", {});
   assert.match(JSON.stringify(status.json["attention"]), /foreign_values/);
+  // No hash at all, where one cluster's is: the others are told as they are.
+  redis.entries.set(`nodes:${red}`, { value: "x", until: Number.POSITIVE_INFINITY });
+  const noHash = await list({});
+  assert.deepEqual(noHash.names, ["blue/gone revoked", "blue/n-1 not_seen"]);
+  assert.match(noHash.incomplete ?? "", new RegExp(`^1 values in Redis .* \\(below nodes:${red}\\)$`));
+
+  redis.entries.set("gateways", { value: "x", until: Number.POSITIVE_INFINITY });
+  const { json: noGateways } = await call("ListGateways", {});
+  assert.deepEqual(noGateways["gateways"], undefined);
+  assert.match(String(noGateways["incomplete"]), /something else stands where gateways report themselves/);
 
   redis.entries.clear();
   const emptied = await list({});
