@@ -1,7 +1,7 @@
 // What it costs to know 30,000 nodes of 10,000 clusters: a gateway's time and memory for each, Redis, and how long
 // an operator waits. `node test/bench/nodes.ts [CLUSTERS]`
 // The gateway's part runs in this process, against a real Redis; fleet service and command are processes.
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ import { reportGateway } from "@claviger/gateway-core/src/redis/gateway-reports.
 import { createNodeReports, type SeenNode } from "@claviger/gateway-core/src/redis/node-reports.ts";
 import { checkConfig } from "@claviger/proto/runtime/config.ts";
 import { silentLog } from "@claviger/proto/runtime/log.ts";
-import { type ClusterUid, clusterUid, nodeName } from "@claviger/proto/wire/names.ts";
+import { clusterName, type ClusterUid, clusterUid, nodeName } from "@claviger/proto/wire/names.ts";
 import { Agent, request } from "undici";
 import { claviger } from "../real/cli/claviger.ts";
 import { createPki } from "../lab/fleet.ts";
@@ -27,6 +27,7 @@ import { createProcessGroup } from "../lab/process-group.ts";
 import { startRedis } from "../lab/redis.ts";
 import { usageOf } from "../lab/usage.ts";
 import { medianOf } from "./calls.ts";
+import { fileStore, type RegistryRow } from "./stores.ts";
 
 const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const perCluster = 3;
@@ -52,13 +53,14 @@ function nodesOf(clusters: number): readonly SeenNode[] {
   }));
 }
 
-function writeRegistry(file: string, clusters: number): void {
-  const records = Array.from(
-    { length: clusters },
-    (_, i) =>
-      `  - { name: cluster-${i + 1}, uid: ${uidOf(i)}, state: active, rotation: auto, keys: [{ backend: main, mount: transit, key: cluster-${i + 1} }] }`,
-  );
-  writeFileSync(file, `clusters:\n${records.join("\n")}\n`);
+async function writeRegistry(dir: string, clusters: number): Promise<string> {
+  const rows = Array.from({ length: clusters }, (_, i): RegistryRow => {
+    const name = clusterName.parse(`cluster-${i + 1}`);
+    return { name, uid: uidOf(i), generation: 1, state: "active" };
+  });
+  const store = fileStore(dir);
+  await store.fill(rows);
+  return join(dir, "clusters.yaml");
 }
 
 setFlagsFromString("--expose-gc");
@@ -119,8 +121,7 @@ async function main(clusters: number): Promise<void> {
   try {
     const server = await startRedis(processes, dir);
     const admin = server.connect();
-    const registry = join(dir, "clusters.yaml");
-    writeRegistry(registry, clusters);
+    const registry = await writeRegistry(dir, clusters);
     const main = { kind: "embedded", file: join(dir, "keys.json") } as const;
     const settings = { kind: "standalone", node: `${server.host}:${server.port}`, passwordFile: server.passwordFile };
     const integrity = { backend: "main", mount: transitMount, key: integrityKey, version: 1 };
