@@ -32,7 +32,7 @@ import { fileStore, type RegistryRow } from "./stores.ts";
 const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const perCluster = 3;
 const day = 86_400_000;
-const rounds = 5;
+const rounds = 3;
 
 function uidOf(i: number): ClusterUid {
   const tail = [15, 10, 5, 0].map((shift) => digits[(i >> shift) & 31] ?? "").join("");
