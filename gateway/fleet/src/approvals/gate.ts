@@ -33,7 +33,7 @@ export type Gate = {
   /** Runs a call: what it edits is held against what it was approved for. */
   run<T>(call: Call, work: () => Promise<T>): Promise<T>;
   /** For what a call does elsewhere than in the registry, before it does it. @throws NeedsApproval, Refusal */
-  check(done: readonly Kind[], record: ClusterRecord): void;
+  check(done: readonly Kind[], ...records: readonly ClusterRecord[]): void;
   /** The registry behind the gate. */
   readonly registry: RegistryEditor;
 };
@@ -72,19 +72,21 @@ export function createGate(
     if (call === undefined) throw new TypeError("the registry is edited by calls alone");
     return call;
   };
-  const check: Gate["check"] = (done, record) => {
+  const check: Gate["check"] = (done, ...records) => {
     const { approved } = current();
     const needed = [...new Set(done)].filter((kind) => needing.has(kind));
-    const now = targetOf(record);
+    const targets = records.map(targetOf);
     if (approved === undefined) {
-      if (needed.length > 0) throw new NeedsApproval(needed, [now]);
+      if (needed.length > 0) throw new NeedsApproval(needed, targets);
       return;
     }
-    const then = approved.targets.find(({ cluster }) => cluster === now.cluster);
-    if (then?.uid !== now.uid || then.digest !== now.digest)
-      throw refuse("failed_precondition", `${now.cluster} has changed since this was asked for; ask for it again`);
+    for (const now of targets) {
+      const then = approved.targets.find(({ cluster }) => cluster === now.cluster);
+      if (then?.uid !== now.uid || then.digest !== now.digest)
+        throw refuse("failed_precondition", `${now.cluster} has changed since this was asked for; ask for it again`);
+    }
     if (needed.some((kind) => !approved.kinds.includes(kind)))
-      throw refuse("failed_precondition", `${now.cluster}: this does more than was asked for; ask for it again`);
+      throw refuse("failed_precondition", "this does more than was asked for; ask for it again");
   };
   return {
     run: (call, work) => calls.run(call, work),

@@ -139,7 +139,7 @@ export function retireMethods(
         );
       const versions = { fromVersion: state.minDecryption, toVersion: before - 1, unknown };
       if (dryRun) return { keys: await keysOf(access, record), ...versions };
-      gate.check(["retire-key"], record);
+      gate.check(["retire-key"], ...users);
       const backend = access.backendOf(ref);
       await backend.setMinDecryption(ref, before, AbortSignal.timeout(callMs));
       // A node that decrypted meanwhile under an earlier key_id needs it: look again, and take it back.
@@ -157,9 +157,9 @@ export function retireMethods(
       subject.because = reasonOf(reason);
       if (fromVersion === 0) throw refuse("invalid_argument", "from_version: must be 1 or more");
       const record = await scope.one(caller, name, subject);
-      await scope.users(caller, record);
+      const users = await scope.users(caller, record);
       const ref = keyOf(record);
-      gate.check(["unretire-key"], record);
+      gate.check(["unretire-key"], ...users);
       const changed = await unretire(access.backendOf(ref), ref, fromVersion);
       return { keys: await keysOf(access, record), changed };
     },
