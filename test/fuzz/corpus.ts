@@ -5,7 +5,7 @@ import type { Target } from "./target.ts";
 
 export const corpusDir = join(import.meta.dirname, "corpus");
 
-export function corpusOf({ name, seeds }: Target): readonly Buffer[] {
+export function corpusOf({ name, seeds }: Pick<Target, "name" | "seeds">): readonly Buffer[] {
   const dir = join(corpusDir, name);
   const kept = existsSync(dir) ? readdirSync(dir).toSorted() : [];
   return [...seeds(), ...kept.map((file) => readFileSync(join(dir, file)))];

@@ -61,8 +61,6 @@ const interesting: readonly Buffer[] = [
   ].map((text) => Buffer.from(text)),
 ];
 
-const longest = 4096;
-
 type Step = (input: Buffer, random: Random, corpus: readonly Buffer[]) => Buffer;
 
 function splice(input: Buffer, at: number, remove: number, insert: Buffer): Buffer {
@@ -115,9 +113,9 @@ const steps: readonly Step[] = [
   },
 ];
 
-/** One to eight changes of one of the corpus. */
-export function mutate(corpus: readonly Buffer[], random: Random): Buffer {
-  let input = pick(random, corpus);
-  for (let left = 1 + below(random, 8); left > 0; left -= 1) input = pick(random, steps)(input, random, corpus);
-  return Buffer.from(input.subarray(0, longest));
+/** One to eight changes of bytes. */
+export function changeBytes(input: Buffer, random: Random, corpus: readonly Buffer[] = [input]): Buffer {
+  let changed = input;
+  for (let left = 1 + below(random, 8); left > 0; left -= 1) changed = pick(random, steps)(changed, random, corpus);
+  return Buffer.from(changed);
 }

@@ -1,12 +1,16 @@
-// `npm run fuzz`: hostile input for the readers of what others write.
+// `npm run fuzz`: hostile input for the readers of what others write, and for services that run.
 import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { corpusOf, corpusDir } from "../fuzz/corpus.ts";
-import { mutate, randomOf } from "../fuzz/mutate.ts";
-import { type Finding, tryInput } from "../fuzz/target.ts";
+import { parseArgs } from "node:util";
+import { corpusDir, corpusOf } from "../fuzz/corpus.ts";
+import { createInputs } from "../fuzz/inputs.ts";
+import { services } from "../fuzz/services.ts";
+import { describeReport, fuzzService, type Service } from "../fuzz/services/service.ts";
+import { count, describeEnds, type Finding, type Target, tryInput } from "../fuzz/target.ts";
 import { targets } from "../fuzz/targets.ts";
 import { runProgram, say, UsageError } from "./program.ts";
 
@@ -14,9 +18,12 @@ const usage = `npm run fuzz -- [--cases N] [--seed N] [TARGET...]
 
 Gives each reader inputs that are made from good and bad ones: none may throw an error that it does not document, take over 100 ms, or say a plaintext.
 What is found is kept in test/fuzz/corpus, and tried in every run of the tests.
+A service is started, and given such inputs at its socket or listener: it must live, within its memory, serve honest calls meanwhile, and keep its secrets out of logs and metrics.
 
-  TARGET      ${targets.map(({ name }) => name).join(", ")}; all of them when none is given
-  --cases N   inputs for each of them (100000)
+  TARGET      a reader: ${targets.map(({ name }) => name).join(", ")};
+              or a service: ${services.map(({ name }) => name).join(", ")};
+              all readers when none is given
+  --cases N   inputs for each of them (100000 for readers, 20000 for services)
   --seed N    which inputs; the same number gives the same ones (by the clock)
 `;
 
@@ -24,19 +31,26 @@ function parse(args: string[]) {
   const { values, positionals } = parseArgs({
     args,
     options: {
-      cases: { type: "string", default: "100000" },
+      cases: { type: "string" },
       seed: { type: "string", default: String(Date.now() % 1_000_000_000) },
       help: { type: "boolean", short: "h", default: false },
     },
     allowPositionals: true,
   });
   if (values.help) return undefined;
-  const unknown = positionals.filter((word) => !targets.some(({ name }) => name === word));
+  const unknown = positionals.filter((word) => ![...targets, ...services].some(({ name }) => name === word));
   if (unknown.length > 0) throw new UsageError(`there is no target ${unknown.join(", ")}`);
-  const [cases, seed] = [Number(values.cases), Number(values.seed)];
-  if (!Number.isSafeInteger(cases) || cases < 1 || !Number.isSafeInteger(seed))
+  const cases = values.cases === undefined ? undefined : Number(values.cases);
+  const seed = Number(values.seed);
+  if ((cases !== undefined && (!Number.isSafeInteger(cases) || cases < 1)) || !Number.isSafeInteger(seed))
     throw new UsageError("--cases and --seed must be whole numbers");
-  return { cases, seed, chosen: targets.filter(({ name }) => positionals.length === 0 || positionals.includes(name)) };
+  const isChosen = ({ name }: { readonly name: string }): boolean => positionals.includes(name);
+  return {
+    cases,
+    seed,
+    readers: positionals.length === 0 ? targets : targets.filter(isChosen),
+    services: services.filter(isChosen),
+  };
 }
 
 /** Inputs of one reader that are kept in a run. */
@@ -51,29 +65,62 @@ function keep({ target, input, why }: Finding): void {
   say(`${target}: ${why}; the input is kept in ${file}`);
 }
 
+type Run = { readonly cases: number; readonly seed: number; readonly signal: AbortSignal };
+
+/** @returns how many inputs broke something */
+async function runReader(target: Target, { cases, seed, signal }: Run): Promise<number> {
+  const inputs = createInputs({ inputs: corpusOf(target), format: target.format }, seed);
+  const began = performance.now();
+  const ends = new Map<string, number>();
+  let [done, found] = [0, 0];
+  // One that breaks at each input fills no disk.
+  for (; done < cases && found < mostKept && !signal.aborted; done += 1) {
+    const { end, finding } = await tryInput(target, inputs.next());
+    count(ends, end);
+    if (finding !== undefined) {
+      keep(finding);
+      found += 1;
+    }
+    if (done % 5000 === 4999) await nextTurn();
+  }
+  const seconds = (performance.now() - began) / 1000;
+  process.stdout.write(
+    `${target.name}: ${done} cases, ${Math.round(done / seconds)} a second: ${describeEnds(ends)}\n`,
+  );
+  return found;
+}
+
+async function runService(service: Service, run: Run): Promise<number> {
+  const dir = await mkdtemp(join(tmpdir(), "claviger-"));
+  const running = await service.start(dir);
+  try {
+    const inputs = corpusOf({ name: service.name, seeds: () => running.inputs });
+    const report = await fuzzService(
+      { ...running, inputs },
+      {
+        ...run,
+        onFinding: (input, why) => keep({ target: service.name, input, why }),
+      },
+    );
+    process.stdout.write(`${service.name}: ${describeReport(report)}\n`);
+    for (const finding of report.findings) say(`${service.name}: ${finding}`);
+    return report.findings.length;
+  } finally {
+    await running.stop();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
 async function run(
-  { cases, seed, chosen }: NonNullable<ReturnType<typeof parse>>,
+  { cases, seed, readers, services: chosen }: NonNullable<ReturnType<typeof parse>>,
   signal: AbortSignal,
 ): Promise<number> {
   say(`seed ${seed}`);
   let found = 0;
-  for (const target of chosen) {
-    const random = randomOf(seed);
-    const corpus = corpusOf(target);
-    const began = performance.now();
-    let [done, here] = [0, 0];
-    for (; done < cases && !signal.aborted; done += 1) {
-      const finding = tryInput(target, mutate(corpus, random));
-      if (finding !== undefined) {
-        keep(finding);
-        found += 1;
-        // One that breaks at each input fills no disk.
-        if ((here += 1) >= mostKept) break;
-      }
-      if (done % 5000 === 4999) await nextTurn();
-    }
-    const seconds = (performance.now() - began) / 1000;
-    process.stdout.write(`${target.name}: ${done} cases, ${Math.round(done / seconds)} a second\n`);
+  for (const reader of readers) found += await runReader(reader, { cases: cases ?? 100_000, seed, signal });
+  for (const service of chosen) {
+    signal.throwIfAborted();
+    found += await runService(service, { cases: cases ?? 20_000, seed, signal });
   }
   signal.throwIfAborted();
   process.stdout.write(found === 0 ? "nothing found\n" : `${found} found\n`);

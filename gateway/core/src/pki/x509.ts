@@ -143,6 +143,18 @@ const subjectAltNameOid = "2.5.29.17";
 /** A request that is longer than this is none of ours. */
 const requestLength = 8192;
 
+/** What stands in a request; each part of it may be none, down to the names. @throws TypeError */
+function parseRequest(pem: string) {
+  try {
+    const request = new x509.Pkcs10CertificateRequest(pem);
+    const extensions = request.getExtensions(subjectAltNameOid);
+    const names = extensions.flatMap(({ rawData }) => new x509.SubjectAlternativeNameExtension(rawData).names.items);
+    return { request, publicKey: Buffer.from(request.publicKey.rawData), names };
+  } catch {
+    throw new TypeError("this is no certificate request (PKCS #10, PEM)");
+  }
+}
+
 /**
  * Reads a PKCS #10 request (RFC 2986), and verifies that whoever made it has the key: ECDSA on P-256.
  * @throws TypeError that says what is wrong with it
@@ -150,19 +162,10 @@ const requestLength = 8192;
 export async function readSigningRequest(pem: string): Promise<SigningRequest> {
   if (pem.length > requestLength)
     throw new TypeError(`a certificate request must have at most ${requestLength} characters`);
-  let request: x509.Pkcs10CertificateRequest;
-  try {
-    request = new x509.Pkcs10CertificateRequest(pem);
-  } catch {
-    throw new TypeError("this is no certificate request (PKCS #10, PEM)");
-  }
-  const publicKey = Buffer.from(request.publicKey.rawData);
+  const { request, publicKey, names } = parseRequest(pem);
   if (!isOnP256(publicKey)) throw new TypeError("the key of a certificate request must be of ECDSA on P-256");
   if (!(await request.verify().catch(() => false)))
     throw new TypeError("the certificate request is not signed by the key that it is for");
-  const names = request
-    .getExtensions(subjectAltNameOid)
-    .flatMap(({ rawData }) => new x509.SubjectAlternativeNameExtension(rawData).names.items);
   const uris = names.filter(({ type }) => type === "url").map(({ value }) => value);
   if (uris.length !== names.length) throw new TypeError("a certificate request may name URIs and nothing else");
   return { pem, publicKey, uris };

@@ -3,6 +3,12 @@
 import type { Server } from "node:https";
 import type { TLSSocket } from "node:tls";
 import { Code, ConnectError, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import {
+  createAsyncIterable,
+  type UniversalHandler,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
 import { fastify, type FastifyInstance } from "fastify";
 import { ApprovalNeededSchema, FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
@@ -46,6 +52,24 @@ const idleMs = 60_000;
 const maxConnections = 5000;
 
 const socketKey = createContextKey<TLSSocket | undefined>(undefined);
+/** Has a method of ours been called? */
+const calledKey = createContextKey({ isCalled: false });
+
+/**
+ * Answers a body that cannot be read as a fault of its caller. Connect calls it an internal error where protobuf
+ * or a compressed body does not parse, before any method is called.
+ */
+function answerUnread(handle: UniversalHandler): UniversalHandler {
+  const message = "the body is not a message of this method";
+  const body = Buffer.from(JSON.stringify({ code: "invalid_argument", message }));
+  const header = { "content-type": "application/json", "content-length": String(body.length) };
+  const answer = async (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
+    const reply = await handle(request);
+    if (reply.status !== 500 || request.contextValues?.get(calledKey).isCalled === true) return reply;
+    return { status: 400, header: new Headers(header), body: createAsyncIterable([body]) };
+  };
+  return Object.assign(answer, handle);
+}
 
 /** What a refusal is in Connect. */
 function connectError({ message, code, approval }: Refusal): ConnectError {
@@ -97,6 +121,7 @@ export function createFleetServer({
   const implement = <M extends UnaryName>(name: M) => {
     return async (request: Parameters<FleetMethods[M]>[0], context: HandlerContext) => {
       const at = Date.now();
+      context.values.get(calledKey).isCalled = true;
       const subject: Subject = {};
       const socket = context.values.get(socketKey);
       let caller: Caller | undefined;
@@ -151,7 +176,10 @@ export function createFleetServer({
     };
 
   const plugin = app.register(fastifyConnectPlugin, {
-    contextValues: (request) => createContextValues().set(socketKey, request.raw.socket as TLSSocket),
+    contextValues: (request) =>
+      createContextValues()
+        .set(socketKey, request.raw.socket as TLSSocket)
+        .set(calledKey, { isCalled: false }),
     readMaxBytes: bodyBytes,
     grpc: false,
     grpcWeb: false,
@@ -159,6 +187,7 @@ export function createFleetServer({
       const unary = (Object.keys(methods) as readonly UnaryName[]).map((name) => [name, implement(name)] as const);
       const lasting = (Object.keys(streams) as readonly StreamName[]).map((name) => [name, stream(name)] as const);
       router.service(FleetService, Object.fromEntries<unknown>([...unary, ...lasting]));
+      for (const [at, handle] of router.handlers.entries()) router.handlers[at] = answerUnread(handle);
     },
   });
 

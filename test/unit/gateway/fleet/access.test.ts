@@ -277,6 +277,23 @@ suite("access to FleetService", () => {
     assert.equal(world.registry(), registryText);
   });
 
+  test("a body that is no message is its caller's fault, in whatever form", async (t) => {
+    const { call, records } = await startWorld(t);
+    const proto = { "content-type": "application/proto" };
+    for (const [body, given] of [
+      [Buffer.from("ff", "hex"), proto],
+      [Buffer.from("0a05", "hex"), proto],
+      [Buffer.from("0a"), { ...proto, "content-encoding": "gzip" }],
+      [Buffer.from("{"), {}],
+      [Buffer.from("[1]"), {}],
+    ] as const) {
+      const { status, code } = await call("GetTrustBundle", body, undefined, undefined, given);
+      assert.deepEqual([status, code], [400, "invalid_argument"], body.toString("hex"));
+    }
+    assert.deepEqual(records, [], "no method was called");
+    assert.equal((await call("GetTrustBundle", {}, undefined)).status, 200);
+  });
+
   test("clusters come in pages, by name and by label", async (t) => {
     const world = await startWorld(t);
     const { viewer } = await callersOf(world.ca);

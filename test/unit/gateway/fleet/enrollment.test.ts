@@ -22,6 +22,7 @@ import {
 import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
 import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
 import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
+import { csrOf, csrText, subjectAltName } from "../../../fuzz/services/csr.ts";
 
 const domain = trustDomain.parse("fleet.test");
 const names = { cluster: clusterName.parse("blue"), node: nodeName.parse("n-1") };
@@ -141,6 +142,12 @@ suite("a certificate request of a shim", () => {
     der[at] = (der[at] ?? 0) ^ 1;
     const changed = `-----BEGIN CERTIFICATE REQUEST-----\n${der.toString("base64")}\n-----END CERTIFICATE REQUEST-----\n`;
     await assert.rejects(readSigningRequest(changed), /not signed by the key that it is for/);
+  });
+
+  test("is refused as none where its names cannot be read, though it is signed by its key", async () => {
+    assert.deepEqual([...(await readSigningRequest(csrText([uri]))).uris], [uri]);
+    const broken = csrOf([[0x30, [[0x30, [subjectAltName, [0x04, [[0x30, Buffer.from("86ff", "hex")]]]]]]]]);
+    await assert.rejects(readSigningRequest(broken), { name: "TypeError", message: /no certificate request/ });
   });
 });
 

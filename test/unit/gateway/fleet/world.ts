@@ -81,8 +81,18 @@ export type World = {
   readonly keys: () => string;
   /** What is known of the nodes; unknown until a test says it. */
   observe: KeyAccess["observe"];
-  /** @param agent keeps connections; without one each call makes its own */
-  readonly call: (method: string, message: object, as: Credentials, agent?: Agent) => Promise<Reply>;
+  /**
+   * @param message sent as JSON; bytes are sent as they are
+   * @param agent keeps connections; without one each call makes its own
+   * @param given headers to add or replace
+   */
+  readonly call: (
+    method: string,
+    message: object,
+    as: Credentials,
+    agent?: Agent,
+    given?: Readonly<Record<string, string>>,
+  ) => Promise<Reply>;
   /** Calls a method that answers with a stream. It is closed at the end of the test. */
   readonly open: (method: string, message: object, as: Credentials) => StreamReader;
   /** Ends the service. */
@@ -301,7 +311,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     await backend.close();
     rmSync(dir, { recursive: true });
   });
-  const call: World["call"] = (method, message, as, agent) =>
+  const call: World["call"] = (method, message, as, agent, given) =>
     new Promise((resolve, reject) => {
       const { token, ...certificate } = as ?? {};
       const outgoing = request(
@@ -316,6 +326,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
           headers: {
             "content-type": "application/json",
             ...(token !== undefined && { authorization: `Bearer ${token}` }),
+            ...given,
           },
         },
         (reply) => {
@@ -336,7 +347,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
         },
       );
       outgoing.on("error", reject);
-      outgoing.end(JSON.stringify(message));
+      outgoing.end(Buffer.isBuffer(message) ? message : JSON.stringify(message));
     });
   const open: World["open"] = (method, message, as) => {
     const reader = openStream({ port, ca: ca.cert, method, message, as });
