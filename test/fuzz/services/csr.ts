@@ -9,7 +9,7 @@ const [sequence, set, integer, bitString, oid] = [0x30, 0x31, 0x02, 0x03, 0x06];
 const algorithm: Tree = [sequence, [[oid, Buffer.from("2a8648ce3d040302", "hex")]]];
 /** 1.2.840.113549.1.9.14, the extensions that are asked for, and 2.5.29.17, the alternative names. */
 const extensionRequest: Tree = [oid, Buffer.from("2a864886f70d01090e", "hex")];
-export const subjectAltName: Tree = [oid, Buffer.from("551d11", "hex")];
+const subjectAltName: Tree = [oid, Buffer.from("551d11", "hex")];
 const armour = /^-----BEGIN CERTIFICATE REQUEST-----\n([A-Za-z0-9+/=\n]+)-----END CERTIFICATE REQUEST-----\n?$/;
 
 /** Signs what is in a request, a DER tree, and writes both as PEM. */
@@ -22,7 +22,7 @@ function write(info: Tree): string {
 }
 
 /** A request for these extensions, a DER tree. */
-export function csrOf(extensions: Tree): string {
+function csrOf(extensions: Tree): string {
   const attributes: Tree = [[sequence, [extensionRequest, [set, extensions]]]];
   const key = der.decode(publicKey.export({ type: "spki", format: "der" })) ?? null;
   const version: Tree = [integer, Buffer.from([0])];
@@ -34,6 +34,11 @@ export function csrText(uris: readonly string[]): string {
   const names: Tree = uris.map((uri) => [0x86, Buffer.from(uri)]);
   return csrOf([[sequence, [[sequence, [subjectAltName, [0x04, [[sequence, names]]]]]]]]);
 }
+
+/** Signed as it should be, for names of which the first one breaks off. */
+export const unreadableCsr = csrOf([
+  [sequence, [[sequence, [subjectAltName, [0x04, [[sequence, Buffer.from("86ff", "hex")]]]]]]],
+]);
 
 function opened(tree: Tree): Tree {
   if (typeof tree === "string") {

@@ -7,7 +7,7 @@ import { startFleetService } from "../../lab/fleet-service.ts";
 import { createProcessGroup } from "../../lab/process-group.ts";
 import { createSigningRequest } from "../../../shim/src/signing-request.ts";
 import { attempt, either, json, protobuf } from "../formats.ts";
-import { csrText, withCsr } from "./csr.ts";
+import { csrText, unreadableCsr, withCsr } from "./csr.ts";
 import { createSpeaker, type Reply, requestFormat, requestOf, type Speaker } from "./http1.ts";
 import type { Service } from "./service.ts";
 
@@ -48,6 +48,7 @@ const calls: readonly (readonly [caller: "operator" | "node" | "nobody", method:
     "RenewNode",
     () => ({ certificateRequest: csrText(["spiffe://lab.claviger.test/cluster/other/node/node-1"]) }),
   ],
+  ["node", "RenewNode", () => ({ certificateRequest: unreadableCsr })],
   ["operator", "RevokeNode", () => ({ cluster, node: "gone", reason })],
   ["operator", "RevokeNode", () => ({ cluster, serials: ["0A1B"], reason })],
   ["operator", "AllowNode", () => ({ cluster, serials: ["0A1B"], reason })],

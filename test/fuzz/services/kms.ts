@@ -31,11 +31,8 @@ export type Sealed = { readonly ciphertext: Uint8Array; readonly keyId: string }
 export function messagesOf(good: Sealed) {
   const plaintext = Buffer.from(canary);
   const encrypt = create(v2.EncryptRequestSchema, { plaintext, uid: "u" });
-  const decrypt = create(v2.DecryptRequestSchema, {
-    ...good,
-    uid: "u",
-    annotations: { "a.example": Buffer.from("1") },
-  });
+  const decrypt = create(v2.DecryptRequestSchema, { ...good, uid: "u" });
+  const annotated = create(v2.DecryptRequestSchema, { ...decrypt, annotations: { "a.example": Buffer.from("1") } });
   const binary = {
     status: toBinary(v2.StatusRequestSchema, create(v2.StatusRequestSchema)),
     encrypt: toBinary(v2.EncryptRequestSchema, encrypt),
@@ -58,7 +55,7 @@ export function messagesOf(good: Sealed) {
     encrypt: toJsonString(v2.EncryptRequestSchema, encrypt),
     decrypt: toJsonString(v2.DecryptRequestSchema, decrypt),
   };
-  return { binary, batches, text };
+  return { binary, batches, text, annotated: toBinary(v2.DecryptRequestSchema, annotated) };
 }
 
 /** What both services have in common: the lab, and the honest calls through all of it. */

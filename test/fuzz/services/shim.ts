@@ -43,12 +43,13 @@ function callOf(path: string, message: Uint8Array, stream = 1): readonly Tree[] 
 
 /** Calls in their usual form, and what floods a connection. */
 function frameSeeds(good: Sealed): readonly Buffer[] {
-  const { binary } = messagesOf(good);
+  const { binary, annotated } = messagesOf(good);
   const { status, encrypt, decrypt } = binary;
   const names = Object.keys(binary) as readonly (keyof typeof binary)[];
   const calls: readonly (readonly Tree[])[] = [
     ...names.map((name) => callOf(methods[name], binary[name])),
     [...callOf(methods.encrypt, encrypt), ...callOf(methods.decrypt, decrypt, 3), ...callOf(methods.status, status, 5)],
+    callOf(methods.decrypt, annotated),
     callOf("/no.such/Method", status),
   ];
   const begun = headersOf(methods.encrypt, 1);
@@ -71,6 +72,7 @@ function frameSeeds(good: Sealed): readonly Buffer[] {
     [headersOf(methods.status, 1, endHeaders, [["x", "y".repeat(15_000)]])],
     // Floods: calls that are reset, pings, settings, empty frames, windows that overflow.
     many(100, (i) => [headersOf(methods.decrypt, 2 * i + 1), frame("reset", 2 * i + 1, hex("00000008"))]).flat(),
+    many(20, (i) => [headersOf("/no.such/Method", 2 * i + 1), frame("reset", 2 * i + 1, hex("00000008"))]).flat(),
     many(500, () => frame("ping", 0, Buffer.alloc(8))),
     many(500, () => settings),
     [begun, ...many(500, () => frame("data", 1, Buffer.alloc(0)))],
