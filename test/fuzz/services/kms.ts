@@ -70,7 +70,7 @@ export async function startKms(
     gatewayExtra: { log: { level: "debug" } },
     shimExtra: { log: { level: "debug" } },
     programs: {
-      gateway: [process.execPath, join(root, "gateway", "server", "src", "main.ts")],
+      gateway: [process.execPath, "--max-semi-space-size=8", join(root, "gateway", "server", "src", "main.ts")],
       shim: [process.execPath, ...nodeOptions(), join(root, "shim", "src", "main.ts")],
     },
   });
