@@ -97,7 +97,7 @@ function codeOf({ status, body }: Reply): string {
 
 export const fleetService: Service = {
   name: "fleet-listener",
-  depths: { "200": 0.05, invalid_argument: 0.05, permission_denied: 0.005, not_found: 0.002, unauthenticated: 0.001 },
+  depths: { "200": 0.05, invalid_argument: 0.05, permission_denied: 0.005, not_found: 0.002 },
   async start(dir) {
     const processes = createProcessGroup(dir);
     const pki = await createPki(dir);

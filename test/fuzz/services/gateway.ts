@@ -7,7 +7,7 @@ import { messagesOf, type Sealed, startKms } from "./kms.ts";
 import type { Service } from "./service.ts";
 
 function requestSeeds(good: Sealed): readonly Buffer[] {
-  const { binary, batches, text } = messagesOf(good);
+  const { binary, batches, text, annotated } = messagesOf(good);
   const given = {
     [headers.protocolVersion]: "1",
     [headers.timeout]: "3000",
@@ -15,6 +15,7 @@ function requestSeeds(good: Sealed): readonly Buffer[] {
   };
   const seeds = [
     ...Object.entries({ ...binary, ...batches }).map(([name, body]) => [name, contentTypes.proto, body] as const),
+    ["decrypt", contentTypes.proto, annotated] as const,
     ...Object.entries(text).map(([name, body]) => [name, contentTypes.json, Buffer.from(body)] as const),
   ];
   const more: readonly Readonly<Record<string, string>>[] = [
@@ -36,7 +37,7 @@ function requestSeeds(good: Sealed): readonly Buffer[] {
 
 export const gatewayService: Service = {
   name: "gateway-listener",
-  depths: { "200": 0.05, request_malformed: 0.05, method_unknown: 0.01, ciphertext_invalid: 0.01 },
+  depths: { "200": 0.05, request_malformed: 0.05, method_unknown: 0.01, ciphertext_invalid: 0.005 },
   async start(dir) {
     const { lab, good, common } = await startKms(dir);
     const pair = await lab.pki.node("cluster-1", "node-7");
