@@ -219,7 +219,7 @@ suite("the two-person rule, at two replicas", () => {
   test("the audit file of the service is verified, and an edited, removed or repeated line is named", async () => {
     const file = replicas[1].audit;
     const good = await verify(file);
-    assert.match(good.out, /signed up to record \d+, at .*\n\d+ records: as they were written$/, good.err);
+    assert.match(good.out, /signed up to record \d+, at .*\n\d+ records: as they were written$/m, good.err);
     assert.equal(good.status, 0);
     const lines = readFileSync(file, "utf8").trimEnd().split("\n");
     const place = lines.findLastIndex((line) => line.includes('"approveChange"') && line.includes('"operator":"anna"'));

@@ -2,6 +2,7 @@
 import { isSelected } from "@claviger/gateway-core/src/registry/labels.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { clusterMessage } from "@claviger/gateway-core/src/registry/cluster-message.ts";
+import { kindsOfChange } from "../approvals/kinds.ts";
 import { checkNeed } from "../caller.ts";
 import type { FleetMethods } from "../method.ts";
 import { refuse } from "../refusal.ts";
@@ -31,7 +32,14 @@ export function clusterMethods(scope: Scope): Pick<FleetMethods, "listClusters" 
       subject.because = reasonOf(reason);
       // What was closed is opened by an administrator.
       if (state === "active") checkNeed("admin", caller);
-      return await scope.edit(caller, name, subject, () => ({ state }), { ifEtag, dryRun });
+      return await scope.edit(caller, name, subject, () => ({ state }), {
+        ifEtag,
+        dryRun,
+        // One that is suspended would decrypt again.
+        check: (record) => {
+          if (kindsOfChange(record, { state }).length > 0) checkNeed("admin", caller);
+        },
+      });
     },
   };
 }

@@ -2880,7 +2880,7 @@ export const FleetService: GenService<{
     output: typeof RemoveClusterResponseSchema;
   },
   /**
-   * Suspends a cluster, or lets it only decrypt: operators. Resumes one: administrators.
+   * Suspends a cluster, or lets it only decrypt: operators. Resumes one, or lets a suspended one decrypt: administrators.
    *
    * @generated from rpc claviger.fleet.v1.FleetService.SetClusterState
    */
