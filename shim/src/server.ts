@@ -1,5 +1,6 @@
 // gRPC on the unix socket: bounded in calls, sizes and time. The only file that imports grpc-js.
 // (docs/architecture.md #shim; docs/kms-contract.md section 1.6.)
+import type { ServerHttp2Stream } from "node:http2";
 import type { Server } from "node:net";
 import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
 import {
@@ -19,6 +20,7 @@ import { zeroize } from "@claviger/proto/runtime/secret.ts";
 import { noTracing, type Tracing } from "@claviger/proto/runtime/tracing.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { createConnections } from "./connections.ts";
+import { createFailureLog } from "./failure-log.ts";
 import type { KmsMethod, KmsMethods } from "./kms.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
@@ -99,6 +101,21 @@ function withSteadyDeadline(call: ServerInterceptingCall): ServerInterceptingCal
 const interceptor: ServerInterceptor = (_, call) => withSteadyDeadline(zeroizeWritten(call));
 
 /**
+ * Has grpc-js leave alone a stream that its caller has reset by the time that its headers are handed on. It
+ * would answer one with a method or a content type that it does not know, and Node.js throws at an answer to a
+ * stream that is closed: an exception in an event, which ends the process. grpc-js has no option for that.
+ */
+function leaveClosedStreams(grpc: GrpcServer): void {
+  type Serve = (interceptors: readonly ServerInterceptor[], stream: ServerHttp2Stream, given: object) => void;
+  const serve = grpc["_streamHandler"] as Serve;
+  const serveOpen: Serve = (interceptors, stream, given) => {
+    if (stream.closed || stream.destroyed) stream.on("error", () => {});
+    else Reflect.apply(serve, grpc, [interceptors, stream, given]);
+  };
+  Object.assign(grpc, { _streamHandler: serveOpen });
+}
+
+/**
  * Streams of one connection at a time. Further calls wait at the caller, where they cost this process
  * nothing: a stream costs 11 KiB, and four batches of 64 are all that is under way to the gateways.
  */
@@ -143,23 +160,10 @@ export function createKmsSocketServer({
     streamResetRate: manyStreams,
     maxSessionRejectedStreams: manyStreams,
   });
+  leaveClosedStreams(grpc);
   let inFlight = 0;
 
-  // A storm of failures is a line a second, not a line each: metrics have the count.
-  const quietUntil = new Map<string, number>();
-  const logFailure = (method: string, error: KmsError): void => {
-    if (error.reason === "internal")
-      log.error({ event: "internal-error", method, err: error }, "a call failed for a reason that has no name");
-    else if (rowOf(error.reason).kind === "caller")
-      log.debug({ event: "call-failed", method, err: error }, "a call failed");
-    else if (performance.now() >= (quietUntil.get(error.reason) ?? 0)) {
-      quietUntil.set(error.reason, performance.now() + 1000);
-      log.warn(
-        { event: "call-failed", method, err: error },
-        "a call failed; further ones of this second are counted only",
-      );
-    }
-  };
+  const logFailure = createFailureLog(log);
 
   /** Milliseconds that a call may take. */
   const timeoutOf = (call: ServerUnaryCall<Buffer, Buffer>): number => {

@@ -110,6 +110,7 @@ const shimOrder = [
   [
     "config.ts",
     "connections.ts",
+    "failure-log.ts",
     "metrics.ts",
     "outages.ts",
     "socket.ts",

@@ -324,3 +324,26 @@ for (const [name, decrypt] of [
     });
     assert.equal(connections(), known);
   });
+
+test("a stream that its caller resets at once costs nothing but itself, whatever it asked for", async (t) => {
+  const { path, call } = await start(t);
+  const session = connectHttp2("http://localhost", { createConnection: () => connect(path) });
+  t.after(() => session.destroy());
+  session.on("error", () => {});
+  await once(session, "connect");
+  // Both reach the server in one piece: the stream is gone when its headers are looked at.
+  const reset = async (given: Readonly<Record<string, string>>): Promise<void> => {
+    const stream = session.request({ ":method": "POST", ":path": methods.status, ...given }, { endStream: false });
+    stream.on("error", () => {});
+    stream.close();
+    await once(stream, "close");
+  };
+  for (let i = 0; i < 20; i++) {
+    await Promise.all([
+      reset({ ":path": "/no.such/Method", "content-type": "application/grpc" }),
+      reset({ "content-type": "text/plain" }),
+      reset({ "content-type": "application/grpc" }),
+    ]);
+  }
+  assert.equal((await call(methods.status, Buffer.from("alive"))).toString(), "alive");
+});
