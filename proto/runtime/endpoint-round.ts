@@ -52,7 +52,8 @@ const startShare = 0.4;
 
 /**
  * After how many milliseconds beside one that has not answered: `hedgeMs`, the next endpoint for the
- * price of a hedge; `nextMs`, the next one for nothing; `overdueMs`, later than it ever is.
+ * price of a hedge; `nextMs`, the next one for nothing; `overdueMs`, later than it ever is. One that is
+ * down waits for its whole share.
  * @param shareMs what each endpoint not yet asked has of the time in which all are begun with
  */
 function patience<E>({ latencyMs, failure }: Entry<E>, isFirst: boolean, shareMs: number) {
@@ -138,9 +139,12 @@ export function runRound<E, T>(
       const { hedgeMs, nextMs, overdueMs } = patience(entry, index === 1, shareMs);
       const mayGoOn = (): boolean => asked === index && isUntouched === undefined;
       const beside = candidates[index];
-      if (hedge && hedgeMs < nextMs && beside !== undefined && !health.isBusy(beside))
+      // Probes look after one that is down. Thousands of callers that an up one is slow for must not all
+      // try it as well: it would never come back.
+      const isDown = beside?.failure !== undefined && entry.failure === undefined && entry.latencyMs !== undefined;
+      if (hedge && hedgeMs < nextMs && beside !== undefined && !isDown && !health.isBusy(beside))
         after(hedgeMs, () => void (mayGoOn() && spend() && next()));
-      after(nextMs, () => void (mayGoOn() && next()));
+      after(isDown ? Math.max(nextMs, shareMs) : nextMs, () => void (mayGoOn() && next()));
       pending.set(entry, { began, overdueMs });
       void ask(entry, began);
     };

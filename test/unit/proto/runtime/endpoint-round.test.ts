@@ -185,6 +185,24 @@ suite("The next endpoint is asked", () => {
     assert.deepEqual([free.asked, free.left.budget], [["a 0", "b 50"], 7]);
   });
 
+  test("not as a hedge where it is down, and in its share of the time only, unless the one asked is down as well", async () => {
+    const known = { ...silent, latencyMs: 10 };
+    for (const [what, endpoints, times] of [
+      ["a is up", { a: known, b: { ...known, isDown: true } }, ["a 0", "b 400"]],
+      [
+        "of two, each has its share",
+        { a: known, b: { ...known, isDown: true }, c: { ...known, isDown: true } },
+        ["a 0", "b 200", "c 250"],
+      ],
+      ["a is down", { a: { ...known, isDown: true }, b: { ...known, isDown: true } }, ["a 0", "b 50"]],
+      ["of a nothing is known", { a: silent, b: { ...known, isDown: true } }, ["a 0", "b 50"]],
+    ] as const) {
+      const { asked, run } = setUp(endpoints, { hedge: true });
+      await run();
+      assert.deepEqual(asked, times, what);
+    }
+  });
+
   test("not beside another where two must not see the call", async () => {
     const { asked, run } = setUp(
       { a: { ...silent, latencyMs: 5 }, b: silent },
