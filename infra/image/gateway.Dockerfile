@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The gateway image: what a fleet's shims connect to
 # Nothing but the Node.js binary, its libraries and one file. No shell, no package manager; runs as 65532 on a read-only root.
-FROM docker.io/library/node:24-bookworm-slim AS build
+FROM docker.io/library/node:24.20.0-bookworm-slim AS build
 WORKDIR /src
 COPY . .
 RUN npm ci --ignore-scripts --no-audit --no-fund
