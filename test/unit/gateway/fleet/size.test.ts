@@ -136,12 +136,12 @@ suite(`a list of ${count} clusters`, () => {
     const fake = createFakeDocuments();
     const mount = mountPath.parse("kv");
     const records = Array.from({ length: count }, (_, i) => recordOf(i));
-    const put = (path: string, data: unknown) => fake.set({ mount, path }, data);
+    const store = (path: string, data: unknown) => fake.set({ mount, path }, data);
     for (const record of records) {
-      put(`registry/clusters/${record.name}`, record);
-      put(`registry/uids/${record.uid}`, { cluster: record.name });
+      store(`registry/clusters/${record.name}`, record);
+      store(`registry/uids/${record.uid}`, { cluster: record.name });
     }
-    put("registry/index", { sequence: 1, changed: [] });
+    store("registry/index", { sequence: 1, changed: [] });
     let read: string[] = [];
     const documents: Documents = {
       ...fake,
