@@ -16,7 +16,7 @@ export function outputOption(command: Command): Command {
 
 /** Adds `-o`, and the `--json` of earlier releases. */
 export function outputOptionWithJson(command: Command): Command {
-  return outputOption(command).addOption(new Option("--json", "as -o json").implies({ output: "json" }).hideHelp());
+  return outputOption(command).addOption(new Option("--json", "as -o json").implies({ output: "json" }));
 }
 
 /** A message as the API's JSON has it, with every field also where its value is the default. */

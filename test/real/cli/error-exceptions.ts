@@ -150,12 +150,6 @@ export const exceptions: readonly Exception[] = [
     where: "unit/gateway/fleet/cluster-cli.test.ts",
   },
   {
-    file: "usage/retire-service.ts",
-    texts: ["*"],
-    why: "takes a fleet service",
-    where: "unit/gateway/fleet/key-cli.test.ts",
-  },
-  {
     file: "key/changes.ts",
     texts: ["an older version was set"],
     why: "takes somebody who promotes at the same time",

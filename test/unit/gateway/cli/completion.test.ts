@@ -27,11 +27,14 @@ function nodes(command = root, line: readonly string[] = []): readonly Node[] {
 
 type Shell = "bash" | "zsh" | "fish";
 
-/** zsh completes on a terminal alone: one of its own, in which what it would offer is written to a file. */
+/**
+ * zsh completes on a terminal alone: one of its own, in which what it would offer is written to a file. It asks
+ * nobody whether a list is too long.
+ */
 const zshDriver = String.raw`
 zmodload zsh/zpty
 zpty z zsh -f -i
-zpty -w z "PROMPT=; autoload -Uz compinit; compinit -u -D; source $1; OUT=$2"
+zpty -w z "PROMPT=; LISTMAX=100000; autoload -Uz compinit; compinit -u -D; source $1; OUT=$2"
 zpty -w z 'compadd() { if [[ $@[1,(i)(-|--)] == *-[OAD]\ * ]]; then builtin compadd "$@"; return; fi; local -a hits; builtin compadd -A hits "$@"; print -rl -- $hits >> $OUT; builtin compadd "$@" }'
 zpty -w z "ask() { zle complete-word; print -r -- '---' >> \$OUT; BUFFER=; print DO''NE }; zle -N ask; bindkey '^I' ask"
 zpty -w z 'print REA""DY'
