@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
 import { type OpenBao, startOpenBao } from "../../lab/openbao.ts";
 import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
@@ -318,6 +318,28 @@ suite("claviger vault init --for fleet on a real OpenBao", () => {
     const body = { csr, common_name: "n", uri_sans: "spiffe://fleet.example/cluster/prod/node/n", ttl: "1h" };
     assert.equal(await as(who, "POST", "pki-csr/sign/claviger-node", body), 200);
     assert.equal(existsSync(join(home, "own.srl")), true);
+  });
+
+  test("a login by ServiceAccount: the role is bound to the service's own, in its own namespace", async () => {
+    const { fleet } = site("account");
+    const login = { kind: "kubernetes", mount: "kubernetes", role: "claviger-fleet", jwtFile: "/nowhere/jwt" };
+    const settings = parse(readFileSync(fleet, "utf8")) as { backends: { main: object } };
+    writeFileSync(fleet, stringify({ ...settings, backends: { main: { ...settings.backends.main, auth: login } } }));
+    const named = ["--pki-root", "--policy", "account"];
+    const lacking = await init(fleet, ...named);
+    assert.match(lacking.out, /CONFLICT {2}configuration auth\/kubernetes\/config: to make it, give --kubernetes-host/);
+    const ca = join(dir, "account", "ca.pem");
+    writeFileSync(ca, (await createCa({ trustDomain: "fleet.example" })).cert);
+    const cluster = ["--kubernetes-host", "https://127.0.0.1:6443", "--kubernetes-ca", ca];
+    const done = await init(fleet, ...named, ...cluster);
+    assert.equal(done.status, 0, done.out + done.err);
+    assert.match(done.out, /kind: ServiceAccount\nmetadata:\n {2}name: claviger-fleet\n {2}namespace: claviger-fleet/);
+    const { data } = await bao.call<{ data: Record<string, unknown> }>("GET", "auth/kubernetes/role/claviger-fleet");
+    assert.deepEqual(
+      [data["bound_service_account_names"], data["bound_service_account_namespaces"], data["token_policies"]],
+      [["claviger-fleet"], ["claviger-fleet"], ["account"]],
+    );
+    assert.match((await init(fleet, ...named)).out, /Nothing was changed/);
   });
 
   test("keeps its hands off a CA, a role and mounts that are there, and says what differs", async () => {
