@@ -2,14 +2,14 @@
 // request against it, on connections that are open as well. (docs/architecture.md #registry.)
 import { nodeName, type NodeName } from "@claviger/proto/wire/names.ts";
 import { normalSerial } from "@claviger/gateway-core/src/registry/record.ts";
-import { allow, expect, type NodeTarget, revoke } from "@claviger/gateway-core/src/registry/edit/nodes.ts";
-import { changeCluster } from "./change-cluster.ts";
-import { type EditOptions, gatewayHelp } from "./cluster-options.ts";
+import type { NodeTarget } from "@claviger/gateway-core/src/registry/edit/nodes.ts";
+import type { Changed, ClusterEditor } from "./cluster/editor.ts";
+import { type ChangeOptions, nothingChanged, waitFor, withClusters } from "./cluster/open.ts";
+import { gatewayHelp } from "./cluster-options.ts";
 import { CliError, type Command, several, type Terminal } from "./commander.ts";
-import type { Change } from "@claviger/gateway-core/src/registry/edit/change.ts";
 import { addNodeViewCommands } from "./node-view-commands.ts";
 import { addTokenCommand } from "./token-command.ts";
-import { fleetOptions } from "./target.ts";
+import { changeOptions } from "./site.ts";
 
 type Target = NodeTarget & { readonly cluster: string };
 
@@ -44,19 +44,26 @@ const effects = {
   allow: "gateways that have read this serve it",
 } as const;
 
-type SerialOptions = EditOptions & { readonly serial?: readonly string[] };
-type ExpectOptions = EditOptions & { readonly any: boolean };
+type SerialOptions = ChangeOptions & { readonly serial?: readonly string[] };
+type ExpectOptions = ChangeOptions & { readonly any: boolean };
 
-function edit(
-  options: EditOptions,
+/** @param make changes the record */
+async function edit(
+  options: ChangeOptions,
   terminal: Terminal,
   cluster: string,
-  change: Change,
+  make: (clusters: ClusterEditor) => Promise<Changed>,
   { is, effect }: { readonly is: string; readonly effect: string },
 ): Promise<void> {
-  return changeCluster(cluster, change, options, terminal, ({ changed, where }) =>
-    changed === undefined ? `${is} already` : `${is}, in ${where}; ${effect}.`,
-  );
+  await withClusters(options, terminal, async (site) => {
+    const { clusters } = site;
+    const before = await clusters.get(cluster);
+    const { cluster: after, version } = await make(clusters);
+    if (after.etag === before.etag) terminal.out(`${is} already; ${nothingChanged}`);
+    else if (options.dryRun) terminal.out(`${is}: that is what the record would say; ${nothingChanged} (--dry-run)`);
+    else terminal.out(`${is}, in ${clusters.where}; ${effect}.`);
+    await waitFor(site, version, terminal);
+  });
 }
 
 /** Adds the group. */
@@ -65,11 +72,11 @@ export function addNodeCommands(root: Command, terminal: Terminal): void {
   addTokenCommand(group, terminal);
   addNodeViewCommands(group, terminal);
 
-  for (const { verb, help, change, participle } of [
-    { verb: "revoke", help: "refuse a node, or one of its certificates", change: revoke, participle: "revoked" },
-    { verb: "allow", help: "take a revocation back", change: allow, participle: "not revoked" },
+  for (const { verb, help, participle } of [
+    { verb: "revoke", help: "refuse a node, or one of its certificates", participle: "revoked" },
+    { verb: "allow", help: "take a revocation back", participle: "not revoked" },
   ] as const)
-    fleetOptions(group.command(verb))
+    changeOptions(group.command(verb))
       .argument("<node>", "CLUSTER/NODE; CLUSTER alone with --serial")
       .description(help)
       .option("--serial <hex>", "a certificate by its serial number; several times", several)
@@ -77,10 +84,14 @@ export function addNodeCommands(root: Command, terminal: Terminal): void {
       .action(async (text: string, options: SerialOptions) => {
         const target = targetOf(text, options.serial);
         const is = `${whatOf(target)} is ${participle}`;
-        await edit(options, terminal, target.cluster, change(target), { is, effect: effects[verb] });
+        const how = { dryRun: options.dryRun };
+        await edit(options, terminal, target.cluster, (clusters) => clusters.nodes(target.cluster, verb, target, how), {
+          is,
+          effect: effects[verb],
+        });
       });
 
-  fleetOptions(group.command("expect"))
+  changeOptions(group.command("expect"))
     .argument("<cluster>")
     .argument("[nodes...]", "the names of its nodes, all of them")
     .description("say which nodes a cluster has: certificates of other names are refused")
@@ -90,8 +101,9 @@ export function addNodeCommands(root: Command, terminal: Terminal): void {
       if (options.any === names.length > 0)
         throw new CliError("give the names of all nodes of the cluster, or --any for every name");
       const expected = [...new Set(names.map(parseNode))].toSorted();
-      const change = expect(options.any ? undefined : expected);
-      await edit(options, terminal, cluster, change, {
+      const update = { expectedNodes: expected, anyNode: options.any };
+      const how = { dryRun: options.dryRun };
+      await edit(options, terminal, cluster, (clusters) => clusters.update(cluster, update, how), {
         is: `${cluster} has ${options.any ? "nodes of any name" : expected.join(", ")}`,
         effect: `gateways that have read this ${options.any ? "ask for no name" : "refuse certificates of other names"}`,
       });

@@ -4,6 +4,7 @@ import { nodeName } from "@claviger/proto/wire/names.ts";
 import { clusterMessage, etagOf, recordOfMessage } from "@claviger/gateway-core/src/registry/cluster-message.ts";
 import { type Change, changedFields } from "@claviger/gateway-core/src/registry/edit/change.ts";
 import { EditError } from "@claviger/gateway-core/src/registry/edit/error.ts";
+import { allow, revoke } from "@claviger/gateway-core/src/registry/edit/nodes.ts";
 import { newClusterUid } from "@claviger/gateway-core/src/registry/edit/uid.ts";
 import { updateChange } from "@claviger/gateway-core/src/registry/edit/update.ts";
 import { isSelected } from "@claviger/gateway-core/src/registry/labels.ts";
@@ -70,6 +71,7 @@ export function directClusters({ registry, config }: Pick<Fleet, "registry" | "c
       return { cluster: clusterMessage(record), version: dryRun ? "" : version };
     },
     update: (name, update, how) => edit(name, changeOf(update), how),
+    nodes: (name, verb, target, how) => edit(name, verb === "revoke" ? revoke(target) : allow(target), how),
     setState: (name, state, how) => {
       if (!isState(state)) throw new TypeError(`${state} is no state of a cluster`);
       return edit(name, () => ({ state }), how);

@@ -5,6 +5,7 @@ import type {
   ClusterSchema,
   UpdateClusterRequestSchema,
 } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import type { NodeTarget } from "@claviger/gateway-core/src/registry/edit/nodes.ts";
 
 /** What goes with every change. */
 export type How = {
@@ -51,6 +52,8 @@ export interface ClusterEditor {
   places(): Promise<KeyPlaces>;
   add(cluster: ClusterInit, how: How): Promise<Changed>;
   update(name: string, update: Update, how: How): Promise<Changed>;
+  /** Refuses a node, or certificates by their serial numbers, or takes that back. */
+  nodes(name: string, verb: "revoke" | "allow", target: NodeTarget, how: How): Promise<Changed>;
   setState(name: string, state: Cluster["state"], how: How): Promise<Changed>;
   /** @param force also one that is not suspended */
   remove(name: string, force: boolean, how: How): Promise<Changed>;

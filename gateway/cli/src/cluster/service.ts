@@ -81,6 +81,10 @@ export function serviceClusters(client: FleetClient, where: string, reason: () =
     add: async (cluster, { dryRun }) => changedOf(await client.addCluster({ cluster, dryRun, reason: reason() })),
     update: async (name, update, { dryRun, ifEtag = "" }) =>
       changedOf(await client.updateCluster({ name, ...update, dryRun, ifEtag, reason: reason() })),
+    async nodes(name, verb, { node = "", serials }, { dryRun }) {
+      const request = { cluster: name, node, serials: [...serials], dryRun, reason: reason() };
+      return changedOf(await (verb === "revoke" ? client.revokeNode(request) : client.allowNode(request)));
+    },
     setState: async (name, state, { dryRun, ifEtag = "" }) =>
       changedOf(await client.setClusterState({ name, state, dryRun, ifEtag, reason: reason() })),
     remove: async (name, force, { dryRun, ifEtag = "" }) =>

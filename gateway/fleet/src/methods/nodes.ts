@@ -4,7 +4,6 @@ import type { Enrollment } from "../enrollment.ts";
 import type { FleetMethods } from "../method.ts";
 import { refuse } from "../refusal.ts";
 import type { Scope } from "../scope.ts";
-import { clusterMessage } from "@claviger/gateway-core/src/registry/cluster-message.ts";
 import { asOperator, nodeOf, reasonOf, targetOf } from "./request.ts";
 
 const ttl = { usual: 3600, least: 60, most: 604_800 } as const;
@@ -48,17 +47,17 @@ export function nodeMethods({
       const { certificate } = await enrollment.renew(caller, certificateRequest);
       return { certificate, ca: trustBundle() };
     },
-    async revokeNode({ cluster, reason, ...who }, caller, subject) {
+    async revokeNode({ cluster, reason, dryRun, ...who }, caller, subject) {
       const target = targetOf(who);
       subject.because = reasonOf(reason);
       if (target.node !== undefined) subject.target = `${cluster.slice(0, 64)}/${target.node}`;
-      return { cluster: clusterMessage(await scope.change(caller, cluster, subject, revoke(target))) };
+      return await scope.edit(caller, cluster, subject, revoke(target), { dryRun });
     },
-    async allowNode({ cluster, reason, ...who }, caller, subject) {
+    async allowNode({ cluster, reason, dryRun, ...who }, caller, subject) {
       const target = targetOf(who);
       subject.because = reasonOf(reason);
       if (target.node !== undefined) subject.target = `${cluster.slice(0, 64)}/${target.node}`;
-      return { cluster: clusterMessage(await scope.change(caller, cluster, subject, allow(target))) };
+      return await scope.edit(caller, cluster, subject, allow(target), { dryRun });
     },
   };
 }

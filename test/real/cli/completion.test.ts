@@ -4,8 +4,9 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, suite, test, type TestContext } from "node:test";
+import { after, before, suite, test } from "node:test";
 import { createCli, runCli } from "@claviger/cli/src/run.ts";
+import { onPath } from "../../parts/find.ts";
 
 const none = () => {};
 const root = createCli({ out: none, err: none, env: {}, home: "/nowhere" });
@@ -98,14 +99,11 @@ suite("Completion", () => {
 
   for (const shell of ["bash", "zsh", "fish"] as const)
     suite(shell, () => {
-      const isThere = (t: TestContext): boolean => {
-        if (shell === "bash" || spawnSync(shell, ["--version"]).status === 0) return true;
-        t.skip(`${shell} is not installed`);
-        return false;
-      };
+      before(() => {
+        assert.notEqual(onPath(shell), undefined, `${shell} is missing: apt-get install ${shell}`);
+      });
 
-      test("offers every command and option at every place, and nothing else", async (t) => {
-        if (!isThere(t)) return;
+      test("offers every command and option at every place, and nothing else", async () => {
         const all = nodes();
         assert.ok(all.length > 30);
         const groups = all.filter(({ commands }) => commands.length > 0);
@@ -122,8 +120,7 @@ suite("Completion", () => {
           assert.deepEqual(flags[i], wanted.toSorted(), line.join(" "));
       });
 
-      test("completes what an option or an argument takes", async (t) => {
-        if (!isThere(t)) return;
+      test("completes what an option or an argument takes", async () => {
         writeFileSync(join(dir, "gateway one.yaml"), "");
         const [config, kinds, shells, part, text, value] = await offers(shell, [
           "claviger cluster list --config gatew",
