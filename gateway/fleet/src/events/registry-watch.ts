@@ -8,6 +8,8 @@ import type { EventHub } from "./hub.ts";
 
 /** How late a change is told that somebody else made. Milliseconds. */
 const usualLookMs = 2000;
+/** So long after an edit of this replica what is read may be from before it: the registry is followed, not asked. */
+const catchUpMs = 5000;
 /** How long it goes on looking when nobody follows any more: who comes back goes on where they were. */
 const idleMs = 60_000;
 
@@ -24,6 +26,8 @@ export interface RegistryWatch {
 }
 
 type Records = ReadonlyMap<ClusterName, ClusterRecord>;
+/** An edit of this replica that looks have not shown yet. `after` is undefined for a removal. */
+type Edit = { readonly after: ClusterRecord | undefined; readonly until: number };
 
 function isSame(a: ClusterRecord | undefined, b: ClusterRecord | undefined): boolean {
   if (a === b) return true;
@@ -45,8 +49,7 @@ export function createRegistryWatch({
   readonly now?: () => number;
 }): RegistryWatch {
   let known: Map<ClusterName, ClusterRecord> | undefined;
-  /** Clusters that were edited here since the look before the one under way: it may have read them before that. */
-  let edited: readonly [earlier: ReadonlySet<ClusterName>, lately: Set<ClusterName>] = [new Set(), new Set()];
+  const edits = new Map<ClusterName, Edit>();
   let followers = 0;
   let idle: NodeJS.Timeout | undefined;
   let first: Promise<void> | undefined;
@@ -61,13 +64,22 @@ export function createRegistryWatch({
     else known.set(name, after);
     for (const event of eventsOfEdit(now(), before, after, by)) hub.publish(event);
   };
+  /** Is what was read of a cluster from before the edit that was made here? */
+  const isBehind = (name: ClusterName, found: ClusterRecord | undefined): boolean => {
+    const edit = edits.get(name);
+    if (edit === undefined) return false;
+    const { after, until } = edit;
+    const isLater = found !== undefined && after !== undefined && found.generation > after.generation;
+    if (!isLater && !isSame(found, after) && now() < until) return true;
+    edits.delete(name);
+    return false;
+  };
   const compare = (found: Records): void => {
-    const isSkipped = (name: ClusterName): boolean => edited.some((names) => names.has(name));
-    for (const [name, record] of found) if (!isSkipped(name)) take(name, record, undefined);
-    for (const name of known?.keys() ?? []) if (!found.has(name) && !isSkipped(name)) take(name, undefined, undefined);
+    for (const [name, record] of found) if (!isBehind(name, record)) take(name, record, undefined);
+    for (const name of known?.keys() ?? [])
+      if (!found.has(name) && !isBehind(name, undefined)) take(name, undefined, undefined);
   };
   const look = async (signal: AbortSignal): Promise<void> => {
-    edited = [edited[1], new Set()];
     const found = new Map((await read()).map((record) => [record.name, record]));
     if (signal.aborted) return;
     if (known === undefined) known = found;
@@ -86,6 +98,7 @@ export function createRegistryWatch({
     round = new AbortController();
     isLooping = false;
     known = undefined;
+    edits.clear();
     hub.forget();
   };
   return {
@@ -112,7 +125,7 @@ export function createRegistryWatch({
       };
     },
     edited(name, after, by) {
-      edited[1].add(name);
+      if (known !== undefined) edits.set(name, { after, until: now() + catchUpMs });
       take(name, after, by);
     },
     seen: (name) => known?.get(name as ClusterName),
