@@ -52,7 +52,7 @@ suite("an operator's own settings", () => {
     );
     assert.match(await ok(env, "key", "rotate", "alone"), /has version 2 now/);
     assert.match(await ok(env, "key", "promote", "alone"), /version 2 encrypts from now on/);
-    assert.match(await ok(env, "key", "status", "alone"), /2 +\S+ +encrypts/);
+    assert.match(await ok(env, "key", "status", "alone"), /2 +\S+ +\S+ +encrypts/);
     // VAULT_TOKEN goes before ~/.vault-token, as with the vault command.
     const wrong = await run({ ...env, VAULT_TOKEN: "hvs.canary" }, "key", "status", "alone");
     assert.match(wrong.err, /does not know your token \(VAULT_TOKEN\)/);
