@@ -33,9 +33,7 @@ export type Scope = {
   all(caller: Caller): Promise<readonly ClusterRecord[]>;
   /** What is wrong with records as they stand; empty where all are good. */
   problem(): string;
-  /** Changes a record, and resolves with it as it is then. @throws Refusal not_found, EditError */
-  change(caller: Caller, name: string, subject: Subject, next: Change): Promise<ClusterRecord>;
-  /** The same, over the record that the caller saw. @throws Refusal aborted, not_found, EditError */
+  /** Changes a record, over the one that the caller saw where that is said. @throws Refusal aborted, not_found, EditError */
   edit(caller: Caller, name: string, subject: Subject, next: Change, options?: EditOptions): Promise<EditReply>;
   /** Takes a record out. @throws Refusal aborted, not_found, EditError */
   remove(caller: Caller, name: string, subject: Subject, options: EditOptions): Promise<EditReply>;
@@ -47,8 +45,6 @@ export type Scope = {
    * @throws Refusal permission_denied where one of them is none of the caller's
    */
   users(caller: Caller, record: ClusterRecord, place?: KeyPlace): Promise<readonly ClusterRecord[]>;
-  /** Runs what edits the registry, one after the other: a file has no check-and-set. */
-  inTurn<T>(edit: () => Promise<T>): Promise<T>;
 };
 
 function outOfScope({ operator, clusters }: Operator, name: string): Refusal {
@@ -70,6 +66,7 @@ function checkEtag(record: ClusterRecord, ifEtag = ""): void {
 
 export function createScope(registry: RegistryEditor, cache: ClusterCache): Scope {
   let last: Promise<unknown> = Promise.resolve();
+  /** Runs what edits the registry, one after the other: a file has no check-and-set. */
   const inTurn = <T>(edit: () => Promise<T>): Promise<T> => {
     const turn = last.then(edit, edit);
     last = turn.catch(() => undefined);
@@ -94,35 +91,30 @@ export function createScope(registry: RegistryEditor, cache: ClusterCache): Scop
       return changed;
     };
   };
-  const changed = async (caller: Caller, name: string, subject: Subject, next: Change, options: EditOptions = {}) => {
+  const edit: Scope["edit"] = async (caller, name, subject, next, options = {}) => {
     const record = await one(caller, name, subject);
     const change = guarded(asOperator(caller), next, options);
     if (options.dryRun === true) {
       const after = { ...record, ...changedFields(record, change) };
       const { problems } = checkRecord(after);
       if (problems.length > 0) throw refuse("failed_precondition", problems.join("; "));
-      return { after, version: "" };
+      return { cluster: clusterMessage(after), registryVersion: "" };
     }
-    const edited = await inTurn(async () => {
+    const reply = await inTurn(async () => {
       const { earlier, version } = await registry.change(name, change);
-      return { after: { ...earlier, ...changedFields(earlier, next) }, version };
+      return { cluster: clusterMessage({ ...earlier, ...changedFields(earlier, next) }), registryVersion: version };
     });
     await cache.edited([record.name]);
-    return edited;
+    return reply;
   };
   return {
     one,
-    inTurn,
     async all(caller) {
       const { mayTouch } = asOperator(caller);
       return (await cache.all()).filter((record) => mayTouch(record));
     },
     problem: () => cache.problem() ?? "",
-    change: async (...of) => (await changed(...of)).after,
-    async edit(...of) {
-      const { after, version } = await changed(...of);
-      return { cluster: clusterMessage(after), registryVersion: version };
-    },
+    edit,
     async remove(caller, name, subject, { ifEtag, check, dryRun }) {
       const checked = async (): Promise<ClusterRecord> => {
         const record = await one(caller, name, subject);

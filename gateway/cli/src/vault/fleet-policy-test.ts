@@ -10,6 +10,7 @@ import type { ForeignKey } from "./foreign-keys.ts";
 import {
   allowed,
   capabilitiesOf,
+  closedOfVault,
   type Finding,
   judge,
   listFinding,
@@ -122,21 +123,6 @@ function closedOfKv(mount: string, path: string): readonly string[] {
     `${mount}/config`,
   ];
 }
-
-const closedOfVault = [
-  "sys/mounts",
-  "sys/mounts/another-mount",
-  "sys/auth",
-  "sys/audit",
-  "sys/raw",
-  "sys/seal",
-  "sys/capabilities-self",
-  "auth/token/create",
-  "auth/token/lookup",
-  "identity/entity",
-  "secret/data/anything",
-  "cubbyhole/anything",
-];
 
 function closedPaths(wanted: WantedFleet, policy: string, foreign: readonly ForeignKey[]): readonly string[] {
   const { registry, tokens, approvals, pki, keys } = wanted;
