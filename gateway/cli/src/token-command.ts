@@ -10,7 +10,7 @@ export function addTokenCommand(group: Command, terminal: Terminal): void {
   clientOptions(group.command("token"))
     .argument("<node>", "CLUSTER/NODE")
     .description("print a token with which one node enrolls, once")
-    .option("--ttl <duration>", "how long it is good, 1m to 7d", "1h")
+    .option("--ttl <duration>", "how long it is good, 1m to 168h", "1h")
     .requiredOption("--reason <text>", "why, for the audit record")
     .action(async (text: string, options: Options) => {
       const [cluster = "", node = "", ...rest] = text.split("/");
