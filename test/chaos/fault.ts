@@ -1,6 +1,7 @@
 // What a fault is, and the words that most of them are made of.
 import type { Call, Stream } from "./load.ts";
 import type { Part, Site } from "./site.ts";
+import { freeze } from "../lab/freeze.ts";
 
 export type Course = {
   /** Waits while the fault lasts, as long as is usual or so many milliseconds. The key is rotated in the middle, once. */
@@ -52,7 +53,7 @@ export async function killed(part: Part, { hold, over }: Course, ms?: number): P
 /** SIGSTOP, then SIGCONT. */
 export async function paused({ proc }: Part, { hold, over }: Course): Promise<void> {
   const { pid } = proc();
-  process.kill(pid, "SIGSTOP");
+  freeze(pid);
   try {
     await hold();
   } finally {

@@ -1,6 +1,7 @@
 // What lies in a process' memory: all of it, as a core dump would hold it, without writing one.
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { createFinder, type Pattern } from "./finder.ts";
+import { freeze } from "./freeze.ts";
 
 const chunkSize = 16 * 1024 * 1024;
 
@@ -13,7 +14,7 @@ function readMemory(pid: number, overlap: number, visit: (piece: Buffer) => void
   let searched = 0;
   const memory = openSync(`/proc/${pid}/mem`, "r");
   const chunk = Buffer.alloc(chunkSize + overlap);
-  process.kill(pid, "SIGSTOP");
+  freeze(pid);
   try {
     for (const line of readFileSync(`/proc/${pid}/maps`, "utf8").trimEnd().split("\n")) {
       const [, from = "", to = "", what = ""] = /^([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+ *(.*)$/.exec(line) ?? [];

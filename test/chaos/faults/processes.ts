@@ -2,6 +2,7 @@
 import { type Course, anyOf, needsKey, type Fault, at, killed, paused, restarted, restartMs } from "../fault.ts";
 import { byUse } from "../gateways.ts";
 import type { Part, Site } from "../site.ts";
+import { freeze } from "../../lab/freeze.ts";
 
 type Victim = {
   readonly id: string;
@@ -151,7 +152,7 @@ export const processFaults: readonly Fault[] = [
     mayFail: needsKey,
     note: noGateway,
     async run({ gateways }, { hold, over }) {
-      for (const { proc } of gateways) process.kill(proc().pid, "SIGSTOP");
+      for (const { proc } of gateways) freeze(proc().pid);
       await hold();
       over();
       for (const { proc } of gateways) process.kill(proc().pid, "SIGCONT");

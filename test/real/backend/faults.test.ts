@@ -16,6 +16,7 @@ import { pino } from "pino";
 import { gatewayPolicy } from "../../lab/openbao.ts";
 import { until } from "../../lab/process-group.ts";
 import { aad, refOf, roundTrip, soon, startWorld, valueOf, type World } from "./world.ts";
+import { freeze } from "../../lab/freeze.ts";
 
 async function failureOf(call: Promise<unknown>): Promise<KmsError> {
   return await call.then(
@@ -116,7 +117,7 @@ suite("faults of a Vault", () => {
         .filter((line) => line.includes('"type":"request"') && line.includes("transit/encrypt")).length;
     assert.equal(await ask(2000), "ok");
     const { pid } = world.bao.proc();
-    process.kill(pid, "SIGSTOP");
+    freeze(pid);
     const slow = ask(4000);
     setTimeout(() => process.kill(pid, "SIGCONT"), 300);
     assert.equal(await slow, "ok");
@@ -130,7 +131,7 @@ suite("faults of a Vault", () => {
 
   test("a paused Vault costs callers their deadline, and is back at once when it goes on", async () => {
     const { pid } = world.bao.proc();
-    process.kill(pid, "SIGSTOP");
+    freeze(pid);
     try {
       const started = Date.now();
       assert.equal((await failureOf(roundTrip(backend, refOf("one"), 400))).reason, "deadline_exceeded");

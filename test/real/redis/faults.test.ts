@@ -13,6 +13,7 @@ import { type Lab, startLab } from "../../lab/lab.ts";
 import { failuresOf, type Load } from "../../lab/load.ts";
 import type { RedisServer } from "../../lab/redis.ts";
 import { longestDifference, shownBy, startShimLoad, watchKeyIds } from "../../lab/shim-load.ts";
+import { freeze } from "../../lab/freeze.ts";
 
 const perSecond = 100;
 const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
@@ -112,7 +113,7 @@ suite(`faults of Redis under ${perSecond} requests a second and a rotation`, () 
 
   fault("frozen (SIGSTOP)", () => {
     const { pid } = redis.proc();
-    process.kill(pid, "SIGSTOP");
+    freeze(pid);
     return Promise.resolve(() => {
       process.kill(pid, "SIGCONT");
       return Promise.resolve();

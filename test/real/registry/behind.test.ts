@@ -13,6 +13,7 @@ import { fileSource } from "@claviger/gateway-core/src/registry/edit/source.ts";
 import { kmsClient, type KmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { until } from "../../lab/process-group.ts";
+import { freeze } from "../../lab/freeze.ts";
 
 const lagMs = process.env["CLAVIGER_TEST_FULL"] === "1" ? 15_000 : 4000;
 const suspended = { code: 7, details: /suspended/ };
@@ -46,17 +47,15 @@ suite("two gateways that know different registries", () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  const pause = (gateway: number, signal: "SIGSTOP" | "SIGCONT"): void => {
-    process.kill(lab.gateways[gateway]?.proc.pid ?? Number.NaN, signal);
-  };
+  const pidOf = (gateway: number): number => lab.gateways[gateway]?.proc.pid ?? Number.NaN;
   /** Now and then the gateway that knows is slow, so that the other one is asked as well. */
   const during = async (call: () => Promise<unknown>): Promise<void> => {
     let isOver = false;
     const pausing = (async () => {
       for (; !isOver; await sleep(300)) {
-        pause(0, "SIGSTOP");
+        freeze(pidOf(0));
         await sleep(200);
-        pause(0, "SIGCONT");
+        process.kill(pidOf(0), "SIGCONT");
       }
     })();
     try {
@@ -68,11 +67,11 @@ suite("two gateways that know different registries", () => {
   };
   /** Shims stay with the gateway that answers fastest: this makes them ask the one that knows. */
   const seenByNode = async <T>(what: string, look: () => Promise<T | undefined>): Promise<T> => {
-    pause(1, "SIGSTOP");
+    freeze(pidOf(1));
     try {
       return await until(what, undefined, look);
     } finally {
-      pause(1, "SIGCONT");
+      process.kill(pidOf(1), "SIGCONT");
     }
   };
 

@@ -9,6 +9,7 @@ import { createUpstream } from "@claviger/shim/src/upstream.ts";
 import { upstreamContract } from "../../contracts/upstream.ts";
 import { startLab } from "../../lab/lab.ts";
 import { decryptRequest, noMetrics } from "../../unit/shim/fakes.ts";
+import { freeze } from "../../lab/freeze.ts";
 
 upstreamContract("an upstream of a real gateway", async () => {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
@@ -24,7 +25,7 @@ upstreamContract("an upstream of a real gateway", async () => {
     url: gateway.url,
     status: { method: "status", body: toBinary(StatusRequestSchema, create(StatusRequestSchema)) },
     refused: { method: "decrypt", body: decryptRequest("no envelope"), reason: "ciphertext_invalid" },
-    pause: () => void process.kill(gateway.proc.pid, "SIGSTOP"),
+    pause: () => freeze(gateway.proc.pid),
     resume: () => void process.kill(gateway.proc.pid, "SIGCONT"),
     end: () => lab.processes.stop(gateway.proc),
     async stop() {

@@ -16,6 +16,7 @@ import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.t
 import { type Raft, startRaft } from "../../lab/raft.ts";
 import { silent } from "../../unit/gateway/fakes.ts";
 import { startBackendLoad } from "./load.ts";
+import { freeze } from "../../lab/freeze.ts";
 
 const isFull = process.env["CLAVIGER_TEST_FULL"] === "1";
 const pauseMs = isFull ? 20_000 : 6000;
@@ -133,7 +134,7 @@ suite("faults of a Vault of three nodes, and what callers see of them", () => {
     }
   };
   const pause = async (pids: readonly number[]): Promise<void> => {
-    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    for (const pid of pids) freeze(pid);
     try {
       await sleep(pauseMs);
     } finally {

@@ -8,6 +8,7 @@ import { nodeFiles, type Spoils, within } from "../spoils.ts";
 import { doesNotGet, gets, type Standing, tried } from "../standing.ts";
 import { type Outcome, sealedOf } from "../tries.ts";
 import type { Kept, World } from "../world.ts";
+import { freeze } from "../../lab/freeze.ts";
 
 /**
  * Holds a call up on its way, with a known seed in it: OpenBao does not answer meanwhile.
@@ -21,7 +22,7 @@ export async function whileInTransit(
   const { pid } = vault.proc();
   const kms = kmsClient(shim.socket);
   const seed = randomBytes(32);
-  process.kill(pid, "SIGSTOP");
+  freeze(pid);
   try {
     const call = kms.encrypt(seed, 20_000);
     let found: readonly Evidence[] = [];
