@@ -6,7 +6,26 @@ import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import * as v2 from "@claviger/proto/gen/k8s/kms_v2_pb.ts";
 import { kmsClient } from "../lab/kms.ts";
-import type { LoadOptions, LoadResult } from "./grpc-load.ts";
+import { findBinary } from "../parts/find.ts";
+
+export type LoadOptions = {
+  readonly socket: string;
+  /** `/v2.KeyManagementService/Decrypt` and so on. */
+  readonly path: string;
+  /** A JSON file: serialized requests in base64, taken in turn. */
+  readonly bodies: string;
+  readonly concurrency: number;
+  readonly seconds: number;
+};
+
+/** Milliseconds of the calls that were answered. */
+export type LoadResult = {
+  readonly perSecond: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly calls: number;
+  readonly failed: number;
+};
 
 /**
  * The limit of a cluster whose storms are measured. By default a cluster has 2,000 calls a second that last,
@@ -51,9 +70,9 @@ export async function writeBodies(socket: string, dir: string, count: number): P
   return { status: write("status"), encrypt: write("encrypt"), decrypt: write("decrypt") };
 }
 
-/** Runs the load client. */
+/** Runs the load client, test/bench/direct/load. */
 export async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "grpc-load.ts"), JSON.stringify(options)], {
+  const child = spawn(findBinary("grpc-load"), [JSON.stringify(options)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const chunks: Buffer[] = [];

@@ -12,9 +12,8 @@ import { type Lab, startLab } from "../lab/lab.ts";
 import { readyLine } from "../lab/process-group.ts";
 import { usageOf } from "../lab/usage.ts";
 import { installBinaries } from "../parts/install.ts";
-import { type Bodies, benchRequestsPerSecond, medianOf, runLoad, writeBodies } from "./calls.ts";
+import { type Bodies, benchRequestsPerSecond, type LoadResult, medianOf, runLoad, writeBodies } from "./calls.ts";
 import { type Load, loads } from "./compare/loads.ts";
-import type { LoadResult } from "./grpc-load.ts";
 import { shippedFlags } from "./shipped.ts";
 
 const root = join(import.meta.dirname, "..", "..");

@@ -26,7 +26,7 @@ const moduleInfos = {
   },
   direct: {
     dir: join(tests, "bench", "direct"),
-    programs: { "direct-plugin": "." },
+    programs: { "direct-plugin": ".", "grpc-load": "./load" },
     cost: "half a minute the first time",
   },
   sops: {
@@ -50,6 +50,7 @@ export type TestBinary =
   | "kube-apiserver"
   | "kubectl"
   | "direct-plugin"
+  | "grpc-load"
   | "sops"
   | "age-keygen"
   | "external-secrets";
@@ -100,6 +101,7 @@ function pathOf(part: TestBinary): string | undefined {
     case "kubectl":
       return join(goBuildDir("kubernetes"), part);
     case "direct-plugin":
+    case "grpc-load":
       return join(goBuildDir("direct"), part);
     case "sops":
     case "age-keygen":

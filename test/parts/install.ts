@@ -141,7 +141,15 @@ export async function installBinaries(options: Options = {}): Promise<void> {
   await installOpenbao(options);
   await buildGoModule("kubernetes", options);
   await buildGoModule("direct", options);
-  for (const part of ["bao", "redis-server", "etcd", "kube-apiserver", "kubectl", "direct-plugin"] as const)
+  for (const part of [
+    "bao",
+    "redis-server",
+    "etcd",
+    "kube-apiserver",
+    "kubectl",
+    "direct-plugin",
+    "grpc-load",
+  ] as const)
     findBinary(part);
   if (options.isAll === true) {
     for (const name of ["sops", "external-secrets"] as const) await buildGoModule(name, options);

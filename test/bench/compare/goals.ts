@@ -1,6 +1,5 @@
 // The rows of the table: which figure of which load, and what it shall be.
-import { medianOf } from "../calls.ts";
-import type { LoadResult } from "../grpc-load.ts";
+import { type LoadResult, medianOf } from "../calls.ts";
 import type { LoadName } from "./loads.ts";
 import type { Figures } from "./measure.ts";
 import type { Part } from "./sides.ts";

@@ -3,9 +3,8 @@ import { statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { methods } from "@claviger/proto/wire/protocol.ts";
 import { usageOf } from "../../lab/usage.ts";
-import { type Bodies, runLoad } from "../calls.ts";
+import { type Bodies, type LoadResult, runLoad } from "../calls.ts";
 import { vaultRequests } from "../fleet/meter.ts";
-import type { LoadResult } from "../grpc-load.ts";
 import type { Load } from "./loads.ts";
 import type { Part, Side } from "./sides.ts";
 
