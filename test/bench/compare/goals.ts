@@ -1,7 +1,7 @@
 // The rows of the table: which figure of which load, and what it shall be.
 import { type LoadResult, medianOf } from "../calls.ts";
 import type { LoadName } from "./loads.ts";
-import type { Figures } from "./measure.ts";
+import type { Figures, MemoryOfParts } from "./measure.ts";
 import type { Part } from "./sides.ts";
 import type { StartTimes } from "./start.ts";
 
@@ -10,7 +10,8 @@ export type Measured = {
   readonly name: string;
   readonly loads: ReadonlyMap<LoadName, readonly Figures[]>;
   readonly starts: readonly StartTimes[];
-  readonly idleRssMiB: ReadonlyMap<Part, number>;
+  /** Before any load. */
+  readonly idle: MemoryOfParts;
   /** How often a process ended under a load; it is started again after that. */
   readonly ended: number;
 };
@@ -49,10 +50,16 @@ function lost({ failed, calls }: LoadResult): number {
   return (failed / calls) * 100;
 }
 
+type Memory = MemoryOfParts extends ReadonlyMap<Part, infer M> ? M : never;
+
+function memoryOf(parts: MemoryOfParts, what: keyof Memory, wanted: readonly Part[]): number {
+  return sumOf(new Map([...parts].map(([part, memory]) => [part, memory[what]])), wanted);
+}
+
 /** The most that these parts had after any of the loads that they outlived. */
-function mostRss(wanted: readonly Part[]): (side: Measured) => number {
+function most(what: keyof Memory, wanted: readonly Part[]): (side: Measured) => number {
   return ({ loads }) => {
-    const all = [...loads.values()].flat().map(({ rssMiB }) => sumOf(rssMiB, wanted));
+    const all = [...loads.values()].flat().map(({ memory }) => memoryOf(memory, what, wanted));
     return Math.max(...all.filter(Number.isFinite));
   };
 }
@@ -114,13 +121,13 @@ export const startRows = {
 export const memoryRows = {
   before: {
     name: "RSS MiB before any load: plugin, or shim",
-    figure: ({ idleRssMiB }) => sumOf(idleRssMiB, plugin),
+    figure: ({ idle: memory }) => memoryOf(memory, "rssMiB", plugin),
     digits: 0,
     goal: atMost(64),
   },
   after: {
     name: "RSS MiB, the most after a load: plugin, or shim",
-    figure: mostRss(plugin),
+    figure: most("rssMiB", plugin),
     digits: 0,
     goal: atMost(96),
   },
@@ -153,12 +160,18 @@ export const rows: readonly Row[] = [
   startRows.status,
   startRows.encrypt,
   memoryRows.before,
+  {
+    name: "of it private, MiB",
+    figure: ({ idle: memory }) => memoryOf(memory, "privateMiB", plugin),
+    digits: 0,
+  },
   memoryRows.after,
+  { name: "the most that was private after a load, MiB", figure: most("privateMiB", plugin), digits: 0 },
   { name: "processes that ended under a load", figure: ({ ended }) => ended, digits: 0, goal: atMost(0) },
 ];
 
 /** Of Claviger alone: a direct plugin has no such process. */
 export const gatewayRows: readonly Row[] = [
-  { name: "RSS MiB before any load", figure: ({ idleRssMiB }) => sumOf(idleRssMiB, ["gateway"]), digits: 0 },
-  { name: "RSS MiB, the most after a load", figure: mostRss(["gateway"]), digits: 0 },
+  { name: "RSS MiB before any load", figure: ({ idle: memory }) => memoryOf(memory, "rssMiB", ["gateway"]), digits: 0 },
+  { name: "RSS MiB, the most after a load", figure: most("rssMiB", ["gateway"]), digits: 0 },
 ];

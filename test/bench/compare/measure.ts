@@ -2,17 +2,19 @@
 import { statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { methods } from "@claviger/proto/wire/protocol.ts";
-import { usageOf } from "../../lab/usage.ts";
+import { type Usage, usageOf } from "../../lab/usage.ts";
 import { type Bodies, type LoadResult, runLoad } from "../calls.ts";
 import { vaultRequests } from "../fleet/meter.ts";
 import type { Load } from "./loads.ts";
 import type { Part, Side } from "./sides.ts";
 
+export type MemoryOfParts = ReadonlyMap<Part, Pick<Usage, "rssMiB" | "privateMiB">>;
+
 export type Figures = LoadResult & {
   /** Milliseconds for each call, lost ones counted, by process. */
   readonly cpuMs: ReadonlyMap<Part, number>;
-  /** When the load has just ended, by process. */
-  readonly rssMiB: ReadonlyMap<Part, number>;
+  /** When the load has just ended. */
+  readonly memory: MemoryOfParts;
   /** Requests for 1,000 calls; NaN where nobody counts them. */
   readonly vaultPer1000: number;
 };
@@ -32,12 +34,8 @@ async function untilQuiet({ auditLog }: Side): Promise<void> {
   }
 }
 
-function usages(side: Side) {
+export function usages(side: Side): ReadonlyMap<Part, Usage> {
   return new Map([...side.parts()].map(([part, pid]) => [part, usageOf(pid)]));
-}
-
-export function memoryOf(side: Side): ReadonlyMap<Part, number> {
-  return new Map([...usages(side)].map(([part, { rssMiB }]) => [part, rssMiB]));
 }
 
 export async function measure(side: Side, bodies: Bodies, load: Load, seconds: number): Promise<Figures> {
@@ -45,7 +43,7 @@ export async function measure(side: Side, bodies: Bodies, load: Load, seconds: n
   const { method, concurrency } = load;
   const [before, from] = [usages(side), sizeOf(auditLog)];
   const result = await runLoad({ socket, path: methods[method], bodies: bodies[method], concurrency, seconds });
-  const rssMiB = memoryOf(side);
+  const memory = usages(side);
   await untilQuiet(side);
   const after = usages(side);
   const asked = auditLog === undefined ? undefined : await vaultRequests(auditLog, from, sizeOf(auditLog));
@@ -57,7 +55,7 @@ export async function measure(side: Side, bodies: Bodies, load: Load, seconds: n
     cpuMs: new Map(
       [...after].map(([part, { cpuMs }]) => [part, (cpuMs - (before.get(part)?.cpuMs ?? Number.NaN)) / result.calls]),
     ),
-    rssMiB,
+    memory,
     vaultPer1000: (requests / result.calls) * 1000,
   };
 }

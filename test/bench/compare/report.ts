@@ -52,9 +52,7 @@ export function goalTable(direct: Measured, ours: Measured, others: readonly Mea
 
 /** What a call of each load costs each process, in milliseconds of CPU, and Vault, in requests. */
 export function costTable(sides: readonly Measured[]): string {
-  const columns = sides.flatMap((side) =>
-    [...side.idleRssMiB.keys()].map((part): readonly [Measured, Part] => [side, part]),
-  );
+  const columns = sides.flatMap((side) => [...side.idle.keys()].map((part): readonly [Measured, Part] => [side, part]));
   const heads = ["load", ...sides.map(({ name }) => `Vault requests per 1,000: ${name}`)];
   const lines = loads.map(({ name }) => {
     const requests = sides.map((side) => medianOf((side.loads.get(name) ?? []).map((one) => one.vaultPer1000)));

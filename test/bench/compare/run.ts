@@ -8,7 +8,7 @@ import { writeBodies } from "../calls.ts";
 import { writeCharts } from "./charts.ts";
 import type { Measured } from "./goals.ts";
 import { type LoadName, loads } from "./loads.ts";
-import { type Figures, measure, memoryOf } from "./measure.ts";
+import { type Figures, measure, usages } from "./measure.ts";
 import { costTable, gatewayTable, goalTable, machineOf } from "./report.ts";
 import { type Limits, otherSide, type Side, startClaviger, startDirect } from "./sides.ts";
 import type { StartTimes } from "./start.ts";
@@ -68,7 +68,7 @@ async function compare(sides: readonly Side[], options: Options): Promise<readon
     say(`  ${side.name}: starting ${options.starts} times, then ${options.seeds} Encrypts ...`);
     const starts: StartTimes[] = [];
     for (let i = 0; i < options.starts && side.restart !== undefined; i += 1) starts.push(await side.restart());
-    records.push({ name: side.name, loads: new Map(), starts, idleRssMiB: memoryOf(side), ended: 0 });
+    records.push({ name: side.name, loads: new Map(), starts, idle: usages(side), ended: 0 });
     signal.throwIfAborted();
   }
   const bodies = await Promise.all(sides.map(({ socket, dir }) => writeBodies(socket, dir, options.seeds)));
