@@ -6,6 +6,7 @@ import {
   readYamlFile,
   z,
   zDuration,
+  zInteger,
   zName,
   zPath,
 } from "@claviger/proto/runtime/config.ts";
@@ -46,6 +47,18 @@ export const ownSettings = z.strictObject({
     }),
     {},
   ),
+  /** Calls a second that each caller has, however long; ten times as many may come at once. */
+  rates: z._default(
+    z.strictObject({
+      /** Of an operator, over all connections. */
+      operator: z._default(zInteger(1, 10_000), 50),
+      /** Of a node: it renews its certificate, and asks for nothing else. */
+      node: z._default(zInteger(1, 10_000), 2),
+      /** Of an address, for calls without certificate and token: nodes that enroll from behind one address share it. */
+      address: z._default(zInteger(1, 10_000), 20),
+    }),
+    { operator: 50, node: 2, address: 20 },
+  ),
 });
 
 /** The schema of fleet.yaml. */
@@ -69,6 +82,7 @@ export const fleetConfig = z.extend(ownSettings, {
 
 export type FleetConfig = z.infer<typeof fleetConfig>;
 export type Operators = FleetConfig["operators"];
+export type CallRates = FleetConfig["rates"];
 
 function redisProblems({ redis, integrity, backends }: FleetConfig): readonly string[] {
   return [

@@ -34,6 +34,7 @@ import { createKeyAccess } from "./key-access.ts";
 import { createEnrollment } from "./enrollment.ts";
 import { createFleetEvents } from "./events/events.ts";
 import { createFleetServer } from "./http/server.ts";
+import { createRates } from "./rates.ts";
 import { createMetrics } from "./metrics.ts";
 import { anyBackend, findCluster, openRegistryEditor } from "./open-registry.ts";
 import { createFleetMethods, createFleetStreams } from "./service.ts";
@@ -167,6 +168,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       uriOf: (path) => `spiffe://${trustDomain}/${path}`,
     }),
     streams: createFleetStreams(events),
+    rates: createRates(config.rates),
     audit,
     onCall: (method, result) => metrics.called(method, result),
     log,

@@ -20,6 +20,7 @@ import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import type { Caller, Callers } from "../caller.ts";
 import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
 import type { FleetMethods, FleetStreams, MethodName, StreamName, Subject, UnaryName } from "../method.ts";
+import type { Rates } from "../rates.ts";
 import { outcomes, whoOf } from "./replies.ts";
 import { createStreamCalls } from "./stream-calls.ts";
 
@@ -55,17 +56,25 @@ const socketKey = createContextKey<TLSSocket | undefined>(undefined);
 /** Has a method of ours been called? */
 const calledKey = createContextKey({ isCalled: false });
 
+/** Leaves a record of a request that no method was called for. */
+type RecordUnread = (method: string, at: number, peer: string | undefined) => Promise<void>;
+
 /**
  * Answers a body that cannot be read as a fault of its caller. Connect calls it an internal error where protobuf
  * or a compressed body does not parse, before any method is called.
  */
-function answerUnread(handle: UniversalHandler): UniversalHandler {
+function answerUnread(handle: UniversalHandler, record: RecordUnread): UniversalHandler {
   const message = "the body is not a message of this method";
   const body = Buffer.from(JSON.stringify({ code: "invalid_argument", message }));
   const header = { "content-type": "application/json", "content-length": String(body.length) };
   const answer = async (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
+    const at = Date.now();
     const reply = await handle(request);
-    if (reply.status !== 500 || request.contextValues?.get(calledKey).isCalled === true) return reply;
+    const { contextValues: values } = request;
+    // A stream is called as its reply is read.
+    if (handle.method.methodKind !== "unary" || values?.get(calledKey).isCalled === true) return reply;
+    await record(handle.method.localName, at, values?.get(socketKey)?.remoteAddress);
+    if (reply.status !== 500) return reply;
     return { status: 400, header: new Headers(header), body: createAsyncIterable([body]) };
   };
   return Object.assign(answer, handle);
@@ -87,6 +96,7 @@ export function createFleetServer({
   callerOf,
   methods,
   streams,
+  rates,
   audit,
   onCall = () => {},
   log,
@@ -95,6 +105,7 @@ export function createFleetServer({
   readonly callerOf: Callers;
   readonly methods: FleetMethods;
   readonly streams: FleetStreams;
+  readonly rates: Rates;
   readonly audit: AuditLog;
   /** Hears of each call how it ended: `ok`, or the code of its refusal. */
   readonly onCall?: (method: MethodName, result: string) => void;
@@ -129,9 +140,11 @@ export function createFleetServer({
       let reply: Awaited<ReturnType<FleetMethods[M]>> | undefined;
       try {
         if (socket === undefined) throw new TypeError("a request without a connection");
-        caller = await callerOf(socket, context.requestHeader.get("authorization") ?? undefined);
+        const known = await callerOf(socket, context.requestHeader.get("authorization") ?? undefined);
+        caller = known;
+        rates.take(known, socket.remoteAddress ?? "");
         const run = methods[name] as (...of: readonly unknown[]) => ReturnType<FleetMethods[M]>;
-        reply = await run(request, caller, subject);
+        reply = await run(request, known, subject);
       } catch (error) {
         refusal = toRefusal(error);
         if (refusal.code === "internal")
@@ -161,7 +174,15 @@ export function createFleetServer({
     };
   };
 
-  const streamCalls = createStreamCalls({ callerOf, streams, audit, onCall, log });
+  const streamCalls = createStreamCalls({ callerOf, streams, rates, audit, onCall, log });
+  const recordUnread: RecordUnread = async (method, at, peer) => {
+    const cause = "the request is none that this method can read";
+    // Nothing was done: a sink that fails refuses nothing here.
+    await audit
+      .record({ at, method, milliseconds: Date.now() - at, outcome: "invalid", cause, ...(peer && { peer }) })
+      .catch(() => undefined);
+    onCall(method as MethodName, "invalid_argument");
+  };
   const stream = (name: StreamName) =>
     async function* (
       request: Parameters<FleetStreams[StreamName]>[0],
@@ -187,7 +208,7 @@ export function createFleetServer({
       const unary = (Object.keys(methods) as readonly UnaryName[]).map((name) => [name, implement(name)] as const);
       const lasting = (Object.keys(streams) as readonly StreamName[]).map((name) => [name, stream(name)] as const);
       router.service(FleetService, Object.fromEntries<unknown>([...unary, ...lasting]));
-      for (const [at, handle] of router.handlers.entries()) router.handlers[at] = answerUnread(handle);
+      for (const [at, handle] of router.handlers.entries()) router.handlers[at] = answerUnread(handle, recordUnread);
     },
   });
 

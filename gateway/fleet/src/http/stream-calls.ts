@@ -6,6 +6,7 @@ import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { type Caller, type Callers, checkNeed } from "../caller.ts";
 import { type FleetStreams, needs, type StreamName, type Subject } from "../method.ts";
+import type { Rates } from "../rates.ts";
 import { type Refusal, refuse, toRefusal } from "../refusal.ts";
 import { outcomes, whoOf } from "./replies.ts";
 
@@ -47,12 +48,14 @@ export type StreamCalls = {
 export function createStreamCalls({
   callerOf,
   streams,
+  rates,
   audit,
   onCall,
   log,
 }: {
   readonly callerOf: Callers;
   readonly streams: FleetStreams;
+  readonly rates: Rates;
   readonly audit: AuditLog;
   readonly onCall: (method: StreamName, result: string) => void;
   readonly log: Log;
@@ -121,6 +124,7 @@ export function createStreamCalls({
     try {
       const known = await callerOf(socket, call.authorization);
       caller = known;
+      rates.take(known, peer ?? "");
       checkNeed(needs[name], known);
       await record({ cause: "begins" });
       watched = watchCaller(name, call, socket, known);

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { abortReason, raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { newSecretBytes, zeroize } from "@claviger/proto/runtime/secret.ts";
 import { KmsError } from "@claviger/proto/wire/errors.ts";
-import { createBuckets } from "../buckets.ts";
+import { createBuckets } from "@claviger/proto/runtime/buckets.ts";
 
 export type BodyLimits = {
   /** Bytes of all bodies that are being read. */

@@ -7,7 +7,7 @@ import { deriveKeyId, type PromotedKey, refId } from "@claviger/gateway-core/src
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { createBuckets } from "../buckets.ts";
+import { createBuckets } from "@claviger/proto/runtime/buckets.ts";
 import type { SharedKeyCache } from "./shared-key-cache.ts";
 import type { CanaryCiphertexts } from "./canary-ciphertexts.ts";
 import { createKeyPoller, type KeyPoller, type KeyView } from "./key-poller.ts";

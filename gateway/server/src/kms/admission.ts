@@ -9,7 +9,7 @@ import { raceAbort } from "@claviger/proto/runtime/abort.ts";
 import { type EpochMac, createEpochMac, type SeenEpoch } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import type { Epoch, EpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
-import { createBuckets } from "../buckets.ts";
+import { createBuckets } from "@claviger/proto/runtime/buckets.ts";
 import type { NodeName } from "@claviger/proto/wire/names.ts";
 
 /** What a method asks for. `none` is a method that does not exist. */

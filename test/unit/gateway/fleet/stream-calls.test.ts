@@ -8,6 +8,7 @@ import { silentLog } from "@claviger/proto/runtime/log.ts";
 import type { Operator } from "../../../../gateway/fleet/src/caller.ts";
 import { createGrant } from "../../../../gateway/fleet/src/grants.ts";
 import { createStreamCalls } from "../../../../gateway/fleet/src/http/stream-calls.ts";
+import { createRates } from "../../../../gateway/fleet/src/rates.ts";
 import { type Refusal, refuse } from "../../../../gateway/fleet/src/refusal.ts";
 import { tokenOperatorName } from "@claviger/proto/wire/names.ts";
 
@@ -34,6 +35,7 @@ async function startStream(t: TestContext, asked: () => Error | undefined) {
         await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
       },
     },
+    rates: createRates({ operator: 10, node: 1, address: 1 }),
     audit: {
       record: (entry) => {
         records.push(entry);

@@ -31,11 +31,12 @@ import { createStanding, type StandingOf } from "../../../../gateway/fleet/src/a
 import { createCallers } from "../../../../gateway/fleet/src/caller.ts";
 import type { IssuerConfig } from "../../../../gateway/fleet/src/oidc/config.ts";
 import { createTokenOperators } from "../../../../gateway/fleet/src/oidc/operators.ts";
-import type { Operators } from "../../../../gateway/fleet/src/config.ts";
+import type { CallRates, Operators } from "../../../../gateway/fleet/src/config.ts";
 import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
 import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.ts";
 import { createKeyAccess, type KeyAccess } from "../../../../gateway/fleet/src/key-access.ts";
 import { createFleetServer } from "../../../../gateway/fleet/src/http/server.ts";
+import { createRates } from "../../../../gateway/fleet/src/rates.ts";
 import { createClusterCache } from "../../../../gateway/fleet/src/cluster-cache.ts";
 import { anyBackend, findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
 import { openOnceDirectory } from "../../../../gateway/fleet/src/once-store.ts";
@@ -175,6 +176,8 @@ export type WorldOptions = {
   readonly registry?: "file" | "directory";
   /** Of the keys that encrypt, before there is a warning. */
   readonly maxAgeMs?: number;
+  /** Calls a second; so many that no test meets them where it is absent. */
+  readonly rates?: CallRates;
   /** The clock of approvals, Unix milliseconds. */
   readonly now?: () => number;
 };
@@ -300,6 +303,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       uriOf: (path) => `spiffe://${domain}/${path}`,
     }),
     streams: createFleetStreams(events),
+    rates: createRates(options.rates ?? { operator: 10_000, node: 10_000, address: 10_000 }),
     audit,
     log: silentLog,
   });
