@@ -24,6 +24,8 @@ export type Fault = {
   /** Why calls fail, where they do. */
   readonly note?: string;
   readonly needs?: readonly Need[];
+  /** What takes long, before the load begins. */
+  readonly prepare?: (site: Site) => void;
   run(site: Site, course: Course): Promise<void>;
 };
 

@@ -84,6 +84,8 @@ export async function runSession(options: SessionOptions): Promise<Session> {
   try {
     site = await startSite({ dir, network, isIsolated: has.has("isolation"), say });
     signal.throwIfAborted();
+    for (const { prepare, needs } of options.faults)
+      if (needs?.every((need) => has.has(need)) !== false) prepare?.(site);
     load = startLoad(site);
     const lost = await runAll(site, load, options, results);
     return { results, lost, error: undefined };
