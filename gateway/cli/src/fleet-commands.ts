@@ -45,6 +45,7 @@ function statusText(status: GetFleetStatusResponse): string {
       ["  seen lately", countsText(inPhase)],
       ["  shims", countsText(status.shimVersions)],
       ["  certificates", `${expiringCertificates} with less than a third of their life left`],
+      ["KEYS", `${status.oldKeys} older than the policy allows`],
       ["GATEWAYS", countsText(status.gatewayVersions)],
       ["ATTENTION", attentionTotal === 0 ? "nothing needs a person" : String(attentionTotal)],
     ],

@@ -48,6 +48,13 @@ export function isThroughService(options: SiteOptions, terminal: Terminal): bool
   return options.fleet !== undefined || contextIn(options, terminal)?.fleet !== undefined;
 }
 
+/** Does it go through the fleet service because the command knows nothing else? @throws CliError */
+export function isServiceAlone(options: SiteOptions, terminal: Terminal): boolean {
+  if (!isThroughService(options, terminal)) return false;
+  const named = options.fleet === undefined ? contextIn(options, terminal) : undefined;
+  return named === undefined || (named.config === undefined && named.registry === undefined);
+}
+
 /** Second listeners of the gateways that the context names. */
 export function gatewaysIn(options: SiteOptions, terminal: Terminal): readonly URL[] {
   const named = options.fleet === undefined ? contextIn(options, terminal)?.gateways : undefined;

@@ -30,7 +30,10 @@ import { createCallers } from "./caller.ts";
 import { checkFleet } from "./check.ts";
 import { createClusterCache } from "./cluster-cache.ts";
 import { loadFleetConfig } from "./config.ts";
-import { createKeyAccess } from "./key-access.ts";
+import { createKeyAccess } from "./keys/access.ts";
+import { createKeyAges, noKeyAges } from "./keys/ages.ts";
+import { createKeyFacts } from "./keys/facts.ts";
+import { describeKey } from "./methods/keys.ts";
 import { createEnrollment } from "./enrollment.ts";
 import { createFleetEvents } from "./events/events.ts";
 import { createFleetServer } from "./http/server.ts";
@@ -115,11 +118,15 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const signer = config.integrity && backends.get(config.integrity.backend);
   const integrity = config.integrity && signer && deriveIntegrityKey(signer, config.integrity, log);
   const redis = config.redis && openRedis(config.redis, log, wholeFleet);
+  const sightings = redis === undefined ? noSightings : createSightings({ redis, secret: () => integrity?.get() });
+  const shared = redis === undefined || integrity === undefined ? undefined : { redis, secret: integrity.get };
+  const { maxAge } = config.keys;
   const keys = createKeyAccess({
     backends: config.backends,
     opened: backends,
-    shared: redis === undefined || integrity === undefined ? undefined : { redis, secret: integrity.get },
-    maxAgeMs: config.keys.maxAge,
+    shared,
+    maxAgeMs: maxAge,
+    facts: createKeyFacts(shared, sightings),
   });
   const audit = await openAuditLog({
     sinks: config.audit.sinks.map((sink) => createSink(sink, { host: hostname(), pid: process.pid })),
@@ -161,7 +168,11 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       events,
       enrollment,
       revocationList: authority.revocationList,
-      sightings: redis === undefined ? noSightings : createSightings({ redis, secret: () => integrity?.get() }),
+      sightings,
+      ages:
+        maxAge === undefined
+          ? noKeyAges
+          : createKeyAges({ describe: (ref) => describeKey(keys, ref), maxAgeMs: maxAge }),
       trustBundle: () => trust.pem,
       caPin: () => trust.pin,
       gateways: config.gateways,

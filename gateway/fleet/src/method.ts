@@ -28,6 +28,7 @@ export const needs: Readonly<Record<MethodName, Need>> = {
   promoteKey: "operator",
   retireKey: "admin",
   unretireKey: "admin",
+  reportKeyUsage: "operator",
   listApprovals: "viewer",
   getApproval: "viewer",
   approveChange: "admin",

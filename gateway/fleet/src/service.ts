@@ -10,7 +10,8 @@ import type { ClusterCache } from "./cluster-cache.ts";
 import type { Enrollment } from "./enrollment.ts";
 import { byOf, type FleetEvents } from "./events/events.ts";
 import type { FleetMethods, FleetStreams } from "./method.ts";
-import type { KeyAccess } from "./key-access.ts";
+import type { KeyAccess } from "./keys/access.ts";
+import type { KeyAges } from "./keys/ages.ts";
 import { approvalMethods } from "./methods/approvals.ts";
 import { clusterEditMethods } from "./methods/cluster-edits.ts";
 import { clusterMethods } from "./methods/clusters.ts";
@@ -18,6 +19,8 @@ import { keyMethods } from "./methods/keys.ts";
 import { nodeMethods } from "./methods/nodes.ts";
 import { revocationMethods } from "./methods/revocations.ts";
 import { retireMethods } from "./methods/retire.ts";
+import { statusMethods } from "./methods/status.ts";
+import { usageMethods } from "./methods/usage.ts";
 import { viewMethods } from "./methods/view.ts";
 import { whoMethods } from "./methods/who.ts";
 import { asOperator } from "./methods/request.ts";
@@ -28,6 +31,7 @@ export function createFleetMethods({
   registry,
   clusters,
   keys,
+  ages,
   twoPersons,
   events,
   enrollment,
@@ -42,6 +46,8 @@ export function createFleetMethods({
   /** The same, in memory. */
   readonly clusters: ClusterCache;
   readonly keys: KeyAccess;
+  /** How old keys are, as a policy has it. */
+  readonly ages: KeyAges;
   /** What takes a second administrator; absent: nothing. */
   readonly twoPersons?: { readonly needing: ReadonlySet<Kind>; readonly approvals: Approvals } | undefined;
   /** Hears what is done. */
@@ -74,7 +80,9 @@ export function createFleetMethods({
       twoPersons?.approvals,
       createRunApproved(() => methods, gate),
     ),
+    ...usageMethods(scope, keys.facts),
     ...viewMethods(scope, sightings),
+    ...statusMethods(scope, sightings, ages),
   };
   return guardMethods(methods, gate, { approvals: twoPersons?.approvals, events });
 }

@@ -5,6 +5,7 @@ import type { GatewayState } from "@claviger/gateway-core/src/redis/gateway-repo
 import { notAskedYet, type Readiness } from "./http/health.ts";
 
 const mostProblems = 16;
+const mostFailures = 100;
 const longestText = 256;
 
 /** Shorter than this the event loop is as busy as what asks. */
@@ -25,6 +26,7 @@ export function createGatewayState({
   readiness,
   certificates,
   connections,
+  keyFailures,
   now = Date.now,
 }: {
   readonly version: string;
@@ -32,6 +34,7 @@ export function createGatewayState({
   readonly readiness: () => Readiness;
   readonly certificates: () => readonly CertificateState[];
   readonly connections: () => number;
+  readonly keyFailures: () => NonNullable<GatewayState["keyFailures"]>;
   /** Unix milliseconds. */
   readonly now?: () => number;
 }): () => GatewayState {
@@ -62,6 +65,7 @@ export function createGatewayState({
         ...(text !== "ok" && { problem: text.slice(0, longestText) }),
       })),
       problems: problemsOf(ready),
+      keyFailures: keyFailures().slice(0, mostFailures),
     };
   };
 }

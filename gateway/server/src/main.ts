@@ -231,7 +231,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   name = `${sender.host}:${port}`;
   const state = { version: packageJson.version, backends: opened, readiness, certificates: expiry.states };
   const reporter = sharedCache?.reportGateway(
-    createGatewayState({ ...state, connections: () => server.connections() }),
+    createGatewayState({ ...state, connections: () => server.connections(), keyFailures: () => ring.failures() }),
   );
   const watch = watchFiles({
     files: () => Object.values(config.tls),

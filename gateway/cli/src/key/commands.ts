@@ -6,6 +6,7 @@ import { CliError, type Command, Exit, numberBetween, type Terminal, wholeNumber
 import { withFleetService } from "../fleet-client.ts";
 import { keyIntervalOf } from "../gateway-word.ts";
 import { parseSelector } from "../labels.ts";
+import { sayIncomplete } from "../node-view-commands.ts";
 import { messageJson, outputOptionWithJson, type OutputOptions, printOne, printRows } from "../output.ts";
 import { changeOptions, isThroughService, siteOptions, type SiteOptions } from "../site.ts";
 import { addRetireCommands } from "../usage/retire-commands.ts";
@@ -24,7 +25,10 @@ async function status(cluster: string, options: StatusOptions, terminal: Termina
   await withKeys(cluster, options, terminal, async (editor) => {
     const { fleet } = editor;
     const [keys, heard] = await Promise.all([editor.keys(), fleet && keyIntervalOf(fleet.gateways)]);
-    if (fleet === undefined) return printOne(terminal, options, { value: json(keys), text: () => formatKeys(keys) });
+    if (fleet === undefined) {
+      printOne(terminal, options, { value: json(keys), text: () => formatKeys(keys) });
+      return sayIncomplete(terminal, keys.incomplete);
+    }
     const refresh = refreshOf(heard, fleet.config.keys?.refresh);
     return printOne(terminal, options, {
       value: { ...(json(keys) as object), ...(refresh !== undefined && { refresh }) },
@@ -49,6 +53,7 @@ async function statusOfAll(options: StatusOptions, terminal: Terminal): Promise<
     }
   });
   printRows(terminal, options, { rows, columns: keyColumns, json, none: "there is no such cluster" });
+  sayIncomplete(terminal, rows.find(({ incomplete }) => incomplete !== "")?.incomplete ?? "");
 }
 
 const pollMs = 250;

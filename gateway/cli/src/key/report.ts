@@ -1,6 +1,6 @@
 // What `claviger key status` says of a cluster's key, to people. Programs get the API's JSON.
-import type { ClusterKeys, KeyVersion } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
-import { formatTable } from "@claviger/proto/runtime/table.ts";
+import type { ClusterKeys, KeyCount, KeyVersion } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import { formatTable, printable } from "@claviger/proto/runtime/table.ts";
 import { ageText, type Column, timeText } from "../output.ts";
 
 /** How often gateways read the key from its backend. */
@@ -56,29 +56,61 @@ function refreshText(refresh: KeyRefresh | undefined): string {
     : `every ${everySeconds} s by the word of ${gateways.join(", ")}; a rotation behind Claviger's back is seen within ${seenWithinSeconds} s`;
 }
 
+/** How the objects of the table were counted, and what else was. */
+function countText({ ageSeconds, countedBy, fromSnapshot, ...rest }: KeyCount): string {
+  const { otherObjects, unreadableObjects, damaged } = rest;
+  const others = [
+    ...(fromSnapshot ? ["in part in a snapshot"] : []),
+    ...(otherObjects === 0 ? [] : [`${otherObjects} objects of other keys`]),
+    ...(unreadableObjects === 0 ? [] : [`${unreadableObjects} OBJECTS OF RETIRED VERSIONS OR OF A LOST KEY`]),
+    ...(damaged === 0 ? [] : [`${damaged} damaged values`]),
+  ];
+  return printable([`${ageText(Number(ageSeconds))} ago by ${countedBy}`, ...others].join("; "));
+}
+
+/** Such as `decrypt fails (gateway-1:8443)`. */
+function failingTexts(failingAt: Readonly<Record<string, string>>): readonly string[] {
+  const whats = new Set(Object.values(failingAt));
+  return [...whats].map((what) => {
+    const names = Object.keys(failingAt).filter((name) => failingAt[name] === what);
+    return printable(`${what} FAILS (${names.join(", ")})`);
+  });
+}
+
+/** The least that is to be known of a key in a list. */
+function remarksOf({ problem, warning, versions }: ClusterKeys): string {
+  if (problem !== "") return problem;
+  const failing = versions.flatMap(({ version, failingAt }) =>
+    failingTexts(failingAt).map((text) => `version ${version}: ${text}`),
+  );
+  return [...failing, ...(warning === "" ? [] : [warning])].join("; ");
+}
+
 /**
  * One cluster's key.
  * @param read how often gateways read it: undefined where none said it, absent where none was asked
  */
 export function formatKeys(keys: ClusterKeys, ...read: readonly [refresh?: KeyRefresh | undefined]): string {
-  const { cluster, clusterState, rotation, keyId, keyIdHash, versions, warning } = keys;
+  const { cluster, clusterState, rotation, keyId, keyIdHash, versions, warning, counted } = keys;
   return [
     `cluster   ${cluster} (${clusterState}, rotation ${rotation})`,
     `key       ${keyOfText(keys)}`,
     `key_id    ${keyId === "" ? `none: no version is promoted yet; a gateway does it at first use, or: claviger key promote ${cluster}` : keyId}`,
     ...(keyIdHash === "" ? [] : [`hash      ${keyIdHash} (key_id_hash in kube-apiserver's metrics)`]),
     ...(read.length === 0 ? [] : [`read      ${refreshText(read[0])}`]),
+    ...(counted === undefined ? [] : [`counted   ${countText(counted)}`]),
     ...(warning === "" ? [] : [`WARNING   ${warning}`]),
     "",
     formatTable(
-      ["VERSION", "CREATED", "AGE", ""],
+      ["VERSION", "CREATED", "AGE", counted === undefined ? "" : "OBJECTS", ""],
       [
-        ...hiddenText(keys).map((which) => [which, "", "", "retired"]),
-        ...versions.map(({ version, createdAt, ageSeconds, state }) => [
+        ...hiddenText(keys).map((which) => [which, "", "", "", "retired"]),
+        ...versions.map(({ version, createdAt, ageSeconds, state, objects, failingAt }) => [
           String(version),
           timeText(createdAt),
           ageText(ageSeconds),
-          states[state] ?? state,
+          objects === undefined ? "" : String(objects),
+          [states[state] ?? state, ...failingTexts(failingAt)].join(", "),
         ]),
       ],
     ),
@@ -104,5 +136,14 @@ export const keyColumns: readonly Column<ClusterKeys>[] = [
   },
   { head: "LATEST", cell: ({ latest }) => (latest === 0 ? "" : String(latest)) },
   { head: "DECRYPTS FROM", cell: ({ minDecryptionVersion: from }) => (from === 0 ? "" : String(from)) },
-  { head: "REMARKS", cell: ({ warning, problem }) => (problem === "" ? warning : problem) },
+  {
+    head: "OBJECTS",
+    cell: ({ counted, versions }) =>
+      counted === undefined ? "" : String(versions.reduce((sum, { objects = 0 }) => sum + objects, 0)),
+  },
+  {
+    head: "COUNTED",
+    cell: ({ counted }) => (counted === undefined ? "" : `${ageText(Number(counted.ageSeconds))} ago`),
+  },
+  { head: "REMARKS", cell: remarksOf },
 ];

@@ -5,8 +5,7 @@ import { type Command, InvalidArgumentError, several, type Terminal, wholeNumber
 import { openFleet } from "../fleet.ts";
 import { withKeys } from "../key/editor.ts";
 import { keyOfText } from "../key/report.ts";
-import { changeOptions, isThroughService, type SiteOptions } from "../site.ts";
-import { fleetOptions } from "../target.ts";
+import { changeOptions, isThroughService, siteOptions, type SiteOptions } from "../site.ts";
 import { retire } from "./retire.ts";
 import { retireThroughService, type ServiceRetireOptions } from "./retire-service.ts";
 import { sourceOptions } from "./sources.ts";
@@ -47,12 +46,16 @@ async function unretire(cluster: string, options: UnretireOptions, terminal: Ter
 
 /** Adds the three commands to `claviger key`. */
 export function addRetireCommands(group: Command, terminal: Terminal): void {
-  sourceOptions(fleetOptions(group.command("usage")))
+  sourceOptions(siteOptions(group.command("usage")))
     .argument("<cluster>")
     .description(
       "count the objects in etcd that need each version of the cluster's key, and try whether one of each decrypts today",
     )
     .option("--no-decrypt", "only count: ask nothing of the keys' backends")
+    .option(
+      "--no-report",
+      "do not tell the fleet service, which shows the count in 'key status'; with --prefix it is not told",
+    )
     .option("--json", "print JSON", false)
     .action((cluster: string, options: UsageOptions) => showUsage(cluster, options, terminal));
 

@@ -1,53 +1,25 @@
 // `claviger key retire` through the fleet service: the etcds are counted here, and the service holds the count
 // against what it sees of the nodes. (docs/architecture.md #rotation.)
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Cluster, ClusterUsageSchema, Key } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
+import type { Cluster, Key } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { serviceClusters } from "../cluster/service.ts";
 import { CliError, type Terminal } from "../commander.ts";
 import { type FleetClient, withFleetService } from "../fleet-client.ts";
 import { etcdsIn, reasonOf, type SiteOptions } from "../site.ts";
-import { countUsage, type Objects, type Usage } from "./count.ts";
+import { countUsage, type Usage } from "./count.ts";
 import { createProgress } from "./progress.ts";
 import type { RetireOptions } from "./retire.ts";
-import { byCluster, entriesOf, type EtcdSource, parseSources, withContextEtcds } from "./sources.ts";
+import { usageMessage, type UsageMessage } from "./usage-message.ts";
+import { byCluster, entriesOf, parseSources, withContextEtcds } from "./sources.ts";
 
 export type ServiceRetireOptions = RetireOptions & SiteOptions & { readonly dryRun: boolean };
 
-type Counted = { readonly cluster: string; readonly usage: Usage; readonly message: UsageInit };
-type UsageInit = MessageInitShape<typeof ClusterUsageSchema>;
-
-/** Of one request: the service takes 65,536 bytes. */
-const mostExamples = 5;
-
+type Counted = { readonly cluster: string; readonly usage: Usage; readonly message: UsageMessage };
 function pathOf({ namespace, mount, key }: Key): string {
   return [...(namespace === "" ? [] : [namespace]), mount, key].join("/");
 }
 
 function isSameKey(a: Key, b: Key): boolean {
   return a.backend === b.backend && pathOf(a) === pathOf(b);
-}
-
-function objectsOf({ count, examples }: Objects) {
-  return { count, examples: examples.slice(0, mostExamples) };
-}
-
-function messageOf(cluster: string, usage: Usage, sources: readonly EtcdSource[], began: number): UsageInit {
-  return {
-    cluster,
-    uses: usage.uses.map(({ clusterUid, backend, key, version, keyId, ...rest }) => ({
-      clusterUid,
-      backend,
-      key,
-      version,
-      keyId,
-      ...objectsOf(rest),
-    })),
-    foreign: usage.foreign.map(({ provider, version = 0, ...rest }) => ({ provider, version, ...objectsOf(rest) })),
-    damaged: usage.damaged.slice(0, mostExamples),
-    damagedCount: usage.damaged.length,
-    fromSnapshot: sources.some(({ kind }) => kind === "snapshot"),
-    countedAt: { seconds: BigInt(Math.floor(began / 1000)), nanos: 0 },
-  };
 }
 
 function nodesOf(given: readonly string[], own: string) {
@@ -89,7 +61,7 @@ export async function retireThroughService(
       for (const [cluster, own] of sources) {
         const began = Date.now();
         const usage = await countUsage(entriesOf(own, options, onProgress), options.prefix);
-        all.push({ cluster, usage, message: messageOf(cluster, usage, own, began) });
+        all.push({ cluster, usage, message: usageMessage(cluster, usage, own, began) });
       }
       return all;
     };

@@ -1,15 +1,20 @@
 // `claviger key usage`: what is in a cluster's etcds, by what it needs, and whether that decrypts
 // today.
+import { serviceClusters } from "../cluster/service.ts";
 import { CliError, type Terminal } from "../commander.ts";
-import { openFleet } from "../fleet.ts";
+import { type Fleet, openFleet } from "../fleet.ts";
+import { withFleetService } from "../fleet-client.ts";
+import { etcdsIn, isServiceAlone, isThroughService, type SiteOptions } from "../site.ts";
 import { recordOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { formatTable, printable } from "@claviger/proto/runtime/table.ts";
 import { countUsage, type Objects, type Usage, type Use } from "./count.ts";
 import { type Opening, tryUses } from "./opening.ts";
 import { createProgress } from "./progress.ts";
 import { entriesOf, parseSources, type SourceOptions, withContextEtcds } from "./sources.ts";
+import { usageMessage, type UsageMessage } from "./usage-message.ts";
 
-export type UsageOptions = SourceOptions & { readonly json: boolean; readonly decrypt: boolean };
+export type UsageOptions = SourceOptions &
+  SiteOptions & { readonly json: boolean; readonly decrypt: boolean; readonly report: boolean };
 
 type Report = {
   readonly usage: Usage;
@@ -133,23 +138,62 @@ function jsonOf({ usage, openings, names }: Report): string {
   return JSON.stringify(report, undefined, 2);
 }
 
-/** Counts, tries, and prints. */
-export async function showUsage(cluster: string, options: UsageOptions, terminal: Terminal): Promise<void> {
+type Site = {
+  /** Their names, by their uids. */
+  readonly names: ReadonlyMap<string, string>;
+  readonly etcds: Fleet["etcd"];
+  readonly tryAll: (uses: readonly Use[]) => Promise<Report["openings"]>;
+};
+
+/** What the operator's own token sees. @throws CliError where there is no such cluster */
+async function directSite(cluster: string, options: UsageOptions, terminal: Terminal): Promise<Site> {
   const fleet = openFleet(options, terminal);
   const registry = await fleet.registry.all();
-  const record = recordOf(registry, cluster);
-  const sources = parseSources(withContextEtcds(options, fleet.etcd, [record.name], record.name), record.name);
-  for (const name of sources.keys())
-    if (name !== record.name) throw new CliError(`--etcd ${name}=…: usage counts the etcds of ${record.name} alone`);
-  const usage = await countUsage(
-    entriesOf(sources.get(record.name) ?? [], options, createProgress(terminal.err)),
-    options.prefix,
-  );
+  recordOf(registry, cluster);
   const known = [...registry.values()].flatMap(({ keys, previousKeys }) => [...keys, ...previousKeys]);
-  const report: Report = {
-    usage,
-    openings: options.decrypt ? await tryUses(usage.uses, known, fleet) : new Map(),
+  return {
     names: new Map([...registry.values()].map(({ uid, name }) => [uid, name])),
+    etcds: fleet.etcd,
+    tryAll: (uses) => (options.decrypt ? tryUses(uses, known, fleet) : Promise.resolve(new Map())),
   };
-  terminal.out(options.json ? jsonOf(report) : linesOf(report).join("\n"));
+}
+
+/** What the fleet service knows: nothing is decrypted through it. */
+async function serviceSite(cluster: string, options: UsageOptions, terminal: Terminal): Promise<Site> {
+  const { clusters } = await withFleetService(options, terminal, async (client) => {
+    await client.getCluster({ name: cluster });
+    return await serviceClusters(client, "", () => "").list("");
+  });
+  return {
+    names: new Map(clusters.map(({ uid, name }) => [uid, name])),
+    etcds: etcdsIn(options, terminal),
+    tryAll: () => Promise.resolve(new Map()),
+  };
+}
+
+/** A count that nobody hears of is a count all the same. */
+async function report(usage: UsageMessage, options: UsageOptions, terminal: Terminal): Promise<void> {
+  try {
+    await withFleetService(options, terminal, (client) => client.reportKeyUsage({ usage }));
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    terminal.err(printable(`'claviger key status' will not show this count: ${error.message}`));
+  }
+}
+
+/** Counts, tries, prints, and tells the fleet service where there is one. */
+export async function showUsage(cluster: string, options: UsageOptions, terminal: Terminal): Promise<void> {
+  const open = isServiceAlone(options, terminal) ? serviceSite : directSite;
+  const { names, etcds, tryAll } = await open(cluster, options, terminal);
+  const sources = parseSources(withContextEtcds(options, etcds, [cluster], cluster), cluster);
+  for (const name of sources.keys())
+    if (name !== cluster) throw new CliError(`--etcd ${name}=…: usage counts the etcds of ${cluster} alone`);
+  const own = sources.get(cluster) ?? [];
+  const began = Date.now();
+  const usage = await countUsage(entriesOf(own, options, createProgress(terminal.err)), options.prefix);
+  const counted = { usage, openings: await tryAll(usage.uses), names };
+  terminal.out(options.json ? jsonOf(counted) : linesOf(counted).join("\n"));
+  const isWhole = options.prefix === undefined;
+  if (isWhole && options.report && isThroughService(options, terminal))
+    await report(usageMessage(cluster, usage, own, began), options, terminal);
 }

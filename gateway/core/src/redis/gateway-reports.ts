@@ -13,6 +13,15 @@ export type BackendReport = {
   readonly login?: LoginEnd;
 };
 
+/** A key version that did not work when a gateway tried it last. */
+export type KeyFailure = {
+  /** See refId. */
+  readonly key: string;
+  readonly version: number;
+  /** What failed. `promote`: it was to encrypt, and could not be made to. */
+  readonly what: "encrypt" | "decrypt" | "promote";
+};
+
 /** What a gateway says at intervals. */
 export type GatewayState = {
   readonly version: string;
@@ -31,6 +40,8 @@ export type GatewayState = {
   readonly certificates: readonly { readonly role: string; readonly until?: number; readonly problem?: string }[];
   /** The checks of its /readyz that are not ok, by name. */
   readonly problems: Readonly<Record<string, string>>;
+  /** Absent in reports of 0.1.0. */
+  readonly keyFailures?: readonly KeyFailure[];
 };
 
 export type GatewayReport = GatewayState & {

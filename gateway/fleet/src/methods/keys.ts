@@ -1,13 +1,14 @@
 // FleetService: the keys of clusters, as they are, and new versions of them.
 import type { ClusterKeys } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
-import type { KeyState } from "@claviger/gateway-core/src/backend/port.ts";
+import type { KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import { promoteLatest, replaceLost } from "@claviger/gateway-core/src/key/changes.ts";
 import { keyOf } from "@claviger/gateway-core/src/registry/edit/text.ts";
 import { createGate } from "@claviger/gateway-core/src/registry/gate.ts";
 import { keysMessage, unknownKeys } from "@claviger/gateway-core/src/registry/key-message.ts";
 import { isSelected } from "@claviger/gateway-core/src/registry/labels.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import type { KeyAccess } from "../key-access.ts";
+import type { KeyAccess } from "../keys/access.ts";
+import { type KeyFacts, withFacts } from "../keys/facts.ts";
 import type { FleetMethods } from "../method.ts";
 import { refuse, toRefusal } from "../refusal.ts";
 import type { Scope } from "../scope.ts";
@@ -17,16 +18,22 @@ const callMs = 10_000;
 /** Keys that are looked at at the same time. */
 const parallel = 16;
 
-/** The state of a cluster's key. @throws Refusal, KmsError */
-export async function describeKey(access: KeyAccess, record: ClusterRecord): Promise<KeyState> {
-  const ref = keyOf(record);
+/** The state of a key. @throws Refusal, KmsError */
+export async function describeKey(access: KeyAccess, ref: KeyRef): Promise<KeyState> {
   return await access.backendOf(ref).describe(ref, AbortSignal.timeout(callMs));
 }
 
-/** As the API has it. @throws Refusal, KmsError */
-export async function keysOf(access: KeyAccess, record: ClusterRecord): Promise<ClusterKeys> {
+/** As the API has it. @param known what is known of it beside its backend's word @throws Refusal, KmsError */
+export async function keysOf(
+  access: KeyAccess,
+  record: ClusterRecord,
+  known: Promise<KeyFacts> = access.facts.read([record.uid]),
+): Promise<ClusterKeys> {
   const { maxAgeMs } = access;
-  return keysMessage(record, keyOf(record), await describeKey(access, record), { now: Date.now(), maxAgeMs });
+  const ref = keyOf(record);
+  const [state, facts] = await Promise.all([describeKey(access, ref), known]);
+  const now = Date.now();
+  return withFacts(keysMessage(record, ref, state, { now, maxAgeMs }), record, { ref, state }, facts, now);
 }
 
 export function keyMethods(
@@ -44,8 +51,11 @@ export function keyMethods(
         all.filter(({ labels }) => isSelected(selector, labels)),
       );
       const gate = createGate(parallel);
+      const facts = access.facts.read(page.map(({ uid }) => uid));
       const look = (record: ClusterRecord): Promise<ClusterKeys> =>
-        gate(() => keysOf(access, record)).catch((error: unknown) => unknownKeys(record, toRefusal(error).message));
+        gate(() => keysOf(access, record, facts)).catch((error: unknown) =>
+          unknownKeys(record, toRefusal(error).message),
+        );
       return { keys: await Promise.all(page.map(look)), nextPageToken };
     },
     async rotateKey({ name, reason, aboveVersion }, caller, subject) {

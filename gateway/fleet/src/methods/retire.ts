@@ -12,7 +12,7 @@ import { countedOf, type KeyPlace, namesIn } from "@claviger/gateway-core/src/re
 import { type Nodes, reasonsAgainst, type Retirement } from "@claviger/gateway-core/src/retirement/reasons.ts";
 import type { CountedUsage } from "@claviger/gateway-core/src/retirement/usage.ts";
 import type { Gate } from "../approvals/gate.ts";
-import type { KeyAccess, Observed } from "../key-access.ts";
+import type { KeyAccess, Observed } from "../keys/access.ts";
 import type { FleetMethods } from "../method.ts";
 import { refuse } from "../refusal.ts";
 import type { Scope } from "../scope.ts";
@@ -28,7 +28,7 @@ type Request = Parameters<FleetMethods["retireKey"]>[0];
 type UsageInit = MessageInitShape<typeof ClusterUsageSchema>;
 
 /** @throws Refusal invalid_argument */
-function usageOf({ uses = [], foreign = [], damaged = [], damagedCount = 0 }: UsageInit): CountedUsage {
+export function usageOf({ uses = [], foreign = [], damaged = [], damagedCount = 0 }: UsageInit): CountedUsage {
   return {
     uses: uses.map(({ clusterUid: uid = "", keyId: id = "", backend = "", key = "", version = 0, ...rest }) => {
       if (!clusterUid.is(uid)) throw refuse("invalid_argument", `usage.uses.cluster_uid: must be ${clusterUid.rule}`);
@@ -126,7 +126,7 @@ export function retireMethods(
       const stranger = usage.find(({ cluster }) => !users.some((user) => user.name === cluster));
       if (stranger !== undefined)
         throw refuse("invalid_argument", `usage: cluster ${stranger.cluster ?? ""} does not use the key of ${name}`);
-      const state = await describeKey(access, record);
+      const state = await describeKey(access, ref);
       const before = beforeVersion === 0 ? state.minEncryption : beforeVersion;
       if (before <= state.minDecryption)
         return { keys: await keysOf(access, record), fromVersion: 0, toVersion: 0, unknown: "" };

@@ -1,14 +1,12 @@
-// FleetService: what is known of nodes and gateways, and what needs a person.
+// FleetService: what is known of nodes and gateways.
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import * as pb from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import type { GatewayReport } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import { isSelected } from "@claviger/gateway-core/src/registry/labels.ts";
-import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { attentionOf, type AttentionItem, type FleetView } from "../attention.ts";
-import type { Caller } from "../caller.ts";
 import type { FleetMethods } from "../method.ts";
-import { conditions, lifeLeft, type NodeView, nodesOf, notSeenMs } from "../node-view.ts";
+import { conditions, type NodeView } from "../node-view.ts";
+import { createFleetReader, textOf } from "../fleet-view.ts";
 import { refuse } from "../refusal.ts";
 import type { Scope } from "../scope.ts";
 import type { Incomplete, Sightings } from "../sightings.ts";
@@ -17,20 +15,16 @@ import { nodeOf } from "./request.ts";
 const pages = { usual: 100, most: 1000 } as const;
 /** Clusters whose nodes are read at once for a page of nodes. */
 const ahead = 200;
-const mostVersions = 20;
 
 type Time = Pick<Timestamp, "seconds" | "nanos">;
 
-function timeOf(ms: number): Time {
+export function timeOf(ms: number): Time {
   const seconds = Math.floor(ms / 1000);
   return { seconds: BigInt(seconds), nanos: Math.round((ms - seconds * 1000) * 1e6) };
 }
 
-function textOf(incomplete: readonly Incomplete[]): string {
-  return [...new Set(incomplete.map(({ text }) => text))].join("; ");
-}
-
-function sizeOf(name: string, size: number): number {
+/** @throws Refusal */
+export function sizeOf(name: string, size: number): number {
   if (size > pages.most) throw refuse("invalid_argument", `${name}: must be at most ${pages.most}`);
   return size === 0 ? pages.usual : size;
 }
@@ -89,38 +83,6 @@ function gatewayMessage(report: GatewayReport, now: number): pb.Gateway {
   });
 }
 
-function attentionMessage({ since, ...item }: AttentionItem) {
-  return { ...item, ...(since !== undefined && { since: timeOf(since) }) };
-}
-
-function countOf<K extends string | number>(keys: readonly K[]): Record<K, number> {
-  const counts = new Map<K, number>();
-  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
-  return Object.fromEntries([...counts].toSorted(([, a], [, b]) => b - a)) as Record<K, number>;
-}
-
-/** Nodes may say any version: the most frequent ones are told, and how many have another. */
-function versionsOf(nodes: readonly NodeView[]): Record<string, number> {
-  const all = Object.entries(countOf(nodes.flatMap(({ report }) => report?.shim?.version ?? [])));
-  const rest = all.slice(mostVersions).reduce((sum, [, count]) => sum + count, 0);
-  return Object.fromEntries([...all.slice(0, mostVersions), ...(rest === 0 ? [] : [["other", rest] as const])]);
-}
-
-function statusOf(view: FleetView, now: number) {
-  const nodes = view.clusters.flatMap((cluster) => cluster.nodes);
-  const live = nodes.filter(({ ageMs }) => ageMs !== undefined && ageMs < notSeenMs);
-  return {
-    clusters: countOf(view.clusters.map(({ record }) => record.state)),
-    nodes: countOf(nodes.map(({ condition }) => condition)),
-    phases: countOf(live.flatMap(({ report }) => report?.shim?.phase ?? [])),
-    expiringCertificates: nodes.filter(
-      ({ revoked, report }) => !revoked && report !== undefined && lifeLeft(report, now) < 1 / 3,
-    ).length,
-    shimVersions: versionsOf(nodes),
-    gatewayVersions: countOf(view.gateways.map(({ version }) => version)),
-  };
-}
-
 type Filter = Pick<pb.ListNodesRequest, "conditions" | "phases" | "notSeenForSeconds">;
 
 /** @throws Refusal */
@@ -140,20 +102,8 @@ export function viewMethods(
   scope: Scope,
   sightings: Sightings,
   now: () => number = Date.now,
-): Pick<FleetMethods, "listNodes" | "getNode" | "listGateways" | "getFleetStatus"> {
-  const read = async (records: readonly ClusterRecord[]) => {
-    const { nodes, incomplete } = await sightings.nodes(records.map(({ uid }) => uid));
-    const isComplete = incomplete.every(({ kind }) => kind === "refused");
-    const at = now();
-    const clusters = records.map((record) => ({
-      record,
-      nodes: nodesOf(record, nodes.get(record.uid) ?? [], isComplete, at),
-    }));
-    return { clusters, incomplete };
-  };
-  const selected = async (caller: Caller, matchLabels: Readonly<Record<string, string>>) =>
-    (await scope.all(caller)).filter(({ labels }) => isSelected({ matchLabels }, labels));
-
+): Pick<FleetMethods, "listNodes" | "getNode" | "listGateways"> {
+  const read = createFleetReader(sightings, now);
   return {
     async listNodes({ pageSize, pageToken, cluster, matchLabels, ...filter }, caller, subject) {
       const size = sizeOf("page_size", pageSize);
@@ -197,25 +147,6 @@ export function viewMethods(
       const { gateways, incomplete } = await sightings.gateways();
       const sorted = gateways.toSorted((a, b) => (a.name < b.name ? -1 : 1));
       return { gateways: sorted.map((report) => gatewayMessage(report, now())), incomplete: textOf(incomplete) };
-    },
-    async getFleetStatus({ matchLabels, attentionSize }, caller) {
-      const size = sizeOf("attention_size", attentionSize);
-      const [{ clusters, incomplete }, seen] = await Promise.all([
-        selected(caller, matchLabels).then(read),
-        sightings.gateways(),
-      ]);
-      const missing = [
-        ...incomplete,
-        ...seen.incomplete.filter(({ kind }) => !incomplete.some((one) => one.kind === kind)),
-      ];
-      const view = { clusters, gateways: seen.gateways, incomplete: missing };
-      const attention = attentionOf(view, now());
-      return {
-        ...statusOf(view, now()),
-        attention: attention.slice(0, size).map(attentionMessage),
-        attentionTotal: attention.length,
-        incomplete: textOf(missing),
-      };
     },
   };
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KmsError, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
 import type { KeyRef, KeyState, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { keyPath, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { KeyFailure } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { SharedKeyCache } from "./shared-key-cache.ts";
@@ -50,6 +51,8 @@ export interface KeyPoller {
   broken(): number;
   /** Is its newest version not promoted because that failed? */
   isUnpromoted(): boolean;
+  /** The versions that did not work when they were last tried, as far as this replica knows. */
+  failures(): readonly Omit<KeyFailure, "key">[];
   /** How many versions that were retired decrypt again, since this poller began. */
   reopened(): number;
   close(): void;
@@ -252,8 +255,18 @@ export function createKeyPoller({
     known: () => promoter.promoted(),
     isUnasked,
     believe: (shown) => promoter.believe(shown),
-    broken: () => (isUsed() ? (previousVersions?.broken() ?? 0) : 0),
-    isUnpromoted: () => isUsed() && promoter.hasFailed(),
+    broken: () => (isUsed() ? (previousVersions?.broken().length ?? 0) : 0),
+    isUnpromoted: () => isUsed() && promoter.failed() !== undefined,
+    failures() {
+      if (!isUsed()) return [];
+      const current = promoter.promoted()?.version;
+      const next = promoter.failed();
+      return [
+        ...(previousVersions?.broken() ?? []).map((version) => ({ version, what: "decrypt" }) as const),
+        ...(failing !== undefined && current !== undefined ? [{ version: current, what: failing }] : []),
+        ...(next === undefined ? [] : [{ version: next, what: "promote" } as const]),
+      ];
+    },
     reopened: () => (isUsed() ? highest - (minimum ?? highest) : 0),
     // Not joined to a poll that began before the reason to ask, and spaced: nobody who asks, and
     // nobody who writes to Redis, can make us flood the backend.

@@ -4,6 +4,7 @@ import type { Epoch } from "@claviger/proto/wire/epoch.ts";
 import type { BackendName, KeyId } from "@claviger/proto/wire/names.ts";
 import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { deriveKeyId, type PromotedKey, refId } from "@claviger/gateway-core/src/key/key-id.ts";
+import type { KeyFailure } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
@@ -47,6 +48,8 @@ export interface KeyRing {
   unpromoted(): number;
   /** How many retired versions decrypt again, of all keys. */
   reopened(): number;
+  /** The versions that did not work when they were last tried, of all keys. */
+  failures(): readonly KeyFailure[];
   close(): void;
 }
 
@@ -189,6 +192,7 @@ export function createKeyRing({
     },
     reopened: () => [...pollers.values()].reduce((sum, poller) => sum + poller.reopened(), 0),
     unpromoted: () => [...pollers.values()].filter((poller) => poller.isUnpromoted()).length,
+    failures: () => [...pollers].flatMap(([key, poller]) => poller.failures().map((one) => ({ key, ...one }))),
     intervalMs: () => refreshMs * slowdown(),
     broken: () => [...pollers.values()].reduce((sum, poller) => sum + poller.broken(), 0),
     close() {

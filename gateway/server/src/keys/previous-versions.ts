@@ -15,8 +15,8 @@ export interface PreviousVersionProbe {
    * one. Never rejects.
    */
   look(promoted: PromotedVersion, state: KeyState): Promise<void>;
-  /** How many earlier versions failed when they were last tried. */
-  broken(): number;
+  /** The earlier versions that failed when they were last tried. */
+  broken(): readonly number[];
 }
 
 const callMs = 5000;
@@ -33,7 +33,7 @@ export function createPreviousVersionProbe({
   readonly log: Log;
 }): PreviousVersionProbe {
   const id = refId(ref);
-  const failed = new Set<string>();
+  const failed = new Map<string, number>();
   const novelty = createNovelty();
   let turn = 0;
   const nameOf = ({ version, createdAt }: PromotedVersion): string => `${version}@${createdAt}`;
@@ -46,7 +46,7 @@ export function createPreviousVersionProbe({
     const name = nameOf(canaryCiphertext);
     if (error === undefined) failed.delete(name);
     else if (!failed.has(name)) {
-      failed.add(name);
+      failed.set(name, canaryCiphertext.version);
       log.error(
         {
           event: "previous-version-broken",
@@ -70,6 +70,7 @@ export function createPreviousVersionProbe({
             await makeCanaryCiphertext(backend, ref, promoted, AbortSignal.timeout(callMs)),
           );
         // What was retired is meant to fail.
+        for (const [name, version] of failed) if (version < state.minDecryption) failed.delete(name);
         const previousVersions = kept.filter(
           (one) => nameOf(one) !== nameOf(promoted) && one.version >= state.minDecryption,
         );
@@ -84,6 +85,6 @@ export function createPreviousVersionProbe({
           );
       }
     },
-    broken: () => failed.size,
+    broken: () => [...failed.values()],
   };
 }

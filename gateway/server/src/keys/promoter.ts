@@ -33,8 +33,8 @@ export interface Promoter {
    * @param state as read by this replica or another one
    */
   decide(state: KeyState): Decision;
-  /** Is the newest version not promoted because that failed? */
-  hasFailed(): boolean;
+  /** The newest version, where it is not promoted because that failed. */
+  failed(): number | undefined;
   /** @throws KmsError why the key cannot be used: what the backend says, key_rolled_back, key_unpinned */
   reconcile(): Promise<Reconciled>;
 }
@@ -85,7 +85,7 @@ export function createPromoter({
   let announced = 0;
   let denied: { readonly lease: string; readonly at: number; isLogged: boolean } | undefined;
   let failures = 0;
-  let hasFailed = false;
+  let failedVersion: number | undefined;
   /** What goes wrong goes wrong at each pass. */
   const novelty = createNovelty();
   let rotatedAt = Number.NEGATIVE_INFINITY;
@@ -94,7 +94,7 @@ export function createPromoter({
   const decide = (state: KeyState): Decision => decidePromotion(state, promoted, isAuto());
 
   const accept = (next: PromotedVersion): void => {
-    hasFailed = false;
+    failedVersion = undefined;
     if (promoted?.version === next.version && promoted.createdAt === next.createdAt) return;
     log.info(
       { event: "key-promoted", ...name, version: next.version, from: promoted?.version },
@@ -199,7 +199,7 @@ export function createPromoter({
 
   return {
     promoted: () => promoted,
-    hasFailed: () => hasFailed,
+    failed: () => failedVersion,
     accept,
     believe(shown) {
       if (shown.version <= (promoted?.version ?? 0)) return;
@@ -255,7 +255,7 @@ export function createPromoter({
                 await sleep(repeatMs + Math.random() * repeatJitterMs);
                 break;
               }
-              hasFailed = true;
+              failedVersion = decision.version;
               // What encrypted until now still does: a promotion that fails is an alarm, not an outage.
               if (promoted === undefined || decision.lost) throw error;
               if (novelty.isNew("promotion-failed", decision.version, toKmsError(error).reason))

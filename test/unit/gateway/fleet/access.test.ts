@@ -89,6 +89,10 @@ const rows: Readonly<Record<string, Row>> = {
   // With nothing to do: see keys.test.ts.
   RetireKey: { message: { name: "blue", beforeVersion: 1, reason: "a test" }, may: ["admin"] },
   UnretireKey: { message: { name: "blue", fromVersion: 1, reason: "a test" }, may: ["admin"] },
+  ReportKeyUsage: {
+    make: () => Promise.resolve({ usage: { cluster: "blue", countedAt: new Date().toISOString() } }),
+    may: operators,
+  },
   AllowNode: { message: { cluster: "blue", node: "gone", reason: "a test" }, may: ["admin"] },
   ListApprovals: { message: {}, may: people },
   GetApproval: { make: approval, may: people },

@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 import type { GatewayReport } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import type { NodeReport } from "@claviger/gateway-core/src/redis/node-reports.ts";
-import { attentionKinds, attentionOf, severities } from "../../../../gateway/fleet/src/attention.ts";
+import { attentionOf } from "../../../../gateway/fleet/src/attention/attention.ts";
+import { attentionKinds, severities } from "../../../../gateway/fleet/src/attention/item.ts";
+import type { OldKey } from "../../../../gateway/fleet/src/keys/ages.ts";
 import { nodesOf } from "../../../../gateway/fleet/src/node-view.ts";
 import type { Incomplete } from "../../../../gateway/fleet/src/sightings.ts";
 import { gatewayOf, recordOf, reportOf, well } from "./reports.ts";
@@ -33,6 +35,7 @@ type Row = {
   readonly nodes?: readonly NodeReport[];
   readonly gateways?: readonly GatewayReport[];
   readonly incomplete?: readonly Incomplete[];
+  readonly oldKeys?: readonly Omit<OldKey, "record">[];
   /** `kind target`, and what stands in cause and command. */
   readonly items: readonly (readonly [item: string, cause: RegExp, command: RegExp, since?: number])[];
 };
@@ -181,6 +184,37 @@ const rows: readonly Row[] = [
     items: [["gateway_not_seen gateway-1:8443", /has not said that it stops/, gatewayCheck, now - minute]],
   },
   {
+    what: "a version of a cluster's key that does not decrypt or encrypt, once for all gateways",
+    gateways: ["g1:1", "g2:1", "g3:1", "g4:1"].map((name) =>
+      gatewayOf(at, {
+        name,
+        keyFailures: [
+          { key: "main:transit/red", version: 1, what: "decrypt" },
+          { key: "main:transit/another", version: 2, what: "decrypt" },
+        ],
+      }),
+    ),
+    items: [
+      [
+        "key_broken red",
+        /^version 1 of its key does not decrypt what it has encrypted: .*, say g1:1, g2:1, g3:1 and 1 more$/,
+        /^claviger key status red$/,
+      ],
+    ],
+  },
+  {
+    what: "a version that could not be made to encrypt",
+    gateways: [gatewayOf(at, { keyFailures: [{ key: "main:transit/red", version: 3, what: "promote" }] })],
+    items: [["key_not_promoted red", /^version 3 .* the one before it goes on, say gateway-1:8443$/, /^claviger key/]],
+  },
+  {
+    what: "a key that is older than the policy allows",
+    oldKeys: [{ version: 4, since: now - 100 * day, maxAgeMs: 90 * day }],
+    items: [
+      ["key_old red", /^version 4 .* 100 days old; the policy allows 90$/, /^claviger key rotate red/, now - 10 * day],
+    ],
+  },
+  {
     what: "a gateway without time to spare",
     gateways: [gatewayOf(at, { eventLoop: 0.93 })],
     items: [["gateway_busy gateway-1:8443", /works 93 % of the time/, /scale deployment/]],
@@ -188,11 +222,12 @@ const rows: readonly Row[] = [
 ];
 
 suite("attention", () => {
-  for (const { what, record, nodes = [], gateways = [gatewayOf(at)], incomplete = [], items } of rows)
+  for (const { what, record, nodes = [], gateways = [gatewayOf(at)], incomplete = [], oldKeys = [], items } of rows)
     test(what, () => {
       const one = recordOf(record);
       const clusters = [{ record: one, nodes: nodesOf(one, nodes, incomplete.length === 0, now) }];
-      const found = attentionOf({ clusters, gateways, incomplete }, now);
+      const old = oldKeys.map((key) => ({ record: one, ...key }));
+      const found = attentionOf({ clusters, gateways, incomplete, oldKeys: old }, now);
       assert.deepEqual(
         found.map(({ kind, target }) => `${kind} ${target}`),
         items.map(([item]) => item),
@@ -233,7 +268,10 @@ suite("attention", () => {
       cluster("four", long),
       cluster("five", phase(3)),
     ];
-    const found = attentionOf({ clusters, gateways: [gatewayOf(at, { eventLoop: 1 })], incomplete: [] }, now);
+    const found = attentionOf(
+      { clusters, gateways: [gatewayOf(at, { eventLoop: 1 })], incomplete: [], oldKeys: [] },
+      now,
+    );
     assert.deepEqual(
       found.map(({ severity, target }) => `${severity} ${target}`),
       [

@@ -109,6 +109,33 @@ suite("claviger key through the fleet service", () => {
     assert.match((await admin("key", "unretire", "blue", "--from", "1", ...reason)).out, /decrypt again\.$/);
   });
 
+  test("a count is told, and shown with its age", async (t) => {
+    const { cli, keyIdOf, world } = await site(t);
+    await cli("key", "promote", "blue", ...reason);
+    const etcd = await startFakeEtcd();
+    etcd.values = [object(1, await keyIdOf()), object(1, await keyIdOf())];
+    t.after(() => etcd.stop());
+    const usage = (...args: readonly string[]) => cli("key", "usage", "blue", "--etcd", etcd.url, ...args);
+    const objects = async (): Promise<string | undefined> =>
+      /^1 +\S+Z +\d+s +(\d+ )?/m.exec((await cli("key", "status", "blue")).out)?.[1]?.trim();
+    for (const args of [["--no-report"], ["--prefix", "/registry/secrets/"]]) {
+      const ran = await usage(...args);
+      assert.deepEqual([ran.status, ran.err.includes("not show")], [0, false], ran.err);
+      assert.equal(await objects(), undefined, args.join(" "));
+    }
+    const { status, out, err } = await usage();
+    assert.equal(status, 0, err);
+    assert.match(out, /^2 +blue +main: transit\/blue +1 +clv1\.\S+ +not tried/m);
+    assert.equal(await objects(), "2");
+    assert.match((await cli("key", "status", "blue")).out, /^counted {3}\d+s ago by olga$/m);
+    assert.match((await cli("key", "status")).out, /^blue .* 2 +\d+s ago$/m);
+    const viewer = operatorCli(world, "vera", (await callersOf(world.ca))["viewer"]);
+    const ran = await viewer("key", "usage", "blue", "--etcd", etcd.url);
+    assert.equal(ran.status, 0);
+    assert.match(ran.err, /'claviger key status' will not show this count: .* takes the role operator; vera is viewer/);
+    assert.match((await cli("key", "usage", "none", "--etcd", etcd.url)).err, /there is no cluster "none"/);
+  });
+
   test("an object that appears with an earlier version meanwhile brings it back", async (t) => {
     const { world, cli, admin, keyIdOf } = await site(t);
     await cli("key", "promote", "blue", ...reason);

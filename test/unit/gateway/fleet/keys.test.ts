@@ -4,7 +4,16 @@ import assert from "node:assert/strict";
 import { suite, test, type TestContext } from "node:test";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
-import { type Credentials, callersOf, pemOf, startWorld, type World, type WorldOptions } from "./world.ts";
+import { gatewayOf, putGateways } from "./reports.ts";
+import {
+  type Credentials,
+  callersOf,
+  integrityKey,
+  pemOf,
+  startWorld,
+  type World,
+  type WorldOptions,
+} from "./world.ts";
 
 type Keys = {
   readonly cluster: string;
@@ -14,8 +23,16 @@ type Keys = {
   readonly keyId: string;
   readonly keyIdHash: string;
   readonly warning?: string;
+  readonly incomplete?: string;
+  readonly counted?: Readonly<Record<string, unknown>>;
   readonly problem?: string;
-  readonly versions: readonly { readonly version: number; readonly createdAt: string; readonly state: string }[];
+  readonly versions: readonly {
+    readonly version: number;
+    readonly createdAt: string;
+    readonly state: string;
+    readonly objects?: number;
+    readonly failingAt?: Readonly<Record<string, string>>;
+  }[];
 };
 
 const reason = "a test";
@@ -129,6 +146,64 @@ suite("keys through the fleet service", () => {
       late.warning ?? "",
       /^version 1 encrypts and is 2 days old; the policy allows 0 days: claviger key rotate blue$/,
     );
+  });
+
+  test("objects that were counted, and versions that do not work, stand beside each version", async (t) => {
+    const { world, admin, callers, first, second, use } = await rotated(t);
+    const none = await keysOf(world, "blue", admin);
+    assert.deepEqual([none.counted, none.versions[0]?.objects], [undefined, undefined]);
+    const countedAt = new Date(Date.now() - 7_200_000).toISOString();
+    const report = async (usage: object, as = callers["operator of blue"]) =>
+      await world.call("ReportKeyUsage", { usage: { cluster: "blue", countedAt, ...usage } }, as);
+    const uses = [
+      { ...use(1, first.keyId), count: 7 },
+      use(2, second.keyId),
+      // Of an earlier key of that name, and of another key.
+      { ...use(2, first.keyId), count: 5 },
+      { ...use(1, first.keyId), key: "transit/older", count: 2 },
+    ];
+    const told = await report({ uses, foreign: [{ provider: "x", count: 4 }], damagedCount: 1, fromSnapshot: true });
+    assert.equal(told.code, "ok", told.message);
+    putGateways(world.redis, integrityKey, Date.now() - 3_600_000, [
+      gatewayOf(Date.now(), { keyFailures: [{ key: "main:transit/blue", version: 1, what: "decrypt" }] }),
+    ]);
+    const keys = await keysOf(world, "blue", callers["viewer"]);
+    assert.deepEqual(
+      keys.versions.map(({ version, objects, failingAt }) => [version, objects, failingAt]),
+      [
+        [1, 7, { "gateway-1:8443": "decrypt" }],
+        [2, 3, undefined],
+      ],
+    );
+    const { ageSeconds, countedAt: at, ...rest } = keys.counted ?? {};
+    assert.ok(Number(ageSeconds) >= 7200 && Number(ageSeconds) < 7260);
+    assert.equal(Date.parse(String(at)), Math.floor(Date.parse(countedAt) / 1000) * 1000);
+    assert.deepEqual(rest, {
+      countedBy: "bob",
+      fromSnapshot: true,
+      otherObjects: 6,
+      damaged: 1,
+      unreadableObjects: 5,
+    });
+    const list = (await ok(world, "ListKeys", {}, admin))["keys"] as readonly Keys[];
+    assert.deepEqual(
+      list[0]?.versions.map(({ objects }) => objects),
+      [7, 3],
+    );
+    // What is retired is not readable, whatever was counted.
+    world.redis.entries.set(`usage:${uid}`, { value: "of somebody else", until: Number.POSITIVE_INFINITY });
+    assert.equal((await keysOf(world, "blue", admin)).counted, undefined);
+    const refused: readonly (readonly [usage: object, why: RegExp])[] = [
+      [{ countedAt: undefined }, /counted_at: is missing/],
+      [{ countedAt: new Date(Date.now() - 90_000_000).toISOString() }, /must be within the last 24 hours/],
+      [{ countedAt: new Date(Date.now() + 600_000).toISOString() }, /must be within the last 24 hours/],
+      [{ cluster: "red" }, /there is no cluster "red", or it is none of yours/],
+      [{ uses: [use(0, first.keyId)] }, /version: must be 1 or more/],
+    ];
+    for (const [usage, why] of refused) assert.match((await report(usage)).message, why);
+    world.redis.isAway = true;
+    assert.match((await report({})).message, /^Redis does not take the count/);
+    assert.match((await keysOf(world, "blue", admin)).incomplete ?? "", /cannot be read|does not answer|is away/);
   });
 
   test("what nothing needs is retired, and comes back", async (t) => {

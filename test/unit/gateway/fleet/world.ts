@@ -34,7 +34,10 @@ import { createTokenOperators } from "../../../../gateway/fleet/src/oidc/operato
 import type { CallRates, Operators } from "../../../../gateway/fleet/src/config.ts";
 import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
 import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.ts";
-import { createKeyAccess, type KeyAccess } from "../../../../gateway/fleet/src/key-access.ts";
+import { createKeyAccess, type KeyAccess } from "../../../../gateway/fleet/src/keys/access.ts";
+import { createKeyAges, noKeyAges } from "../../../../gateway/fleet/src/keys/ages.ts";
+import { createKeyFacts } from "../../../../gateway/fleet/src/keys/facts.ts";
+import { describeKey } from "../../../../gateway/fleet/src/methods/keys.ts";
 import { createFleetServer } from "../../../../gateway/fleet/src/http/server.ts";
 import { createRates } from "../../../../gateway/fleet/src/rates.ts";
 import { createClusterCache } from "../../../../gateway/fleet/src/cluster-cache.ts";
@@ -195,6 +198,8 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     () => openRegistry({ config, documentsOf, backends: anyBackend, log: silentLog }),
     registry,
   );
+  const redis = createFakeRedis();
+  const sightings = createSightings({ redis: redis.open(), secret: () => integrityKey });
   const keyFile = join(dir, "keys.json");
   const embedded = { kind: "embedded", file: keyFile } as const;
   const backend = await openBackend({ name: "main", config: embedded, log: silentLog });
@@ -203,6 +208,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     opened: new Map([["main", backend]]),
     shared: undefined,
     maxAgeMs: options.maxAgeMs,
+    facts: createKeyFacts({ redis: redis.open(), secret: () => integrityKey }, sightings),
   });
   let authorities = splitPem(ca.cert);
   const signed: string[] = [];
@@ -269,7 +275,6 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     }),
   };
   const events = createFleetEvents({ read: async () => [...(await registry.all("empty")).values()], lookMs: 100 });
-  const redis = createFakeRedis();
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
@@ -295,7 +300,11 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
         lifetimeSeconds: 3600,
         clusterOf: (name) => findCluster(registry, name),
       }),
-      sightings: createSightings({ redis: redis.open(), secret: () => integrityKey }),
+      sightings,
+      ages:
+        options.maxAgeMs === undefined
+          ? noKeyAges
+          : createKeyAges({ describe: (ref) => describeKey(access, ref), maxAgeMs: options.maxAgeMs }),
       trustBundle: () => ca.cert,
       caPin: () => "sha256:00",
       revocationList: certificates.revocationList,

@@ -23,6 +23,7 @@ function readerOf(checks: Readonly<Record<string, string>>) {
       { role: "client_ca", level: "invalid", text: "there is no certificate" },
     ],
     connections: () => 7,
+    keyFailures: () => [{ key: "main:transit/red", version: 2, what: "decrypt" }],
     now: () => T,
   });
 }
@@ -52,6 +53,7 @@ test("backends, logins and certificates are named with the time until which they
       { role: "client_ca", problem: "there is no certificate" },
     ],
     problems: { audit: "no sink takes records" },
+    keyFailures: [{ key: "main:transit/red", version: 2, what: "decrypt" }],
   });
 });
 

@@ -211,6 +211,7 @@ test("a promotion that fails at each try is one line, another reason is another,
   for (let i = 0; i < 3; i++) await poller.refresh(true);
   assert.equal(failed(), 1);
   assert.equal(poller.isUnpromoted(), true);
+  assert.deepEqual(poller.failures(), [{ version: 2, what: "promote" }]);
   refuse("backend_protocol_error");
   for (let i = 0; i < 2; i++) await poller.refresh(true);
   assert.equal(failed(), 2);

@@ -7,7 +7,8 @@ import { publishKeyNews } from "@claviger/gateway-core/src/redis/channels.ts";
 import type { RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
 import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
-import { refuse } from "./refusal.ts";
+import { refuse } from "../refusal.ts";
+import type { KeyFactReader } from "./facts.ts";
 
 /** What a key is changed and looked at with. */
 export type KeyBackend = Pick<OpenBackend, "describe" | "promote" | "rotate" | "setMinDecryption">;
@@ -28,6 +29,8 @@ export type KeyAccess = {
   observe(records: readonly ClusterRecord[]): Promise<Observed>;
   /** How old the version that encrypts may be without a warning, milliseconds. */
   readonly maxAgeMs: number | undefined;
+  /** What is known beside that. */
+  readonly facts: KeyFactReader;
 };
 
 /** Redis, and the key that what stands in it is verified by; undefined while that is not known. */
@@ -38,16 +41,19 @@ export function createKeyAccess({
   opened,
   shared,
   maxAgeMs,
+  facts,
 }: {
   readonly backends: Readonly<Record<string, BackendConfig>>;
   readonly opened: ReadonlyMap<string, KeyBackend>;
   /** Undefined where fleet.yaml names no Redis. */
   readonly shared: SharedState | undefined;
   readonly maxAgeMs: number | undefined;
+  readonly facts: KeyFactReader;
 }): KeyAccess {
   return {
     backends,
     maxAgeMs,
+    facts,
     backendOf({ backend }) {
       const found = opened.get(backend);
       if (found === undefined)

@@ -1,0 +1,32 @@
+// The nodes of clusters as their records and what gateways have seen say together. (docs/architecture.md #fleet-view.)
+import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
+import type { ClusterView } from "./attention/nodes.ts";
+import { nodesOf } from "./node-view.ts";
+import type { Incomplete, Sightings } from "./sightings.ts";
+
+export type SeenClusters = {
+  readonly clusters: readonly ClusterView[];
+  readonly incomplete: readonly Incomplete[];
+};
+
+/** What is not known, in words; empty where everything is. */
+export function textOf(incomplete: readonly Incomplete[]): string {
+  return [...new Set(incomplete.map(({ text }) => text))].join("; ");
+}
+
+/** @returns the nodes of some clusters; it does not reject. @param now Unix milliseconds */
+export function createFleetReader(
+  sightings: Pick<Sightings, "nodes">,
+  now: () => number,
+): (records: readonly ClusterRecord[]) => Promise<SeenClusters> {
+  return async (records) => {
+    const { nodes, incomplete } = await sightings.nodes(records.map(({ uid }) => uid));
+    const isComplete = incomplete.every(({ kind }) => kind === "refused");
+    const at = now();
+    const clusters = records.map((record) => ({
+      record,
+      nodes: nodesOf(record, nodes.get(record.uid) ?? [], isComplete, at),
+    }));
+    return { clusters, incomplete };
+  };
+}
