@@ -1,7 +1,6 @@
 // What was counted in a cluster's etcds, as the fleet service was told last: a value for each cluster. Kept in
 // Redis, so it may be lost; it is for people, and decides nothing. (docs/architecture.md #fleet-view.)
-import type { ClusterUid } from "@claviger/proto/wire/names.ts";
-import type { CountedUse } from "../retirement/usage.ts";
+import type { ClusterUid, KeyId } from "@claviger/proto/wire/names.ts";
 import type { RedisStore } from "./client.ts";
 import { signValue, verifyValue } from "./signed-value.ts";
 
@@ -12,7 +11,15 @@ export type KeyUsage = {
   readonly countedBy: string;
   /** Some of it was counted in a snapshot. */
   readonly isFromSnapshot: boolean;
-  readonly uses: readonly Omit<CountedUse, "examples">[];
+  readonly uses: readonly {
+    readonly clusterUid: ClusterUid;
+    readonly backend: string;
+    /** See keyPath. */
+    readonly key: string;
+    readonly version: number;
+    readonly keyId: KeyId;
+    readonly count: number;
+  }[];
   /** Objects of other KMS plugins. */
   readonly foreign: number;
   /** Values that look encrypted and cannot be read. */

@@ -4,11 +4,10 @@ import type { BackendConfig } from "@claviger/gateway-core/src/backend/config.ts
 import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import { publishKeyNews } from "@claviger/gateway-core/src/redis/channels.ts";
-import type { RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
 import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { refuse } from "../refusal.ts";
-import type { KeyFactReader } from "./facts.ts";
+import type { KeyFactReader, SharedState } from "./facts.ts";
 
 /** What a key is changed and looked at with. */
 export type KeyBackend = Pick<OpenBackend, "describe" | "promote" | "rotate" | "setMinDecryption">;
@@ -32,9 +31,6 @@ export type KeyAccess = {
   /** What is known beside that. */
   readonly facts: KeyFactReader;
 };
-
-/** Redis, and the key that what stands in it is verified by; undefined while that is not known. */
-export type SharedState = { readonly redis: RedisStore; readonly secret: () => Uint8Array | undefined };
 
 export function createKeyAccess({
   backends,

@@ -11,12 +11,15 @@ import type { ClusterUid } from "@claviger/proto/wire/names.ts";
 import type { KeyRef, KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import { keyPath, refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { GatewayReport } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
+import type { RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
 import { type KeyUsage, readKeyUsage, writeKeyUsage } from "@claviger/gateway-core/src/redis/key-usage.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { isSameIncarnation } from "@claviger/gateway-core/src/retirement/usage.ts";
 import { refuse } from "../refusal.ts";
 import type { Sightings } from "../sightings.ts";
-import type { SharedState } from "./access.ts";
+
+/** Redis, and the key that what stands in it is verified by; undefined while that is not known. */
+export type SharedState = { readonly redis: RedisStore; readonly secret: () => Uint8Array | undefined };
 
 export type KeyFacts = {
   readonly gateways: readonly GatewayReport[];

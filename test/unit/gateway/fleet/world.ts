@@ -1,7 +1,6 @@
 // A fleet service over real TLS, with a registry in a file and everything behind it written down.
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { type Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -49,6 +48,7 @@ import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
 import { createFakeRedis, type FakeRedis } from "../core/redis/fakes.ts";
 import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
 import { textOf, writeRegistry } from "./registry-text.ts";
+import { type Call, createCall, type Credentials, type Reply } from "./call.ts";
 import { openStream, type StreamReader } from "./stream-client.ts";
 import { audience, badTokens, ec, ed, goodTokens, issuerUrl, keySet, rsa } from "./issuer.ts";
 
@@ -56,19 +56,7 @@ const domain = trustDomain.parse("fleet.test");
 const day = 86_400_000;
 export const integrityKey = Buffer.alloc(32, 7);
 
-export type Reply = {
-  readonly status: number;
-  readonly code: string;
-  readonly message: string;
-  readonly json: Readonly<Record<string, unknown>>;
-  /** Did it come over a connection that an earlier call had made? */
-  readonly isReused: boolean;
-};
-/** A certificate, a bearer token, or both. */
-export type Credentials =
-  | { readonly cert: string; readonly key: string; readonly token?: string }
-  | { readonly token: string }
-  | undefined;
+export type { Credentials, Reply };
 type Pair = { readonly cert: string; readonly key: string };
 
 export type World = {
@@ -85,18 +73,7 @@ export type World = {
   readonly keys: () => string;
   /** What is known of the nodes; unknown until a test says it. */
   observe: KeyAccess["observe"];
-  /**
-   * @param message sent as JSON; bytes are sent as they are
-   * @param agent keeps connections; without one each call makes its own
-   * @param given headers to add or replace
-   */
-  readonly call: (
-    method: string,
-    message: object,
-    as: Credentials,
-    agent?: Agent,
-    given?: Readonly<Record<string, string>>,
-  ) => Promise<Reply>;
+  readonly call: Call;
   /** Calls a method that answers with a stream. It is closed at the end of the test. */
   readonly open: (method: string, message: object, as: Credentials) => StreamReader;
   /** Ends the service. */
@@ -324,44 +301,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     await backend.close();
     rmSync(dir, { recursive: true });
   });
-  const call: World["call"] = (method, message, as, agent, given) =>
-    new Promise((resolve, reject) => {
-      const { token, ...certificate } = as ?? {};
-      const outgoing = request(
-        {
-          host: "127.0.0.1",
-          port,
-          path: `/claviger.fleet.v1.FleetService/${method}`,
-          method: "POST",
-          agent: agent ?? false,
-          ca: ca.cert,
-          ...certificate,
-          headers: {
-            "content-type": "application/json",
-            ...(token !== undefined && { authorization: `Bearer ${token}` }),
-            ...given,
-          },
-        },
-        (reply) => {
-          const chunks: Buffer[] = [];
-          reply.on("data", (chunk: Buffer) => chunks.push(chunk));
-          reply.on("end", () => {
-            const json = JSON.parse(Buffer.concat(chunks).toString()) as Readonly<Record<string, unknown>>;
-            const status = reply.statusCode ?? 0;
-            resolve({
-              status,
-              code: status === 200 ? "ok" : String(json["code"]),
-              message: typeof json["message"] === "string" ? json["message"] : "",
-              json,
-              isReused: outgoing.reusedSocket,
-            });
-          });
-          reply.on("error", reject);
-        },
-      );
-      outgoing.on("error", reject);
-      outgoing.end(Buffer.isBuffer(message) ? message : JSON.stringify(message));
-    });
+  const call = createCall(port, ca.cert);
   const open: World["open"] = (method, message, as) => {
     const reader = openStream({ port, ca: ca.cert, method, message, as });
     t.after(() => reader.close());
