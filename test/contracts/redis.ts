@@ -95,6 +95,8 @@ export function redisContract(name: string, start: () => Promise<RedisWorld>): v
       await store.put("fields", "a", "1", longMs);
       await store.putAll("fields", { b: "2", c: "3", a: "4" }, longMs);
       assert.deepEqual({ ...(await other.all("fields")) }, { a: "4", b: "2", c: "3" });
+      assert.deepEqual(await other.some("fields", ["c", "nobody", "a"]), ["3", null, "4"]);
+      assert.deepEqual(await other.some("no fields", ["a"]), [null]);
       await other.remove("fields", ["a", "c", "nobody"]);
       assert.deepEqual({ ...(await store.all("fields")) }, { b: "2" });
       await store.remove("fields", ["b"]);
@@ -142,6 +144,7 @@ export function redisContract(name: string, start: () => Promise<RedisWorld>): v
         () => store.putAll("hash", { a: "lost" }, longMs),
         () => store.remove("hash", ["a"]),
         () => store.all("hash"),
+        () => store.some("hash", ["a"]),
         () => store.tryAcquire("lease", longMs),
         () => store.publish("hints", "lost"),
       ])

@@ -39,6 +39,11 @@ export const needs: Readonly<Record<MethodName, Need>> = {
   getNode: "viewer",
   listGateways: "viewer",
   getFleetStatus: "viewer",
+  listClusterStatus: "viewer",
+  getHistory: "viewer",
+  getKeyTimeline: "viewer",
+  searchAudit: "viewer",
+  getAuditState: "viewer",
 };
 
 /** What a call was about, for its audit record: filled in by the method as it learns it. */

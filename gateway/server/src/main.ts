@@ -30,7 +30,9 @@ import { createNoOpKeyCache } from "./keys/shared-key-cache.ts";
 import { noObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import { readRedisFiles } from "@claviger/gateway-core/src/redis/client.ts";
 import { noNodeReports } from "@claviger/gateway-core/src/redis/node-reports.ts";
+import { createCallCounts } from "./call-counts.ts";
 import { createGatewayState } from "./gateway-state.ts";
+import { createStepState } from "./step-state.ts";
 import { openSharedCache } from "./keys/open-shared-cache.ts";
 import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { createAuditKey } from "@claviger/gateway-core/src/key/audit-key.ts";
@@ -110,6 +112,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   );
   const backends = new Map(opened.map((backend) => [backend.name, backend]));
   const callTimes = new Map(opened.map(({ name }) => [name, createCallTimes()]));
+  const steps = createStepState({ backends: opened, connections: () => server.connections() });
   const dispatchers = new Map(
     opened.map((backend) => {
       const times = callTimes.get(backend.name);
@@ -117,7 +120,10 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
         backend,
         ...(times && { times }),
         tracing,
-        observe: ({ operation, items }) => metrics.backendCalled(backend.name, operation, items),
+        observe({ operation, items }) {
+          metrics.backendCalled(backend.name, operation, items);
+          steps.sent(items);
+        },
       });
       return [backend.name, dispatcher] as const;
     }),
@@ -202,6 +208,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   });
   metrics.observeRequestLimit(() => overload.limit());
   const methods = createMethods(service, packageJson.version);
+  const counts = createCallCounts();
   const server = createKmsHttpServer({
     tls,
     trustDomain: config.trustDomain,
@@ -213,6 +220,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     methods,
     audit,
     nodes: sharedCache?.nodes ?? noNodeReports,
+    ...(sharedCache !== undefined && { counts }),
     metrics,
     log,
   });
@@ -233,6 +241,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const reporter = sharedCache?.reportGateway(
     createGatewayState({ ...state, connections: () => server.connections(), keyFailures: () => ring.failures() }),
   );
+  const history = sharedCache?.reportHistory(() => ({ ...steps.take(), ...counts.take() }));
   const watch = watchFiles({
     files: () => Object.values(config.tls),
     log,
@@ -249,6 +258,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     expiry.close();
     await server.close();
     await reporter?.close();
+    await history?.close();
     await audit.close();
     ring.close();
     sharedCache?.close();

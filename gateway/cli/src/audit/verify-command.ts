@@ -1,16 +1,8 @@
 // `claviger audit verify`: are these records what the gateways wrote, all of them, in order?
 // (docs/architecture.md #audit.)
-import type { KeyObject } from "node:crypto";
 import type { Finding, Report } from "@claviger/gateway-core/src/audit/findings.ts";
 import { createVerifier, type VerifyKeys } from "@claviger/gateway-core/src/audit/verify.ts";
-import type { Signer } from "@claviger/gateway-core/src/backend/port.ts";
-import {
-  type IntegrityConfig,
-  integrityKey,
-  integrityKeyFor,
-  integrityRef,
-} from "@claviger/gateway-core/src/key/integrity.ts";
-import { KmsError } from "@claviger/proto/wire/errors.ts";
+import { createVerifyKeys } from "@claviger/gateway-core/src/key/verify-keys.ts";
 import { type Command, Exit, numberBetween, Option, type Terminal } from "../commander.ts";
 import { openFleet } from "../fleet.ts";
 import { type FleetOptions, fleetOptions } from "../target.ts";
@@ -22,40 +14,9 @@ type VerifyOptions = FleetOptions & {
   readonly keyVersion?: number;
 };
 
-const callMs = 10_000;
 const progressMs = 2000;
 
 const noKeys: VerifyKeys = { key: () => Promise.resolve(undefined), sign: undefined };
-
-/** Undefined where the backend knows no such version. */
-async function orNothing<T>(result: Promise<T>): Promise<T | undefined> {
-  try {
-    return await result;
-  } catch (error) {
-    const isMissing = error instanceof KmsError && /^(?:key_missing|backend_protocol_error)$/.test(error.reason);
-    if (!isMissing) throw error;
-    return undefined;
-  }
-}
-
-/** Keys are derived and signatures asked for with the operator's own right to. */
-function keysOf(signer: Signer, config: IntegrityConfig): VerifyKeys {
-  const keys = new Map<number, Promise<KeyObject | undefined>>();
-  const derive = async (version: number): Promise<KeyObject | undefined> => {
-    const secret = integrityKey(signer, { ...config, version }, AbortSignal.timeout(callMs));
-    // A version that a line names may be made up; that of the configuration must be there.
-    const known = version === config.version ? await secret : await orNothing(secret);
-    return known && integrityKeyFor("audit", known);
-  };
-  return {
-    key: (version = config.version) => {
-      const key = keys.get(version) ?? derive(version);
-      keys.set(version, key);
-      return key;
-    },
-    sign: (input, version) => orNothing(signer.hmac(integrityRef(config), version, input, AbortSignal.timeout(callMs))),
-  };
-}
 
 async function verify(files: readonly string[], keys: VerifyKeys, terminal: Terminal): Promise<Report> {
   const verifier = createVerifier(keys);
@@ -137,7 +98,9 @@ export function addVerifyCommand(group: Command, terminal: Terminal): void {
       const report =
         fleet === undefined || config === undefined
           ? await verify(files, noKeys, terminal)
-          : await fleet.withBackend(config.backend, (backend) => verify(files, keysOf(backend, config), terminal));
+          : await fleet.withBackend(config.backend, (backend) =>
+              verify(files, createVerifyKeys(backend, config), terminal),
+            );
       terminal.out(options.output === "json" ? JSON.stringify(report, undefined, 2) : formatReport(report));
       if (report.findings.length > 0) throw new Exit(1);
       if (report.unchecked.length > 0) throw new Exit(3);

@@ -36,7 +36,7 @@ export type AuditEntry = Omit<CallEntry, "uid"> & {
   /**
    * `status`, `encrypt`, `decrypt`, `v1Version`, `v1Encrypt`, `v1Decrypt`, `decryptBatch`, `encryptBatch` or `unknown`; `handshake` (failed
    * ones of a peer), `audit` (a sink misses `count` records), `chainStart`, `chainHead` and `chainEnd` (of the chain itself);
-   * of the control plane the methods of FleetService
+   * of the control plane the methods of FleetService, and of its console `consoleLogin` and `consoleLogout`
    */
   readonly method: string;
   /** From the request's headers to this record; of handshakes from the first to the last */

@@ -47,6 +47,7 @@ async function tryCommands(redis: RedisStore): Promise<void> {
     ["SET NX", () => redis.tryAcquire(`${name}:lease`, lifeMs)],
     ["HSET and PEXPIRE", () => redis.put(`${name}:hash`, "field", "1", lifeMs)],
     ["HGETALL", () => redis.all(`${name}:hash`)],
+    ["HMGET", () => redis.some(`${name}:hash`, ["field"])],
     ["HDEL", () => redis.remove(`${name}:hash`, ["field"])],
     ["PUBLISH", () => redis.publish(name, "1")],
   ];

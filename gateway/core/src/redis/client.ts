@@ -24,6 +24,8 @@ export interface RedisStore {
   remove(key: string, fields: readonly string[]): Promise<void>;
   /** Every field of a hash. */
   all(key: string): Promise<Readonly<Record<string, string>>>;
+  /** Some fields of a hash, at least one, in this order; null for one that is not there. */
+  some(key: string, fields: readonly string[]): Promise<readonly (string | null)[]>;
   /** Sets the key unless it exists; true when it did not. */
   tryAcquire(key: string, milliseconds: number, value?: string): Promise<boolean>;
   publish(channel: string, message: string): Promise<void>;
@@ -227,6 +229,7 @@ export function openRedis(config: RedisConfig, log: Log, bounds = requestBounds)
       await told(commands.hdel(name(key), ...fields));
     },
     all: async (key) => await told(commands.hgetall(name(key))),
+    some: async (key, fields) => await told(commands.hmget(name(key), ...fields)),
     tryAcquire: async (key, milliseconds, value = "1") =>
       (await told(commands.set(name(key), value, "PX", whole(milliseconds), "NX"))) === "OK",
     async publish(channel, message) {

@@ -4,6 +4,7 @@ import type { BackendConfig } from "@claviger/gateway-core/src/backend/config.ts
 import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import { publishKeyNews } from "@claviger/gateway-core/src/redis/channels.ts";
+import { type KeyReport, readKeyReport } from "@claviger/gateway-core/src/redis/key-reports.ts";
 import { type Observation, readObservations } from "@claviger/gateway-core/src/redis/observations.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { refuse } from "../refusal.ts";
@@ -26,6 +27,8 @@ export type KeyAccess = {
   announce(ref: KeyRef): Promise<void>;
   /** Which key_ids the nodes of some clusters show, and decrypt under. Never rejects. */
   observe(records: readonly ClusterRecord[]): Promise<Observed>;
+  /** What gateways have read of the keys lately, by the clusters' uids; what is not known is absent. Never rejects. */
+  reported(records: readonly ClusterRecord[]): Promise<ReadonlyMap<string, KeyReport>>;
   /** How old the version that encrypts may be without a warning, milliseconds. */
   readonly maxAgeMs: number | undefined;
   /** What is known beside that. */
@@ -62,6 +65,17 @@ export function createKeyAccess({
     async announce(ref) {
       // They read it by themselves, a little later.
       if (shared !== undefined) await publishKeyNews(shared.redis, refId(ref)).catch(() => {});
+    },
+    async reported(records) {
+      const secret = shared?.secret();
+      if (shared === undefined || secret === undefined) return new Map();
+      const found = await Promise.all(
+        records.map(async ({ uid, keys: [ref] }) => {
+          const report = ref && (await readKeyReport(shared.redis, secret, refId(ref)).catch(() => undefined));
+          return report === undefined ? [] : [[uid, report] as const];
+        }),
+      );
+      return new Map(found.flat());
     },
     async observe(records) {
       if (shared === undefined) return { kind: "unknown", why: "fleet.yaml names no Redis" };

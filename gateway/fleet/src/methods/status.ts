@@ -8,7 +8,8 @@ import type { FleetMethods } from "../method.ts";
 import { lifeLeft, type NodeView, notSeenMs } from "../node-view.ts";
 import type { Scope } from "../scope.ts";
 import type { Sightings } from "../sightings.ts";
-import { sizeOf, timeOf } from "./view.ts";
+import { timeOf } from "./time.ts";
+import { sizeOf } from "./view.ts";
 
 const mostVersions = 20;
 
@@ -16,7 +17,7 @@ function attentionMessage({ since, ...item }: AttentionItem) {
   return { ...item, ...(since !== undefined && { since: timeOf(since) }) };
 }
 
-function countOf<K extends string | number>(keys: readonly K[]): Record<K, number> {
+export function countOf<K extends string | number>(keys: readonly K[]): Record<K, number> {
   const counts = new Map<K, number>();
   for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
   return Object.fromEntries([...counts].toSorted(([, a], [, b]) => b - a)) as Record<K, number>;

@@ -1,6 +1,5 @@
 // FleetService: what is known of nodes and gateways.
 import { create } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import * as pb from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import type { GatewayReport } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import { isSelected } from "@claviger/gateway-core/src/registry/labels.ts";
@@ -11,17 +10,11 @@ import { refuse } from "../refusal.ts";
 import type { Scope } from "../scope.ts";
 import type { Incomplete, Sightings } from "../sightings.ts";
 import { nodeOf } from "./request.ts";
+import { timeOf } from "./time.ts";
 
 const pages = { usual: 100, most: 1000 } as const;
 /** Clusters whose nodes are read at once for a page of nodes. */
 const ahead = 200;
-
-type Time = Pick<Timestamp, "seconds" | "nanos">;
-
-export function timeOf(ms: number): Time {
-  const seconds = Math.floor(ms / 1000);
-  return { seconds: BigInt(seconds), nanos: Math.round((ms - seconds * 1000) * 1e6) };
-}
 
 /** @throws Refusal */
 export function sizeOf(name: string, size: number): number {

@@ -14,7 +14,9 @@ import { RequestScope } from "@claviger/proto/runtime/request-scope.ts";
 import type { Attributes, Tracing } from "@claviger/proto/runtime/tracing.ts";
 import { type Epoch, epochHeaders, readEpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, type Reason, rowOf, toKmsError } from "@claviger/proto/wire/errors.ts";
+import type { ClusterUid } from "@claviger/proto/wire/names.ts";
 import { contentTypes, headers, limits, type Method, methods as paths } from "@claviger/proto/wire/protocol.ts";
+import type { CallCounts } from "../call-counts.ts";
 import type { Admission, Admitted } from "../kms/admission.ts";
 import type { Overload, Place } from "../kms/overload.ts";
 import type { Metrics } from "../metrics.ts";
@@ -54,6 +56,7 @@ export type HandlerOptions = {
   readonly methods: Readonly<Record<Method, KmsMethod>>;
   readonly audit: AuditLog;
   readonly nodes: NodeReports;
+  readonly counts: CallCounts;
   readonly metrics: Metrics;
   readonly tracing: Tracing;
   readonly log: Log;
@@ -83,7 +86,7 @@ function isCompressed({ headers: given }: IncomingMessage): boolean {
 
 export function createHandler(options: HandlerOptions): Handler {
   const { identify, admission, overload, turns, bodies, methods, audit, nodes, metrics, tracing, log } = options;
-  const { isDraining, sendMs } = options;
+  const { counts, isDraining, sendMs } = options;
 
   const failureOf = (method: MethodName, thrown: unknown): { readonly answer: Answer; readonly reason: Reason } => {
     const error = toKmsError(thrown);
@@ -105,6 +108,7 @@ export function createHandler(options: HandlerOptions): Handler {
     const scope = new RequestScope(longestMs);
     const calls: CallRecord[] = [];
     let identity: Identity | undefined;
+    let uid: ClusterUid | undefined;
     let epoch: Epoch | undefined;
     let answer: Answer;
     let reason: Reason | undefined;
@@ -126,6 +130,7 @@ export function createHandler(options: HandlerOptions): Handler {
         const seen = admission.seen(identity, readEpochClaim(request.headers));
         if (admission.isBehind(identity, seen)) await raceAbort(admission.catchUp(identity), scope.signal);
         const admitted: Admitted = admission.admit(identity, known?.operation ?? "none");
+        ({ uid } = admitted.cluster);
         if (failure !== undefined) throw failure;
         if (known === undefined) throw new KmsError("method_unknown");
         const encoding = encodingOf(request.headers["content-type"]);
@@ -188,6 +193,8 @@ export function createHandler(options: HandlerOptions): Handler {
       scope.dispose();
       response.off("close", onClose);
       metrics.finished(method, reason ?? "ok", scope.elapsedMs);
+      const operation = method === "unknown" ? "none" : methods[method].operation;
+      counts.add(uid ?? (identity && admission.clusterOf(identity)), operation, calls, reason);
     }
 
     function entryOf(): AuditEntry {

@@ -13,6 +13,7 @@ import { KmsError } from "@claviger/proto/wire/errors.ts";
 import type { TrustDomain } from "@claviger/proto/wire/names.ts";
 import { headers, livezPath, type Method, methods as paths } from "@claviger/proto/wire/protocol.ts";
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { type CallCounts, noCallCounts } from "../call-counts.ts";
 import type { Admission } from "../kms/admission.ts";
 import { createOverload, type Overload } from "../kms/overload.ts";
 import type { Metrics } from "../metrics.ts";
@@ -56,6 +57,7 @@ export function createKmsHttpServer({
   tracing = noTracing,
   audit,
   nodes = noNodeReports,
+  counts = noCallCounts,
   metrics,
   log,
 }: {
@@ -71,6 +73,8 @@ export function createKmsHttpServer({
   readonly audit: AuditLog;
   /** Told of each node that asks for a Status, and may. */
   readonly nodes?: NodeReports;
+  /** Told of each request when it is answered. */
+  readonly counts?: CallCounts;
   readonly metrics: Metrics;
   readonly log: Log;
 }): KmsHttpServer {
@@ -110,6 +114,7 @@ export function createKmsHttpServer({
     methods,
     audit,
     nodes,
+    counts,
     metrics,
     tracing,
     log,

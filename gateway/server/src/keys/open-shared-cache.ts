@@ -11,6 +11,7 @@ import {
   reportGateway,
 } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import { createNodeReports, type NodeReports } from "@claviger/gateway-core/src/redis/node-reports.ts";
+import { type HistoryReporter, type HistoryStep, reportHistory } from "@claviger/gateway-core/src/redis/histories.ts";
 import { createObservations, type Observations } from "@claviger/gateway-core/src/redis/observations.ts";
 
 export type OpenSharedCache = SharedKeyCache & {
@@ -18,6 +19,8 @@ export type OpenSharedCache = SharedKeyCache & {
   readonly nodes: NodeReports;
   /** Begins to report this gateway; its entry is taken away by `close` of what is returned. */
   reportGateway(read: () => GatewayState): GatewayReporter;
+  /** Begins to write what was counted in each step. */
+  reportHistory(take: () => Omit<HistoryStep, "at">): HistoryReporter;
   onRegistryChange(listener: () => void): void;
   /** Tells the others. A hint: never rejects. */
   readonly notifyRegistryChange: () => void;
@@ -49,6 +52,7 @@ export function openSharedCache({
     observations: createObservations({ redis, secret }),
     nodes,
     reportGateway: (read) => reportGateway({ redis, secret, name: gateway(), read }),
+    reportHistory: (take) => reportHistory({ redis, secret, name: gateway(), take }),
     onRegistryChange: (listener) => onRegistryChange(redis, listener),
     notifyRegistryChange: () => void publishRegistryChange(redis).catch(() => {}),
     health: redis.health,

@@ -1,13 +1,9 @@
 // What replicas tell each other about keys: one reads, the others believe it for an interval. Redis
 // may forge, replay, forget or hang: a value counts only with a good HMAC, under its own name,
 // newer than any seen before and younger than a few intervals. (docs/architecture.md #keys.)
-import type { KeyState } from "@claviger/gateway-core/src/backend/port.ts";
 import { onKeyNews, publishKeyNews } from "@claviger/gateway-core/src/redis/channels.ts";
 import type { RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
-import { verifyValue, signValue } from "@claviger/gateway-core/src/redis/signed-value.ts";
-
-/** What one replica found out about a key. */
-export type SharedKeyState = { readonly state: KeyState; readonly failing?: "encrypt" | "decrypt" };
+import { readKeyReport, type SharedKeyState, writeKeyReport } from "@claviger/gateway-core/src/redis/key-reports.ts";
 
 export interface SharedKeyCache {
   /**
@@ -28,15 +24,6 @@ export interface SharedKeyCache {
   onInvalidate(listener: (key: string) => void): void;
 }
 
-type Payload = {
-  readonly sequence: number;
-  readonly versions: readonly (readonly [number, number])[];
-  readonly latest: number;
-  readonly minEncryption: number;
-  readonly minDecryption: number;
-  readonly failing?: "encrypt" | "decrypt";
-};
-
 /**
  * @param secret the HMAC key that all gateways derive through their backend; undefined while it is
  * not known yet: then every replica works for itself
@@ -52,11 +39,6 @@ export function createSharedKeyCache({
   readonly now?: () => number;
 }): SharedKeyCache {
   const seen = new Map<string, number>();
-  const open = (key: Uint8Array, name: string, value: string): Payload | undefined => {
-    const text = verifyValue(key, name, value);
-    // Behind a good HMAC the text is one that `post` wrote.
-    return text === undefined ? undefined : (JSON.parse(text) as Payload);
-  };
 
   return {
     async tryAcquire(name, milliseconds) {
@@ -67,43 +49,30 @@ export function createSharedKeyCache({
       }
     },
     async read(key, maxAgeMs) {
-      const name = `key:${key}`;
       const own = secret();
       if (own === undefined) return undefined;
       try {
-        const value = await redis.get(name);
-        const payload = value === null ? undefined : open(own, name, value);
+        const report = await readKeyReport(redis, own, key);
         if (
-          payload === undefined ||
-          payload.sequence < (seen.get(key) ?? 0) ||
-          Math.abs(now() - payload.sequence) > maxAgeMs
+          report === undefined ||
+          report.sequence < (seen.get(key) ?? 0) ||
+          Math.abs(now() - report.sequence) > maxAgeMs
         )
           return undefined;
-        seen.set(key, payload.sequence);
-        const { versions, latest, minEncryption, minDecryption, failing } = payload;
-        const state = { versions: new Map(versions), latest, minEncryption, minDecryption };
-        return { state, ...(failing !== undefined && { failing }) };
+        const { sequence, ...found } = report;
+        seen.set(key, sequence);
+        return found;
       } catch {
         return undefined;
       }
     },
-    async post(key, { state, failing }, hasChanged) {
-      const name = `key:${key}`;
+    async post(key, report, hasChanged) {
       const own = secret();
       if (own === undefined) return;
-      const { latest, minEncryption, minDecryption } = state;
       const sequence = Math.max(now(), (seen.get(key) ?? 0) + 1);
       seen.set(key, sequence);
-      const payload: Payload = {
-        sequence,
-        versions: [...state.versions].filter(([version]) => version >= minDecryption),
-        latest,
-        minEncryption,
-        minDecryption,
-        ...(failing !== undefined && { failing }),
-      };
       try {
-        await redis.set(name, signValue(own, name, JSON.stringify(payload)), 10 * 60_000);
+        await writeKeyReport(redis, own, key, { ...report, sequence });
         if (hasChanged) await publishKeyNews(redis, key);
       } catch {
         // The others will read for themselves.

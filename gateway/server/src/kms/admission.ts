@@ -10,7 +10,7 @@ import { type EpochMac, createEpochMac, type SeenEpoch } from "@claviger/gateway
 import type { Epoch, EpochClaim } from "@claviger/proto/wire/epoch.ts";
 import { KmsError, type Reason } from "@claviger/proto/wire/errors.ts";
 import { createBuckets } from "@claviger/proto/runtime/buckets.ts";
-import type { NodeName } from "@claviger/proto/wire/names.ts";
+import type { ClusterUid, NodeName } from "@claviger/proto/wire/names.ts";
 
 /** What a method asks for. `none` is a method that does not exist. */
 export type Operation = "status" | "encrypt" | "decrypt" | "none";
@@ -26,6 +26,8 @@ export interface Admission {
    * (beyond the rate)
    */
   admit(identity: Identity, operation: Operation): Admitted;
+  /** The caller's cluster; undefined where the registry has none that this caller may speak for. */
+  clusterOf(identity: Identity): ClusterUid | undefined;
   /** What the caller has seen of its cluster; undefined for a cluster that is not in the registry. */
   seen(identity: Identity, claim: EpochClaim | undefined): SeenEpoch | undefined;
   /** Has the caller seen a newer generation of its cluster than the registry names? */
@@ -134,6 +136,7 @@ export function createAdmission({
         }
       }
     },
+    clusterOf: (identity) => recordOf(identity)?.uid,
     seen(identity, claim) {
       const known = recordOf(identity);
       return known === undefined ? undefined : epochMac.read(known.uid, claim);

@@ -83,6 +83,7 @@ export function createFakeRedis(now: () => number = Date.now): FakeRedis {
             else entries.set(key, { ...entry, value: Object.fromEntries(rest) });
           }),
         all: (key) => served(() => ({ ...hash(key) })),
+        some: (key, fields) => served(() => fields.map((field) => hash(key)[field] ?? null)),
         tryAcquire: (key, milliseconds, value = "1") =>
           written(() => {
             if (live(key) !== undefined) return false;
