@@ -111,6 +111,29 @@ function tokensOf(identity: Identity, terminal: Terminal): (() => Promise<string
   }
 }
 
+/** Where the fleet service is, and what the operator shows to it: for what passes calls on. */
+export type FleetAccess = {
+  readonly url: string;
+  /** As the files say now. @throws CliError */
+  readonly tls: () => { readonly ca: string; readonly cert?: string; readonly key?: string };
+  /** Undefined where the operator shows a certificate. @throws CliError */
+  readonly token: (() => Promise<string>) | undefined;
+};
+
+/** @throws CliError */
+export function fleetAccess(options: ClientOptions, terminal: Terminal): FleetAccess {
+  const { url, ca, identity } = addressOf(options, terminal);
+  if (!isHttpsOrigin(url)) throw new CliError(`${url} must be https://HOST:PORT`);
+  return {
+    url,
+    tls: () => ({
+      ca: readTextFile(ca),
+      ...(identity.kind === "certificate" && { cert: readTextFile(identity.cert), key: readTextFile(identity.key) }),
+    }),
+    token: tokensOf(identity, terminal),
+  };
+}
+
 function bearer(token: () => Promise<string>): Interceptor {
   return (next) => async (request) => {
     request.header.set("authorization", `Bearer ${await token()}`);
@@ -139,17 +162,14 @@ export async function withFleetService<T>(
   terminal: Terminal,
   use: (client: FleetClient, url: string) => Promise<T>,
 ): Promise<T> {
-  const { url, ca, identity } = addressOf(options, terminal);
-  if (!isHttpsOrigin(url)) throw new CliError(`${url} must be https://HOST:PORT`);
-  const token = tokensOf(identity, terminal);
+  const { url, tls, token } = fleetAccess(options, terminal);
   const transport = createConnectTransport({
     baseUrl: url,
     httpVersion: "1.1",
     defaultTimeoutMs: callMs,
     interceptors: token === undefined ? [] : [bearer(token)],
     nodeOptions: {
-      ca: readTextFile(ca),
-      ...(identity.kind === "certificate" && { cert: readTextFile(identity.cert), key: readTextFile(identity.key) }),
+      ...tls(),
       minVersion: "TLSv1.3",
       agent: false,
     },

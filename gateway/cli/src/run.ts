@@ -7,6 +7,7 @@ import { addCheckCommand } from "./check-command.ts";
 import { addClusterCommands } from "./cluster/commands.ts";
 import { CliError, type Command, commanderStatus, createRoot, Exit, isInWords, type Terminal } from "./commander.ts";
 import { addCompletionCommand } from "./completion/command.ts";
+import { addConsoleCommand } from "./console/command.ts";
 import { addContextCommands } from "./context-commands.ts";
 import { addFleetCommands } from "./fleet-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
@@ -39,6 +40,7 @@ export function createCli(terminal: Terminal): Command {
   addCheckCommand(root, terminal);
   addClusterCommands(root, terminal);
   addCompletionCommand(root, terminal);
+  addConsoleCommand(root, terminal);
   addContextCommands(root, terminal);
   addUpgradeCommand(root, terminal);
   addKeyCommands(root, terminal);

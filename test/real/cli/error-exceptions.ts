@@ -34,6 +34,18 @@ export const exceptions: readonly Exception[] = [
     why: "takes an issuer that names such a page",
     where: "unit/gateway/cli/issuer.test.ts",
   },
+  {
+    file: "console/command.ts",
+    texts: ["serves no console"],
+    why: "takes a fleet service",
+    where: "real/control/console-proxy.test.ts",
+  },
+  {
+    file: "console/proxy.ts",
+    texts: ["cannot be listened at"],
+    why: "takes a fleet service",
+    where: "real/control/console-proxy.test.ts",
+  },
   { file: "oidc/loopback.ts", texts: ["nobody has logged in within"], why: "five minutes of nobody" },
   {
     file: "backend-failure.ts",

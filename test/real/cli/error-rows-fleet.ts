@@ -71,6 +71,11 @@ export function fleetRows(world: World): readonly Row[] {
       says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED/,
     },
     {
+      what: "console: nothing listens",
+      args: ["console", ...at(closed)],
+      says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED: nothing listens/,
+    },
+    {
       what: "approvals approve: nothing listens",
       args: ["approvals", "approve", "0000000-0", ...at(closed)],
       says: /^claviger: the fleet service https:\S+ cannot be reached \(ECONNREFUSED/,

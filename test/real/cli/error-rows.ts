@@ -47,6 +47,7 @@ export const commands: Readonly<
   "registry upgrade": { args: [] },
   "cluster remove": { args: ["prod"], asks: "registry", required: ["cluster"] },
   completion: { args: ["bash"], required: ["shell"] },
+  console: { args: [] },
   "context list": { args: [] },
   "context show": { args: [] },
   "context use": { args: ["prod"], required: ["name"] },
