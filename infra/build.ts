@@ -1,10 +1,11 @@
-// `npm run build`: one file each for shim, gateway and CLI, with everything from npm inside, and a
-// list of what is in it. Not an image: infra/image/rootfs.ts puts a bundle and the Node.js binary
+// `npm run build`: one file each for shim, gateway, fleet service and CLI, with everything from npm inside, and a
+// list of what is in it; and the pages of the console. Not an image: infra/image/rootfs.ts puts a bundle and the Node.js binary
 // together for one.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
+import { buildConsole } from "./console.ts";
 import { nodeGuard } from "./node-guard.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -50,3 +51,6 @@ for (const [name, entry] of Object.entries(programs)) {
     `${JSON.stringify([...packages].toSorted(), undefined, 2)}\n`,
   );
 }
+// The fleet service serves it from beside its bundle.
+if (values.only === undefined || values.only.includes("claviger-fleet"))
+  await buildConsole(join(values.outdir, "console"));

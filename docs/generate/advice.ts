@@ -20,9 +20,15 @@ export const advice: Readonly<Record<string, string>> = {
     "Find out what opens connections to the socket or the listener; raise the bound if they are needed.",
   "connections-full":
     "`who` is the newcomer of the first one. For `all` give the gateway more memory or open files; for `identity` and `handshakes` find out who opens so many.",
+  "console-missing":
+    "Build the pages (`npm run build` puts them beside the bundle) or name them in `console.directory`; `console.enabled: false` says that there are to be none.",
+  "console-policy":
+    "A page of the console, an extension of the browser, or somebody who sends reports by hand: look at `blocked`. Report it where it is the page. At most ten lines a minute; `dropped` counts others.",
   "embedded-backend": "Nothing, if this is a trial or one small site. Otherwise configure a Vault.",
   "embedded-file-open": "Give the key file the mode 0600.",
   "files-rejected": "Correct the files; the earlier ones stay in use until then.",
+  "history-unwritten":
+    "Look at Redis and at `err`. Hours that are not added within five minutes after their end are unknown in the month's history; nothing else is missing.",
   "integrity-key-missing": "Check the `integrity` setting and the policy; until then replicas work without Redis.",
   "internal-error": "This is a fault in Claviger. Report it with the line.",
   "issuer-keys-unreadable":

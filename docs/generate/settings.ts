@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownSettings } from "../../gateway/fleet/src/config.ts";
 import { approvalSettings } from "../../gateway/fleet/src/approvals/config.ts";
+import { consoleSettings } from "../../gateway/fleet/src/pages/config.ts";
 import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { tokensSchema } from "@claviger/gateway-core/src/pki/node-tokens.ts";
 import { clusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
@@ -78,6 +79,8 @@ export function settingsPage(): string {
     settingsTable(z.strictObject({ tokens: tokensSchema }), sourcesOf(`${core}/pki/node-tokens.ts`)),
     "Changes that take a second administrator ([the rule](../control-plane.md#approvals-and-events)):",
     settingsTable(approvalSettings, sourcesOf(`${fleet}/approvals/config.ts`)),
+    "The [console](../control-plane.md#console):",
+    settingsTable(consoleSettings, sourcesOf(`${fleet}/pages/config.ts`)),
     "## Registry records",
     "The registry is a mapping with the one key `clusters`, a list of records. [Architecture](../architecture.md#registry) has the rules between one edit and the next.",
     settingsTable(clusterRecord, sourcesOf(`${core}/registry/record.ts`)),

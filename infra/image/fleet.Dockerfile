@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
 # The image of the fleet service: the control plane, whose absence no node notices
-# Nothing but the Node.js binary, its libraries and one file. No shell, no package manager; runs as 65532 on a read-only root.
+# Nothing but the Node.js binary, its libraries, one file and the pages of the console. No shell, no package manager; runs as 65532 on a read-only root.
 FROM docker.io/library/node:24.20.0-bookworm-slim AS build
 WORKDIR /src
 COPY . .
 RUN npm ci --ignore-scripts --no-audit --no-fund
 RUN node infra/build.ts --outdir /out --only claviger-fleet
-RUN node infra/image/rootfs.ts --bundle /out/claviger-fleet.mjs --out /rootfs --node "$(command -v node)"
+RUN node infra/image/rootfs.ts --bundle /out/claviger-fleet.mjs --console /out/console --out /rootfs --node "$(command -v node)"
 
 FROM scratch
 COPY --from=build /rootfs/ /

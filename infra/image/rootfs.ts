@@ -7,10 +7,16 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 
 const { values } = parseArgs({
-  options: { bundle: { type: "string" }, out: { type: "string" }, node: { type: "string", default: process.execPath } },
+  options: {
+    bundle: { type: "string" },
+    console: { type: "string" },
+    out: { type: "string" },
+    node: { type: "string", default: process.execPath },
+  },
 });
 const { bundle = "", out = "", node } = values;
-if (bundle === "" || out === "") throw new Error("usage: rootfs.ts --bundle dist/NAME.mjs --out DIR [--node BINARY]");
+if (bundle === "" || out === "")
+  throw new Error("usage: rootfs.ts --bundle dist/NAME.mjs --out DIR [--console dist/console] [--node BINARY]");
 
 function place(from: string, to: string): void {
   mkdirSync(dirname(join(out, to)), { recursive: true });
@@ -25,6 +31,8 @@ const libraries = [...execFileSync("ldd", [node], { encoding: "utf8" }).matchAll
 if (libraries.length === 0) throw new Error(`ldd names no library of ${node}`);
 for (const library of libraries) place(library, library);
 place(bundle, "/app/main.mjs");
+// The fleet service looks for its pages beside its program.
+if (values.console !== undefined) cpSync(values.console, join(out, "app", "console"), { recursive: true });
 // The compile cache is filled by the image's last build step, under the paths and flags it is used
 // with.
 mkdirSync(join(out, "app", "cache"), { recursive: true });

@@ -32,9 +32,11 @@ export type KeyPlace =
 
 export type Fleet = {
   readonly gatewayConfig: string;
-  /** The fleet service's configuration. @param gatewayUrl what nodes that enroll are told */
-  readonly fleetConfig: (gatewayUrl: string) => Promise<string>;
-  /** A file of contexts with one of an operator of the fleet service. */
+  /** The fleet service's configuration. @param gatewayUrl what nodes that enroll are told @param pages the console's */
+  readonly fleetConfig: (gatewayUrl: string, pages: string) => Promise<string>;
+  /** Where the contexts of an operator of the fleet service are. */
+  readonly contexts: string;
+  /** Writes it, with one. @returns the file */
   readonly operatorConfig: (fleetUrl: string) => Promise<string>;
   /** Where the node keeps what it gets when it enrolls. */
   readonly nodeDir: string;
@@ -126,10 +128,11 @@ audit: { required: true, sinks: [{ kind: file, path: ${quote(audit)} }] }
     await writeFile(file, text, { mode: 0o600 });
     return file;
   };
+  const contexts = join(fleetDir, "operator.yaml");
   const foreignCa = await createCa({ trustDomain });
   return {
     gatewayConfig,
-    fleetConfig: async (gatewayUrl) => {
+    fleetConfig: async (gatewayUrl, pages) => {
       const pair = await issueGateway({ ca, dnsNames: ["localhost"], ips: ["127.0.0.1"] });
       const own = await writePem({ dir: fleetDir, name: "fleet", pair });
       return await write(
@@ -143,16 +146,18 @@ certificates: { ca: { kind: directory, directory: ${quote(dirname(authority.cert
 tokens: { kind: directory, directory: ${quote(join(fleetDir, "tokens"))} }
 gateways: [${quote(gatewayUrl)}]
 operators: { ada: { role: admin } }
+console: { directory: ${quote(pages)} }
 audit: { sinks: [{ kind: file, path: ${quote(join(fleetDir, "audit.jsonl"))} }] }
 `,
       );
     },
+    contexts,
     operatorConfig: async (fleetUrl) => {
       const pair = await issueOperator({ ca, name: "ada" });
       const ada = await writePem({ dir: fleetDir, name: "operator-ada", pair });
       const service = { url: fleetUrl, ca: authority.cert, cert: ada.cert, key: ada.key };
-      const contexts = { current: "demo", contexts: { demo: { fleet: service } } };
-      return await write(join(fleetDir, "operator.yaml"), `${JSON.stringify(contexts, undefined, 2)}\n`);
+      const all = { current: "demo", contexts: { demo: { fleet: service } } };
+      return await write(contexts, `${JSON.stringify(all, undefined, 2)}\n`);
     },
     nodeDir,
     shimConfig: (gatewayUrl, fleetUrl) =>

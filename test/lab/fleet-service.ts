@@ -76,6 +76,8 @@ export async function startFleetService({
     tokens: { kind: "directory", directory: join(home, "tokens") },
     operators,
     audit: { sinks: [{ kind: "file", path: audit }] },
+    // Its pages are built by whoever wants them.
+    console: { enabled: false },
     ...settings,
   };
   writeFileSync(config, stringify(all), { mode: 0o600 });

@@ -2,6 +2,7 @@
 // benchmarks start it here.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { buildConsole } from "../../infra/console.ts";
 import { claimDir, releaseDir } from "./dir.ts";
 import { createPki, type LabGateway, type LabShim, type Pki, startGateway, startShim, writeRegistry } from "./fleet.ts";
 import { fleetLogin, type LabFleetService, operators, startFleetService, writeContext } from "./fleet-service.ts";
@@ -65,6 +66,8 @@ export type Lab = {
   stop(): Promise<void>;
 };
 
+const cliMain = join(import.meta.dirname, "..", "..", "gateway", "cli", "src", "main.ts");
+
 function numbered(count: number): readonly number[] {
   return Array.from({ length: count }, (_, i) => i + 1);
 }
@@ -101,6 +104,11 @@ function writeLabJson(file: string, lab: Omit<Lab, "stop" | "file">): void {
             audit: fleet.audit,
             contexts: fleet.contexts,
           },
+    // The pages are served to anybody; what is in them takes an operator.
+    console:
+      fleet === undefined
+        ? null
+        : { url: `${fleet.url}/`, argv: [process.execPath, cliMain, "console", "--config", fleet.contexts] },
     kubernetes: lab.kubernetes.map(({ server, tokenFile, caFile, socket, proc }) => ({
       server,
       tokenFile,
@@ -202,7 +210,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
       if (options.fleet !== true) return undefined;
       onProgress("fleet service");
       const none = { registry: undefined, tokens: undefined, approvals: undefined, pki: undefined };
-      const settings = {
+      const base = {
         gateways: gateways.map(({ url }) => url),
         registry: { kind: "file", file: registry },
         operators: { ...operators, lab: { role: "admin" } },
@@ -213,6 +221,9 @@ export async function startLab(options: LabOptions): Promise<Lab> {
             integrity: { backend: "main", mount: transitMount, key: integrityKey, version: 1 },
           }),
       };
+      const pages = join(dir, "console");
+      await buildConsole(pages);
+      const settings = { ...base, console: { directory: pages } };
       const service = await startFleetService({ processes, dir, pki, settings });
       return { ...service, contexts: writeContext(dir, service, pki, gateways[0]?.config ?? "") };
     };

@@ -16,7 +16,7 @@ export type BaoIssuer = {
 /** Users by name, each with the groups that they are in. */
 export type Users = Readonly<Record<string, readonly string[]>>;
 
-const password = "correct horse";
+export const password = "correct horse";
 
 const page = join(import.meta.dirname, "..", "..", "docs", "control-plane.md");
 

@@ -12,6 +12,7 @@ import { createKmsClient } from "@claviger/cli/src/kms-client.ts";
 import { runCli } from "@claviger/cli/src/run.ts";
 import { runSteps } from "../demo/steps.ts";
 import { enrollNode } from "../demo/enroll.ts";
+import { buildConsole } from "../../infra/console.ts";
 import { createFleet, type KeyPlace, ours, other } from "../demo/setup.ts";
 import { createOutput } from "../demo/output.ts";
 import { key, mount, prepareVault } from "../demo/vault.ts";
@@ -132,7 +133,9 @@ async function run(
   };
   const gateway = await start("gateway", "gateway/server/src/main.ts", fleet.gatewayConfig);
   const gatewayUrl = String(gateway.ready["listen"]);
-  const service = await start("fleet", "gateway/fleet/src/main.ts", await fleet.fleetConfig(gatewayUrl));
+  const pages = join(dir, "console");
+  await buildConsole(pages);
+  const service = await start("fleet", "gateway/fleet/src/main.ts", await fleet.fleetConfig(gatewayUrl, pages));
   const fleetUrl = String(service.ready["listen"]);
   output.fact("directory", `${dir} (removed at the end)`);
   output.fact("gateway", `${gatewayUrl} (pid ${gateway.proc.pid}), for the clusters ${ours} and ${other}`);
@@ -161,6 +164,7 @@ async function run(
   if (remove.length > 0) output.fact("to remove", remove.join("; "));
   output.fact("with this demo", `npx claviger check --socket ${socket}`);
   output.fact("", `npx claviger key status ${ours} --config ${fleet.gatewayConfig}`);
+  output.fact("the console", `npx claviger console --config ${fleet.contexts} (prints a link for your browser)`);
   output.fact("the real thing", "npm run lab -- --dir DIR --kubernetes (OpenBao, Redis and a real kube-apiserver)");
   output.fact("to read", "README.md, SECURITY.md");
   return socket;

@@ -48,11 +48,39 @@ function bearerOf(authorization: string): string {
   return token;
 }
 
+/** What a request shows of who sends it, beside the connection's certificate. */
+export type Shown = {
+  readonly authorization?: string | undefined;
+  readonly cookie?: string | undefined;
+  /** Browsers say which page sends a request; nobody else does. (https://fetch.spec.whatwg.org #origin-header.) */
+  readonly origin?: string | undefined;
+  readonly fetchSite?: string | undefined;
+  readonly host?: string | undefined;
+  /** A page of another origin can send none of this name without being asked whether it may. */
+  readonly protocolVersion?: string | undefined;
+};
+
 /**
- * Who sends a request over a connection. It rejects with Refusal unauthenticated for a certificate or a token
- * that does not count, permission_denied for an operator without a role.
+ * Who sends a request over a connection. It rejects with Refusal unauthenticated for a certificate, a token or a
+ * session that does not count, permission_denied for an operator without a role, and for a page of another origin.
  */
-export type Callers = (socket: TLSSocket, authorization: string | undefined) => Promise<Caller>;
+export type Callers = (socket: TLSSocket, shown: Shown) => Promise<Caller>;
+
+/**
+ * What comes from a browser comes from a page of this service.
+ * @param own where browsers reach this service; what they call it by where that is not configured
+ * @throws Refusal permission_denied
+ */
+export function checkOrigin({ origin, fetchSite, host }: Shown, own: string | undefined): void {
+  const isOther =
+    (origin !== undefined && origin !== (own ?? `https://${host}`)) ||
+    (fetchSite !== undefined && fetchSite !== "same-origin" && fetchSite !== "none");
+  if (isOther)
+    throw refuse(
+      "permission_denied",
+      "a page of another origin sends this; open the console at its own address ('console.url' in fleet.yaml)",
+    );
+}
 
 /**
  * @param clientCa the CAs that sign clients, now: another array after each change
@@ -63,12 +91,18 @@ export function createCallers({
   operators,
   clientCa,
   tokenOperator,
+  sessionOperator = () => Promise.resolve(undefined),
+  url,
   now = Date.now,
 }: {
   readonly trustDomain: TrustDomain;
   readonly operators: Operators;
   readonly clientCa: () => readonly X509Certificate[];
   readonly tokenOperator: (token: string) => Promise<Operator>;
+  /** The operator of a session in a cookie; undefined where there is none. It rejects with Refusal. */
+  readonly sessionOperator?: (cookies: string | undefined) => Promise<Operator | undefined>;
+  /** Where browsers reach this service. */
+  readonly url?: string | undefined;
   readonly now?: () => number;
 }): Callers {
   const seen = new WeakMap<TLSSocket, Known>();
@@ -114,8 +148,23 @@ export function createCallers({
     return { kind: "operator", operator: identity.operator, until: identity.notAfter, ...operator };
   };
 
-  return async (socket, authorization) => {
-    if (authorization === undefined) return byCertificate(socket);
+  return async (socket, shown) => {
+    checkOrigin(shown, url);
+    const { authorization, cookie, origin, protocolVersion } = shown;
+    if (authorization === undefined) {
+      const caller = byCertificate(socket);
+      const operator = await sessionOperator(cookie);
+      if (operator === undefined) return caller;
+      if (caller.kind !== "anonymous")
+        throw refuse("unauthenticated", "the call comes with a client certificate and a session; show one of the two");
+      // A browser adds the cookie to whatever a page sends: these two a page of another origin cannot.
+      if (origin === undefined || protocolVersion !== "1")
+        throw refuse(
+          "permission_denied",
+          "a call with a session comes from a page of the console: origin or connect-protocol-version is missing",
+        );
+      return operator;
+    }
     // One call, one caller: which of two would stand in the record?
     if (socket.getPeerX509Certificate() !== undefined)
       throw refuse("unauthenticated", "the call comes with a client certificate and a token; show one of the two");

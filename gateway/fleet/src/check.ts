@@ -21,6 +21,7 @@ import { documentOf } from "@claviger/gateway-core/src/registry/vault.ts";
 import { secretFilesOf } from "@claviger/gateway-core/src/secret-files.ts";
 import { dependencyRoles, listenerRoles, readTlsFiles, type TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
 import type { FleetConfig } from "./config.ts";
+import { checkConsole } from "./pages/check.ts";
 import { openRegistryEditor } from "./open-registry.ts";
 import { createTokenDocuments } from "./tokens.ts";
 import { readTrustBundle } from "./trust-bundle.ts";
@@ -180,13 +181,15 @@ async function checkStores(check: Check, config: FleetConfig, files: Promise<Tls
 /**
  * Tries everything at once, each step with a time of its own.
  * @param own this process: what a port may be held by
+ * @param pages where those of the console are where the configuration does not say it
  */
 export async function checkFleet(
   config: FleetConfig,
-  { file, own }: { readonly file: string; readonly own: Own },
+  { file, own, pages }: { readonly file: string; readonly own: Own; readonly pages: string },
 ): Promise<readonly CheckRow[]> {
-  const checks = Array.from({ length: 6 }, () => createCheck());
-  const [settings, listeners, tls, redis, stores, audit] = checks as [Check, Check, Check, Check, Check, Check];
+  type Checks = [Check, Check, Check, Check, Check, Check, Check];
+  const checks = Array.from({ length: 7 }, () => createCheck());
+  const [settings, listeners, tls, redis, stores, audit, site] = checks as Checks;
   settings.add("configuration", { verdict: "ok", found: `${file} can be read` });
   const files = checkTls(tls, config);
   const { listen, admin } = config;
@@ -202,6 +205,7 @@ export async function checkFleet(
     files,
     checkStores(stores, config, files),
     checkAuditSinks(audit, config.audit.sinks),
+    checkConsole(site, config, pages),
   ]);
   // By itself: Redis is given little time, and this process may be busy for longer.
   if (config.redis !== undefined) await checkRedis(redis, config.redis);

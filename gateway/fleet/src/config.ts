@@ -18,6 +18,7 @@ import { approvalSettings } from "./approvals/config.ts";
 import { tokensSchema } from "@claviger/gateway-core/src/pki/node-tokens.ts";
 import { grantSchema } from "./grants.ts";
 import { oidcProblems, oidcSchema } from "./oidc/config.ts";
+import { consoleProblems, consoleSettings } from "./pages/config.ts";
 
 // The gateways' own settings. Clients come with a certificate or, where a node enrolls, without.
 const { listen, admin, tls, trustDomain, registry, audit, redis, integrity, log } = gatewayConfig.shape;
@@ -72,6 +73,7 @@ export const fleetConfig = z.extend(ownSettings, {
   backends: z._default(z.record(zName(backendName), backendSchema), {}),
   tokens: tokensSchema,
   approvals: approvalSettings.shape.approvals,
+  console: consoleSettings.shape.console,
   /** As the gateways have it: what they know of nodes is read there. */
   redis,
   /** As the gateways have it, with a backend of the same Vault: required with `redis`. */
@@ -113,7 +115,11 @@ export function loadFleetConfig(file: string): FleetConfig {
       ? [`${name}.backend: ${one.backend} is not one of the backends of kind vault`]
       : [],
   );
-  problems.push(...oidcProblems(config.oidc), ...redisProblems(config));
+  problems.push(
+    ...oidcProblems(config.oidc),
+    ...consoleProblems(config.console, Object.keys(config.oidc)),
+    ...redisProblems(config),
+  );
   if (problems.length > 0) throw new ConfigError(file, problems);
   return config;
 }

@@ -2,6 +2,7 @@
 // claviger-fleet: the control plane. Sees and changes the registry, and signs the certificates of nodes; it
 // can neither encrypt nor decrypt. The composition root: constructs everything, reads from top to bottom.
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { formatRows, isGood } from "@claviger/proto/runtime/check.ts";
 import { ConfigError } from "@claviger/proto/runtime/config.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
@@ -15,6 +16,7 @@ import { checkSinks, createSink } from "@claviger/gateway-core/src/audit/sinks.t
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 import { createAuditKey } from "@claviger/gateway-core/src/key/audit-key.ts";
+import { createVerifyKeys } from "@claviger/gateway-core/src/key/verify-keys.ts";
 import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { openRedis, readRedisFiles } from "@claviger/gateway-core/src/redis/client.ts";
 import { openNodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
@@ -26,6 +28,7 @@ import { createApprovals } from "./approvals/approvals.ts";
 import { openApprovalStore } from "./approvals/open.ts";
 import { createPeople } from "./approvals/people.ts";
 import { createStanding } from "./approvals/standing.ts";
+import { openAuditRecords } from "./audit/open.ts";
 import { createCallers } from "./caller.ts";
 import { checkFleet } from "./check.ts";
 import { createClusterCache } from "./cluster-cache.ts";
@@ -36,6 +39,7 @@ import { createKeyFacts } from "./keys/facts.ts";
 import { describeKey } from "./methods/keys.ts";
 import { createEnrollment } from "./enrollment.ts";
 import { createFleetEvents } from "./events/events.ts";
+import { openHistories } from "./histories/open.ts";
 import { createFleetServer } from "./http/server.ts";
 import { createRates } from "./rates.ts";
 import { createMetrics } from "./metrics.ts";
@@ -43,6 +47,7 @@ import { anyBackend, findCluster, openRegistryEditor } from "./open-registry.ts"
 import { createFleetMethods, createFleetStreams } from "./service.ts";
 import { checkIssuerFiles, createDiscovery } from "./oidc/discovery.ts";
 import { createTokenOperators } from "./oidc/operators.ts";
+import { openSite } from "./pages/open.ts";
 import { createSightings, noSightings } from "./sightings.ts";
 import { createTokenDocuments, openTokenDirectory } from "./tokens.ts";
 import { readTrustBundle } from "./trust-bundle.ts";
@@ -60,10 +65,14 @@ The control plane of a fleet: operators see and change clusters, nodes enroll an
 /** What a reading of a whole fleet may take of Redis: it is no request's, and reads 20,000 times as much. */
 const wholeFleet = { commandMs: 2000, bytesPerSecond: 128 * 2 ** 20 };
 
+/** Where `npm run build` and the image have those of the console. */
+const pages = join(import.meta.dirname, "console");
+
 async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const config = loadFleetConfig(configFile);
   if (checkOnly) {
-    const rows = await checkFleet(config, { file: configFile, own: { pid: process.pid, script: process.argv[1] } });
+    const own = { pid: process.pid, script: process.argv[1] };
+    const rows = await checkFleet(config, { file: configFile, own, pages });
     // What does not answer may hold its connection for longer.
     process.stdout.write(formatRows(rows), () => process.exit(isGood(rows) ? 0 : 1));
     return;
@@ -128,12 +137,21 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     maxAgeMs: maxAge,
     facts: createKeyFacts(shared, sightings),
   });
-  const audit = await openAuditLog({
+  const written = await openAuditLog({
     sinks: config.audit.sinks.map((sink) => createSink(sink, { host: hostname(), pid: process.pid })),
     required: config.audit.required,
     log,
     replica: hostname(),
     ...(config.integrity && signer && { signer: createAuditKey(signer, config.integrity, () => integrity?.get()) }),
+  });
+  const verifyKeys = config.integrity && signer && createVerifyKeys(signer, config.integrity);
+  const { audit, ...kept } = openAuditRecords(written, config.audit.sinks, verifyKeys);
+  const histories = openHistories({ shared, sightings, records: () => clusters.all(), log });
+  const tokenOperator = createTokenOperators({
+    oidc: config.oidc,
+    discover: createDiscovery,
+    onFailure: (issuer, err) =>
+      log.warn({ event: "issuer-keys-unreadable", issuer, err }, "the keys of an issuer of tokens cannot be read"),
   });
   const twoPersons = config.approvals && {
     needing: new Set(config.approvals.methods),
@@ -146,6 +164,17 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       log,
     }),
   };
+  const rates = createRates(config.rates);
+  const site = openSite({
+    config,
+    beside: pages,
+    tokenOperator,
+    shared,
+    audit,
+    rates,
+    log,
+  });
+  const sessions = site?.sessions;
   const events = createFleetEvents({ read: () => clusters.all() });
   const server = createFleetServer({
     tls,
@@ -153,13 +182,11 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       trustDomain,
       operators: config.operators,
       clientCa: () => authorities,
-      tokenOperator: createTokenOperators({
-        oidc: config.oidc,
-        discover: createDiscovery,
-        onFailure: (issuer, err) =>
-          log.warn({ event: "issuer-keys-unreadable", issuer, err }, "the keys of an issuer of tokens cannot be read"),
-      }),
+      tokenOperator,
+      ...(sessions && { sessionOperator: (cookies) => sessions.operatorOf(cookies) }),
+      url: config.console.url,
     }),
+    site: site?.site,
     methods: createFleetMethods({
       registry,
       clusters,
@@ -173,13 +200,15 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
         maxAge === undefined
           ? noKeyAges
           : createKeyAges({ describe: (ref) => describeKey(keys, ref), maxAgeMs: maxAge }),
+      histories: histories.histories,
+      audit: { replica: hostname(), required: config.audit.required, sinks: () => audit.sinks(), ...kept },
       trustBundle: () => trust.pem,
       caPin: () => trust.pin,
       gateways: config.gateways,
       uriOf: (path) => `spiffe://${trustDomain}/${path}`,
     }),
     streams: createFleetStreams(events),
-    rates: createRates(config.rates),
+    rates,
     audit,
     onCall: (method, result) => metrics.called(method, result),
     log,
@@ -213,6 +242,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       expiry.close();
       await server.close();
       events.close();
+      histories.close();
       clusters.close();
       await audit.close();
       redis?.close();

@@ -9,12 +9,16 @@ import type { Kind } from "./approvals/kinds.ts";
 import type { ClusterCache } from "./cluster-cache.ts";
 import type { Enrollment } from "./enrollment.ts";
 import { byOf, type FleetEvents } from "./events/events.ts";
+import type { Histories } from "./histories/histories.ts";
 import type { FleetMethods, FleetStreams } from "./method.ts";
 import type { KeyAccess } from "./keys/access.ts";
 import type { KeyAges } from "./keys/ages.ts";
 import { approvalMethods } from "./methods/approvals.ts";
+import { type AuditAccess, auditMethods } from "./methods/audit.ts";
 import { clusterEditMethods } from "./methods/cluster-edits.ts";
+import { clusterStatusMethods } from "./methods/cluster-status.ts";
 import { clusterMethods } from "./methods/clusters.ts";
+import { historyMethods } from "./methods/histories.ts";
 import { keyMethods } from "./methods/keys.ts";
 import { nodeMethods } from "./methods/nodes.ts";
 import { revocationMethods } from "./methods/revocations.ts";
@@ -37,6 +41,8 @@ export function createFleetMethods({
   enrollment,
   revocationList,
   sightings,
+  histories,
+  audit,
   trustBundle,
   caPin,
   gateways,
@@ -56,6 +62,8 @@ export function createFleetMethods({
   /** Absent where the authority keeps its own. */
   readonly revocationList?: NodeCertificates["revocationList"] | undefined;
   readonly sightings: Sightings;
+  readonly histories: Histories;
+  readonly audit: AuditAccess;
   /** PEM. */
   readonly trustBundle: () => string;
   /** Names the certificate of the bundle that this service is verified by. */
@@ -83,6 +91,9 @@ export function createFleetMethods({
     ...usageMethods(scope, keys.facts),
     ...viewMethods(scope, sightings),
     ...statusMethods(scope, sightings, ages),
+    ...clusterStatusMethods({ scope, sightings, histories, keys }),
+    ...historyMethods(scope, histories, keys),
+    ...auditMethods(scope, audit),
   };
   return guardMethods(methods, gate, { approvals: twoPersons?.approvals, events });
 }

@@ -8,6 +8,7 @@ import { after, before, suite, test } from "node:test";
 import { stringify } from "yaml";
 import { createCa, issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
 import { writeCa, writePem } from "@claviger/gateway-core/src/pki/files.ts";
+import { buildConsole } from "../../../infra/console.ts";
 import { createPki, type Pki, trustDomain } from "../../lab/fleet.ts";
 import { setUpFleetVault } from "../../lab/fleet-service.ts";
 import { integrityKey, type OpenBao, setUpTransit, startOpenBao } from "../../lab/openbao.ts";
@@ -33,6 +34,7 @@ suite("claviger-fleet --check", () => {
     await setUpTransit(bao, [], [], dir);
     const [main, redis] = await Promise.all([setUpFleetVault(bao, pki, dir), startRedis(processes, dir)]);
     const tls = await pki.gateway("fleet");
+    await buildConsole(join(dir, "console"));
     good = {
       listen: { address: "127.0.0.1", port: 0 },
       admin: { address: "127.0.0.1", port: 0 },
@@ -51,6 +53,7 @@ suite("claviger-fleet --check", () => {
       gateways: ["https://127.0.0.1:8443"],
       operators: { ada: { role: "admin" } },
       audit: { sinks: [{ kind: "file", path: join(dir, "audit.jsonl") }] },
+      console: { directory: join(dir, "console") },
     };
   });
   after(async () => {
@@ -90,6 +93,7 @@ suite("claviger-fleet --check", () => {
       "redis rights",
       "integrity",
       "certificates of nodes",
+      "console",
     ])
       assert.ok(
         rows.some((row) => row.name === name),
@@ -178,6 +182,22 @@ suite("claviger-fleet --check", () => {
     chmodSync(directory, 0o500);
     t.after(() => chmodSync(directory, 0o700));
     assert.match(await rowOf({ tokens: { kind: "directory", directory } }, "tokens"), /EACCES/);
+  });
+
+  test("pages that are not there, or are none, and an issuer that browsers could not log in at", async () => {
+    const { code, out } = await check({ console: {} });
+    assert.equal(code, 0, "a start works");
+    assert.match(out, /console +warning .*gateway\/fleet\/src\/console is not there: the console is not served/);
+    assert.match(
+      await rowOf({ console: { directory: join(dir, "pki") } }, "console"),
+      /is no console as 'npm run build' makes it/,
+    );
+    const closed = "https://127.0.0.1:9";
+    const login = {
+      oidc: { corp: { issuer: closed, audience: "claviger", groups: { staff: { role: "viewer" } } } },
+      console: { directory: join(dir, "console"), url: "https://fleet.example:8444", login: { issuer: "corp" } },
+    };
+    assert.match(await rowOf(login, "console login"), /https:\/\/127\.0\.0\.1:9 cannot be reached \(ECONNREFUSED\)/);
   });
 
   test("a node's certificate instead of the service's own", async () => {

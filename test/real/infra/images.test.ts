@@ -56,6 +56,7 @@ suite("The bundles and images", () => {
         join(dir, `${bundle}.mjs`),
         "--out",
         tree(image),
+        ...(image === "fleet" ? ["--console", join(dir, "console")] : []),
       );
       await run("chroot", tree(image), "/usr/bin/node", "--version");
       for (const path of ["etc/claviger", "run/claviger", "var/lib/claviger"])

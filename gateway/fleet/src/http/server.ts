@@ -10,19 +10,23 @@ import {
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
-import { fastify, type FastifyInstance } from "fastify";
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { ApprovalNeededSchema, FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import { listenerTls } from "@claviger/gateway-core/src/pki/trust.ts";
 import type { TlsFiles } from "@claviger/gateway-core/src/tls-files.ts";
-import type { Caller, Callers } from "../caller.ts";
+import type { Callers, Shown } from "../caller.ts";
+import { bareHeaders, reportPath } from "../pages/headers.ts";
+import { reportTypes } from "../pages/reports.ts";
+import { logoutPath, type Site } from "../pages/site.ts";
 import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
-import type { FleetMethods, FleetStreams, MethodName, StreamName, Subject, UnaryName } from "../method.ts";
+import type { FleetMethods, FleetStreams, MethodName, StreamName, UnaryName } from "../method.ts";
 import type { Rates } from "../rates.ts";
-import { outcomes, whoOf } from "./replies.ts";
+import { shownOf } from "./shown.ts";
 import { createStreamCalls } from "./stream-calls.ts";
+import { createUnaryCalls } from "./unary-calls.ts";
 
 export type FleetServer = {
   /** Resolves with the port. @throws the system's error, e.g. EADDRINUSE */
@@ -47,6 +51,8 @@ const codes: Readonly<Record<RefusalCode, Code>> = {
 
 /** More than any request here. */
 const bodyBytes = 65_536;
+/** What a browser reports at once. */
+const reportBytes = 16_384;
 const handshakeMs = 5000;
 const requestMs = 20_000;
 const idleMs = 60_000;
@@ -91,6 +97,16 @@ function connectError({ message, code, approval }: Refusal): ConnectError {
   return new ConnectError(message, codes[code], undefined, details);
 }
 
+function shownIn(headers: Headers): Shown {
+  return shownOf((name) => headers.get(name) ?? undefined);
+}
+
+/** A header that stands once. */
+function headerIn({ headers }: FastifyRequest, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === "string" ? value : undefined;
+}
+
 export function createFleetServer({
   tls,
   callerOf,
@@ -98,6 +114,7 @@ export function createFleetServer({
   streams,
   rates,
   audit,
+  site,
   onCall = () => {},
   log,
 }: {
@@ -107,6 +124,8 @@ export function createFleetServer({
   readonly streams: FleetStreams;
   readonly rates: Rates;
   readonly audit: AuditLog;
+  /** The console; absent where it is not served. */
+  readonly site?: Site | undefined;
   /** Hears of each call how it ended: `ok`, or the code of its refusal. */
   readonly onCall?: (method: MethodName, result: string) => void;
   readonly log: Log;
@@ -129,50 +148,17 @@ export function createFleetServer({
   });
   app.server.maxConnections = maxConnections;
 
-  const implement = <M extends UnaryName>(name: M) => {
-    return async (request: Parameters<FleetMethods[M]>[0], context: HandlerContext) => {
-      const at = Date.now();
-      context.values.get(calledKey).isCalled = true;
-      const subject: Subject = {};
-      const socket = context.values.get(socketKey);
-      let caller: Caller | undefined;
-      let refusal: Refusal | undefined;
-      let reply: Awaited<ReturnType<FleetMethods[M]>> | undefined;
+  const unaryCalls = createUnaryCalls({ callerOf, methods, rates, audit, onCall, log });
+  const unary =
+    <M extends UnaryName>(name: M) =>
+    async (request: Parameters<FleetMethods[M]>[0], { values, requestHeader }: HandlerContext) => {
+      values.get(calledKey).isCalled = true;
       try {
-        if (socket === undefined) throw new TypeError("a request without a connection");
-        const known = await callerOf(socket, context.requestHeader.get("authorization") ?? undefined);
-        caller = known;
-        rates.take(known, socket.remoteAddress ?? "");
-        const run = methods[name] as (...of: readonly unknown[]) => ReturnType<FleetMethods[M]>;
-        reply = await run(request, known, subject);
+        return await unaryCalls.run(name, request, { socket: values.get(socketKey), shown: shownIn(requestHeader) });
       } catch (error) {
-        refusal = toRefusal(error);
-        if (refusal.code === "internal")
-          log.error(
-            { event: "internal-error", method: name, err: error },
-            "a call failed for a reason that has no name",
-          );
+        throw connectError(toRefusal(error));
       }
-      const peer = socket?.remoteAddress;
-      try {
-        await audit.record({
-          at,
-          method: name,
-          milliseconds: Date.now() - at,
-          outcome: refusal === undefined ? "ok" : outcomes[refusal.code],
-          ...whoOf(caller),
-          ...subject,
-          ...(peer !== undefined && { peer }),
-          ...(refusal !== undefined && { cause: refusal.message.slice(0, 256) }),
-        });
-      } catch (error) {
-        refusal = toRefusal(error);
-      }
-      onCall(name, refusal?.code ?? "ok");
-      if (refusal !== undefined) throw connectError(refusal);
-      return reply as Awaited<ReturnType<FleetMethods[M]>>;
     };
-  };
 
   const streamCalls = createStreamCalls({ callerOf, streams, rates, audit, onCall, log });
   const recordUnread: RecordUnread = async (method, at, peer) => {
@@ -188,13 +174,42 @@ export function createFleetServer({
       request: Parameters<FleetStreams[StreamName]>[0],
       { values, requestHeader, signal }: HandlerContext,
     ) {
-      const authorization = requestHeader.get("authorization") ?? undefined;
+      const shown = shownIn(requestHeader);
       try {
-        yield* streamCalls.run(name, request, { socket: values.get(socketKey), authorization, signal });
+        yield* streamCalls.run(name, request, { socket: values.get(socketKey), shown, signal });
       } catch (error) {
         throw connectError(toRefusal(error));
       }
     };
+
+  app.addHook("onRequest", (_request, reply, done) => {
+    for (const [name, value] of Object.entries(bareHeaders)) reply.raw.setHeader(name, value);
+    done();
+  });
+  const answerPage = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const { status, headers, body } = await (site as Site).answer({
+      method: request.method,
+      target: request.url,
+      shown: shownOf((name) => headerIn(request, name)),
+      acceptEncoding: headerIn(request, "accept-encoding") ?? "",
+      ifNoneMatch: headerIn(request, "if-none-match") ?? "",
+      body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
+      peer: request.raw.socket.remoteAddress,
+    });
+    return reply.code(status).headers(headers).send(body);
+  };
+  if (site !== undefined)
+    void app.register((pages, _options, done) => {
+      pages.addContentTypeParser(
+        [...reportTypes],
+        { parseAs: "buffer", bodyLimit: reportBytes },
+        (_request, body, parsed) => parsed(null, body),
+      );
+      pages.get("/*", (request, reply) => answerPage(request, reply));
+      pages.post(reportPath, (request, reply) => answerPage(request, reply));
+      pages.post(logoutPath, (request, reply) => answerPage(request, reply));
+      done();
+    });
 
   const plugin = app.register(fastifyConnectPlugin, {
     contextValues: (request) =>
@@ -205,9 +220,9 @@ export function createFleetServer({
     grpc: false,
     grpcWeb: false,
     routes: (router) => {
-      const unary = (Object.keys(methods) as readonly UnaryName[]).map((name) => [name, implement(name)] as const);
+      const once = (Object.keys(methods) as readonly UnaryName[]).map((name) => [name, unary(name)] as const);
       const lasting = (Object.keys(streams) as readonly StreamName[]).map((name) => [name, stream(name)] as const);
-      router.service(FleetService, Object.fromEntries<unknown>([...unary, ...lasting]));
+      router.service(FleetService, Object.fromEntries<unknown>([...once, ...lasting]));
       for (const [at, handle] of router.handlers.entries()) router.handlers[at] = answerUnread(handle, recordUnread);
     },
   });

@@ -4,7 +4,7 @@ import type { TLSSocket } from "node:tls";
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { type Caller, type Callers, checkNeed } from "../caller.ts";
+import { type Caller, type Callers, checkNeed, type Shown } from "../caller.ts";
 import { type FleetStreams, needs, type StreamName, type Subject } from "../method.ts";
 import type { Rates } from "../rates.ts";
 import { type Refusal, refuse, toRefusal } from "../refusal.ts";
@@ -29,7 +29,7 @@ function endOf(caller: Caller): number {
 
 export type StreamCall = {
   readonly socket: TLSSocket | undefined;
-  readonly authorization: string | undefined;
+  readonly shown: Shown;
   /** Aborts when the caller goes, or its deadline has passed. */
   readonly signal: AbortSignal;
 };
@@ -73,7 +73,7 @@ export function createStreamCalls({
     };
     const judge = async (): Promise<void> => {
       try {
-        checkNeed(needs[name], await callerOf(socket, call.authorization));
+        checkNeed(needs[name], await callerOf(socket, call.shown));
       } catch (error) {
         const refusal = toRefusal(error);
         // Keys of an issuer that cannot be read end nothing that was let in: the token's own end does.
@@ -122,7 +122,7 @@ export function createStreamCalls({
       });
     let watched: ReturnType<typeof watchCaller> | undefined;
     try {
-      const known = await callerOf(socket, call.authorization);
+      const known = await callerOf(socket, call.shown);
       caller = known;
       rates.take(known, peer ?? "");
       checkNeed(needs[name], known);

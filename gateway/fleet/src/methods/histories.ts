@@ -105,7 +105,7 @@ export function historyMethods(
       if (observed.kind === "unknown") missing.push(`what the nodes were shown is not known: ${observed.why}`);
       let [versions, currentKeyId]: [ReadonlyMap<string, number>, string] = [new Map(), ""];
       try {
-        const state = await describeKey(keys, record);
+        const state = await describeKey(keys, keyOf(record));
         versions = versionsOf(record, state);
         const createdAt = state.versions.get(state.minEncryption);
         if (createdAt !== undefined)

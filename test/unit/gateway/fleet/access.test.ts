@@ -9,7 +9,8 @@ import { createCa } from "@claviger/gateway-core/src/pki/authority.ts";
 import { FleetService } from "@claviger/proto/gen/claviger/fleet/v1/fleet_pb.ts";
 import { badTokens, goodTokens } from "./issuer.ts";
 import { registryText } from "./registry-text.ts";
-import { callersOf, type Credentials, startWorld, tokenCallersOf, type World } from "./world.ts";
+import type { Credentials } from "./call.ts";
+import { callersOf, startWorld, tokenCallersOf, type World } from "./world.ts";
 
 const people = ["viewer", "operator", "operator of blue", "admin"] as const;
 const operators = ["operator", "operator of blue", "admin"] as const;
@@ -82,6 +83,11 @@ const rows: Readonly<Record<string, Row>> = {
   GetNode: { message: { cluster: "blue", node: "gone" }, may: people },
   ListGateways: { message: {}, may: people },
   GetFleetStatus: { message: {}, may: people },
+  ListClusterStatus: { message: {}, may: people },
+  GetHistory: { message: { cluster: "blue", period: "hour" }, may: people },
+  GetKeyTimeline: { message: { cluster: "blue" }, may: people },
+  SearchAudit: { message: {}, may: people },
+  GetAuditState: { message: {}, may: people },
   GetClusterKeys: { message: { name: "blue" }, may: people },
   ListKeys: { message: {}, may: people },
   RotateKey: { message: { name: "blue", reason: "a test" }, may: operators },
@@ -226,6 +232,8 @@ suite("access to FleetService", () => {
       RevokeNode: { cluster: "red", node: "n-1", reason: "a test" },
       ListNodes: { cluster: "red" },
       GetNode: { cluster: "red", node: "n-1" },
+      GetHistory: { cluster: "red", period: "hour" },
+      GetKeyTimeline: { cluster: "red" },
     };
     for (const [method, message] of Object.entries(changes)) {
       const known = await world.call(method, message, bob);
@@ -273,6 +281,17 @@ suite("access to FleetService", () => {
         { cluster: "blue", node: "n-77" },
         /the record of blue does not name n-77, and no gateway has seen it/,
       ],
+      ["ListClusterStatus", { pageSize: 5000 }, /page_size: must be at most 1000/],
+      ["GetHistory", { period: "year" }, /period: must be hour or month/],
+      [
+        "GetHistory",
+        { period: "hour", cluster: "blue", gateway: "gateway-1:8443" },
+        /a cluster or a gateway, not both/,
+      ],
+      ["GetHistory", { period: "hour", gateway: "a/b" }, /gateway: must be the name of a gateway/],
+      ["SearchAudit", { pageSize: 501 }, /page_size: must be at most 500/],
+      ["SearchAudit", { outcomes: ["well"] }, /outcomes: must be among ok, denied, invalid, failed/],
+      ["SearchAudit", { pageToken: "x" }, /page_token: is none of this method/],
       ["GetFleetStatus", { attentionSize: 1001 }, /attention_size: must be at most 1000/],
     ];
     for (const [method, message, why] of wrong) {

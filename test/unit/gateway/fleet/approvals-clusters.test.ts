@@ -5,7 +5,8 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test, type TestContext } from "node:test";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
-import { pemOf, type Reply, startWorld, type World } from "./world.ts";
+import type { Reply } from "./call.ts";
+import { pemOf, startWorld, type World } from "./world.ts";
 import { registryText } from "./registry-text.ts";
 
 type Json = Readonly<Record<string, unknown>>;

@@ -10,7 +10,8 @@ import { createPeople } from "../../../../gateway/fleet/src/approvals/people.ts"
 import { createStanding } from "../../../../gateway/fleet/src/approvals/standing.ts";
 import { createFakeDocuments } from "../core/registry/fakes.ts";
 import { registryText } from "./registry-text.ts";
-import { type Credentials, pemOf, type Reply, startWorld, type World, type WorldOptions } from "./world.ts";
+import type { Credentials, Reply } from "./call.ts";
+import { pemOf, startWorld, type World, type WorldOptions } from "./world.ts";
 
 const all = ["resume", "allow-node", "expect-node", "remove-cluster"] as const;
 const resume = { name: "blue", state: "active", reason: "the incident is over" };

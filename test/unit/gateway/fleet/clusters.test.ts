@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { type Credentials, callersOf, type Reply, startWorld, type World } from "./world.ts";
+import type { Credentials, Reply } from "./call.ts";
+import { callersOf, startWorld, type World } from "./world.ts";
 
 type Cluster = Readonly<Record<string, unknown>> & { readonly name: string; readonly etag: string };
 

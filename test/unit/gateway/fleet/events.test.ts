@@ -9,7 +9,8 @@ import { createEventHub } from "../../../../gateway/fleet/src/events/hub.ts";
 import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.ts";
 import type { Operator } from "../../../../gateway/fleet/src/caller.ts";
 import type { StreamReader } from "./stream-client.ts";
-import { type Credentials, pemOf, startWorld, type World, type WorldOptions } from "./world.ts";
+import type { Credentials } from "./call.ts";
+import { pemOf, startWorld, type World, type WorldOptions } from "./world.ts";
 
 type Message = Readonly<Record<string, unknown>>;
 

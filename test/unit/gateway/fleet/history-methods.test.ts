@@ -4,7 +4,9 @@ import { test } from "node:test";
 import { writeHistoryStep } from "@claviger/gateway-core/src/redis/histories.ts";
 import { writeKeyReport } from "@claviger/gateway-core/src/redis/key-reports.ts";
 import { signValue } from "@claviger/gateway-core/src/redis/signed-value.ts";
-import { createKeyAccess } from "../../../../gateway/fleet/src/key-access.ts";
+import { createKeyAccess } from "../../../../gateway/fleet/src/keys/access.ts";
+import { createKeyFacts } from "../../../../gateway/fleet/src/keys/facts.ts";
+import { noSightings } from "../../../../gateway/fleet/src/sightings.ts";
 import { createFakeRedis } from "../core/redis/fakes.ts";
 import { putGateways, putReports, reportOf, well, gatewayOf } from "./reports.ts";
 import { callersOf, integrityKey, startWorld } from "./world.ts";
@@ -120,6 +122,7 @@ test("what a gateway has read of a key is told with when that was", async () => 
     opened: new Map(),
     shared: { redis, secret: () => integrityKey },
     maxAgeMs: undefined,
+    facts: createKeyFacts(undefined, noSightings),
   });
   const state = { versions: new Map([[3, 1_700_000_000]]), latest: 4, minEncryption: 3, minDecryption: 1 };
   await writeKeyReport(redis, integrityKey, "main:transit/blue", { sequence: 17, state, failing: "encrypt" });

@@ -5,15 +5,8 @@ import { suite, test, type TestContext } from "node:test";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import type { Observation } from "@claviger/gateway-core/src/redis/observations.ts";
 import { gatewayOf, putGateways } from "./reports.ts";
-import {
-  type Credentials,
-  callersOf,
-  integrityKey,
-  pemOf,
-  startWorld,
-  type World,
-  type WorldOptions,
-} from "./world.ts";
+import type { Credentials } from "./call.ts";
+import { callersOf, integrityKey, pemOf, startWorld, type World, type WorldOptions } from "./world.ts";
 
 type Keys = {
   readonly cluster: string;

@@ -2,7 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runCli } from "@claviger/cli/src/run.ts";
-import type { Credentials, World } from "./world.ts";
+import type { Credentials } from "./call.ts";
+import type { World } from "./world.ts";
 
 export type Ran = { readonly status: number; readonly out: string; readonly err: string };
 export type OperatorCli = {

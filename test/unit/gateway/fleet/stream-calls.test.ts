@@ -55,7 +55,7 @@ async function startStream(t: TestContext, asked: () => Error | undefined) {
     { cursor: "" },
     {
       socket,
-      authorization: "Bearer x",
+      shown: { authorization: "Bearer x" },
       signal: new AbortController().signal,
     },
   );

@@ -1,7 +1,7 @@
 // Reads a server stream of Connect as it stands in the specification: messages and the end, each in an envelope.
 // https://connectrpc.com/docs/protocol/#streaming-rpcs
 import { request } from "node:https";
-import type { Credentials } from "./world.ts";
+import type { Credentials } from "./call.ts";
 
 export type StreamEnd = { readonly code: string; readonly message: string };
 export type StreamReader = {
@@ -26,12 +26,15 @@ export function openStream({
   method,
   message,
   as,
+  given,
 }: {
   readonly port: number;
   readonly ca: string;
   readonly method: string;
   readonly message: object;
   readonly as: Credentials;
+  /** Further headers. */
+  readonly given?: Readonly<Record<string, string>> | undefined;
 }): StreamReader {
   const { token, ...certificate } = as ?? {};
   const { promise: end, resolve: resolveEnd } = Promise.withResolvers<StreamEnd>();
@@ -46,6 +49,7 @@ export function openStream({
     headers: {
       "content-type": "application/connect+json",
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...given,
     },
   });
   const answered = new Promise<AsyncIterable<Buffer>>((resolve, reject) => {

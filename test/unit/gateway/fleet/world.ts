@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { pino } from "pino";
 import {
   type Ca,
   createCa,
@@ -15,11 +16,10 @@ import {
 import type { NodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
 import { createCertificate, createRevocationList } from "@claviger/gateway-core/src/pki/x509.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
-import { silentLog } from "@claviger/proto/runtime/log.ts";
+import { type Log, silentLog } from "@claviger/proto/runtime/log.ts";
 import { issuerName, operatorName, type OperatorName, trustDomain } from "@claviger/proto/wire/names.ts";
 import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
-import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
 import { createApprovals } from "../../../../gateway/fleet/src/approvals/approvals.ts";
 import { NeedsApproval } from "../../../../gateway/fleet/src/approvals/gate.ts";
@@ -27,12 +27,16 @@ import type { Kind } from "../../../../gateway/fleet/src/approvals/kinds.ts";
 import { parsePending, targetOf } from "../../../../gateway/fleet/src/approvals/pending.ts";
 import { createPeople } from "../../../../gateway/fleet/src/approvals/people.ts";
 import { createStanding, type StandingOf } from "../../../../gateway/fleet/src/approvals/standing.ts";
+import { rememberRecords } from "../../../../gateway/fleet/src/audit/memory-records.ts";
 import { createCallers } from "../../../../gateway/fleet/src/caller.ts";
 import type { IssuerConfig } from "../../../../gateway/fleet/src/oidc/config.ts";
+import type { CodeFlow } from "../../../../gateway/fleet/src/oidc/code-flow.ts";
 import { createTokenOperators } from "../../../../gateway/fleet/src/oidc/operators.ts";
 import type { CallRates, Operators } from "../../../../gateway/fleet/src/config.ts";
 import { createEnrollment } from "../../../../gateway/fleet/src/enrollment.ts";
 import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.ts";
+import { createHistories } from "../../../../gateway/fleet/src/histories/histories.ts";
+import { createHour } from "../../../../gateway/fleet/src/histories/hour.ts";
 import { createKeyAccess, type KeyAccess } from "../../../../gateway/fleet/src/keys/access.ts";
 import { createKeyAges, noKeyAges } from "../../../../gateway/fleet/src/keys/ages.ts";
 import { createKeyFacts } from "../../../../gateway/fleet/src/keys/facts.ts";
@@ -42,6 +46,7 @@ import { createRates } from "../../../../gateway/fleet/src/rates.ts";
 import { createClusterCache } from "../../../../gateway/fleet/src/cluster-cache.ts";
 import { anyBackend, findCluster, openRegistryEditor } from "../../../../gateway/fleet/src/open-registry.ts";
 import { openOnceDirectory } from "../../../../gateway/fleet/src/once-store.ts";
+import type { Sessions } from "../../../../gateway/fleet/src/pages/sessions.ts";
 import { createFleetMethods, createFleetStreams } from "../../../../gateway/fleet/src/service.ts";
 import { createSightings } from "../../../../gateway/fleet/src/sightings.ts";
 import { createSigningRequest } from "../../../../shim/src/signing-request.ts";
@@ -50,6 +55,7 @@ import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
 import { textOf, writeRegistry } from "./registry-text.ts";
 import { type Call, createCall, type Credentials, type Reply } from "./call.ts";
 import { openStream, type StreamReader } from "./stream-client.ts";
+import { askPage, createTestSite, type PageAnswer } from "./world-site.ts";
 import { audience, badTokens, ec, ed, goodTokens, issuerUrl, keySet, rsa } from "./issuer.ts";
 
 const domain = trustDomain.parse("fleet.test");
@@ -75,7 +81,12 @@ export type World = {
   observe: KeyAccess["observe"];
   readonly call: Call;
   /** Calls a method that answers with a stream. It is closed at the end of the test. */
-  readonly open: (method: string, message: object, as: Credentials) => StreamReader;
+  readonly open: (
+    method: string,
+    message: object,
+    as: Credentials,
+    given?: Readonly<Record<string, string>>,
+  ) => StreamReader;
   /** Ends the service. */
   readonly close: () => Promise<void>;
   /** Changes the CAs that sign clients, as the service does when its file changes. */
@@ -85,7 +96,18 @@ export type World = {
   readonly edit: (change: (text: string) => string) => void;
   /** Has `anna` ask to resume `blue`. Resolves with the id of the approval. */
   readonly ask: () => Promise<string>;
-  /** Takes an operator's role away, as far as approvals are concerned. */
+  /** Of people who have logged in with a browser. */
+  readonly sessions: Sessions;
+  /** Asks for a page, or posts to one. */
+  readonly page: (
+    method: string,
+    path: string,
+    given?: Readonly<Record<string, string>>,
+    body?: string,
+  ) => Promise<PageAnswer>;
+  /** The lines of its log. */
+  readonly log: readonly Readonly<Record<string, unknown>>[];
+  /** Takes an operator's role away, as far as approvals and sessions are concerned. */
   readonly dismiss: (operator: string) => void;
 };
 
@@ -147,6 +169,8 @@ export async function callersOf(ca: Ca): Promise<Readonly<Record<string, Credent
 
 /** What a test wants to be otherwise than usual. */
 export type WorldOptions = {
+  /** The issuer, as browsers log in at it. */
+  readonly flow?: CodeFlow;
   /** What takes a second administrator; nothing where it is absent. */
   readonly needing?: readonly Kind[];
   readonly people?: Readonly<Record<string, readonly string[]>>;
@@ -203,7 +227,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     },
   };
   const records: AuditEntry[] = [];
-  const audit: AuditLog = {
+  const { audit, kept } = rememberRecords({
     record: (entry) => {
       records.push(entry);
       return Promise.resolve();
@@ -212,7 +236,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     sinks: () => [],
     reopen: () => Promise.resolve(),
     close: () => Promise.resolve(),
-  };
+  });
   const operators: Readonly<Record<string, Operators[OperatorName]>> = {
     vera: { role: "viewer" },
     olga: { role: "operator" },
@@ -252,17 +276,40 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     }),
   };
   const events = createFleetEvents({ read: async () => [...(await registry.all("empty")).values()], lookMs: 100 });
+  const store = redis.open();
+  const hour = createHour({ redis: store, secret: () => integrityKey });
+  const tokenOperator = createTokenOperators({
+    oidc,
+    discover: () => () => Promise.resolve(keySet(rsa, ec, ed)),
+    onFailure: () => {},
+  });
+  const lines: Readonly<Record<string, unknown>>[] = [];
+  const log: Log = pino(
+    { base: null },
+    { write: (line) => void lines.push(JSON.parse(line) as (typeof lines)[number]) },
+  );
+  const rates = createRates(options.rates ?? { operator: 10_000, node: 10_000, address: 10_000 });
+  const { site, sessions } = createTestSite({
+    oidc,
+    operators,
+    standing,
+    flow: options.flow,
+    tokenOperator,
+    shared: { redis: store, secret: () => integrityKey },
+    secret: integrityKey,
+    audit,
+    rates,
+    log,
+    now: options.now,
+  });
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
       trustDomain: domain,
       operators,
       clientCa: () => authorities,
-      tokenOperator: createTokenOperators({
-        oidc,
-        discover: () => () => Promise.resolve(keySet(rsa, ec, ed)),
-        onFailure: () => {},
-      }),
+      tokenOperator,
+      sessionOperator: (cookies) => sessions.operatorOf(cookies),
     }),
     methods: createFleetMethods({
       registry,
@@ -282,6 +329,8 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
         options.maxAgeMs === undefined
           ? noKeyAges
           : createKeyAges({ describe: (ref) => describeKey(access, ref), maxAgeMs: options.maxAgeMs }),
+      histories: createHistories({ source: { redis: store, secret: () => integrityKey, hour } }),
+      audit: { replica: "replica-1", required: true, sinks: () => [], kept },
       trustBundle: () => ca.cert,
       caPin: () => "sha256:00",
       revocationList: certificates.revocationList,
@@ -289,21 +338,25 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       uriOf: (path) => `spiffe://${domain}/${path}`,
     }),
     streams: createFleetStreams(events),
-    rates: createRates(options.rates ?? { operator: 10_000, node: 10_000, address: 10_000 }),
+    rates,
     audit,
-    log: silentLog,
+    site,
+    log,
   });
   const port = await server.listen("127.0.0.1", 0);
+  const page: World["page"] = (method, path, headers = {}, body = "") =>
+    askPage({ port, ca: ca.cert, method, path, headers, body });
   t.after(async () => {
     await server.close();
     events.close();
+    hour.close();
     clusters.close();
     await backend.close();
     rmSync(dir, { recursive: true });
   });
   const call = createCall(port, ca.cert);
-  const open: World["open"] = (method, message, as) => {
-    const reader = openStream({ port, ca: ca.cert, method, message, as });
+  const open: World["open"] = (method, message, as, given) => {
+    const reader = openStream({ port, ca: ca.cert, method, message, as, given });
     t.after(() => reader.close());
     return reader;
   };
@@ -335,6 +388,9 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       const { approval } = await twoPersons.approvals.ask("setClusterState", request, anna, {}, needed);
       return approval?.id ?? "";
     },
+    sessions,
+    page,
+    log: lines,
     dismiss: (operator) => {
       delete standing[operator];
     },

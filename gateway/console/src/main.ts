@@ -1,0 +1,2 @@
+// The console's pages. Their data is FleetService alone.
+import "./main.css";

@@ -1,0 +1,130 @@
+// The console at a real fleet service: the pages in what `npm run build` makes, and logins at OpenBao with sessions that
+// two replicas share. (docs/architecture.md #console.)
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { authorize } from "../../lab/authorize.ts";
+import { password } from "../../lab/oidc.ts";
+import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
+import { type ConsoleSite, type Headers, kept, recordsOf, type Reply, startConsoleSite } from "./console-site.ts";
+
+suite("the console of a fleet service", () => {
+  let dir: string;
+  let processes: ProcessGroup;
+  let site: ConsoleSite;
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "claviger-"));
+    processes = createProcessGroup(dir);
+    site = await startConsoleSite(processes, dir);
+  });
+  after(async () => {
+    await processes.stopAll();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  const sessionOf = ({ headers }: Reply): string => kept([headers["set-cookie"]?.[0] ?? ""]);
+
+  test("the pages are there for everybody, as they were built", async () => {
+    const page = await site.ask(`${site.urls[0]}/`, "GET");
+    assert.equal(page.status, 200);
+    const assets = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = ""]) => path);
+    assert.ok(assets.length > 0, page.text);
+    for (const path of assets) {
+      const asset = await site.ask(`${site.urls[0]}${path}`, "GET");
+      assert.deepEqual(
+        [asset.status, asset.headers["cache-control"]],
+        [200, "public, max-age=31536000, immutable"],
+        path,
+      );
+    }
+    assert.doesNotMatch(
+      page.text,
+      /<script(?![^>]*\ssrc=)|<style|\son\w+=|style=|https?:/,
+      "nothing is inline or from elsewhere",
+    );
+  });
+
+  test("somebody who logs in at the issuer has a session at every replica, with the role of their groups", async () => {
+    const back = await site.login("alice");
+    assert.deepEqual([back.status, back.headers.location], [303, "/"], back.text);
+    const cookie = sessionOf(back);
+    assert.ok(cookie.length < 4096 && !cookie.includes("eyJ"), "no token");
+    for (const url of site.urls) {
+      const { json } = await site.call(url, "WhoAmI", {}, cookie);
+      assert.deepEqual([json["identity"], json["role"]], ["oidc:bao:alice", "admin"]);
+    }
+    assert.deepEqual(
+      recordsOf(site.replicas[0])
+        .filter(({ method }) => method === "consoleLogin")
+        .map(({ outcome, operator }) => `${String(outcome)} ${String(operator)}`),
+      ["ok oidc:bao:alice"],
+    );
+  });
+
+  test("a viewer's changes are refused, and so is who has no role", async () => {
+    const vera = sessionOf(await site.login("vera"));
+    const refused = await site.call(
+      site.urls[0],
+      "SetClusterState",
+      { name: "cluster-1", state: "suspended", reason: "a test" },
+      vera,
+    );
+    assert.deepEqual([refused.code, /is viewer/.test(refused.text)], ["permission_denied", true], refused.text);
+    assert.equal((await site.call(site.urls[0], "ListClusters", {}, vera)).code, "ok");
+    const nobody = await site.login("zoe");
+    assert.deepEqual([nobody.status, nobody.headers["set-cookie"]?.length], [403, 1], nobody.text);
+    assert.match(nobody.text, /^You are not logged in: operator oidc:bao:zoe has no role/);
+    const last = recordsOf(site.replicas[0]).findLast(({ method }) => method === "consoleLogin");
+    assert.equal(last?.["outcome"], "denied");
+  });
+
+  test("an answer of the issuer counts in the browser that asked, once", async () => {
+    const start = await site.ask(`${site.urls[0]}/console/login`, "GET");
+    const back = await authorize(String(start.headers.location), "alice", password, site.pki.ca);
+    const path = `${site.urls[0]}${back.pathname}${back.search}`;
+    const cookie = kept(start.headers["set-cookie"]);
+    const other = kept((await site.ask(`${site.urls[0]}/console/login`, "GET")).headers["set-cookie"]);
+    assert.equal((await site.ask(path, "GET")).status, 401, "no browser that has begun");
+    assert.equal((await site.ask(path, "GET", { cookie: other })).status, 401, "another login's");
+    assert.equal(
+      (await site.ask(path.replace(/code=[^&]*/, "code=wrong"), "GET", { cookie })).status,
+      401,
+      "another code",
+    );
+    const again = await site.ask(path, "GET", { cookie });
+    // The issuer may have taken the first wrong code as a theft; what it has given is good once in any case.
+    if (again.status === 303)
+      assert.equal((await site.ask(path, "GET", { cookie })).status, 401, "a code is good once");
+  });
+
+  test("a session from elsewhere, changed, or ended at another replica counts for nothing", async () => {
+    const [one, two] = site.urls;
+    const cookie = sessionOf(await site.login("alice"));
+    const change = { name: "cluster-1", state: "suspended", reason: "a test" };
+    for (const given of [
+      { origin: "https://evil.test" },
+      { "sec-fetch-site": "cross-site" },
+      { origin: two },
+      { "connect-protocol-version": "2" },
+    ] as readonly Headers[]) {
+      const { code, text: said } = await site.call(one, "SetClusterState", change, cookie, given);
+      assert.equal(code, "permission_denied", `${JSON.stringify(given)} ${said}`);
+    }
+    assert.equal((await site.call(one, "WhoAmI", {}, "")).code, "unauthenticated");
+    assert.equal((await site.call(one, "WhoAmI", {}, `${cookie.slice(0, -6)}AAAAAA`)).code, "unauthenticated");
+    assert.equal((await site.call(two, "WhoAmI", {}, cookie)).code, "ok");
+    const out = await site.ask(`${two}/console/logout`, "POST", {
+      cookie,
+      origin: one,
+      "connect-protocol-version": "1",
+    });
+    assert.equal(out.status, 204);
+    for (const url of site.urls)
+      assert.equal((await site.call(url, "WhoAmI", {}, cookie)).code, "unauthenticated", url);
+    for (const { outcome, cause } of recordsOf(site.replicas[0]).filter(({ method }) => method === "setClusterState"))
+      assert.deepEqual([outcome, typeof cause], ["denied", "string"]);
+  });
+});
