@@ -21,6 +21,8 @@ export type SeenNodes = {
 };
 export type SeenGateways = {
   readonly gateways: readonly GatewayReport[];
+  /** The names of those that have said nothing new while this service looked, whatever their clocks say. */
+  readonly silent: ReadonlySet<string>;
   readonly incomplete: readonly Incomplete[];
 };
 
@@ -32,6 +34,8 @@ export interface Sightings {
 
 /** Clusters that are read at once. */
 const together = 500;
+/** A gateway reports itself every second. */
+const silentMs = 2000;
 /** kube-apiserver asks every minute, and gateways write within half a minute. */
 const fillMs = 90_000;
 
@@ -43,7 +47,7 @@ const notConfigured: Incomplete = {
 /** Where fleet.yaml names no Redis. */
 export const noSightings: Sightings = {
   nodes: () => Promise.resolve({ nodes: new Map(), incomplete: [notConfigured] }),
-  gateways: () => Promise.resolve({ gateways: [], incomplete: [notConfigured] }),
+  gateways: () => Promise.resolve({ gateways: [], silent: new Set(), incomplete: [notConfigured] }),
 };
 
 function away(why: string): Incomplete {
@@ -60,19 +64,38 @@ async function readCluster(redis: Pick<RedisStore, "all">, key: Uint8Array, clus
   }
 }
 
+/** Follows what gateways say over several looks: one whose last word stays the same is silent. */
+function createListener(ticks: () => number): (reports: readonly GatewayReport[]) => ReadonlySet<string> {
+  let heard = new Map<string, { readonly at: number; readonly since: number }>();
+  return (reports) => {
+    const tick = ticks();
+    heard = new Map(
+      reports.map(({ name, at }) => {
+        const before = heard.get(name);
+        return [name, before?.at === at ? before : { at, since: tick }] as const;
+      }),
+    );
+    return new Set([...heard].flatMap(([name, { since }]) => (tick - since >= silentMs ? [name] : [])));
+  };
+}
+
 /**
  * @param secret the integrity key; undefined while it is not known
  * @param now Unix milliseconds
+ * @param ticks monotonic milliseconds
  */
 export function createSightings({
   redis,
   secret,
   now = Date.now,
+  ticks = () => performance.now(),
 }: {
   readonly redis: Pick<RedisStore, "all" | "get" | "health">;
   readonly secret: () => Uint8Array | undefined;
   readonly now?: () => number;
+  readonly ticks?: () => number;
 }): Sightings {
+  const listen = createListener(ticks);
   /** One reading of a whole fleet after the other: Redis has others to answer. */
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(read: () => Promise<T>): Promise<T> => {
@@ -132,9 +155,9 @@ export function createSightings({
         }),
       ),
     gateways: () =>
-      withKey<SeenGateways>({ gateways: [] }, async (key) => ({
-        gateways: await readGatewayReports(redis, key),
-        incomplete: await youth(key),
-      })),
+      withKey<SeenGateways>({ gateways: [], silent: new Set() }, async (key) => {
+        const gateways = await readGatewayReports(redis, key);
+        return { gateways, silent: listen(gateways), incomplete: await youth(key) };
+      }),
   };
 }

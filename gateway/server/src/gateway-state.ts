@@ -8,8 +8,8 @@ const mostProblems = 16;
 const mostFailures = 100;
 const longestText = 256;
 
-/** Shorter than this the event loop is as busy as what asks. */
-const leastLoopMs = 1000;
+/** Over a shorter time the event loop is as busy as a single thing that it does. */
+const usualLoopMs = 10_000;
 
 /** Those of /readyz that are not ok; certificates are told one by one. */
 function problemsOf({ checks }: Readiness): Readonly<Record<string, string>> {
@@ -19,7 +19,7 @@ function problemsOf({ checks }: Readiness): Readonly<Record<string, string>> {
   return Object.fromEntries(found.slice(0, mostProblems).map(([name, text]) => [name, text.slice(0, longestText)]));
 }
 
-/** @returns what to report now; the share of the event loop is of the time since it was asked last */
+/** @returns what to report now; the share of the event loop is of the last whole `loopMs` */
 export function createGatewayState({
   version,
   backends,
@@ -27,6 +27,7 @@ export function createGatewayState({
   certificates,
   connections,
   keyFailures,
+  loopMs = usualLoopMs,
   now = Date.now,
 }: {
   readonly version: string;
@@ -35,20 +36,24 @@ export function createGatewayState({
   readonly certificates: () => readonly CertificateState[];
   readonly connections: () => number;
   readonly keyFailures: () => NonNullable<GatewayState["keyFailures"]>;
+  readonly loopMs?: number;
   /** Unix milliseconds. */
   readonly now?: () => number;
 }): () => GatewayState {
   const startedAt = now();
   let loop = performance.eventLoopUtilization();
+  let share: number | undefined;
   return () => {
-    const before = loop;
-    loop = performance.eventLoopUtilization();
-    const { idle, active, utilization } = performance.eventLoopUtilization(loop, before);
+    const { idle, active, utilization } = performance.eventLoopUtilization(loop);
+    if (idle + active >= loopMs) {
+      loop = performance.eventLoopUtilization();
+      share = Math.round(utilization * 1000) / 1000;
+    }
     const ready = readiness();
     return {
       version,
       startedAt,
-      ...(idle + active >= leastLoopMs && { eventLoop: Math.round(utilization * 1000) / 1000 }),
+      ...(share !== undefined && { eventLoop: share }),
       connections: connections(),
       ...(ready.registryVersion !== undefined && { registryVersion: ready.registryVersion }),
       backends: backends.map(({ name, addresses, login }) => {

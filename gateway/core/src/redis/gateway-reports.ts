@@ -28,8 +28,8 @@ export type GatewayState = {
   /** Unix milliseconds. */
   readonly startedAt: number;
   /**
-   * Share of the last interval in which its event loop worked: 0 to 1, and a gateway is one core. Absent in
-   * the first report.
+   * Share of some ten seconds in which its event loop worked: 0 to 1, and a gateway is one core. Absent in
+   * the first reports.
    */
   readonly eventLoop?: number;
   readonly connections: number;
@@ -53,7 +53,11 @@ export type GatewayReport = GatewayState & {
 
 const hash = "gateways";
 const sinceKey = "nodes-since";
-const everyMs = 10_000;
+/** So often that one that was killed, and a Vault that is away, are told within seconds. */
+const everyMs = 1000;
+const firstMs = 500;
+/** Entries of others are looked at so often. */
+const pruneMs = 10_000;
 /** A gateway that stops takes its entry away; one that was killed is shown for so long. */
 const keepMs = 15 * 60_000;
 const sinceKeepMs = 400 * 24 * 3600_000;
@@ -85,12 +89,10 @@ export function reportGateway({
   readonly clock?: Clock;
 }): GatewayReporter {
   let timer: NodeJS.Timeout | undefined;
+  let isWriting = false;
+  let prunedAt = Number.NEGATIVE_INFINITY;
 
-  const write = async (key: Uint8Array): Promise<void> => {
-    const text = JSON.stringify({ ...read(), at: now() });
-    await redis.put(hash, name, signValue(key, `${hash}/${name}`, text), keepMs);
-    // Since when Redis holds what gateways write: one that was emptied knows less than it seems to.
-    await redis.tryAcquire(sinceKey, sinceKeepMs, signValue(key, sinceKey, String(now())));
+  const prune = async (key: Uint8Array): Promise<void> => {
     const left = (await readGatewayReports(redis, key)).filter(({ at }) => at < now() - keepMs);
     if (left.length > 0)
       await redis.remove(
@@ -98,12 +100,28 @@ export function reportGateway({
         left.map((one) => one.name),
       );
   };
+  const write = async (key: Uint8Array): Promise<void> => {
+    const text = JSON.stringify({ ...read(), at: now() });
+    await redis.put(hash, name, signValue(key, `${hash}/${name}`, text), keepMs);
+    // Since when Redis holds what gateways write: one that was emptied knows less than it seems to.
+    await redis.tryAcquire(sinceKey, sinceKeepMs, signValue(key, sinceKey, String(now())));
+    if (now() - prunedAt < pruneMs) return;
+    prunedAt = now();
+    await prune(key);
+  };
   const round = (): void => {
     const key = secret();
-    // While there is no Redis there is nobody who reads it.
-    if (key !== undefined) write(key).catch(() => {});
+    if (key !== undefined && !isWriting) {
+      isWriting = true;
+      // While there is no Redis there is nobody who reads it.
+      void write(key)
+        .catch(() => {})
+        .finally(() => {
+          isWriting = false;
+        });
+    }
     // The first words come soon after the integrity key.
-    timer = clock.setTimeout(round, key === undefined ? everyMs / 20 : everyMs);
+    timer = clock.setTimeout(round, key === undefined ? firstMs : everyMs);
     timer.unref();
   };
   round();

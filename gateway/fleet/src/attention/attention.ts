@@ -11,12 +11,14 @@ import { clusterItems, type ClusterView } from "./nodes.ts";
 export type FleetView = {
   readonly clusters: readonly ClusterView[];
   readonly gateways: readonly GatewayReport[];
+  /** Gateways that have said nothing new for some seconds. */
+  readonly silent: ReadonlySet<string>;
   readonly incomplete: readonly Incomplete[];
   /** Keys that are older than the policy allows. */
   readonly oldKeys: readonly OldKey[];
 };
 
-/** A gateway reports itself every ten seconds. */
+/** A gateway reports itself every second; this is for a service that looks for the first time, and clocks that differ. */
 const gatewayMissedMs = 45_000;
 
 function incompleteItems(incomplete: readonly Incomplete[]): readonly AttentionItem[] {
@@ -38,11 +40,11 @@ const order = new Map(attentionKinds.map((kind, i) => [kind, i]));
 
 /** Everything that needs a person, the most urgent and then the oldest first. @param now Unix milliseconds */
 export function attentionOf(
-  { clusters, gateways, incomplete, oldKeys }: FleetView,
+  { clusters, gateways, silent, incomplete, oldKeys }: FleetView,
   now: number,
 ): readonly AttentionItem[] {
   const [late, live] = [true, false].map((isLate) =>
-    gateways.filter(({ at }) => now - at >= gatewayMissedMs === isLate),
+    gateways.filter(({ name, at }) => (silent.has(name) || now - at >= gatewayMissedMs) === isLate),
   );
   const isRead = incomplete.every(({ kind }) => kind === "refused");
   const items = [

@@ -16,6 +16,7 @@ export const severities = {
   gateway_certificate: "warning",
   certificate_expiring: "warning",
   key_not_promoted: "warning",
+  node_revoked: "warning",
   node_missing: "warning",
   node_not_seen: "warning",
   outage: "warning",

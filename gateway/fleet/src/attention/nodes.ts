@@ -15,7 +15,9 @@ export type ClusterView = { readonly record: ClusterRecord; readonly nodes: read
 
 /** What is wrong with one node; undefined where nothing is. @param now Unix milliseconds */
 function wrongOf({ condition, report, ageMs = 0 }: NodeView, now: number) {
-  if (condition === "revoked" || condition === "unexpected") return undefined;
+  if (condition === "revoked")
+    return report !== undefined && ageMs < missedMs ? ({ kind: "node_revoked", since: report.at } as const) : undefined;
+  if (condition === "unexpected") return undefined;
   if (condition === "missing") return { kind: "node_missing" } as const;
   if (report === undefined) return undefined;
   const { at, shim, certificate } = report;
@@ -37,6 +39,8 @@ const nodeCauses: Readonly<Record<NodeKind, string>> = {
   outage: "no gateway confirms its key: it goes on with the last key_id",
   certificate_expired: "its certificate has expired: gateways refuse it; where it is gone for good, revoke it",
   certificate_expiring: "its certificate was not renewed at two thirds of its life",
+  node_revoked:
+    "it was up until its record refused it: its kube-apiserver encrypts and decrypts nothing; take the node down, or allow it",
   node_missing: "the record expects it, and no gateway has seen it; where it is not to come, take it off the list",
   node_not_seen: "no gateway has answered its Status lately; where it is gone for good, revoke it",
 };
@@ -46,6 +50,8 @@ function nodeCommand(kind: NodeKind, cluster: string, node: string): string {
     case "certificate_expired":
     case "certificate_expiring":
       return `claviger node token ${cluster}/${node} --reason 'its certificate expires'`;
+    case "node_revoked":
+      return `claviger node allow ${cluster}/${node} --reason 'it is ours'`;
     case "node_missing":
       return `claviger node token ${cluster}/${node} --reason 'a new node'`;
     case "writes_stopped":

@@ -66,7 +66,8 @@ export function statusMethods(
         ...incomplete,
         ...seen.incomplete.filter(({ kind }) => !incomplete.some((one) => one.kind === kind)),
       ];
-      const view = { clusters, gateways: seen.gateways, incomplete: missing, oldKeys: keys.old };
+      const { gateways, silent } = seen;
+      const view = { clusters, gateways, silent, incomplete: missing, oldKeys: keys.old };
       const attention = attentionOf(view, now());
       const unknownAges = keys.unknown === 0 ? "" : `the age of the keys of ${keys.unknown} clusters is not known yet`;
       return {

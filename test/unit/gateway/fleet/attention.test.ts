@@ -34,6 +34,7 @@ type Row = {
   readonly record?: object;
   readonly nodes?: readonly NodeReport[];
   readonly gateways?: readonly GatewayReport[];
+  readonly silent?: readonly string[];
   readonly incomplete?: readonly Incomplete[];
   readonly oldKeys?: readonly Omit<OldKey, "record">[];
   /** `kind target`, and what stands in cause and command. */
@@ -105,6 +106,12 @@ const rows: readonly Row[] = [
     what: "a node that was not seen for ten minutes",
     nodes: [reportOf("a", now - 10 * minute), reportOf("b", now - 9 * minute)],
     items: [["node_not_seen red/a", /no gateway has answered its Status lately/, shimCheck, now - 10 * minute]],
+  },
+  {
+    what: "a node that was up until it was revoked, for ten minutes",
+    record: { nodes: { revoked: ["a", "b"] } },
+    nodes: [reportOf("a", at), reportOf("b", now - 10 * minute)],
+    items: [["node_revoked red/a", /encrypts and decrypts nothing/, /^claviger node allow red\/a --reason/, at]],
   },
   {
     what: "nothing of revoked and unexpected nodes",
@@ -215,6 +222,12 @@ const rows: readonly Row[] = [
     ],
   },
   {
+    what: "a gateway that says nothing new, whatever its clock says",
+    gateways: [gatewayOf(at, { name: "g2:1" }), gatewayOf(at, { backends: backend(false) })],
+    silent: ["gateway-1:8443"],
+    items: [["gateway_not_seen gateway-1:8443", /has not said that it stops/, gatewayCheck, at]],
+  },
+  {
     what: "a gateway without time to spare",
     gateways: [gatewayOf(at, { eventLoop: 0.93 })],
     items: [["gateway_busy gateway-1:8443", /works 93 % of the time/, /scale deployment/]],
@@ -222,12 +235,21 @@ const rows: readonly Row[] = [
 ];
 
 suite("attention", () => {
-  for (const { what, record, nodes = [], gateways = [gatewayOf(at)], incomplete = [], oldKeys = [], items } of rows)
+  for (const {
+    what,
+    record,
+    nodes = [],
+    gateways = [gatewayOf(at)],
+    silent = [],
+    incomplete = [],
+    oldKeys = [],
+    items,
+  } of rows)
     test(what, () => {
       const one = recordOf(record);
       const clusters = [{ record: one, nodes: nodesOf(one, nodes, incomplete.length === 0, now) }];
       const old = oldKeys.map((key) => ({ record: one, ...key }));
-      const found = attentionOf({ clusters, gateways, incomplete, oldKeys: old }, now);
+      const found = attentionOf({ clusters, gateways, silent: new Set(silent), incomplete, oldKeys: old }, now);
       assert.deepEqual(
         found.map(({ kind, target }) => `${kind} ${target}`),
         items.map(([item]) => item),
@@ -269,7 +291,7 @@ suite("attention", () => {
       cluster("five", phase(3)),
     ];
     const found = attentionOf(
-      { clusters, gateways: [gatewayOf(at, { eventLoop: 1 })], incomplete: [], oldKeys: [] },
+      { clusters, gateways: [gatewayOf(at, { eventLoop: 1 })], silent: new Set(), incomplete: [], oldKeys: [] },
       now,
     );
     assert.deepEqual(
