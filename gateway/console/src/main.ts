@@ -1,2 +1,0 @@
-// The console's pages. Their data is FleetService alone.
-import "./main.css";
