@@ -5,63 +5,19 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Redis } from "ioredis";
-import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
-import { integrityKey as derive, integritySchema } from "@claviger/gateway-core/src/key/integrity.ts";
-import { openRedis, type RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
-import { redisSchema } from "@claviger/gateway-core/src/redis/config.ts";
-import { reportGateway } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
-import { createNodeReports, type SeenNode } from "@claviger/gateway-core/src/redis/node-reports.ts";
-import { checkConfig } from "@claviger/proto/runtime/config.ts";
-import { silentLog } from "@claviger/proto/runtime/log.ts";
-import { clusterName, type ClusterUid, clusterUid, nodeName } from "@claviger/proto/wire/names.ts";
+import type { RedisStore } from "@claviger/gateway-core/src/redis/client.ts";
+import type { SeenNode } from "@claviger/gateway-core/src/redis/node-reports.ts";
 import { Agent, request } from "undici";
 import { claviger } from "../real/cli/claviger.ts";
-import { createPki } from "../lab/fleet.ts";
-import { startFleetService } from "../lab/fleet-service.ts";
-import { integrityKey, transitMount } from "../lab/openbao.ts";
 import { createProcessGroup } from "../lab/process-group.ts";
-import { startRedis } from "../lab/redis.ts";
 import { usageOf } from "../lab/usage.ts";
 import { medianOf } from "./calls.ts";
-import { fileStore, type RegistryRow } from "./stores.ts";
+import { nodesOf, startManyClusters, writeNodes } from "./many.ts";
 
-const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const perCluster = 3;
-const day = 86_400_000;
 const rounds = 3;
-
-function uidOf(i: number): ClusterUid {
-  const tail = [15, 10, 5, 0].map((shift) => digits[(i >> shift) & 31] ?? "").join("");
-  return clusterUid.parse(`01JD9Z6X3QK8V5T7W2M4N6${tail}`);
-}
-
-function nodesOf(clusters: number): readonly SeenNode[] {
-  const now = Date.now();
-  return Array.from({ length: clusters * perCluster }, (_, i) => ({
-    cluster: uidOf(Math.floor(i / perCluster)),
-    node: nodeName.parse(`cp-${(i % perCluster) + 1}.cluster-${Math.floor(i / perCluster) + 1}.example`),
-    certificate: {
-      serial: `0A1B2C3D4E5F${i.toString(16)}`.toUpperCase(),
-      notBefore: now - day / 4,
-      notAfter: now + day,
-    },
-    header: `version=0.2.0;phase=0;good=58;key=clv1.${String(i).padStart(43, "k")};config=0123456789abcdef`,
-  }));
-}
-
-async function writeRegistry(dir: string, clusters: number): Promise<string> {
-  const rows = Array.from({ length: clusters }, (_, i): RegistryRow => {
-    const name = clusterName.parse(`cluster-${i + 1}`);
-    return { name, uid: uidOf(i), generation: 1, state: "active" };
-  });
-  const store = fileStore(dir);
-  await store.fill(rows);
-  return join(dir, "clusters.yaml");
-}
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
@@ -82,15 +38,10 @@ function print(what: string, value: string): void {
 
 /** The gateway's part: everything that it keeps, writes and takes for these nodes. */
 async function measureGateway(redis: RedisStore, secret: Uint8Array, admin: Redis, nodes: readonly SeenNode[]) {
-  const reports = createNodeReports({ redis, secret: () => secret, gateway: () => "gateway-1:8443" });
   const before = await infoOf(admin);
   const empty = heapBytes();
   const cpu = process.cpuUsage();
-  // As many as are written together in half a second.
-  for (let i = 0; i < nodes.length; i += 2000) {
-    for (const node of nodes.slice(i, i + 2000)) reports.seen(node);
-    await sleep(600);
-  }
+  const reports = await writeNodes(redis, secret, nodes);
   const { user, system } = process.cpuUsage(cpu);
   const perNode = (heapBytes() - empty) / nodes.length;
   const after = await infoOf(admin);
@@ -119,41 +70,9 @@ async function main(clusters: number): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), "claviger-"));
   const processes = createProcessGroup(dir);
   try {
-    const server = await startRedis(processes, dir);
+    const { fleet, server, redis, secret, close } = await startManyClusters(processes, dir, clusters);
     const admin = server.connect();
-    const registry = await writeRegistry(dir, clusters);
-    const main = { kind: "embedded", file: join(dir, "keys.json") } as const;
-    const settings = { kind: "standalone", node: `${server.host}:${server.port}`, passwordFile: server.passwordFile };
-    const integrity = { backend: "main", mount: transitMount, key: integrityKey, version: 1 };
-    const backend = await openBackend({ name: "main", config: main, log: silentLog });
-    const secret = await derive(backend, checkConfig("", integrity, integritySchema), AbortSignal.timeout(5000));
-    const redis = openRedis(checkConfig("", settings, redisSchema), silentLog);
-    await redis.connected(AbortSignal.timeout(5000));
-    const read = () => ({
-      version: "0.2.0",
-      startedAt: Date.now(),
-      eventLoop: 0.1,
-      connections: 1,
-      backends: [],
-      certificates: [],
-      problems: {},
-    });
-    const gateway = reportGateway({ redis, secret: () => secret, name: "gateway-1:8443", read });
     await measureGateway(redis, secret, admin, nodesOf(clusters));
-
-    const pki = await createPki(dir);
-    const fleet = await startFleetService({
-      processes,
-      dir,
-      pki,
-      settings: {
-        gateways: ["https://gateway.example:8443"],
-        registry: { kind: "file", file: registry },
-        backends: { main },
-        redis: settings,
-        integrity,
-      },
-    });
     const options = await fleet.options("vera");
     const run = async (...args: readonly string[]) => {
       const times: number[] = [];
@@ -205,10 +124,8 @@ async function main(clusters: number): Promise<void> {
     await run("node", "list", `cluster-${clusters}`);
     await run("node", "show", `cluster-${clusters}/cp-1.cluster-${clusters}.example`);
     print("memory of the fleet service afterwards, MiB", usageOf(fleet.proc.pid).rssMiB.toFixed(0));
-    await gateway.close();
-    redis.close();
     admin.disconnect();
-    await backend.close();
+    await close();
   } finally {
     await processes.stopAll();
     await rm(dir, { recursive: true, force: true });

@@ -23,6 +23,8 @@ export type LabOptions = {
   readonly redis?: boolean;
   /** The fleet service as well, with the lab's authority and files for registry and tokens. */
   readonly fleet?: boolean;
+  /** Settings added to the fleet service's configuration. */
+  readonly fleetExtra?: Readonly<Record<string, unknown>>;
   /** Clusters share one Transit key instead of having one each. */
   readonly sharedKey?: boolean;
   /** Of every cluster's record; its default when absent. */
@@ -223,7 +225,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
       };
       const pages = join(dir, "console");
       await buildConsole(pages);
-      const settings = { ...base, console: { directory: pages } };
+      const settings = { ...base, console: { directory: pages }, ...options.fleetExtra };
       const service = await startFleetService({ processes, dir, pki, settings });
       return { ...service, contexts: writeContext(dir, service, pki, gateways[0]?.config ?? "") };
     };

@@ -30,6 +30,7 @@ const packages = [
   { program: "h2load", name: "nghttp2-client", why: "benchmarks load the socket with it" },
   { program: "systemd-analyze", name: "systemd", why: "says which system calls the shim's unit lets through" },
   { python: "seccomp", name: "python3-seccomp", why: "tests run the shim under the filter of its unit" },
+  { program: "chromium", name: "chromium", why: "tests open the console in it" },
   { program: "openssl", name: "openssl", why: "tests sign and read certificates with it as others do" },
   { program: "zsh", name: "zsh", why: "tests ask it what it completes" },
   { program: "fish", name: "fish", why: "tests ask it what it completes" },
