@@ -1,6 +1,6 @@
 // Makes the console's pages: one script and one style sheet, their names of their content, and the page that names
 // them. The fleet service serves the directory as it is.
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { build } from "esbuild";
 
@@ -20,7 +20,7 @@ export async function buildConsole(outdir: string): Promise<void> {
   mkdirSync(outdir, { recursive: true });
   const { metafile } = await build({
     absWorkingDir: source,
-    entryPoints: [existsSync(join(source, "src", "main.tsx")) ? "src/main.tsx" : "src/main.ts"],
+    entryPoints: ["src/main.tsx"],
     entryNames: "[name]-[hash]",
     assetNames: "[name]-[hash]",
     chunkNames: "[name]-[hash]",
@@ -44,5 +44,5 @@ export async function buildConsole(outdir: string): Promise<void> {
     join(outdir, "index.html"),
     page.replace(place, () => tags),
   );
-  if (existsSync(join(source, "public"))) cpSync(join(source, "public"), outdir, { recursive: true });
+  cpSync(join(source, "public"), outdir, { recursive: true });
 }
