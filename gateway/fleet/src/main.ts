@@ -176,6 +176,8 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   });
   const sessions = site?.sessions;
   const events = createFleetEvents({ read: () => clusters.all() });
+  const bundle = { role: "trust_bundle", kind: "authorities", read: () => splitPem(trust.pem) } as const;
+  const expiry = watchExpiry({ roles: [...listenerRoles(() => tls), bundle], log });
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
@@ -196,6 +198,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       enrollment,
       revocationList: authority.revocationList,
       sightings,
+      certificates: expiry.states,
       ages:
         maxAge === undefined
           ? noKeyAges
@@ -213,7 +216,6 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     onCall: (method, result) => metrics.called(method, result),
     log,
   });
-  const expiry = watchExpiry({ roles: listenerRoles(() => tls), log });
   metrics.observeCertificates(expiry.states);
   // The first list waits for no record; a registry that cannot be read yet is said to whoever asks.
   clusters.all().catch(() => {});

@@ -1,5 +1,6 @@
 // All methods of FleetService, each held against the table of who may call it. Knows neither HTTP nor Connect.
 // (docs/architecture.md #control-plane.)
+import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { RegistryEditor } from "@claviger/gateway-core/src/registry/edit/editor.ts";
 import type { NodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
 import type { Approvals } from "./approvals/approvals.ts";
@@ -43,6 +44,7 @@ export function createFleetMethods({
   sightings,
   histories,
   audit,
+  certificates,
   trustBundle,
   caPin,
   gateways,
@@ -64,6 +66,8 @@ export function createFleetMethods({
   readonly sightings: Sightings;
   readonly histories: Histories;
   readonly audit: AuditAccess;
+  /** Those that this replica uses. */
+  readonly certificates: () => readonly CertificateState[];
   /** PEM. */
   readonly trustBundle: () => string;
   /** Names the certificate of the bundle that this service is verified by. */
@@ -90,10 +94,10 @@ export function createFleetMethods({
     ),
     ...usageMethods(scope, keys.facts),
     ...viewMethods(scope, sightings),
-    ...statusMethods(scope, sightings, ages),
     ...clusterStatusMethods({ scope, sightings, histories, keys }),
     ...historyMethods(scope, histories, keys),
     ...auditMethods(scope, audit),
+    ...statusMethods({ scope, sightings, ages, certificates }),
   };
   return guardMethods(methods, gate, { approvals: twoPersons?.approvals, events });
 }

@@ -1,5 +1,6 @@
 // What needs a person, from what is known of a fleet: a state in, items out. Each has its cause and the command
 // that cures it, or shows what to do next. (docs/control-plane.md.)
+import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
 import type { GatewayReport } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import type { OldKey } from "../keys/ages.ts";
 import type { Incomplete } from "../sightings.ts";
@@ -16,6 +17,10 @@ export type FleetView = {
   readonly incomplete: readonly Incomplete[];
   /** Keys that are older than the policy allows. */
   readonly oldKeys: readonly OldKey[];
+  /** What is wrong with records as they stand; empty where all are good. */
+  readonly registryProblem: string;
+  /** The certificates of the replica that is asked. */
+  readonly certificates: readonly CertificateState[];
 };
 
 /** A gateway reports itself every second; this is for a service that looks for the first time, and clocks that differ. */
@@ -38,17 +43,33 @@ function incompleteItems(incomplete: readonly Incomplete[]): readonly AttentionI
 
 const order = new Map(attentionKinds.map((kind, i) => [kind, i]));
 
+/** What is wrong with the service itself, and with what it reads. */
+function serviceItems({ registryProblem, certificates }: FleetView): readonly AttentionItem[] {
+  const registry = { target: "fleet", cause: registryProblem, command: "claviger cluster list" };
+  return [
+    ...(registryProblem === "" ? [] : [item("registry_problem", registry)]),
+    ...certificates
+      .filter(({ level }) => level !== "ok")
+      .map(({ role, text }) =>
+        item("service_certificate", {
+          target: "fleet",
+          cause: `${role} of the fleet service: ${text}`,
+          command: "where the fleet service runs: claviger-fleet --config /etc/claviger/fleet.yaml --check",
+        }),
+      ),
+  ];
+}
+
 /** Everything that needs a person, the most urgent and then the oldest first. @param now Unix milliseconds */
-export function attentionOf(
-  { clusters, gateways, silent, incomplete, oldKeys }: FleetView,
-  now: number,
-): readonly AttentionItem[] {
+export function attentionOf(view: FleetView, now: number): readonly AttentionItem[] {
+  const { clusters, gateways, silent, incomplete, oldKeys } = view;
   const [late, live] = [true, false].map((isLate) =>
     gateways.filter(({ name, at }) => (silent.has(name) || now - at >= gatewayMissedMs) === isLate),
   );
   const isRead = incomplete.every(({ kind }) => kind === "refused");
   const items = [
     ...incompleteItems(incomplete),
+    ...serviceItems(view),
     ...(isRead && gateways.length === 0
       ? [
           item("no_gateway", {

@@ -46,12 +46,19 @@ function statusOf(view: FleetView, now: number) {
 }
 
 /** @param now Unix milliseconds */
-export function statusMethods(
-  scope: Scope,
-  sightings: Sightings,
-  ages: KeyAges,
-  now: () => number = Date.now,
-): Pick<FleetMethods, "getFleetStatus"> {
+export function statusMethods({
+  scope,
+  sightings,
+  ages,
+  certificates,
+  now = Date.now,
+}: {
+  readonly scope: Scope;
+  readonly sightings: Sightings;
+  readonly ages: KeyAges;
+  readonly certificates: () => FleetView["certificates"];
+  readonly now?: () => number;
+}): Pick<FleetMethods, "getFleetStatus"> {
   const read = createFleetReader(sightings, now);
   return {
     async getFleetStatus({ matchLabels, attentionSize }, caller) {
@@ -67,7 +74,15 @@ export function statusMethods(
         ...seen.incomplete.filter(({ kind }) => !incomplete.some((one) => one.kind === kind)),
       ];
       const { gateways, silent } = seen;
-      const view = { clusters, gateways, silent, incomplete: missing, oldKeys: keys.old };
+      const view = {
+        clusters,
+        gateways,
+        silent,
+        incomplete: missing,
+        oldKeys: keys.old,
+        registryProblem: scope.problem(),
+        certificates: certificates(),
+      };
       const attention = attentionOf(view, now());
       const unknownAges = keys.unknown === 0 ? "" : `the age of the keys of ${keys.unknown} clusters is not known yet`;
       return {

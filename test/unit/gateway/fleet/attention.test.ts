@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 import type { GatewayReport } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import type { NodeReport } from "@claviger/gateway-core/src/redis/node-reports.ts";
-import { attentionOf } from "../../../../gateway/fleet/src/attention/attention.ts";
+import { attentionOf, type FleetView } from "../../../../gateway/fleet/src/attention/attention.ts";
 import { attentionKinds, severities } from "../../../../gateway/fleet/src/attention/item.ts";
 import type { OldKey } from "../../../../gateway/fleet/src/keys/ages.ts";
 import { nodesOf } from "../../../../gateway/fleet/src/node-view.ts";
@@ -29,6 +29,9 @@ function backend(...isUp: readonly boolean[]): GatewayReport["backends"] {
   return [{ name: "main", addresses: isUp.map((up, i) => ({ address: `https://vault-${i}.test:8200`, isUp: up })) }];
 }
 
+/** A service with which nothing is wrong. */
+const quiet = { oldKeys: [], registryProblem: "", certificates: [] } as const;
+
 type Row = {
   readonly what: string;
   readonly record?: object;
@@ -37,6 +40,7 @@ type Row = {
   readonly silent?: readonly string[];
   readonly incomplete?: readonly Incomplete[];
   readonly oldKeys?: readonly Omit<OldKey, "record">[];
+  readonly service?: Partial<Pick<FleetView, "registryProblem" | "certificates">>;
   /** `kind target`, and what stands in cause and command. */
   readonly items: readonly (readonly [item: string, cause: RegExp, command: RegExp, since?: number])[];
 };
@@ -228,6 +232,20 @@ const rows: readonly Row[] = [
     items: [["gateway_not_seen gateway-1:8443", /has not said that it stops/, gatewayCheck, at]],
   },
   {
+    what: "records that cannot be used, and certificates of the service that expire",
+    service: {
+      registryProblem: "blue: keys must list exactly one key",
+      certificates: [
+        { role: "server", level: "expiring", text: "expires in 2 h" },
+        { role: "client_ca", level: "ok", text: "ok" },
+      ],
+    },
+    items: [
+      ["registry_problem fleet", /^blue: keys must list/, /^claviger cluster list$/],
+      ["service_certificate fleet", /^server of the fleet service: expires in 2 h$/, /claviger-fleet .* --check$/],
+    ],
+  },
+  {
     what: "a gateway without time to spare",
     gateways: [gatewayOf(at, { eventLoop: 0.93 })],
     items: [["gateway_busy gateway-1:8443", /works 93 % of the time/, /scale deployment/]],
@@ -243,13 +261,17 @@ suite("attention", () => {
     silent = [],
     incomplete = [],
     oldKeys = [],
+    service,
     items,
   } of rows)
     test(what, () => {
       const one = recordOf(record);
       const clusters = [{ record: one, nodes: nodesOf(one, nodes, incomplete.length === 0, now) }];
       const old = oldKeys.map((key) => ({ record: one, ...key }));
-      const found = attentionOf({ clusters, gateways, silent: new Set(silent), incomplete, oldKeys: old }, now);
+      const found = attentionOf(
+        { ...quiet, clusters, gateways, silent: new Set(silent), incomplete, oldKeys: old, ...service },
+        now,
+      );
       assert.deepEqual(
         found.map(({ kind, target }) => `${kind} ${target}`),
         items.map(([item]) => item),
@@ -291,7 +313,7 @@ suite("attention", () => {
       cluster("five", phase(3)),
     ];
     const found = attentionOf(
-      { clusters, gateways: [gatewayOf(at, { eventLoop: 1 })], silent: new Set(), incomplete: [], oldKeys: [] },
+      { clusters, gateways: [gatewayOf(at, { eventLoop: 1 })], silent: new Set(), incomplete: [], ...quiet },
       now,
     );
     assert.deepEqual(

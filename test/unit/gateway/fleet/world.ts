@@ -325,6 +325,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
         clusterOf: (name) => findCluster(registry, name),
       }),
       sightings,
+      certificates: () => [],
       ages:
         options.maxAgeMs === undefined
           ? noKeyAges
