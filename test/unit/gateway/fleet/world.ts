@@ -5,19 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { pino } from "pino";
-import {
-  type Ca,
-  createCa,
-  issueGateway,
-  issueNode,
-  issueOperator,
-  type KeyPair,
-} from "@claviger/gateway-core/src/pki/authority.ts";
+import { type Ca, createCa, issueGateway } from "@claviger/gateway-core/src/pki/authority.ts";
 import type { NodeCertificates } from "@claviger/gateway-core/src/pki/node-certificates.ts";
-import { createCertificate, createRevocationList } from "@claviger/gateway-core/src/pki/x509.ts";
+import { createRevocationList } from "@claviger/gateway-core/src/pki/x509.ts";
 import { splitPem } from "@claviger/proto/runtime/certificates.ts";
 import { type Log, silentLog } from "@claviger/proto/runtime/log.ts";
-import { issuerName, operatorName, type OperatorName, trustDomain } from "@claviger/proto/wire/names.ts";
+import { issuerName, operatorName, type OperatorName } from "@claviger/proto/wire/names.ts";
 import { openRegistry } from "@claviger/gateway-core/src/registry/open.ts";
 import { openBackend } from "@claviger/gateway-core/src/backend/open.ts";
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
@@ -54,16 +47,15 @@ import { createFakeRedis, type FakeRedis } from "../core/redis/fakes.ts";
 import { openTokenDirectory } from "../../../../gateway/fleet/src/tokens.ts";
 import { textOf, writeRegistry } from "./registry-text.ts";
 import { type Call, createCall, type Credentials, type Reply } from "./call.ts";
+import { callersOf, domain, pemOf, tokenCallersOf } from "./callers.ts";
 import { openStream, type StreamReader } from "./stream-client.ts";
 import { askPage, createTestSite, type PageAnswer } from "./world-site.ts";
-import { audience, badTokens, ec, ed, goodTokens, issuerUrl, keySet, rsa } from "./issuer.ts";
+import { audience, ec, ed, issuerUrl, keySet, rsa } from "./issuer.ts";
 
-const domain = trustDomain.parse("fleet.test");
 const day = 86_400_000;
 export const integrityKey = Buffer.alloc(32, 7);
 
-export type { Credentials, Reply };
-type Pair = { readonly cert: string; readonly key: string };
+export { callersOf, type Credentials, pemOf, type Reply, tokenCallersOf };
 
 export type World = {
   readonly ca: Ca;
@@ -110,62 +102,6 @@ export type World = {
   /** Takes an operator's role away, as far as approvals and sessions are concerned. */
   readonly dismiss: (operator: string) => void;
 };
-
-export async function pemOf(pair: Promise<KeyPair>): Promise<Pair> {
-  const { cert, key } = await pair;
-  return { cert, key: key.use(String) };
-}
-
-/** Whoever comes with a token: every kind that there is, and that there should not be. */
-export async function tokenCallersOf(ca: Ca): Promise<Readonly<Record<string, Credentials>>> {
-  const tokens = { ...(await goodTokens()), ...(await badTokens()) };
-  const token = tokens["admin by token"] ?? "";
-  return {
-    ...Object.fromEntries(Object.entries(tokens).map(([name, one]) => [name, { token: one }])),
-    "admin with a certificate and a token": { ...(await pemOf(issueOperator({ ca, name: "ada" }))), token },
-    "node with a token": { ...(await pemOf(issueNode({ ca, cluster: "red", node: "n-1" }))), token },
-  };
-}
-
-/** Every kind of caller with a certificate that there is, and that there should not be. */
-export async function callersOf(ca: Ca): Promise<Readonly<Record<string, Credentials>>> {
-  const other = await createCa({ trustDomain: domain });
-  const foreign = await createCa({ trustDomain: "elsewhere.test" });
-  const leaf = (uri: string, extra: object = {}) =>
-    pemOf(
-      createCertificate({
-        commonName: "x",
-        names: { uri },
-        use: "client",
-        notBefore: new Date(Date.now() - day),
-        notAfter: new Date(Date.now() + day),
-        issuer: ca,
-        ...extra,
-      }),
-    );
-  return {
-    nobody: undefined,
-    node: await pemOf(issueNode({ ca, cluster: "red", node: "n-1" })),
-    "revoked node": await pemOf(issueNode({ ca, cluster: "blue", node: "gone" })),
-    viewer: await pemOf(issueOperator({ ca, name: "vera" })),
-    operator: await pemOf(issueOperator({ ca, name: "olga" })),
-    "operator of blue": await pemOf(issueOperator({ ca, name: "bob" })),
-    admin: await pemOf(issueOperator({ ca, name: "ada" })),
-    "operator without a role": await pemOf(issueOperator({ ca, name: "zoe" })),
-    "admin of another CA": await pemOf(issueOperator({ ca: other, name: "ada" })),
-    "admin of a foreign trust domain": await pemOf(
-      issueOperator({ ca: { ...ca, trustDomain: foreign.trustDomain }, name: "ada" }),
-    ),
-    "admin whose certificate has expired": await leaf(`spiffe://${domain}/operator/ada`, {
-      notAfter: new Date(Date.now() - 1000),
-    }),
-    "admin with a server's certificate": await leaf(`spiffe://${domain}/operator/ada`, { use: "server" }),
-    "admin with a second name": await leaf(`spiffe://${domain}/operator/ada`, {
-      names: { uri: `spiffe://${domain}/operator/ada`, dns: [`x, URI:spiffe://${domain}/operator/bob`] },
-    }),
-    "somebody with another path": await leaf(`spiffe://${domain}/gateway`),
-  };
-}
 
 /** What a test wants to be otherwise than usual. */
 export type WorldOptions = {
