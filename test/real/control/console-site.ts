@@ -62,7 +62,8 @@ export async function startConsoleSite(processes: ProcessGroup, dir: string): Pr
     addr: `https://127.0.0.1:${issuerPort}`,
     ca: pki.ca,
     dir,
-    users: { alice: ["fleet-admins"], vera: ["everybody"], zoe: [] },
+    // The issuer gives tokens to these two groups alone; the service has no role for the second.
+    users: { alice: ["fleet-admins"], vera: ["everybody", "fleet-operators"], zoe: ["fleet-operators"] },
   });
   const pages = join(dir, "console");
   await buildConsole(pages);

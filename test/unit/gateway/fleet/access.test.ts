@@ -315,7 +315,11 @@ suite("access to FleetService", () => {
       const { status, code } = await call("GetTrustBundle", body, undefined, undefined, given);
       assert.deepEqual([status, code], [400, "invalid_argument"], body.toString("hex"));
     }
-    assert.deepEqual(records, [], "no method was called");
+    assert.deepEqual(
+      records.map(({ method, outcome, operator }) => [method, outcome, operator]),
+      Array.from({ length: 5 }, () => ["getTrustBundle", "invalid", undefined]),
+      "no method was called, and each leaves a record",
+    );
     assert.equal((await call("GetTrustBundle", {}, undefined)).status, 200);
   });
 
