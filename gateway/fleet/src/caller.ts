@@ -83,6 +83,19 @@ export function checkOrigin({ origin, fetchSite, host }: Shown, own: string | un
 }
 
 /**
+ * What a session counts for comes from a page of the console: a browser adds the cookie to whatever a page sends, and
+ * a page of another origin cannot send these two.
+ * @throws Refusal permission_denied
+ */
+export function checkPage({ origin, protocolVersion }: Shown): void {
+  if (origin === undefined || protocolVersion !== "1")
+    throw refuse(
+      "permission_denied",
+      "what a session counts for comes from a page of the console: origin or connect-protocol-version is missing",
+    );
+}
+
+/**
  * @param clientCa the CAs that sign clients, now: another array after each change
  * @param tokenOperator the operator that a token names
  */
@@ -150,19 +163,14 @@ export function createCallers({
 
   return async (socket, shown) => {
     checkOrigin(shown, url);
-    const { authorization, cookie, origin, protocolVersion } = shown;
+    const { authorization, cookie } = shown;
     if (authorization === undefined) {
       const caller = byCertificate(socket);
       const operator = await sessionOperator(cookie);
       if (operator === undefined) return caller;
       if (caller.kind !== "anonymous")
         throw refuse("unauthenticated", "the call comes with a client certificate and a session; show one of the two");
-      // A browser adds the cookie to whatever a page sends: these two a page of another origin cannot.
-      if (origin === undefined || protocolVersion !== "1")
-        throw refuse(
-          "permission_denied",
-          "a call with a session comes from a page of the console: origin or connect-protocol-version is missing",
-        );
+      checkPage(shown);
       return operator;
     }
     // One call, one caller: which of two would stand in the record?

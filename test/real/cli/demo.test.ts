@@ -60,7 +60,7 @@ describe("the demo", () => {
     /PERMISSION_DENIED: claviger: this cluster is suspended/,
     /healthz ok again/,
     /records +\d+, of them \d+ not ok/,
-    /the console +npx claviger console --config \S+operator\.yaml/,
+    /the console +npx claviger console --config\s+\S+operator\.yaml/,
     /ready unix:\/\/.*kms\.sock/,
   ] as const;
 

@@ -2,7 +2,7 @@
 // Everything else that a page does is a call of FleetService. Knows no web framework. (docs/architecture.md #console.)
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
-import { type Caller, checkOrigin, type Shown } from "../caller.ts";
+import { type Caller, checkOrigin, checkPage, type Shown } from "../caller.ts";
 import { outcomes, whoOf } from "../http/replies.ts";
 import type { Rates } from "../rates.ts";
 import { refuse, type Code, toRefusal } from "../refusal.ts";
@@ -173,11 +173,7 @@ export function createSite({
     return await recorded("consoleLogout", request, true, async () => {
       const ways = withLogin();
       checkOrigin(request.shown, url);
-      if (request.shown.origin === undefined || request.shown.protocolVersion !== "1")
-        throw refuse(
-          "permission_denied",
-          "a logout comes from a page of the console: origin or connect-protocol-version is missing",
-        );
+      checkPage(request.shown);
       const { cookie, operator } = await ways.sessions.end(request.shown.cookie);
       return { ...plain(204, "", { "set-cookie": [cookie] }), caller: operator };
     });
