@@ -40,12 +40,6 @@ export const exceptions: readonly Exception[] = [
     why: "takes a fleet service",
     where: "real/control/console-proxy.test.ts",
   },
-  {
-    file: "console/proxy.ts",
-    texts: ["cannot be listened at"],
-    why: "takes a fleet service",
-    where: "real/control/console-proxy.test.ts",
-  },
   { file: "oidc/loopback.ts", texts: ["nobody has logged in within"], why: "five minutes of nobody" },
   {
     file: "backend-failure.ts",
