@@ -7,7 +7,15 @@ import { installBinaries } from "../parts/install.ts";
 import { root, testFiles } from "./files.ts";
 import { type Count, runFiles } from "./reporter.ts";
 
-const steps = ["check:types", "check:packages", "check:lint", "check:format", "check:generated", "check:docs"] as const;
+const steps = [
+  "check:types",
+  "check:packages",
+  "check:lint",
+  "check:format",
+  "check:generated",
+  "check:schema",
+  "check:docs",
+] as const;
 
 function isTimed(file: string): boolean {
   return /\/(chaos|threat-model|conformance|storm|propagation|dead|flood|takeover|deadlines)\b/.test(file);
