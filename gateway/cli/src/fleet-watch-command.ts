@@ -19,11 +19,13 @@ const json = messageJson(WatchEventsResponseSchema);
 
 /** One line for people. */
 export function eventLine(event: WatchEventsResponse): string {
-  const { at, kind, cluster, node, serials, record, operator, reason, approval } = event;
+  const { at, kind, cluster, node, serials, record, operator, reason, approval, phase, previousPhase } = event;
   const target = [cluster, node].filter((part) => part !== "").join("/");
   const more = [
     ...serials.map((serial) => `serial ${serial}`),
     ...(record === undefined ? [] : [`state ${record.state}`, `generation ${record.generation}`]),
+    ...(phase === undefined ? [] : [`phase ${phase}`]),
+    ...(previousPhase === undefined ? [] : [`was ${previousPhase}`]),
     ...(approval === "" ? [] : [`approval ${approval}`]),
     ...(operator === "" ? [] : [`by ${operator}`]),
     ...(reason === "" ? [] : [`(${reason})`]),

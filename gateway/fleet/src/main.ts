@@ -175,7 +175,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     log,
   });
   const sessions = site?.sessions;
-  const events = createFleetEvents({ read: () => clusters.all() });
+  const events = createFleetEvents({ read: () => clusters.all(), sightings });
   const bundle = { role: "trust_bundle", kind: "authorities", read: () => splitPem(trust.pem) } as const;
   const expiry = watchExpiry({ roles: [...listenerRoles(() => tls), bundle], log });
   const server = createFleetServer({

@@ -24,6 +24,14 @@ export type FleetEvent = {
       readonly serials?: readonly string[];
     }
   | {
+      readonly kind: "node-first-seen" | "node-phase" | "node-lost" | "node-back";
+      readonly record: ClusterRecord;
+      readonly node: NodeName;
+      /** How an outage stood for it when it was seen last; undefined for a shim that does not say it. */
+      readonly phase: number | undefined;
+      readonly before: number | undefined;
+    }
+  | {
       readonly kind: "token-created" | "node-enrolled";
       readonly cluster: ClusterName;
       readonly record: ClusterRecord | undefined;

@@ -4,7 +4,9 @@ import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.t
 import type { Caller } from "../caller.ts";
 import type { Subject, UnaryName } from "../method.ts";
 import type { By } from "./event.ts";
+import { noSightings, type Sightings } from "../sightings.ts";
 import { createEventHub } from "./hub.ts";
+import { createNodeWatch } from "./node-watch.ts";
 import { createRegistryWatch, type RegistryWatch } from "./registry-watch.ts";
 import { createEventStreams, type EventStreams } from "./stream.ts";
 
@@ -31,17 +33,21 @@ function hasKey<T extends object>(table: T, key: PropertyKey): key is keyof T {
 /** @param read all records */
 export function createFleetEvents({
   read,
+  sightings = noSightings,
   lookMs,
   size,
   now = Date.now,
 }: {
   readonly read: () => Promise<readonly ClusterRecord[]>;
+  readonly sightings?: Pick<Sightings, "nodes">;
   readonly lookMs?: number;
   readonly size?: number;
   readonly now?: () => number;
 }): FleetEvents {
   const hub = createEventHub(size);
-  const registry = createRegistryWatch({ read, hub, now, ...(lookMs !== undefined && { lookMs }) });
+  const usual = { read, hub, now, ...(lookMs !== undefined && { lookMs }) };
+  const registry = createRegistryWatch(usual);
+  const nodes = createNodeWatch({ ...usual, sightings, isFollowed: () => registry.isFollowed() });
   const approval = (
     kind: "approval-asked" | (typeof approvalEvents)[keyof typeof approvalEvents],
     caller: Caller,
@@ -59,7 +65,15 @@ export function createFleetEvents({
     });
   };
   return {
-    ...createEventStreams({ hub, registry, now }),
+    ...createEventStreams({
+      hub,
+      now,
+      async follow() {
+        const end = await registry.follow();
+        await nodes.begin();
+        return end;
+      },
+    }),
     edited: (...of) => registry.edited(...of),
     close: () => registry.close(),
     called(method, caller, subject) {

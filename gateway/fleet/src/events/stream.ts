@@ -59,6 +59,21 @@ function seenBy({ mayTouch, clusters }: Operator, event: FleetEvent): Message | 
       const { record, kind, node = "", serials = [] } = event;
       return isOwn(record) ? { ...common, kind, cluster: record.name, node, serials: [...serials] } : undefined;
     }
+    case "node-first-seen":
+    case "node-back":
+    case "node-lost":
+    case "node-phase": {
+      const { record, kind, node, phase, before } = event;
+      if (!isOwn(record)) return undefined;
+      return {
+        ...common,
+        kind,
+        cluster: record.name,
+        node,
+        ...(phase !== undefined && kind !== "node-lost" && { phase }),
+        ...(before !== undefined && kind === "node-phase" && { previousPhase: before }),
+      };
+    }
     case "token-created":
     case "node-enrolled": {
       const { record, kind, cluster, node } = event;
@@ -75,11 +90,12 @@ function seenBy({ mayTouch, clusters }: Operator, event: FleetEvent): Message | 
 
 export function createEventStreams({
   hub,
-  registry,
+  follow: begin,
   now = Date.now,
 }: {
   readonly hub: EventHub;
-  readonly registry: RegistryWatch;
+  /** As of RegistryWatch. */
+  readonly follow: RegistryWatch["follow"];
   readonly now?: () => number;
 }): EventStreams {
   const open = new Map<string, number>();
@@ -130,7 +146,7 @@ export function createEventStreams({
     async *watch(caller, cursor, signal) {
       const leave = enter(caller.operator);
       try {
-        const end = await registry.follow();
+        const end = await begin();
         try {
           yield* follow(caller, cursor, signal);
         } finally {

@@ -10,7 +10,9 @@ import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.t
 import type { Operator } from "../../../../gateway/fleet/src/caller.ts";
 import type { StreamReader } from "./stream-client.ts";
 import type { Credentials } from "./call.ts";
-import { pemOf, startWorld, type World, type WorldOptions } from "./world.ts";
+import { putGateways, putReports, reportOf, well } from "./reports.ts";
+import { pemOf, startWorld, type World, type WorldOptions, integrityKey } from "./world.ts";
+import type { NodeReport } from "@claviger/gateway-core/src/redis/node-reports.ts";
 
 type Message = Readonly<Record<string, unknown>>;
 
@@ -51,6 +53,43 @@ async function begun(stream: StreamReader): Promise<string> {
 }
 
 suite("events of a fleet", () => {
+  test("what gateways see of nodes is told: a new one, its phases, that it is lost, and that it is back", async (t) => {
+    const world = await start(t);
+    const now = Date.now();
+    putGateways(world.redis, integrityKey, now - 600_000, []);
+    const put = (...reports: readonly NodeReport[]): void =>
+      putReports(world.redis, integrityKey, "01M8CZX875MFSCYTBWR058VXTH", reports);
+    put(reportOf("n-0", now));
+    const [vera, bob] = [await world.follow("vera"), await world.follow("bob")];
+    await begun(vera);
+    await begun(bob);
+    const steps: readonly (readonly [report: Partial<NodeReport>, said: Message])[] = [
+      [{}, { kind: "node-first-seen", phase: 0 }],
+      [{ shim: { ...well, phase: 2 } }, { kind: "node-phase", phase: 2, previousPhase: 0 }],
+      [{ at: now - 600_000, shim: { ...well, phase: 2 } }, { kind: "node-lost" }],
+      [
+        { at: Date.now(), shim: { ...well, phase: 1 } },
+        { kind: "node-back", phase: 1 },
+      ],
+    ];
+    for (const [report, said] of steps) {
+      put(reportOf("n-1", now, report));
+      assert.deepEqual(await next(vera), { cluster: "red", node: "n-1", ...said });
+    }
+    // A Redis that was emptied hears of all nodes anew, and one whose Status is refused is not lost.
+    world.redis.setHash("nodes:01M8CZX875MFSCYTBWR058VXTH", {});
+    putGateways(world.redis, integrityKey, Date.now(), []);
+    put(reportOf("n-1", Date.now(), { shim: { ...well, phase: 1 } }), reportOf("n-7", Date.now()));
+    const ada = await world.as("ada");
+    await world.call("SetClusterState", { name: "red", state: "suspended", reason: "x" }, ada);
+    assert.equal((await next(vera))["kind"], "cluster-changed");
+    put(reportOf("n-1", now - 600_000));
+    await world.call("SetClusterState", { name: "blue", state: "suspended", reason: "x" }, ada);
+    await world.call("UpdateCluster", { name: "blue", setLabels: { env: "dev" }, reason: "x" }, ada);
+    assert.equal((await next(vera))["cluster"], "blue");
+    assert.equal((await next(bob))["cluster"], "blue", "nothing of red before");
+  });
+
   test("changes are told with who made them and why, for the clusters of whoever follows", async (t) => {
     const world = await start(t, { needing: ["resume"] });
     const [vera, bob] = [await world.follow("vera"), await world.follow("bob")];

@@ -211,7 +211,11 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
       ...(options.now && { now: options.now }),
     }),
   };
-  const events = createFleetEvents({ read: async () => [...(await registry.all("empty")).values()], lookMs: 100 });
+  const events = createFleetEvents({
+    read: async () => [...(await registry.all("empty")).values()],
+    sightings,
+    lookMs: 100,
+  });
   const store = redis.open();
   const hour = createHour({ redis: store, secret: () => integrityKey });
   const tokenOperator = createTokenOperators({
