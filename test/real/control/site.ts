@@ -99,12 +99,26 @@ export async function startSite(processes: ProcessGroup, dir: string): Promise<S
   writeFileSync(fleetConfig, stringify(fleetSettings));
 
   await must("vault", "init", "--config", config);
-  await must("cluster", "add", cluster, "--backend", "main", "--mount", "transit", "--config", config);
-  await must("vault", "init", "--config", config);
   await must("vault", "init", "--for", "fleet", "--config", fleetConfig, "--pki-root");
   for (const role of ["claviger-gateway", "claviger-fleet"]) await credentialsOf(bao, role, filesOf(role));
   const { data } = await bao.call<{ data: { certificate: string } }>("GET", "pki/cert/ca");
   appendFileSync(bundle, `${data.certificate.trim()}\n`);
+
+  // The cluster comes through the service, by an operator of it; its key, and what gateways and service may do with
+  // it, by whoever may change policies in Vault.
+  const first = await startFleetService({
+    processes,
+    dir,
+    pki,
+    settings: { ...fleetSettings, gateways: ["https://gateway.test:8443"] },
+  });
+  const added = ["--backend", "main", "--mount", "transit", "--reason", "the first cluster"];
+  // There `--key` is the one in Transit.
+  const olga = (await first.options("olga")).map((text) => (text === "--key" ? "--cert-key" : text));
+  await must("cluster", "add", cluster, ...added, ...olga);
+  await must("vault", "init", "--config", config);
+  await must("vault", "init", "--for", "fleet", "--config", fleetConfig);
+  await processes.stop(first.proc);
 
   const gateways = await Promise.all(["gateway-1", "gateway-2"].map((name) => startGateway(optionsOf(name))));
   let fleet: LabFleetService | undefined;
