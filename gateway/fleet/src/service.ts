@@ -87,7 +87,7 @@ export function createFleetMethods({
     ...keyMethods(scope, keys),
     ...retireMethods(scope, keys, gate),
     ...nodeMethods({ scope, enrollment, trustBundle, caPin, gateways }),
-    ...revocationMethods(scope, revocationList),
+    ...revocationMethods(scope, sightings, revocationList),
     ...approvalMethods(
       twoPersons?.approvals,
       createRunApproved(() => methods, gate),

@@ -38,7 +38,11 @@ export function initFleetRows(world: World): readonly Row[] {
       ),
       isLong: true,
     },
-    row("what is for gateways", ["--print-hcl", ...at("hcl")], /^claviger: --print-hcl, --print-operator-policies and/),
+    row(
+      "what is for gateways",
+      ["--print-operator-policies", ...at("hcl")],
+      /^claviger: --print-operator-policies and/,
+    ),
     row(
       "nothing of that Vault",
       at("nothing", {

@@ -123,6 +123,14 @@ suite("The manifests", () => {
     { set: "vault-agent", kinds: central },
     { set: "kubernetes-auth", kinds: [...central, "clusterrolebinding", "serviceaccount"].toSorted() },
     { set: "fleet", kinds: central.filter((kind) => kind !== "horizontalpodautoscaler") },
+    {
+      set: "fleet-kubernetes-auth",
+      kinds: [
+        ...central.filter((kind) => kind !== "horizontalpodautoscaler"),
+        "clusterrolebinding",
+        "serviceaccount",
+      ].toSorted(),
+    },
     { set: "shim", kinds: ["daemonset", "namespace"] },
     { set: "knative", kinds: ["configmap", "deployment", "secret", "service"] },
   ])
@@ -148,7 +156,7 @@ suite("The manifests", () => {
     assert.deepEqual(await objections(staticPod.spec), exceptions);
   });
 
-  const pods = ["gateway", "kubernetes-auth", "vault-agent", "fleet", "knative"];
+  const pods = ["gateway", "kubernetes-auth", "vault-agent", "fleet", "fleet-kubernetes-auth", "knative"];
   const render = async (set: string): Promise<Rendered["items"]> =>
     (JSON.parse(await kubectl("apply", "--dry-run=client", "-o", "json", "-k", join(infra, set))) as Rendered).items;
   const podSpecs = (items: Rendered["items"]): readonly unknown[] =>

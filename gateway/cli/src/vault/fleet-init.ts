@@ -11,6 +11,7 @@ import { testFleetPolicy } from "./fleet-policy-test.ts";
 import { pkiSteps } from "./fleet-pki.ts";
 import { readFleetSettings } from "./fleet-settings.ts";
 import { pkiAt, wantedFleet, type WantedFleet } from "./fleet-state.ts";
+import { fleetTerraformText } from "./hcl.ts";
 import { assertOwnMount, foreignKeys, sharingBackends } from "./foreign-keys.ts";
 import { nextSteps } from "./init-report.ts";
 import { type InitOptions, type Role, roleFor } from "./init-role.ts";
@@ -46,9 +47,9 @@ async function planOf(
 
 /** Makes a Vault ready for the fleet service, and shows that its policy is tight. */
 export async function initForFleet(options: InitOptions, terminal: Terminal): Promise<void> {
-  if (options.printHcl || options.printOperatorPolicies || options.autoRotate !== undefined)
+  if (options.printOperatorPolicies || options.autoRotate !== undefined)
     throw new CliError(
-      "--print-hcl, --print-operator-policies and --auto-rotate are for gateways; --print-policy prints the fleet service's policy",
+      "--print-operator-policies and --auto-rotate are for gateways; --print-policy and --print-hcl print what is the fleet service's",
     );
   const { settings, target } = readFleetSettings(options, terminal);
   const { backends } = settings;
@@ -75,6 +76,7 @@ export async function initForFleet(options: InitOptions, terminal: Terminal): Pr
     policy: policy.name,
     role: options.role ?? ownName,
   });
+  if (options.printHcl) return terminal.out(fleetTerraformText({ wanted, policy, role }).trimEnd());
 
   await fleet.withVault({ name, config }, async (vault) => {
     const isDone = await carryOut({

@@ -5,8 +5,9 @@ import { pkiAt, type WantedPki } from "./fleet-state.ts";
 import { alike, engine, type PlanStep } from "./plan.ts";
 
 const hour = 3600;
-/** Of the CA that this command makes: ten years. */
-const caTtl = `${10 * 365 * 24}h`;
+/** Of the CA that this command makes, and of its mount: ten years, in seconds. */
+export const pkiMaxLease = 10 * 365 * 24 * hour;
+const caTtl = `${pkiMaxLease / hour}h`;
 const shortestMaxTtl = 72 * hour;
 
 export type PkiOptions = {
@@ -65,7 +66,7 @@ async function caStep(
 }
 
 /** Signs nothing but client certificates with URI names below `cluster/`, and no name of the request's own. */
-function roleBody({ trustDomain, lifetime }: WantedPki): VaultData {
+export function pkiRoleBody({ trustDomain, lifetime }: WantedPki): VaultData {
   return {
     // Names of no host: what a node is, stands in its URI.
     allow_any_name: true,
@@ -91,7 +92,7 @@ function differs(field: string, wanted: unknown, found: unknown, { lifetime }: W
 async function roleStep(vault: VaultControl, pki: WantedPki, isNew: boolean, update: boolean): Promise<PlanStep> {
   const path = `${pkiAt(pki)}/roles/${pki.role}`;
   const what = `role ${path}`;
-  const body = roleBody(pki);
+  const body = pkiRoleBody(pki);
   const apply = (): Promise<unknown> => vault.write(path, body);
   const found = isNew ? undefined : await vault.read(path);
   if (found === undefined) return { what, status: "create", apply };

@@ -1,5 +1,7 @@
 // The same set-up as Terraform or OpenTofu resources, for teams that apply it themselves.
 import type { RoleMethod, Wanted } from "./roles.ts";
+import { pkiMaxLease, pkiRoleBody } from "./fleet-pki.ts";
+import { pkiAt, type WantedFleet, type WantedPki, type WantedStore } from "./fleet-state.ts";
 import { registryMount, type WantedKey, type WantedRegistry } from "./desired-state.ts";
 
 function id(text: string): string {
@@ -61,6 +63,70 @@ function roleHcl({
   ];
 }
 
+type Policy = { readonly name: string; readonly text: string };
+type Login = { readonly method: RoleMethod; readonly mount: string; readonly wanted: readonly Wanted[] };
+
+const head = "# Written by 'claviger vault init --print-hcl'. For the Vault provider of Terraform or OpenTofu.";
+
+function namespaceOf(prefix: string): Readonly<Record<string, unknown>> {
+  return prefix === "" ? {} : { namespace: prefix.slice(0, -1) };
+}
+
+function kvHcl({ prefix, mount }: Pick<WantedStore, "prefix" | "mount">): string {
+  return resource("vault_mount", `${prefix}${mount}`, { path: mount, type: "kv-v2", ...namespaceOf(prefix) });
+}
+
+function policyHcl({ name, text }: Policy): string {
+  const lines = text
+    .trimEnd()
+    .split("\n")
+    .map((line) => (line === "" ? "" : `  ${line}`));
+  return resource("vault_policy", name, { name }, [`policy = <<-EOT`, ...lines, "EOT"]);
+}
+
+/** The CA itself is the site's: a root, or one below its own. */
+function pkiHcl(pki: WantedPki): readonly string[] {
+  const at = pkiAt(pki);
+  return [
+    resource("vault_mount", at, {
+      path: pki.mount,
+      type: "pki",
+      max_lease_ttl_seconds: pkiMaxLease,
+      ...namespaceOf(pki.prefix),
+    }),
+    resource(
+      "vault_pki_secret_backend_role",
+      `${at}_${pki.role}`,
+      { name: pki.role, ...pkiRoleBody(pki), ...namespaceOf(pki.prefix) },
+      [`backend = vault_mount.${id(at)}.path`],
+    ),
+  ];
+}
+
+/** What the fleet service needs beside what gateways do, as text for one file: no keys, and not the registry's mount. */
+export function fleetTerraformText({
+  wanted: { registry, tokens, approvals, pki },
+  policy,
+  role,
+}: {
+  readonly wanted: WantedFleet;
+  readonly policy: Policy;
+  readonly role?: Login | undefined;
+}): string {
+  const ofGateways = registry === undefined ? undefined : registryMount(registry);
+  const stores = new Map(
+    [tokens, approvals].flatMap((one) => (one === undefined ? [] : [[`${one.prefix}${one.mount}`, one] as const])),
+  );
+  return [
+    head,
+    "",
+    ...[...stores].flatMap(([at, store]) => (at === ofGateways ? [] : [kvHcl(store)])),
+    ...(pki === undefined ? [] : pkiHcl(pki)),
+    policyHcl(policy),
+    ...(role === undefined ? [] : roleHcl(role)),
+  ].join("\n");
+}
+
 /** All of it, as text for one file. */
 export function terraformText({
   keys,
@@ -71,18 +137,16 @@ export function terraformText({
 }: {
   readonly keys: readonly WantedKey[];
   readonly registry?: WantedRegistry;
-  readonly policy: { readonly name: string; readonly text: string };
-  readonly role?: { readonly method: RoleMethod; readonly mount: string; readonly wanted: readonly Wanted[] };
+  readonly policy: Policy;
+  readonly role?: Login;
   readonly autoRotateSeconds?: number;
 }): string {
   const mounts = new Map(keys.map((key) => [key.prefix + key.mount, key]));
-  const namespace = ({ prefix }: WantedKey): Readonly<Record<string, unknown>> =>
-    prefix === "" ? {} : { namespace: prefix.slice(0, -1) };
   return [
-    "# Written by 'claviger vault init --print-hcl'. For the Vault provider of Terraform or OpenTofu.",
+    head,
     "",
     ...[...mounts].map(([at, key]) =>
-      resource("vault_mount", at, { path: key.mount, type: "transit", ...namespace(key) }),
+      resource("vault_mount", at, { path: key.mount, type: "transit", ...namespaceOf(key.prefix) }),
     ),
     ...keys.map((key) =>
       resource(
@@ -94,7 +158,7 @@ export function terraformText({
           exportable: false,
           allow_plaintext_backup: false,
           auto_rotate_period: autoRotateSeconds,
-          ...namespace(key),
+          ...namespaceOf(key.prefix),
         },
         [
           `backend = vault_mount.${id(key.prefix + key.mount)}.path`,
@@ -104,23 +168,8 @@ export function terraformText({
         ],
       ),
     ),
-    ...(registry === undefined
-      ? []
-      : [
-          resource("vault_mount", registryMount(registry), {
-            path: registry.mount,
-            type: "kv-v2",
-            ...(registry.prefix === "" ? {} : { namespace: registry.prefix.slice(0, -1) }),
-          }),
-        ]),
-    resource("vault_policy", policy.name, { name: policy.name }, [
-      `policy = <<-EOT`,
-      ...policy.text
-        .trimEnd()
-        .split("\n")
-        .map((line) => (line === "" ? "" : `  ${line}`)),
-      "EOT",
-    ]),
+    ...(registry === undefined ? [] : [kvHcl(registry)]),
+    policyHcl(policy),
     ...(role === undefined ? [] : roleHcl(role)),
   ].join("\n");
 }

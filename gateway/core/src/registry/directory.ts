@@ -11,6 +11,7 @@ import type { Pieces } from "./pieces.ts";
 import { parsePlainYaml } from "./plain-yaml.ts";
 import { createPollLoop, type Look } from "./poll-loop.ts";
 import type { WholeRegistry } from "./port.ts";
+import { readRemovedUids, removedUidsOfDirectory } from "./removed-uids.ts";
 import { createRecordTable } from "./table.ts";
 import { createMergedRecords, createProblemReport, storeOf } from "./texts.ts";
 
@@ -196,6 +197,7 @@ export async function openDirectoryRegistry({
       // Where a volume is not mounted the directory is empty: that removes nobody.
       if (files.size === 0) throw new ConfigError(directory, ["there is no record, NAME.yaml, in it"]);
       if (hasChanged || !records.isKnown()) {
+        table.setRemoved(await readRemovedUids(removedUidsOfDirectory(directory)));
         isNew = false;
         rejected = await records.take(() => piecesOf(files));
       }

@@ -7,6 +7,7 @@ import { piecesOfText } from "./pieces.ts";
 import { type FileMark, isSameFile, markOf } from "./file-mark.ts";
 import { createPollLoop, type Look } from "./poll-loop.ts";
 import type { WholeRegistry } from "./port.ts";
+import { readRemovedUids, removedUidsOfFile } from "./removed-uids.ts";
 import { runInSlices } from "./slices.ts";
 import { createRecordTable } from "./table.ts";
 import { createMergedRecords, createProblemReport, storeOf } from "./texts.ts";
@@ -67,12 +68,15 @@ export async function openFileRegistry({
       const newest = await read();
       hasChanged = newest !== undefined && newest !== text;
       if (newest !== undefined && hasChanged) {
+        table.setRemoved(await readRemovedUids(await removedUidsOfFile(file)));
         text = newest;
         rejected = await records.take(() => runInSlices(piecesOfText(file, newest)));
       }
       failure = rejected;
     } catch (error) {
       failure = error;
+      // What was read and not taken is read again.
+      mark = undefined;
     }
     report.set(failure);
     return { hasChanged, isGood: failure === undefined };

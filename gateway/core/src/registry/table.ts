@@ -9,8 +9,10 @@ export interface RecordTable {
   readonly records: ReadonlyMap<ClusterName, ClusterRecord>;
   /** Those that encrypt with the key. */
   readonly using: (key: KeyRef) => readonly ClusterRecord[];
-  /** The name that a uid stands under. */
+  /** The name that a uid stands under, or stood under when its cluster was removed. */
   readonly ownerOf: (uid: string) => ClusterName | undefined;
+  /** Takes note of clusters that were removed: their names, by their uids. */
+  readonly setRemoved: (names: ReadonlyMap<string, ClusterName>) => void;
   /** Puts a record in the place of the one of its name; undefined takes that away. */
   readonly set: (name: ClusterName, record: ClusterRecord | undefined) => void;
   /** See registryDigest, of all of them. */
@@ -21,6 +23,7 @@ export function createRecordTable(): RecordTable {
   const records = new Map<ClusterName, ClusterRecord>();
   const byKey = new Map<string, Set<ClusterName>>();
   const owners = new Map<string, ClusterName>();
+  let removed: ReadonlyMap<string, ClusterName> = new Map();
   const sum = Buffer.alloc(32);
 
   const take = (record: ClusterRecord): void => {
@@ -48,7 +51,10 @@ export function createRecordTable(): RecordTable {
         const record = records.get(name);
         return record === undefined ? [] : [record];
       }),
-    ownerOf: (uid) => owners.get(uid),
+    ownerOf: (uid) => owners.get(uid) ?? removed.get(uid),
+    setRemoved: (names) => {
+      removed = names;
+    },
     set(name, record) {
       const before = records.get(name);
       if (before !== undefined) take(before);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
-import { pemOf, startWorld } from "./world.ts";
+import { putReports, reportOf } from "./reports.ts";
+import { integrityKey, pemOf, startWorld } from "./world.ts";
 
 suite("the list of revoked certificates", () => {
   test("has the serial numbers of all records, and is for those alone who may see all clusters", async (t) => {
@@ -17,6 +18,14 @@ suite("the list of revoked certificates", () => {
       );
       assert.equal(code, "ok", message);
     }
+    // Of those that are revoked by name, one has come with a certificate, and `gone` of blue with none.
+    const byName = "6B6C6D6E6F707172";
+    await world.call("RevokeNode", { cluster: "red", node: "n-1", reason: "x" }, await as("ada"));
+    const certificate = { serial: byName, notBefore: Date.now() - 1000, notAfter: Date.now() + 1000 };
+    putReports(world.redis, integrityKey, "01M8CZX875MFSCYTBWR058VXTH", [
+      reportOf("n-1", Date.now(), { certificate }),
+      reportOf("n-2", Date.now(), { certificate: { ...certificate, serial: "77" } }),
+    ]);
     const { code, json } = await world.call("GetRevocationList", {}, await as("vera"));
     assert.equal(code, "ok");
     const crl = String(json["crl"]);
@@ -24,7 +33,9 @@ suite("the list of revoked certificates", () => {
     const der = Buffer.from(crl.replaceAll(/-----[^-]+-----/g, ""), "base64")
       .toString("hex")
       .toUpperCase();
-    for (const serial of Object.values(serials).flat())
+    assert.deepEqual(json["withoutSerial"], ["blue/gone"]);
+    assert.equal(der.includes("020177"), false, "of a node that is not revoked");
+    for (const serial of [...Object.values(serials).flat(), byName])
       assert.ok(der.includes(`02${(serial.length / 2).toString(16).padStart(2, "0")}${serial}`), serial);
     const refused = await world.call("GetRevocationList", {}, await as("bob"));
     assert.equal(refused.code, "permission_denied");

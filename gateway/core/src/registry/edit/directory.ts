@@ -8,6 +8,7 @@ import { clusterOfFile, readRecordFile } from "../directory.ts";
 import { type ClusterRecord, type Registry, registryDigest } from "../record.ts";
 import { EditError, isThere, unknownCluster } from "./error.ts";
 import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
+import { removedUidsOfDirectory } from "../removed-uids.ts";
 import { type AddOptions, assertNotRemoved, removedUidsFile } from "./removed.ts";
 import { checkedRecord, withChangeInFile } from "./text.ts";
 import { type NewRecord, printRecord } from "./record-text.ts";
@@ -62,7 +63,7 @@ export function directoryEditor({
     if (problems.length > 0) throw new ConfigError(directory, problems);
     return records;
   };
-  const removed = removedUidsFile(() => Promise.resolve(join(directory, "removed-uids")));
+  const removed = removedUidsFile(() => Promise.resolve(removedUidsOfDirectory(directory)));
   const edited = async (): Promise<Edited> => ({ version: registryDigest(await all()) });
 
   const addAll = async (

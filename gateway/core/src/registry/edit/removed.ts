@@ -1,8 +1,10 @@
 // The uids of clusters that were removed, for life: what was encrypted under one could be decrypted by whoever
 // is given it again. Where a registry is files they stand in a file beside it. (docs/architecture.md #registry.)
-import { appendFile, readFile } from "node:fs/promises";
-import { codeOf, fileProblem } from "@claviger/proto/runtime/file-problem.ts";
+import { appendFile } from "node:fs/promises";
+import { ConfigError } from "@claviger/proto/runtime/config.ts";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 import type { ClusterRecord } from "../record.ts";
+import { readRemovedText, readRemovedUids } from "../removed-uids.ts";
 import { EditError } from "./error.ts";
 
 type Removed = Pick<ClusterRecord, "name" | "uid">;
@@ -46,30 +48,22 @@ export async function assertNotRemoved(
 }
 
 const head = "# The uids of removed clusters: none of them is ever given to another cluster. Keep this file.\n";
-const line = /^([0-9A-Z]{26}) ([a-z0-9.-]{1,253})$/;
+
+async function asEdit<T>(read: Promise<T>): Promise<T> {
+  try {
+    return await read;
+  } catch (error) {
+    throw error instanceof ConfigError ? new EditError(error.message) : error;
+  }
+}
 
 /** A line for each, UID and name; the file is made with the first. */
 export function removedUidsFile(fileOf: () => Promise<string>): RemovedUids {
-  const read = async (file: string): Promise<string | undefined> => {
-    try {
-      return await readFile(file, "utf8");
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
-      throw new EditError(`${file} cannot be read (${fileProblem(error)})`);
-    }
-  };
   return {
-    async nameOf(uid) {
-      const file = await fileOf();
-      const lines = ((await read(file)) ?? "").split("\n").filter((text) => text !== "" && !text.startsWith("#"));
-      const bad = lines.find((text) => !line.test(text));
-      if (bad !== undefined)
-        throw new EditError(`${file} has a line that is no uid and name: ${JSON.stringify(bad.slice(0, 64))}`);
-      return lines.map((text) => line.exec(text)).find((found) => found?.[1] === uid)?.[2];
-    },
+    nameOf: async (uid) => (await asEdit(readRemovedUids(await fileOf()))).get(uid),
     async add({ name, uid }) {
       const file = await fileOf();
-      const text = (await read(file)) ?? head;
+      const text = (await asEdit(readRemovedText(file))) ?? head;
       if (text.split("\n").includes(`${uid} ${name}`)) return;
       // A short line at the end is written whole: two that remove at the same time lose none.
       await appendFile(file, `${text === head ? head : ""}${uid} ${name}\n`, { mode: 0o644 }).catch(

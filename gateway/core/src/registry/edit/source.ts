@@ -7,6 +7,7 @@ import type { Documents } from "../../backend/port.ts";
 import { writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { documentOf, sourceOf, type VaultRegistryConfig } from "../vault.ts";
 import { EditError, tooLate } from "./error.ts";
+import { removedUidsOfFile } from "../removed-uids.ts";
 import { type RemovedUids, removedUidsFile } from "./removed.ts";
 import { codeOf, fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 
@@ -85,7 +86,7 @@ export function fileSource({
   return {
     name: file,
     backends,
-    removed: removedUidsFile(async () => `${await realpath(file).catch(() => file)}.removed-uids`),
+    removed: removedUidsFile(() => removedUidsOfFile(file)),
     async read(missing = "error") {
       if (missing === "empty" && !existsSync(file)) return { text: empty, write: (changed) => makeFile(file, changed) };
       // Behind a symlink, as in a ConfigMap's folder, it is the target that is replaced.

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { fleetPolicyText } from "@claviger/cli/src/vault/fleet-policy.ts";
+import { fleetTerraformText } from "@claviger/cli/src/vault/hcl.ts";
 import { readFleetSettings } from "@claviger/cli/src/vault/fleet-settings.ts";
 import { loadFleetConfig } from "../../../../../gateway/fleet/src/config.ts";
 import type { WantedKey } from "@claviger/cli/src/vault/desired-state.ts";
@@ -115,4 +116,22 @@ suite("The fleet service's policy", () => {
       ["other/keys/edge", "other/keys/edge/rotate", "other/keys/edge/config"],
     );
   });
+});
+
+test("as Terraform has it, it is what gateways do not bring themselves, and the policy word for word", () => {
+  const policy = { name: "claviger-fleet", text: fleetPolicyText(wanted) };
+  const text = fleetTerraformText({ wanted, policy });
+  assert.deepEqual(
+    [...text.matchAll(/^resource "(\w+)" "(\w+)" \{$/gm)].map(([, type, name]) => `${type} ${name}`),
+    [
+      "vault_mount below_kv",
+      "vault_mount pki",
+      "vault_pki_secret_backend_role pki_node",
+      "vault_policy claviger_fleet",
+    ],
+  );
+  assert.match(text, /^ {2}namespace = "below"$/m);
+  assert.match(text, /^ {2}allowed_uri_sans = \["spiffe:\/\/fleet\.example\/cluster\/\*"\]$/m);
+  const inside = text.split("EOT\n")[1] ?? "";
+  assert.equal(inside.replaceAll(/^ {4}/gm, "").replace(/ {2}$/, "").trim(), policy.text.trim());
 });
