@@ -60,7 +60,8 @@ export const advice: Readonly<Record<string, string>> = {
     "Correct the registry as `problem` says. A record that is wrong keeps its own last good state; the others are in force.",
   "epoch-refused":
     "Look at the gateways that the shim asks: one names an epoch that cannot be. Raise the cluster's `generation` to heal it; where the epoch is right after all, stop the shim and run it with `--forget`.",
-  "restart-needed": "Restart the shim (`--takeover` does it without a gap) to use the `settings`.",
+  "restart-needed":
+    "Restart the program to use the `settings` (the shim: `--takeover` does it without a gap). Operators and issuers of fleet.yaml are used already.",
   "setting-renamed": "Use the name that `problem` gives; the earlier one is not read after this release.",
   "state-damaged": "Nothing: the shim starts without it. Look at the node's disk if it happens again.",
   "state-from-future": "Check the node's clock: it was ahead when the file was written, or is behind now.",

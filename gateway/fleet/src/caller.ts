@@ -109,7 +109,8 @@ export function createCallers({
   now = Date.now,
 }: {
   readonly trustDomain: TrustDomain;
-  readonly operators: Operators;
+  /** Those of certificates, now: another object after each change. */
+  readonly operators: () => Operators;
   readonly clientCa: () => readonly X509Certificate[];
   readonly tokenOperator: (token: string) => Promise<Operator>;
   /** The operator of a session in a cookie; undefined where there is none. It rejects with Refusal. */
@@ -119,7 +120,11 @@ export function createCallers({
   readonly now?: () => number;
 }): Callers {
   const seen = new WeakMap<TLSSocket, Known>();
-  const known = new Map(Object.entries(operators).map(([name, one]) => [name, createGrant(one)] as const));
+  const grantsOf = (of: Operators) => ({
+    of,
+    grants: new Map(Object.entries(of).map(([name, one]) => [name, createGrant(one)] as const)),
+  });
+  let known = grantsOf(operators());
 
   const identify = (socket: TLSSocket, authorities: readonly X509Certificate[]): Identity | undefined => {
     const certificate = socket.getPeerX509Certificate();
@@ -155,7 +160,9 @@ export function createCallers({
     if (identity === undefined) return { kind: "anonymous" };
     if (identity.notAfter < now()) throw refuse("unauthenticated", "the client certificate has expired");
     if (identity.kind === "node") return identity;
-    const operator = known.get(identity.operator);
+    const of = operators();
+    if (known.of !== of) known = grantsOf(of);
+    const operator = known.grants.get(identity.operator);
     if (operator === undefined)
       throw refuse("permission_denied", `operator ${identity.operator} has no role; see 'operators' in fleet.yaml`);
     return { kind: "operator", operator: identity.operator, until: identity.notAfter, ...operator };

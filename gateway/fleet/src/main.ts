@@ -32,7 +32,7 @@ import { openAuditRecords } from "./audit/open.ts";
 import { createCallers } from "./caller.ts";
 import { checkFleet } from "./check.ts";
 import { createClusterCache } from "./cluster-cache.ts";
-import { loadFleetConfig } from "./config.ts";
+import { type FleetConfig, loadFleetConfig } from "./config.ts";
 import { createKeyAccess } from "./keys/access.ts";
 import { createKeyAges, noKeyAges } from "./keys/ages.ts";
 import { createKeyFacts } from "./keys/facts.ts";
@@ -44,6 +44,7 @@ import { createFleetServer } from "./http/server.ts";
 import { createRates } from "./rates.ts";
 import { createMetrics } from "./metrics.ts";
 import { anyBackend, findCluster, openRegistryEditor } from "./open-registry.ts";
+import { createRoles } from "./roles.ts";
 import { createFleetMethods, createFleetStreams } from "./service.ts";
 import { checkIssuerFiles, createDiscovery } from "./oidc/discovery.ts";
 import { createTokenOperators } from "./oidc/operators.ts";
@@ -147,8 +148,14 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const verifyKeys = config.integrity && signer && createVerifyKeys(signer, config.integrity);
   const { audit, ...kept } = openAuditRecords(written, config.audit.sinks, verifyKeys);
   const histories = openHistories({ shared, sightings, records: () => clusters.all(), log });
+  const readRoles = (): FleetConfig => {
+    const next = loadFleetConfig(configFile);
+    checkIssuerFiles(next.oidc);
+    return next;
+  };
+  const roles = createRoles(config, readRoles, log);
   const tokenOperator = createTokenOperators({
-    oidc: config.oidc,
+    oidc: () => roles.current().oidc,
     discover: createDiscovery,
     onFailure: (issuer, err) =>
       log.warn({ event: "issuer-keys-unreadable", issuer, err }, "the keys of an issuer of tokens cannot be read"),
@@ -159,7 +166,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       store: await openApprovalStore(config.approvals.store, (name) => partOf(name, "documents")),
       ttlSeconds: Math.round(config.approvals.ttl / 1000),
       personOf: createPeople(config.approvals.people),
-      standingOf: createStanding(config),
+      standingOf: createStanding(roles.current),
       clusterOf: (name) => findCluster(registry, name),
       log,
     }),
@@ -167,6 +174,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const rates = createRates(config.rates);
   const site = openSite({
     config,
+    roles: roles.current,
     beside: pages,
     tokenOperator,
     shared,
@@ -182,7 +190,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     tls,
     callerOf: createCallers({
       trustDomain,
-      operators: config.operators,
+      operators: () => roles.current().operators,
       clientCa: () => authorities,
       tokenOperator,
       ...(sessions && { sessionOperator: (cookies) => sessions.operatorOf(cookies) }),
@@ -236,11 +244,13 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       authorities = splitPem(next.clientCa);
     },
   });
+  const rolesWatch = watchFiles({ files: () => [configFile], log, onChange: () => roles.reload() });
   stopOnSignals(
     process,
     log,
     async () => {
       watch.close();
+      rolesWatch.close();
       expiry.close();
       await server.close();
       events.close();

@@ -1,8 +1,8 @@
 // The role that somebody has now who is not here: whoever asked for a change that waits.
 import { operatorName, tokenOperatorName } from "@claviger/proto/wire/names.ts";
 import type { Operator } from "../caller.ts";
-import type { FleetConfig } from "../config.ts";
 import { createGrant, highestOf } from "../grants.ts";
+import type { Roles } from "../roles.ts";
 
 /** An operator by name, as the configuration has it now; undefined where it gives no role. */
 export type StandingOf = (
@@ -11,8 +11,9 @@ export type StandingOf = (
 ) => Operator | undefined;
 
 /** Who was an operator by groups of a token is taken to be in them still: the caller bounds for how long. */
-export function createStanding({ operators, oidc }: Pick<FleetConfig, "operators" | "oidc">): StandingOf {
+export function createStanding(roles: () => Roles): StandingOf {
   return ({ operator, groups = [] }, until) => {
+    const { operators, oidc } = roles();
     const of = { kind: "operator", operator, until } as const;
     if (operatorName.is(operator)) {
       const own = Object.hasOwn(operators, operator) ? operators[operator] : undefined;

@@ -4,8 +4,8 @@ import type { Operator } from "../caller.ts";
 import { createGrant, highestOf } from "../grants.ts";
 import { refuse } from "../refusal.ts";
 import type { IssuerConfig, OidcConfig } from "./config.ts";
-import { createIssuerKeys } from "./keys.ts";
-import { createVerifier, parseKeySet, unverifiedClaims, type Verified } from "./verify.ts";
+import { createIssuerKeys, type IssuerKeys } from "./keys.ts";
+import { createVerifier, type KeySet, parseKeySet, unverifiedClaims, type Verified } from "./verify.ts";
 
 /** The operator that a token names. It rejects with Refusal unauthenticated, permission_denied, unavailable. */
 export type TokenOperators = (token: string) => Promise<Operator>;
@@ -63,24 +63,45 @@ export function createTokenOperators({
   onFailure,
   now = Date.now,
 }: {
-  readonly oidc: OidcConfig;
+  /** The issuers, now: another object after each change. */
+  readonly oidc: () => OidcConfig;
   readonly discover: (config: IssuerConfig) => () => Promise<unknown>;
   readonly onFailure: (issuer: string, error: unknown) => void;
   readonly now?: () => number;
 }): TokenOperators {
-  const issuers = Object.entries(oidc).map(([name, config]) => {
+  /** By what they are read with: other operators of an issuer leave its keys as they are. */
+  let held = new Map<string, IssuerKeys<KeySet>>();
+  const keysOf = (name: string, config: IssuerConfig): readonly [id: string, keys: IssuerKeys<KeySet>] => {
+    const { issuer, ca, keepKeys } = config;
+    const id = JSON.stringify([name, issuer, ca, keepKeys]);
+    const known = held.get(id);
+    if (known !== undefined) return [id, known];
     const readKeys = discover(config);
     const keys = createIssuerKeys({
-      issuer: config.issuer,
+      issuer,
       read: async () => parseKeySet(await readKeys()),
-      keepMs: config.keepKeys,
+      keepMs: keepKeys,
       onFailure: (error) => onFailure(name, error),
     });
     // An issuer that cannot be read is said at the start, and not when the first one comes.
     keys.current().catch(() => {});
-    return { config, verify: createVerifier({ config, keys, now }), operatorOf: operatorsOf(name, config) };
-  });
+    return [id, keys];
+  };
+  const build = (of: OidcConfig) => {
+    const next = new Map<string, IssuerKeys<KeySet>>();
+    const issuers = Object.entries(of).map(([name, config]) => {
+      const [id, keys] = keysOf(name, config);
+      next.set(id, keys);
+      return { config, verify: createVerifier({ config, keys, now }), operatorOf: operatorsOf(name, config) };
+    });
+    held = next;
+    return { of, issuers };
+  };
+  let built = build(oidc());
   return async (token) => {
+    const of = oidc();
+    if (built.of !== of) built = build(of);
+    const { issuers } = built;
     if (issuers.length === 0) throw refuse("unauthenticated", "this service takes no tokens; see 'oidc' in fleet.yaml");
     const said = unverifiedClaims(token);
     if (said === undefined) throw refuse("unauthenticated", "the token is no signed JWT");

@@ -10,6 +10,7 @@ import type { Operator } from "../caller.ts";
 import type { FleetConfig } from "../config.ts";
 import { createCodeFlow } from "../oidc/code-flow.ts";
 import type { Rates } from "../rates.ts";
+import type { Roles } from "../roles.ts";
 import { readAssets } from "./assets.ts";
 import { callbackPath, createLogin, type Login } from "./login.ts";
 import { createReports } from "./reports.ts";
@@ -43,6 +44,7 @@ function readSecret(file: string | undefined): Uint8Array {
  */
 export function openSite({
   config,
+  roles,
   beside,
   tokenOperator,
   shared,
@@ -50,7 +52,9 @@ export function openSite({
   rates,
   log,
 }: {
-  readonly config: Pick<FleetConfig, "console" | "oidc" | "operators">;
+  readonly config: Pick<FleetConfig, "console" | "oidc">;
+  /** As they are now. */
+  readonly roles: () => Roles;
   readonly beside: string;
   readonly tokenOperator: (token: string) => Promise<Operator>;
   readonly shared: SharedEnds;
@@ -74,7 +78,7 @@ export function openSite({
   const secret = readSecret(settings.sessionKeyFile);
   const sessions = createSessions({
     secret,
-    standingOf: createStanding(config),
+    standingOf: createStanding(roles),
     lifetimeMs: settings.lifetime,
     shared,
   });

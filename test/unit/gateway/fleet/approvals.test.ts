@@ -143,10 +143,10 @@ suite("the two-person rule", () => {
   test("whoever asked with a token has the role that the settings give them now, by name or by group", () => {
     const admin = { role: "admin" } as const;
     const issuer = { operators: { dora: admin }, groups: { admins: admin, staff: { role: "viewer" } } } as const;
-    const standingOf = createStanding({
+    const standingOf = createStanding(() => ({
       operators: { ada: admin } as never,
       oidc: { corp: issuer } as never,
-    });
+    }));
     const roleOf = (operator: string, groups?: readonly string[]) =>
       standingOf({ operator: operator as never, groups }, 0)?.role;
     assert.equal(roleOf("ada"), "admin");

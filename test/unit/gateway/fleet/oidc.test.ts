@@ -11,7 +11,12 @@ import * as fc from "fast-check";
 import { createCa, issueGateway } from "@claviger/gateway-core/src/pki/authority.ts";
 import { checkConfig, ConfigError } from "@claviger/proto/runtime/config.ts";
 import { issuerName } from "@claviger/proto/wire/names.ts";
-import { type IssuerConfig, oidcProblems, oidcSchema } from "../../../../gateway/fleet/src/oidc/config.ts";
+import {
+  type IssuerConfig,
+  type OidcConfig,
+  oidcProblems,
+  oidcSchema,
+} from "../../../../gateway/fleet/src/oidc/config.ts";
 import { createDiscovery } from "../../../../gateway/fleet/src/oidc/discovery.ts";
 import { createTokenOperators } from "../../../../gateway/fleet/src/oidc/operators.ts";
 import { Refusal } from "../../../../gateway/fleet/src/refusal.ts";
@@ -29,12 +34,13 @@ function settings(others: object = {}): IssuerConfig {
 
 /** Operators of one issuer, with a clock and keys of the test's own. */
 function operatorsOf(t: TestContext, others: object = {}, failure?: Error) {
-  const issuer = { keys: keySet(rsa) as unknown, reads: 0, failure, skew: 0 };
+  const oidc: OidcConfig = { [issuerName.parse("corp")]: settings(others) };
+  const issuer = { keys: keySet(rsa) as unknown, reads: 0, failure, skew: 0, oidc };
   const failed: string[] = [];
   const start = performance.now();
   t.mock.method(performance, "now", () => start + issuer.skew);
   const operator = createTokenOperators({
-    oidc: { [issuerName.parse("corp")]: settings(others) },
+    oidc: () => issuer.oidc,
     discover: () => async () => {
       issuer.reads += 1;
       await Promise.resolve();
@@ -254,16 +260,31 @@ suite("operators by OpenID Connect", () => {
     for (const verified of [false, "false", 0])
       assert.match((await refusalOf(ada(verified))).message, /e-mail address is not verified/);
 
+    const oidc = {
+      [issuerName.parse("people")]: settings(),
+      [issuerName.parse("pipelines")]: settings({ audience: "ci", operators: { ada: { role: "viewer" } } }),
+    };
     const both = createTokenOperators({
-      oidc: {
-        [issuerName.parse("people")]: settings(),
-        [issuerName.parse("pipelines")]: settings({ audience: "ci", operators: { ada: { role: "viewer" } } }),
-      },
+      oidc: () => oidc,
       discover: () => () => Promise.resolve(keySet(rsa)),
       onFailure: () => {},
     });
     assert.equal((await both(await sign(claimsOf("ada", { aud: "ci" })))).operator, "oidc:pipelines:ada");
     assert.equal((await both(await sign(claimsOf("ada")))).operator, "oidc:people:ada");
+  });
+
+  test("other settings count at once, and leave the keys of the issuer as they were read", async (t) => {
+    const { operator, issuer } = operatorsOf(t, { operators: { ada: { role: "admin" } } });
+    const token = await sign(claimsOf("ada"));
+    assert.equal((await operator(token)).role, "admin");
+    const corp = issuerName.parse("corp");
+    issuer.oidc = { [corp]: settings({ operators: { ada: { role: "viewer" } } }) };
+    assert.equal((await operator(token)).role, "viewer");
+    issuer.oidc = { [corp]: settings({ operators: { eve: { role: "viewer" } } }) };
+    assert.match((await refusalOf(operator(token))).message, /has no role/);
+    assert.equal(issuer.reads, 1);
+    issuer.oidc = { [corp]: settings({ keepKeys: "10m", operators: { ada: { role: "operator" } } }) };
+    assert.deepEqual([(await operator(token)).role, issuer.reads], ["operator", 2]);
   });
 
   test("whatever comes as a token, and whatever is changed in one, is refused in words", async (t) => {

@@ -67,7 +67,7 @@ export function createTestSite({
       const name = who.operator.split(":").at(-1) ?? "";
       return name in operators && !(name in standing)
         ? undefined
-        : createStanding({ operators: standing, oidc })(who, until);
+        : createStanding(() => ({ operators: standing, oidc }))(who, until);
     },
     lifetimeMs: 3_600_000,
     shared,

@@ -198,7 +198,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
   const oidc = { [issuerName.parse("corp")]: corp };
   /** Those that have a role now: a test takes one away. */
   const standing: Record<string, Operators[OperatorName]> = { ...operators };
-  const standingOf: StandingOf = (who, until) => createStanding({ operators: standing, oidc })(who, until);
+  const standingOf: StandingOf = (who, until) => createStanding(() => ({ operators: standing, oidc }))(who, until);
   const twoPersons = {
     needing: new Set(options.needing ?? []),
     approvals: createApprovals({
@@ -219,7 +219,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
   const store = redis.open();
   const hour = createHour({ redis: store, secret: () => integrityKey });
   const tokenOperator = createTokenOperators({
-    oidc,
+    oidc: () => oidc,
     discover: () => () => Promise.resolve(keySet(rsa, ec, ed)),
     onFailure: () => {},
   });
@@ -246,7 +246,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     tls,
     callerOf: createCallers({
       trustDomain: domain,
-      operators,
+      operators: () => operators,
       clientCa: () => authorities,
       tokenOperator,
       sessionOperator: (cookies) => sessions.operatorOf(cookies),
