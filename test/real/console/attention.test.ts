@@ -6,9 +6,9 @@ import { issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { Agent, request } from "undici";
 import { readyLine } from "../../lab/process-group.ts";
-import { type ConsoleSite, picture, startConsoleSite, type Watched } from "./site.ts";
+import { atMost, type ConsoleSite, picture, startConsoleSite, type Watched } from "./site.ts";
 
-const soonMs = 5000;
+const soonMs = atMost(5000);
 
 suite("what needs a person", () => {
   let site: ConsoleSite;

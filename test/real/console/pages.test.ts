@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, suite, test } from "node:test";
 import type { Page } from "../../lab/chromium.ts";
-import { type ConsoleSite, picture, startConsoleSite, type Watched } from "./site.ts";
+import { atMost, type ConsoleSite, picture, startConsoleSite, type Watched } from "./site.ts";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** Pages that have a picture in docs/console.md; those of others are made where there is more to see. */
@@ -133,7 +133,7 @@ suite("the pages of the console", () => {
     const { status, err } = await site.run("olga", "cluster", "suspend", "cluster-1", "--reason", "a test");
     assert.equal(status, 0, err);
     const at = Date.now();
-    await page.getByRole("main").getByText("suspended", { exact: true }).first().waitFor({ timeout: 2000 });
+    await page.getByRole("main").getByText("suspended", { exact: true }).first().waitFor({ timeout: atMost(2000) });
     console.log(`the suspension was on the page after ${Date.now() - at} ms`);
     await page.goto(new URL("/#/fleet", page.url()).href);
     await page

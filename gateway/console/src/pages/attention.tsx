@@ -11,7 +11,7 @@ import { Age, StatusWord } from "../view/status.tsx";
 import { useResource, useStore } from "../view/use-store.ts";
 
 /** A gateway that was killed, and all else, is named within five seconds. */
-const promptMs = 1000;
+const promptMs = 2000;
 
 function Item({ item }: { readonly item: Attention }) {
   const { kind, target = "", cause = "", since, command = "" } = item;

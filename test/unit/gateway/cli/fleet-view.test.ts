@@ -129,6 +129,7 @@ NODES           1 revoked, 1 ok
   seen lately   1 in phase 0
   shims         1 0.2.0
   certificates  0 with less than a third of their life left
+KEYS            0 older than the policy allows
 GATEWAYS        1 0.2.0
 ATTENTION       nothing needs a person`,
   );
