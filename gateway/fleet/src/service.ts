@@ -76,8 +76,13 @@ export function createFleetMethods({
   /** The SPIFFE id of a path. */
   readonly uriOf: (path: string) => string;
 }): FleetMethods {
-  const gate = createGate(registry, twoPersons?.needing ?? new Set(), (name, after, { caller, subject }) =>
-    events?.edited(name, after, byOf(caller, subject)),
+  const gate = createGate(
+    registry,
+    twoPersons?.needing ?? new Set(),
+    events && {
+      begins: events.begins,
+      edited: (name, after, { caller, subject }) => events.edited(name, after, byOf(caller, subject)),
+    },
   );
   const scope = createScope(gate.registry, clusters);
   const methods: FleetMethods = {

@@ -133,7 +133,11 @@ suite("the pages of the console", () => {
     const { status, err } = await site.run("olga", "cluster", "suspend", "cluster-1", "--reason", "a test");
     assert.equal(status, 0, err);
     const at = Date.now();
-    await page.getByRole("main").getByText("suspended", { exact: true }).first().waitFor({ timeout: atMost(2000) });
+    await page
+      .getByRole("main")
+      .getByText("suspended", { exact: true })
+      .first()
+      .waitFor({ timeout: atMost(2000) });
     console.log(`the suspension was on the page after ${Date.now() - at} ms`);
     await page.goto(new URL("/#/fleet", page.url()).href);
     await page

@@ -57,14 +57,22 @@ function checkRestored(records: readonly Pick<ClusterRecord, "name" | "state">[]
     );
 }
 
+export type EditHooks = {
+  /** A record is about to be written. @returns to be called when it was, and `edited` with it, or when it was not */
+  readonly begins: (name: string) => () => void;
+  /** It was; `after` is undefined where it was removed. */
+  readonly edited: (name: ClusterRecord["name"], after: ClusterRecord | undefined, call: Call) => void;
+};
+const noHooks: EditHooks = { begins: () => () => {}, edited: () => {} };
+
 /**
  * @param needing what takes two; empty for nothing
- * @param onEdited hears of each edit; `after` is undefined where a record was removed
+ * @param hooks hear of each edit
  */
 export function createGate(
   editor: RegistryEditor,
   needing: ReadonlySet<Kind>,
-  onEdited: (name: ClusterRecord["name"], after: ClusterRecord | undefined, call: Call) => void = () => {},
+  { begins, edited: onEdited }: EditHooks = noHooks,
 ): Gate {
   const calls = new AsyncLocalStorage<Call>();
   const current = (): Call => {
@@ -88,36 +96,49 @@ export function createGate(
     if (needed.some((kind) => !approved.kinds.includes(kind)))
       throw refuse("failed_precondition", "this does more than was asked for; ask for it again");
   };
+  const during = async <T>(names: readonly string[], work: () => Promise<T>): Promise<T> => {
+    const ends = names.map(begins);
+    try {
+      return await work();
+    } finally {
+      for (const end of ends) end();
+    }
+  };
   return {
     run: (call, work) => calls.run(call, work),
     check,
     registry: {
       ...editor,
-      async change(name, next) {
-        const edited = await editor.change(name, (record) => {
-          const fields = next(record);
-          check(kindsOfChange(record, fields), record);
-          return fields;
-        });
-        const { earlier } = edited;
-        onEdited(earlier.name, { ...earlier, ...changedFields(earlier, next) }, current());
-        return edited;
-      },
+      change: (name, next) =>
+        during([name], async () => {
+          const edited = await editor.change(name, (record) => {
+            const fields = next(record);
+            check(kindsOfChange(record, fields), record);
+            return fields;
+          });
+          const { earlier } = edited;
+          onEdited(earlier.name, { ...earlier, ...changedFields(earlier, next) }, current());
+          return edited;
+        }),
       async add(records, options) {
         const isMade = options?.dryRun !== true;
         if (options?.restores === true && isMade) checkRestored(records, needing);
-        const edited = await editor.add(records, options);
-        for (const { record } of isMade ? records.map(checkRecord) : [])
-          if (record !== undefined) onEdited(record.name, record, current());
-        return edited;
+        const names = isMade ? records.map(({ name }) => name) : [];
+        return await during(names, async () => {
+          const edited = await editor.add(records, options);
+          for (const { record } of isMade ? records.map(checkRecord) : [])
+            if (record !== undefined) onEdited(record.name, record, current());
+          return edited;
+        });
       },
-      async remove(name) {
-        const record = await editor.one(name);
-        check(kindsOfRemoval(record), record);
-        const edited = await editor.remove(name);
-        onEdited(record.name, undefined, current());
-        return edited;
-      },
+      remove: (name) =>
+        during([name], async () => {
+          const record = await editor.one(name);
+          check(kindsOfRemoval(record), record);
+          const edited = await editor.remove(name);
+          onEdited(record.name, undefined, current());
+          return edited;
+        }),
     },
   };
 }

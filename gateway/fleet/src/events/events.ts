@@ -11,7 +11,7 @@ import { createRegistryWatch, type RegistryWatch } from "./registry-watch.ts";
 import { createEventStreams, type EventStreams } from "./stream.ts";
 
 export type FleetEvents = EventStreams &
-  Pick<RegistryWatch, "edited" | "close"> & {
+  Pick<RegistryWatch, "begins" | "edited" | "close"> & {
     /** A call was answered. */
     called(method: UnaryName, caller: Caller, subject: Subject): void;
     /** A change waits for a second administrator. */
@@ -74,6 +74,7 @@ export function createFleetEvents({
         return end;
       },
     }),
+    begins: (name) => registry.begins(name),
     edited: (...of) => registry.edited(...of),
     close: () => registry.close(),
     called(method, caller, subject) {

@@ -16,6 +16,8 @@ const idleMs = 60_000;
 export interface RegistryWatch {
   /** Looks while somebody follows. The first one waits until the registry was read. @returns what ends it */
   follow(): Promise<() => void>;
+  /** This replica is about to edit a record: what looks show of it meanwhile is nobody else's. @returns ends that */
+  begins(name: string): () => void;
   /** Takes note of an edit of this replica. @param after undefined: it was removed */
   edited(name: ClusterName, after: ClusterRecord | undefined, by: By | undefined): void;
   /** A record as it was seen last; undefined also while nobody follows. */
@@ -50,6 +52,8 @@ export function createRegistryWatch({
 }): RegistryWatch {
   let known: Map<ClusterName, ClusterRecord> | undefined;
   const edits = new Map<ClusterName, Edit>();
+  /** Edits that are under way. */
+  const editing = new Map<string, number>();
   let followers = 0;
   let idle: NodeJS.Timeout | undefined;
   let first: Promise<void> | undefined;
@@ -66,6 +70,8 @@ export function createRegistryWatch({
   };
   /** Is what was read of a cluster from before the edit that was made here? */
   const isBehind = (name: ClusterName, found: ClusterRecord | undefined): boolean => {
+    // Found by the next look, where it is not what this edit makes of it.
+    if (editing.has(name)) return true;
     const edit = edits.get(name);
     if (edit === undefined) return false;
     const { after, until } = edit;
@@ -122,6 +128,14 @@ export function createRegistryWatch({
         isOver = true;
         followers -= 1;
         if (followers === 0) idle = setTimeout(stop, idleMs).unref();
+      };
+    },
+    begins(name) {
+      editing.set(name, (editing.get(name) ?? 0) + 1);
+      return () => {
+        const others = (editing.get(name) ?? 1) - 1;
+        if (others > 0) editing.set(name, others);
+        else editing.delete(name);
       };
     },
     edited(name, after, by) {

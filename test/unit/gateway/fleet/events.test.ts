@@ -1,11 +1,13 @@
 // What happens in a fleet, as operators follow it: who is told what, how soon, and when it ends.
 // (docs/control-plane.md.)
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 import { suite, test, type TestContext } from "node:test";
 import { createCa, issueOperator } from "@claviger/gateway-core/src/pki/authority.ts";
 import { createCertificate } from "@claviger/gateway-core/src/pki/x509.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { createEventHub } from "../../../../gateway/fleet/src/events/hub.ts";
+import { createRegistryWatch } from "../../../../gateway/fleet/src/events/registry-watch.ts";
 import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.ts";
 import type { Operator } from "../../../../gateway/fleet/src/caller.ts";
 import type { StreamReader } from "./stream-client.ts";
@@ -274,6 +276,36 @@ suite("events of a fleet", () => {
     });
     await quick.return?.();
     events.close();
+  });
+});
+
+suite("an edit that is under way while the registry is looked at", () => {
+  const record = (generation: number): ClusterRecord =>
+    ({ name: "red", uid: "6f9619ff-8b86-d011-b42d-00c04fc964ff", state: "active", generation }) as never;
+
+  test("is told once, with who made it", async (t) => {
+    const hub = createEventHub(10);
+    let found = [record(1)];
+    const looks = new EventEmitter();
+    const read = () => {
+      looks.emit("look");
+      return Promise.resolve(found);
+    };
+    const watch = createRegistryWatch({ read, hub, lookMs: 1 });
+    t.after(() => watch.close());
+    await watch.follow();
+    const cursor = hub.cursor();
+    const ends = watch.begins("red");
+    found = [record(2)];
+    for (let i = 0; i < 3; i += 1) await once(looks, "look");
+    watch.edited("red" as never, record(2), { operator: "ada" as never, because: "a test" });
+    ends();
+    for (let i = 0; i < 3; i += 1) await once(looks, "look");
+    const told = hub.after(cursor).events.map(({ event }) => [event.kind, event.by?.operator]);
+    assert.deepEqual(told, [["cluster", "ada"]]);
+    found = [record(3)];
+    for (let i = 0; i < 3; i += 1) await once(looks, "look");
+    assert.equal(hub.after(cursor).events.length, 2, "what somebody else changes is told");
   });
 });
 
