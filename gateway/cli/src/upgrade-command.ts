@@ -2,6 +2,7 @@
 import { CliError, type Command, several, type Terminal } from "./commander.ts";
 import { type EditOptions, gatewayHelp, gatewaysOf } from "./cluster-options.ts";
 import { openFleet } from "./fleet.ts";
+import { addDiffCommand } from "./registry-diff-command.ts";
 import { fleetOptions } from "./target.ts";
 import { waitForGateways } from "./gateway-word.ts";
 
@@ -25,6 +26,7 @@ async function upgrade(options: EditOptions, terminal: Terminal): Promise<void> 
 /** Adds `claviger registry`. */
 export function addUpgradeCommand(root: Command, terminal: Terminal): void {
   const group = root.command("registry").description("where the clusters' records lie");
+  addDiffCommand(group, terminal);
   fleetOptions(group.command("upgrade"))
     .description("move the one document of 0.1.0 into a document for each cluster; safe to run again")
     .option("--gateway <url>", gatewayHelp, several)

@@ -45,6 +45,7 @@ export const commands: Readonly<
   "cluster export": { args: [], asks: "registry" },
   "cluster import": { args: ["IMPORT"], asks: "registry", required: ["file"] },
   "registry upgrade": { args: [] },
+  "registry diff": { args: ["--from", "IMPORT"], asks: "registry", required: ["--from"] },
   "cluster remove": { args: ["prod"], asks: "registry", required: ["cluster"] },
   completion: { args: ["bash"], required: ["shell"] },
   console: { args: [] },
