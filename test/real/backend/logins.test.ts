@@ -9,13 +9,14 @@ import type { VaultConfig } from "@claviger/gateway-core/src/backend/config.ts";
 import { mountPath } from "@claviger/proto/wire/names.ts";
 import { keepAsking, roundTrip, startWorld, type World } from "./world.ts";
 
-const lives = { token_ttl: "3s", token_max_ttl: "7s", token_policies: ["claviger-gateway"] };
-const runMs = 10_000;
+// Beside other tests a process may get no time for a second or two.
+const lives = { token_ttl: "6s", token_max_ttl: "14s", token_policies: ["claviger-gateway"] };
+const runMs = 17_000;
 function base64url(text: string): string {
   return Buffer.from(text).toString("base64url");
 }
 
-suite("logins with a TTL of 3 s and a max TTL of 7 s", { concurrency: true }, () => {
+suite("logins with a TTL of 6 s and a max TTL of 14 s", { concurrency: true }, () => {
   let world: World;
   const file = async (name: string, text: string): Promise<string> => {
     const path = join(world.dir, name);
@@ -86,14 +87,14 @@ suite("logins with a TTL of 3 s and a max TTL of 7 s", { concurrency: true }, ()
   });
 
   test("a periodic token, renewed", async () => {
-    await serves({ kind: "token", file: await file("periodic", await newToken({ period: "3s" })) });
+    await serves({ kind: "token", file: await file("periodic", await newToken({ period: "6s" })) });
   });
 
   test("a token file that an agent rewrites", async () => {
-    const path = await file("agent", await newToken({ ttl: "3s", explicit_max_ttl: "3s" }));
+    const path = await file("agent", await newToken({ ttl: "6s", explicit_max_ttl: "6s" }));
     const agent = setInterval(() => {
-      void newToken({ ttl: "3s", explicit_max_ttl: "3s" }).then((token) => file("agent", token));
-    }, 1500);
+      void newToken({ ttl: "6s", explicit_max_ttl: "6s" }).then((token) => file("agent", token));
+    }, 2500);
     try {
       await serves({ kind: "token-file", file: path });
     } finally {
