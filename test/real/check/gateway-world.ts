@@ -46,8 +46,8 @@ export type GatewayWorld = {
   /** The path of a configuration with these changes. */
   config(change?: Change): string;
   check(change?: Change): Promise<Ended>;
-  /** What a start says; a gateway that starts is ended. */
-  start(change: Change): Promise<Ended>;
+  /** What a start says; a gateway that starts is ended after so many milliseconds, five seconds as a rule. */
+  start(change: Change, ms?: number): Promise<Ended>;
   stop(): Promise<void>;
 };
 
@@ -104,7 +104,7 @@ export async function startGatewayWorld(): Promise<GatewayWorld> {
     put,
     config,
     check: (change) => runToEnd("gateway", ["--config", config(change), "--check"]),
-    start: (change) => runToEnd("gateway", ["--config", config(change)], 5000),
+    start: (change, ms = 5000) => runToEnd("gateway", ["--config", config(change)], ms),
     async stop() {
       await processes.stopAll();
       rmSync(dir, { recursive: true, force: true });

@@ -99,7 +99,7 @@ suite("claviger-gateway --check", () => {
   test("a gateway is alive, and not ready, while it reads the registry", async () => {
     const pipe = join(world.dir, "pipe.yaml");
     execFileSync("mkfifo", [pipe]);
-    const started = world.start({ registry: { file: pipe } });
+    const started = world.start({ registry: { file: pipe } }, 12_000);
     const ask = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${world.ports.admin}${path}`);
     const livez = await until("/livez", undefined, () => ask("/livez").catch(() => undefined));
     assert.equal(livez.status, 200);
