@@ -26,6 +26,8 @@ export const advice: Readonly<Record<string, string>> = {
     "A page of the console, an extension of the browser, or somebody who sends reports by hand: look at `blocked`. Report it where it is the page. At most ten lines a minute; `dropped` counts others.",
   "embedded-backend": "Nothing, if this is a trial or one small site. Otherwise configure a Vault.",
   "embedded-file-open": "Give the key file the mode 0600.",
+  "approvals-kept":
+    "Look at `err`: with a store in Vault the policy must let the service delete them; `claviger vault init --for fleet` brings it up to date. Until then they stay.",
   "files-rejected": "Correct the files; the earlier ones stay in use until then.",
   "history-unwritten":
     "Look at Redis and at `err`. Hours that are not added within five minutes after their end are unknown in the month's history; nothing else is missing.",

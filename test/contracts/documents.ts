@@ -76,6 +76,18 @@ export function documentsContract(name: string, start: () => Promise<DocumentsWo
       assert.equal(await write(at("five"), { n: 4 }, found.version), true);
     });
 
+    test("one that was taken away is none, with all its versions, and so is one that never was", async () => {
+      const remove = (path: string) => world.documents.removeDocument(at(path), signal());
+      await write(at("gone"), { n: 1 }, 0);
+      await write(at("gone"), { n: 2 }, 1);
+      await remove("gone");
+      assert.equal(await read(at("gone")), undefined);
+      await remove("gone");
+      await remove("never");
+      assert.equal(await write(at("gone"), { n: 3 }, 0), true);
+      assert.deepEqual(await read(at("gone")), { data: { n: 3 }, version: 1 });
+    });
+
     test("the names below a path are listed, and neither what is further down nor what stands beside", async () => {
       const below = (path: string): DocumentRef => ({ ...at("list"), path: `${at("list").path}/${path}` });
       for (const none of [at("list"), at("list", "no-such-mount")])

@@ -148,6 +148,7 @@ function createTokenVault() {
   const clientOf = (token?: Secret): VaultClient => ({
     read: () => assert.fail("nothing is looked up"),
     list: () => assert.fail("nothing is listed"),
+    remove: () => assert.fail("nothing is listed"),
     write(path) {
       if (vault.isDown) return Promise.reject(new KmsError("backend_unavailable"));
       if (path === "auth/cert/login") {

@@ -28,6 +28,7 @@ import { createApprovals } from "./approvals/approvals.ts";
 import { openApprovalStore } from "./approvals/open.ts";
 import { createPeople } from "./approvals/people.ts";
 import { createStanding } from "./approvals/standing.ts";
+import { startSweep } from "./approvals/sweep.ts";
 import { openAuditRecords } from "./audit/open.ts";
 import { createCallers } from "./caller.ts";
 import { checkFleet } from "./check.ts";
@@ -160,17 +161,21 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     onFailure: (issuer, err) =>
       log.warn({ event: "issuer-keys-unreadable", issuer, err }, "the keys of an issuer of tokens cannot be read"),
   });
-  const twoPersons = config.approvals && {
-    needing: new Set(config.approvals.methods),
-    approvals: createApprovals({
-      store: await openApprovalStore(config.approvals.store, (name) => partOf(name, "documents")),
-      ttlSeconds: Math.round(config.approvals.ttl / 1000),
-      personOf: createPeople(config.approvals.people),
-      standingOf: createStanding(roles.current),
-      clusterOf: (name) => findCluster(registry, name),
-      log,
-    }),
-  };
+  const store =
+    config.approvals && (await openApprovalStore(config.approvals.store, (name) => partOf(name, "documents")));
+  const sweep = config.approvals && store && startSweep({ store, keepMs: config.approvals.keep, log });
+  const twoPersons = config.approvals &&
+    store && {
+      needing: new Set(config.approvals.methods),
+      approvals: createApprovals({
+        store,
+        ttlSeconds: Math.round(config.approvals.ttl / 1000),
+        personOf: createPeople(config.approvals.people),
+        standingOf: createStanding(roles.current),
+        clusterOf: (name) => findCluster(registry, name),
+        log,
+      }),
+    };
   const rates = createRates(config.rates);
   const site = openSite({
     config,
@@ -251,6 +256,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     async () => {
       watch.close();
       rolesWatch.close();
+      sweep?.close();
       expiry.close();
       await server.close();
       events.close();

@@ -1,6 +1,6 @@
 // Records that can be used once: in a directory, or as documents in a Vault. Which of two callers uses one, the
 // store decides, also where they are different replicas. (docs/architecture.md #control-plane.)
-import { mkdir, readdir, readFile, rename } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "@claviger/proto/runtime/atomic-file.ts";
 import { parseYaml } from "@claviger/proto/runtime/config.ts";
@@ -23,6 +23,8 @@ export interface OnceStore<T extends Once> {
    * @returns false when that was done before, also at this very moment by another replica
    */
   use(id: string, more: Partial<T> & { readonly usedAt: number }, signal: AbortSignal): Promise<boolean>;
+  /** Takes one away, used or not; where there is none nothing is done. */
+  remove(id: string, signal: AbortSignal): Promise<void>;
   /** Says more of one; for whoever used it. */
   amend(id: string, more: Partial<T>, signal: AbortSignal): Promise<void>;
 }
@@ -71,6 +73,9 @@ export async function openOnceDirectory<T extends Once>(directory: string, parse
       return true;
     },
     amend,
+    async remove(id) {
+      await Promise.all([fresh(id), used(id)].map((file) => rm(file, { force: true })));
+    },
   };
 }
 
@@ -99,6 +104,7 @@ export function createOnceDocuments<T extends Once>(
       if (found === undefined || found.record.usedAt !== undefined) return false;
       return await documents.writeDocument(at(id), { ...found.record, ...more }, found.version, signal);
     },
+    remove: (id, signal) => documents.removeDocument(at(id), signal),
     async amend(id, more, signal) {
       for (let i = 0; i < attempts; i += 1) {
         const found = await read(id, signal);

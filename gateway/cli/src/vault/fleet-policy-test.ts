@@ -5,7 +5,7 @@ import type { OperatorVault } from "./carry-out.ts";
 import type { VaultControl, VaultData } from "./control.ts";
 import { hmacPath, mountOf, registryList, registryMount, registryPath, type WantedKey } from "./desired-state.ts";
 import { keyParameters, rotatedKeys } from "./fleet-policy.ts";
-import { pkiAt, storeList, storePath, type WantedFleet } from "./fleet-state.ts";
+import { pkiAt, storeList, storeMetadata, storePath, type WantedFleet } from "./fleet-state.ts";
 import type { ForeignKey } from "./foreign-keys.ts";
 import {
   allowed,
@@ -44,6 +44,7 @@ function neededPaths({
       : [
           [`${storePath(approvals)}/a-change`, write, "keep approvals", unwritten] as const,
           [storeList(approvals), ["list"], "list approvals", ""] as const,
+          [`${storeMetadata(approvals)}/a-change`, ["delete"], "delete old approvals", ""] as const,
         ]),
     ...(pki === undefined ? [] : [[`${pkiAt(pki)}/sign/${pki.role}`, ["update"], "sign", ""] as const]),
     ...rotatedKeys(keys).map(

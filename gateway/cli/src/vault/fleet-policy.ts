@@ -2,7 +2,7 @@
 // promotes keys. It neither encrypts nor decrypts. (docs/architecture.md #control-plane.)
 import { CliError } from "../commander.ts";
 import { hmacPath, mountOf, registryList, registryPath, type WantedKey } from "./desired-state.ts";
-import { pkiAt, storeList, storePath, type WantedFleet } from "./fleet-state.ts";
+import { pkiAt, storeList, storeMetadata, storePath, type WantedFleet } from "./fleet-state.ts";
 import { block } from "./hcl-policy.ts";
 import { isCovered, policyMark } from "./policy.ts";
 
@@ -80,8 +80,9 @@ export function fleetPolicyText(
       ? []
       : [
           "",
-          "# changes that wait for a second administrator",
+          "# changes that wait for a second administrator, and are deleted when they are old",
           block(`${storePath(approvals)}/*`, write),
+          block(`${storeMetadata(approvals)}/+`, ["delete"]),
           block(storeList(approvals), ["list"]),
         ]),
     ...(pki === undefined ? [] : ["", "# certificates of nodes", block(`${pkiAt(pki)}/sign/${pki.role}`, ["update"])]),

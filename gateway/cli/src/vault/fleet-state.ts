@@ -77,6 +77,11 @@ export function storePath({ prefix, mount, path }: WantedStore): string {
   return `${prefix}${mount}/data/${path}`;
 }
 
+/** What they are deleted below, with all their versions. */
+export function storeMetadata({ prefix, mount, path }: WantedStore): string {
+  return `${prefix}${mount}/metadata/${path}`;
+}
+
 /** Where they are listed. */
 export function storeList({ prefix, mount, path }: WantedStore): string {
   return `${prefix}${mount}/metadata/${path}/`;

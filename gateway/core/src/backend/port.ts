@@ -125,6 +125,8 @@ export interface Documents {
     at: DocumentRef,
     signal: AbortSignal,
   ): Promise<{ readonly data: unknown; readonly version: number } | undefined>;
+  /** Takes a document away, with all its versions; where there is none nothing is done. */
+  removeDocument(at: DocumentRef, signal: AbortSignal): Promise<void>;
   /** The names of the documents directly below a path; such as were deleted may be among them. */
   listDocuments(below: DocumentRef, signal: AbortSignal): Promise<readonly string[]>;
   /**

@@ -12,6 +12,8 @@ const approvalsSchema = z.strictObject({
   methods: z.array(z.enum(kinds)).check(z.minLength(1, { error: "must list at least one" })),
   /** How long a change waits for the second administrator. */
   ttl: z._default(zDuration("1m", "168h"), 86_400_000),
+  /** How long approvals are kept after they were asked for, decided or not: then they are deleted. Audit records stay. */
+  keep: z._default(zDuration("168h", "87600h"), 90 * 86_400_000),
   /** Where changes wait. */
   store: z.discriminatedUnion("kind", [
     z.strictObject({

@@ -298,7 +298,7 @@ suite("an edit that is under way while the registry is looked at", () => {
     const ends = watch.begins("red");
     found = [record(2)];
     for (let i = 0; i < 3; i += 1) await once(looks, "look");
-    watch.edited("red" as never, record(2), { operator: "ada" as never, because: "a test" });
+    watch.edited("red" as never, record(2), { operator: "ada", because: "a test" });
     ends();
     for (let i = 0; i < 3; i += 1) await once(looks, "look");
     const told = hub.after(cursor).events.map(({ event }) => [event.kind, event.by?.operator]);

@@ -194,6 +194,9 @@ export function openVaultBackend({
         throw error;
       }
     },
+    async removeDocument(at, signal) {
+      await control(at, signal, (client) => client.remove(`${at.mount}/metadata/${at.path}`, signal));
+    },
     async writeDocument(at, data, version, signal) {
       if (await writeOver(at, data, version, signal)) return true;
       // To whoever reads there is none, but Vault goes on counting.

@@ -16,6 +16,8 @@ export interface VaultClient {
   read(path: string, signal: AbortSignal, options?: { readonly fromActive?: boolean }): Promise<unknown>;
   /** The names below a path. Same errors; key_missing where there is none. */
   list(path: string, signal: AbortSignal): Promise<unknown>;
+  /** Same errors. */
+  remove(path: string, signal: AbortSignal): Promise<unknown>;
   /** Same errors. `fromActive`, `isOnce`: see VaultRequest. */
   write(
     path: string,
@@ -151,6 +153,7 @@ export function createVaultClient(
   return {
     read: (path, signal, options) => withClient((made) => made.read(path, { signal, ...options })),
     list: (path, signal) => withClient((made) => made.list(path, { signal })),
+    remove: (path, signal) => withClient((made) => made.delete(path, { signal })),
     write: (path, data, signal, options) => withClient((made) => made.write(path, data, { signal, ...options })),
   };
 }

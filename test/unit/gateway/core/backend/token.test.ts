@@ -33,6 +33,7 @@ function createFakeVault() {
         return Promise.resolve({ data: { ttl: 0 } });
       },
       list: () => assert.fail("nothing is listed"),
+      remove: () => assert.fail("nothing is listed"),
       write() {
         vault.logins += 1;
         if (vault.isDown) return Promise.reject(new KmsError("backend_unavailable"));
@@ -120,6 +121,7 @@ suite("the token keeper", () => {
       isRefusing ? Promise.reject(new KmsError("backend_denied")) : Promise.resolve(reply);
     const client: VaultClient = {
       list: () => assert.fail("nothing is listed"),
+      remove: () => assert.fail("nothing is listed"),
       read: () => answer({ data: { ttl: 3600, renewable: true, expire_time: "2030-01-01T00:00:00Z" } }),
       write() {
         if (!isRefusing) renewals++;

@@ -53,6 +53,10 @@ export function createFakeDocuments(): FakeDocuments {
         return namespace === (rest.namespace ?? "") && mount === rest.mount && !name.includes("/") ? [name] : [];
       });
     },
+    async removeDocument(at, signal) {
+      assertThere(signal);
+      held.delete(placeOf(at));
+    },
     async writeDocument(at, data, version, signal) {
       assertThere(signal);
       const found = held.get(placeOf(at));
