@@ -110,12 +110,6 @@ export const exceptions: readonly Exception[] = [
     where: "real/registry/vault.test.ts",
   },
   {
-    file: "registry/edit/removed.ts",
-    texts: ["*"],
-    why: "takes a cluster that was removed",
-    where: "unit/gateway/core/registry/contract.test.ts",
-  },
-  {
     file: "registry/edit/upgrade.ts",
     texts: ["there is no registry yet", "there are an index and a document", "was changed at the same time"],
     why: "a move that is interrupted or disturbed",
