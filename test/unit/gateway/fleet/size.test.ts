@@ -80,7 +80,7 @@ function openMethods(t: TestContext, config: RegistryConfig, documents?: Documen
 function countReads(t: TestContext, directory: string): () => readonly string[] {
   const read: string[] = [];
   const note = (path: unknown): void => {
-    if (typeof path === "string" && path.startsWith(directory)) read.push(path);
+    if (typeof path === "string" && path.startsWith(directory) && path.endsWith(".yaml")) read.push(path);
   };
   const [whole, wholeSync] = [promises.readFile, fs.readFileSync];
   promises.readFile = ((path: string, ...rest: readonly []) => {
