@@ -1,9 +1,11 @@
-// What refusals and callers are in audit records.
+// What calls leave in audit records and in the log, however they end.
 import type { AuditEntry } from "@claviger/gateway-core/src/audit/record.ts";
+import type { Log } from "@claviger/proto/runtime/log.ts";
 import type { Caller } from "../caller.ts";
-import type { Code as RefusalCode } from "../refusal.ts";
+import type { Subject } from "../method.ts";
+import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
 
-export const outcomes: Readonly<Record<RefusalCode, AuditEntry["outcome"]>> = {
+const outcomes: Readonly<Record<RefusalCode, AuditEntry["outcome"]>> = {
   invalid_argument: "invalid",
   not_found: "invalid",
   permission_denied: "denied",
@@ -17,7 +19,7 @@ export const outcomes: Readonly<Record<RefusalCode, AuditEntry["outcome"]>> = {
 };
 
 /** Who called, for the audit record. */
-export function whoOf(caller: Caller | undefined): Partial<AuditEntry> {
+function whoOf(caller: Caller | undefined): Partial<AuditEntry> {
   switch (caller?.kind) {
     case "operator":
       return { operator: caller.operator };
@@ -27,4 +29,42 @@ export function whoOf(caller: Caller | undefined): Partial<AuditEntry> {
     case undefined:
       return {};
   }
+}
+
+const mostCause = 256;
+
+/** The record of a call that ends now. `at`: when it came, Unix milliseconds; `refusal` is absent where it was served. */
+export function entryOf({
+  at,
+  method,
+  peer,
+  caller,
+  subject,
+  refusal,
+}: {
+  readonly at: number;
+  readonly method: string;
+  readonly peer: string | undefined;
+  readonly caller?: Caller | undefined;
+  readonly subject?: Subject;
+  readonly refusal?: Pick<Refusal, "code" | "message"> | undefined;
+}): AuditEntry {
+  return {
+    at,
+    method,
+    milliseconds: Date.now() - at,
+    outcome: refusal === undefined ? "ok" : outcomes[refusal.code],
+    ...whoOf(caller),
+    ...subject,
+    ...(peer !== undefined && { peer }),
+    ...(refusal !== undefined && { cause: refusal.message.slice(0, mostCause) }),
+  };
+}
+
+/** What a method has thrown is to its caller; a fault of ours is logged. */
+export function refusalOf(error: unknown, method: string, log: Log): Refusal {
+  const refusal = toRefusal(error);
+  if (refusal.code === "internal")
+    log.error({ event: "internal-error", method, err: error }, "a call failed for a reason that has no name");
+  return refusal;
 }

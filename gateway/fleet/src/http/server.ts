@@ -22,6 +22,7 @@ import { bareHeaders, reportPath } from "../pages/headers.ts";
 import { reportTypes } from "../pages/reports.ts";
 import { logoutPath, type Site } from "../pages/site.ts";
 import { type Code as RefusalCode, type Refusal, toRefusal } from "../refusal.ts";
+import { entryOf } from "./replies.ts";
 import type { FleetMethods, FleetStreams, MethodName, StreamName, UnaryName } from "../method.ts";
 import type { Rates } from "../rates.ts";
 import { shownOf } from "./shown.ts";
@@ -162,12 +163,10 @@ export function createFleetServer({
 
   const streamCalls = createStreamCalls({ callerOf, streams, rates, audit, onCall, log });
   const recordUnread: RecordUnread = async (method, at, peer) => {
-    const cause = "the request is none that this method can read";
+    const refusal = { code: "invalid_argument", message: "the request is none that this method can read" } as const;
     // Nothing was done: a sink that fails refuses nothing here.
-    await audit
-      .record({ at, method, milliseconds: Date.now() - at, outcome: "invalid", cause, ...(peer && { peer }) })
-      .catch(() => undefined);
-    onCall(method as MethodName, "invalid_argument");
+    await audit.record(entryOf({ at, method, peer, refusal })).catch(() => undefined);
+    onCall(method as MethodName, refusal.code);
   };
   const stream = (name: StreamName) =>
     async function* (

@@ -8,7 +8,7 @@ import { type Caller, type Callers, checkNeed, type Shown } from "../caller.ts";
 import { type FleetStreams, needs, type StreamName, type Subject } from "../method.ts";
 import type { Rates } from "../rates.ts";
 import { type Refusal, refuse, toRefusal } from "../refusal.ts";
-import { outcomes, whoOf } from "./replies.ts";
+import { entryOf, refusalOf } from "./replies.ts";
 
 /** A certificate that has expired, a CA that is trusted no longer and a role that ended end a stream within this. */
 const checkMs = 1000;
@@ -110,16 +110,7 @@ export function createStreamCalls({
     let refusal: Refusal | undefined;
     let count = 0;
     const record = (more: Pick<AuditEntry, "cause" | "count">): Promise<void> =>
-      audit.record({
-        at,
-        method: name,
-        milliseconds: Date.now() - at,
-        outcome: refusal === undefined ? "ok" : outcomes[refusal.code],
-        ...whoOf(caller),
-        ...subject,
-        ...(peer !== undefined && { peer }),
-        ...more,
-      });
+      audit.record({ ...entryOf({ at, method: name, peer, caller, subject, refusal }), ...more });
     let watched: ReturnType<typeof watchCaller> | undefined;
     try {
       const known = await callerOf(socket, call.shown);
@@ -136,16 +127,14 @@ export function createStreamCalls({
       }
       if (watched.signal.aborted) throw watched.signal.reason;
     } catch (error) {
-      refusal = toRefusal(error);
-      if (refusal.code === "internal")
-        log.error({ event: "internal-error", method: name, err: error }, "a call failed for a reason that has no name");
+      refusal = refusalOf(error, name, log);
       throw refusal;
     } finally {
       watched?.stop();
       onCall(name, refusal?.code ?? "ok");
-      const cause = refusal?.message.slice(0, 256) ?? "ended by the caller";
+      const cause = refusal === undefined && { cause: "ended by the caller" };
       // There is nobody left to refuse anything to.
-      await record({ cause, ...(count > 0 && { count }) }).catch(() => undefined);
+      await record({ ...cause, ...(count > 0 && { count }) }).catch(() => undefined);
     }
   }
   return { run: run as StreamCalls["run"], close: () => closing.abort() };

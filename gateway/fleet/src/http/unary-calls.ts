@@ -7,7 +7,7 @@ import type { Caller, Callers, Shown } from "../caller.ts";
 import type { FleetMethods, Subject, UnaryName } from "../method.ts";
 import type { Rates } from "../rates.ts";
 import { type Refusal, toRefusal } from "../refusal.ts";
-import { outcomes, whoOf } from "./replies.ts";
+import { entryOf, refusalOf } from "./replies.ts";
 
 export type UnaryCalls = {
   /** Rejects with Refusal. */
@@ -51,22 +51,10 @@ export function createUnaryCalls({
       const method = methods[name] as (...of: readonly unknown[]) => Promise<unknown>;
       reply = await method(request, known, subject);
     } catch (error) {
-      refusal = toRefusal(error);
-      if (refusal.code === "internal")
-        log.error({ event: "internal-error", method: name, err: error }, "a call failed for a reason that has no name");
+      refusal = refusalOf(error, name, log);
     }
-    const peer = socket?.remoteAddress;
     try {
-      await audit.record({
-        at,
-        method: name,
-        milliseconds: Date.now() - at,
-        outcome: refusal === undefined ? "ok" : outcomes[refusal.code],
-        ...whoOf(caller),
-        ...subject,
-        ...(peer !== undefined && { peer }),
-        ...(refusal !== undefined && { cause: refusal.message.slice(0, 256) }),
-      });
+      await audit.record(entryOf({ at, method: name, peer: socket?.remoteAddress, caller, subject, refusal }));
     } catch (error) {
       refusal = toRefusal(error);
     }

@@ -47,7 +47,7 @@ export function createKeyFacts(shared: SharedState | undefined, sightings: Pick<
   return {
     async read(uids) {
       const { gateways, incomplete } = await sightings.gateways();
-      // Gateways report themselves every ten seconds: a Redis that was emptied lacks none for long.
+      // Gateways report themselves every second: a Redis that was emptied lacks none for long.
       const why = incomplete.find(({ kind }) => kind !== "young")?.text ?? "";
       try {
         return { gateways, usage: new Map(await usageOf(uids)), incomplete: why };

@@ -3,9 +3,9 @@
 import type { AuditLog } from "@claviger/gateway-core/src/audit/log.ts";
 import type { Log } from "@claviger/proto/runtime/log.ts";
 import { type Caller, checkOrigin, checkPage, type Shown } from "../caller.ts";
-import { outcomes, whoOf } from "../http/replies.ts";
+import { entryOf, refusalOf } from "../http/replies.ts";
 import type { Rates } from "../rates.ts";
-import { refuse, type Code, toRefusal } from "../refusal.ts";
+import { type Code, refuse } from "../refusal.ts";
 import type { Assets } from "./assets.ts";
 import { bareHeaders, pageHeaders, reportPath } from "./headers.ts";
 import { callbackPath, type Login } from "./login.ts";
@@ -108,25 +108,13 @@ export function createSite({
     act: () => Promise<PageReply & { readonly caller?: Caller | undefined }>,
   ): Promise<PageReply> => {
     const at = Date.now();
-    const write = async (outcome: Parameters<AuditLog["record"]>[0]["outcome"], caller?: Caller, cause?: string) =>
-      await audit.record({
-        at,
-        method,
-        milliseconds: Date.now() - at,
-        outcome,
-        ...whoOf(caller),
-        ...(peer !== undefined && { peer }),
-        ...(cause !== undefined && { cause: cause.slice(0, 256) }),
-      });
     try {
       const { caller, ...reply } = await act();
-      if (isRecorded) await write("ok", caller);
+      if (isRecorded) await audit.record(entryOf({ at, method, peer, caller }));
       return reply;
     } catch (error) {
-      const refusal = toRefusal(error);
-      if (refusal.code === "internal")
-        log.error({ event: "internal-error", method, err: error }, "a call failed for a reason that has no name");
-      await write(outcomes[refusal.code], undefined, refusal.message).catch(() => undefined);
+      const refusal = refusalOf(error, method, log);
+      await audit.record(entryOf({ at, method, peer, refusal })).catch(() => undefined);
       const forget = login === undefined ? {} : { "set-cookie": [login.forget] };
       return plain(statuses[refusal.code], `You are not logged in: ${refusal.message}`, forget);
     }
