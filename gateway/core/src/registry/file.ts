@@ -17,6 +17,13 @@ const pollMs = 500;
 /** A file system that gives no answer is said to give none; what was read before stays in force. */
 const readMs = 3000;
 
+type Contents = {
+  readonly mark: FileMark;
+  readonly text: string;
+  /** Names of the clusters that were removed, by their uids. */
+  readonly removed: Awaited<ReturnType<typeof readRemovedUids>>;
+};
+
 /**
  * Opens the file and watches it by reading it again: sees an atomic rename, an edit in place and a
  * ConfigMap's symlink swap alike.
@@ -42,22 +49,25 @@ export async function openFileRegistry({
   let failure: unknown;
 
   // A read that hangs holds one of a few threads that everything shares: there is one at a time.
-  let pending: Promise<{ readonly mark: FileMark; readonly text: string | undefined }> | undefined;
-  const readIfChanged = async () => {
+  let pending: Promise<Contents | undefined> | undefined;
+  const readIfChanged = async (): Promise<Contents | undefined> => {
     const now = await markOf(file);
-    return { mark: now, text: isSameFile(mark, now) ? undefined : await readFile(file, "utf8") };
+    if (isSameFile(mark, now)) return undefined;
+    const newest = await readFile(file, "utf8");
+    return { mark: now, text: newest, removed: await readRemovedUids(await removedUidsOfFile(file)) };
   };
   /** Undefined: it is as it was. */
-  const read = async (): Promise<string | undefined> => {
+  const read = async (): Promise<Contents | undefined> => {
     pending ??= readIfChanged().finally(() => {
       pending = undefined;
     });
     const late = AbortSignal.timeout(readMs);
     try {
       const found = await raceAbort(pending, late);
-      if (found.text !== undefined) ({ mark } = found);
-      return found.text;
+      if (found !== undefined) ({ mark } = found);
+      return found;
     } catch (error) {
+      if (error instanceof ConfigError) throw error;
       const why = late.aborted ? "no answer from the file system" : (error as NodeJS.ErrnoException).code;
       throw new ConfigError(file, [`cannot be read (${why ?? "unknown error"})`]);
     }
@@ -65,18 +75,17 @@ export async function openFileRegistry({
   const look = async (): Promise<Look> => {
     let hasChanged = false;
     try {
-      const newest = await read();
-      hasChanged = newest !== undefined && newest !== text;
-      if (newest !== undefined && hasChanged) {
-        table.setRemoved(await readRemovedUids(await removedUidsOfFile(file)));
+      const found = await read();
+      hasChanged = found !== undefined && found.text !== text;
+      if (found !== undefined && hasChanged) {
+        const { text: newest, removed } = found;
+        table.setRemoved(removed);
         text = newest;
         rejected = await records.take(() => runInSlices(piecesOfText(file, newest)));
       }
       failure = rejected;
     } catch (error) {
       failure = error;
-      // What was read and not taken is read again.
-      mark = undefined;
     }
     report.set(failure);
     return { hasChanged, isGood: failure === undefined };
