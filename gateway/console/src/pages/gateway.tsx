@@ -1,11 +1,11 @@
 // One gateway: what it says of itself, and its last hour.
 import type { Gateway, HistoryPoint } from "../api/json.ts";
 import { formatCount } from "../model/count.ts";
-import { addressesOf, ratesOf, valuesOf } from "../model/history.ts";
+import { addressesOf, valuesOf } from "../model/history.ts";
 import { gatewayStatus } from "../model/parts.ts";
 import { hrefs } from "../model/route.ts";
 import { Chart } from "../view/chart.tsx";
-import { HistorySection } from "../view/history.tsx";
+import { CallCharts, HistorySection } from "../view/history.tsx";
 import { Incomplete, Section } from "../view/loaded.tsx";
 import { Page } from "../view/page.tsx";
 import { Age, Facts, StatusWord, Unknown } from "../view/status.tsx";
@@ -105,12 +105,7 @@ export function GatewayPage({ name }: { readonly name: string }) {
       <HistorySection title="Over time" of={{ gateway: name }}>
         {(history) => (
           <>
-            <Chart title="Calls" unit="a second" data={ratesOf(history, ({ calls }) => calls)} />
-            <Chart
-              title="Calls that were not served"
-              unit="a second"
-              data={ratesOf(history, ({ refusals }) => refusals)}
-            />
+            <CallCharts history={history} />
             <Chart
               title="Usual time of an answer, by address"
               unit="milliseconds"

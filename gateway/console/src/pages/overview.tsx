@@ -1,11 +1,11 @@
 // The parts of the site with their state, and the fleet in numbers.
 import { formatCount } from "../model/count.ts";
-import { ratesOf, valuesOf } from "../model/history.ts";
+import { valuesOf } from "../model/history.ts";
 import { partsOf } from "../model/parts.ts";
 import { hrefs } from "../model/route.ts";
 import { clusterState, nodeCondition, outagePhase } from "../model/tone.ts";
 import { Chart } from "../view/chart.tsx";
-import { HistorySection } from "../view/history.tsx";
+import { CallCharts, HistorySection } from "../view/history.tsx";
 import { Incomplete, Section } from "../view/loaded.tsx";
 import { Page } from "../view/page.tsx";
 import { Picture } from "../view/picture.tsx";
@@ -87,12 +87,7 @@ export function OverviewPage() {
       <HistorySection title="The last hour and month" of={{}}>
         {(history) => (
           <>
-            <Chart title="Calls" unit="a second" data={ratesOf(history, ({ calls }) => calls)} />
-            <Chart
-              title="Calls that were not served"
-              unit="a second"
-              data={ratesOf(history, ({ refusals }) => refusals)}
-            />
+            <CallCharts history={history} />
             <Chart
               title="Nodes seen within three minutes"
               unit=""

@@ -3,11 +3,23 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { Reply } from "../api/json.ts";
 import type { HistoryOf } from "../data/store.ts";
+import { ratesOf } from "../model/history.ts";
+import { Chart } from "./chart.tsx";
 import { Incomplete, Section } from "./loaded.tsx";
 import { useResource, useStore } from "./use-store.ts";
 
 const periods = { hour: "Last hour", month: "Last month" } as const;
 type Period = keyof typeof periods;
+
+/** What was asked, and what was not served. */
+export function CallCharts({ history }: { readonly history: Reply<"getHistory"> }) {
+  return (
+    <>
+      <Chart title="Calls" unit="a second" data={ratesOf(history, ({ calls }) => calls)} />
+      <Chart title="Calls that were not served" unit="a second" data={ratesOf(history, ({ refusals }) => refusals)} />
+    </>
+  );
+}
 
 export function HistorySection({
   title,

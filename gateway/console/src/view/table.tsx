@@ -7,6 +7,25 @@ export type Cell<T> = {
   readonly cell: (row: T) => ComponentChildren;
 };
 
+/** The cells of a row; the first is its heading. */
+export function Cells<T>({ row, columns }: { readonly row: T; readonly columns: readonly Cell<T>[] }) {
+  return (
+    <>
+      {columns.map(({ title, isNumber, cell }, at) =>
+        at === 0 ? (
+          <th scope="row" key={title}>
+            {cell(row)}
+          </th>
+        ) : (
+          <td key={title} class={isNumber === true ? "number" : ""}>
+            {cell(row)}
+          </td>
+        ),
+      )}
+    </>
+  );
+}
+
 export function Table<T>({
   caption,
   rows,
@@ -39,17 +58,7 @@ export function Table<T>({
         <tbody>
           {rows.map((row) => (
             <tr key={keyOf(row)}>
-              {columns.map(({ title, isNumber, cell }, at) =>
-                at === 0 ? (
-                  <th scope="row" key={title}>
-                    {cell(row)}
-                  </th>
-                ) : (
-                  <td key={title} class={isNumber === true ? "number" : ""}>
-                    {cell(row)}
-                  </td>
-                ),
-              )}
+              <Cells row={row} columns={columns} />
             </tr>
           ))}
         </tbody>

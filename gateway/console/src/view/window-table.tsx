@@ -1,15 +1,12 @@
 // A table of many rows, of which only those in sight are made. It stays a table to those who cannot see it: each row
 // says which of how many it is.
-import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { rowWindow } from "../model/row-window.ts";
+import { type Cell, Cells } from "./table.tsx";
 
-export type Column<T, K extends string> = {
-  readonly title: string;
+export type Column<T, K extends string> = Cell<T> & {
   /** What it is sorted by; undefined where it is not. */
   readonly sort?: K;
-  readonly isNumber?: boolean;
-  readonly cell: (row: T) => ComponentChildren;
 };
 
 const rowHeight = 36;
@@ -79,17 +76,7 @@ export function WindowTable<T, K extends string>({
           {above > 0 && <Space height={above} columns={columns.length} />}
           {rows.slice(from, to).map((row, i) => (
             <tr key={keyOf(row)} aria-rowindex={from + i + 2}>
-              {columns.map(({ title, isNumber, cell }, at) =>
-                at === 0 ? (
-                  <th scope="row" key={title}>
-                    {cell(row)}
-                  </th>
-                ) : (
-                  <td key={title} class={isNumber === true ? "number" : ""}>
-                    {cell(row)}
-                  </td>
-                ),
-              )}
+              <Cells row={row} columns={columns} />
             </tr>
           ))}
           {below > 0 && <Space height={below} columns={columns.length} />}
