@@ -6,7 +6,8 @@ import { issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
 import { headers, methods } from "@claviger/proto/wire/protocol.ts";
 import { Agent, request } from "undici";
 import { readyLine } from "../../lab/process-group.ts";
-import { atMost, type ConsoleSite, picture, startConsoleSite, type Watched } from "./site.ts";
+import { atMost } from "../../lab/promised.ts";
+import { type ConsoleSite, picture, startConsoleSite, type Watched } from "./site.ts";
 
 const soonMs = atMost(5000);
 

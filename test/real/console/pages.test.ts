@@ -5,7 +5,8 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, suite, test } from "node:test";
 import type { Page } from "../../lab/chromium.ts";
-import { atMost, type ConsoleSite, picture, startConsoleSite, type Watched } from "./site.ts";
+import { atMost } from "../../lab/promised.ts";
+import { type ConsoleSite, picture, startConsoleSite, type Watched } from "./site.ts";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** Pages that have a picture in docs/console.md; those of others are made where there is more to see. */

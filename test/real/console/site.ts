@@ -26,11 +26,6 @@ export type Consoles = {
   close(): Promise<void>;
 };
 
-/** What is promised, milliseconds, in the full form; four times as long where other tests have the machine as well. */
-export function atMost(promisedMs: number): number {
-  return process.env["CLAVIGER_TEST_FULL"] === "1" ? promisedMs : 4 * promisedMs;
-}
-
 const pictures = process.env["CLAVIGER_SCREENSHOTS"];
 
 /** Makes a picture for docs/console.md, where $CLAVIGER_SCREENSHOTS names a directory. */
