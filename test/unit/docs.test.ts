@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { suite, test } from "node:test";
 import { limits } from "@claviger/proto/wire/protocol.ts";
+import { sidebar } from "../../docs/.vitepress/sidebar.ts";
 import { defaultListenLimits } from "../../gateway/server/src/http/limits.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -98,6 +99,19 @@ suite("The documents", () => {
       cited.filter(({ kind, number }) => !contractNumbers[kind].has(number)),
       [],
     );
+  });
+
+  test("each page of docs/ has a place in the site's sidebar", () => {
+    const linked = JSON.stringify(sidebar);
+    const pages = documents.filter((path) => path.startsWith("docs/")).map((path) => path.replace(/\.md$/, ""));
+    assert.ok(pages.length > 15, `${pages.length} pages`);
+    assert.deepEqual(
+      pages.filter((page) => !linked.includes(`"/${page}"`)),
+      [],
+      "docs/.vitepress/sidebar.ts lacks these pages",
+    );
+    const absent = [...linked.matchAll(/"\/(docs\/[^"]+)"/g)].filter(([, page]) => !documents.includes(`${page}.md`));
+    assert.deepEqual(absent, [], "docs/.vitepress/sidebar.ts names pages that are not there");
   });
 
   test("a file of docs/ that is cited anywhere is there", () => {
