@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { auditPage } from "./generate/audit.ts";
+import { doctorPage } from "./generate/doctor.ts";
 import { errorsPage } from "./generate/errors.ts";
 import { logEventsPage } from "./generate/log-events.ts";
 import { Gap } from "./generate/markdown.ts";
@@ -11,6 +12,7 @@ import { settingsPage } from "./generate/settings.ts";
 
 const pages: Readonly<Record<string, () => string | Promise<string>>> = {
   "audit-fields.md": auditPage,
+  "doctor.md": doctorPage,
   "errors.md": errorsPage,
   "log-events.md": logEventsPage,
   "metrics.md": metricsPage,

@@ -93,7 +93,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "gateway/server/src/main.ts": ["proto/", "gateway/core/", "gateway/server/"],
 
   "gateway/fleet/src/": ["proto/", "gateway/core/"],
-  "gateway/cli/src/": ["proto/", "gateway/core/"],
+  "gateway/cli/src/": ["proto/", "gateway/core/", "gateway/cli/src/doctor/"],
+  // What a program's own --check tries, doctor tries by the same functions.
+  "gateway/cli/src/doctor/": ["proto/", "gateway/core/", "gateway/cli/", "shim/src/"],
 
   // In a browser: nothing of the other programs but the schema of what they answer.
   "gateway/console/src/api/": ["proto/gen/"],
@@ -146,6 +148,7 @@ const everything = [...written, ...sources("test"), ...sources("infra"), ...sour
 
 const packages: Readonly<Record<string, string>> = {
   "@claviger/proto/": "proto/",
+  "@claviger/shim/": "shim/",
   "@claviger/gateway-core/": "gateway/core/",
 };
 

@@ -6,6 +6,13 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 
 export { Argument, Command, InvalidArgumentError, Option };
 
+/** The process, for what tries a program's start. */
+export type Machine = {
+  readonly pid: number;
+  /** process.umask: sets the mask and returns the earlier one. */
+  readonly setUmask: (mask: number) => number;
+};
+
 /** What a command may touch of the outside; main.ts makes it. */
 export type Terminal = {
   readonly out: (line: string) => void;
@@ -13,6 +20,8 @@ export type Terminal = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The user's home directory. */
   readonly home: string;
+  /** Absent where no command is run that needs it. */
+  readonly machine?: Machine;
 };
 
 /**

@@ -8,6 +8,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   err: (line) => process.stderr.write(`${line}\n`),
   env: process.env,
   home: homedir(),
+  machine: { pid: process.pid, setUmask: (mask) => process.umask(mask) },
 });
 
 // A connection that is still being made, to a server that says nothing, would keep the process for as long as

@@ -9,6 +9,7 @@ import { CliError, type Command, commanderStatus, createRoot, Exit, isInWords, t
 import { addCompletionCommand } from "./completion/command.ts";
 import { addConsoleCommand } from "./console/command.ts";
 import { addContextCommands } from "./context-commands.ts";
+import { addDoctorCommands } from "./doctor/command.ts";
 import { addFleetCommands } from "./fleet-commands.ts";
 import { addUpgradeCommand } from "./upgrade-command.ts";
 import { addWatchCommand } from "./fleet-watch-command.ts";
@@ -42,6 +43,7 @@ export function createCli(terminal: Terminal): Command {
   addCompletionCommand(root, terminal);
   addConsoleCommand(root, terminal);
   addContextCommands(root, terminal);
+  addDoctorCommands(root, terminal);
   addUpgradeCommand(root, terminal);
   addKeyCommands(root, terminal);
   addLoginCommands(root, terminal);

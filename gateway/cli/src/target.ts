@@ -66,11 +66,16 @@ const labFile = z.object({
   vault: z.optional(z.nullable(z.object({ addr: z.string(), tokenFile: z.string() }))),
 });
 
-/** Where a gateway's second listener is for who is on its machine; none when the port is any. */
-function secondListener({ admin: { address, port } }: GatewayConfig): readonly URL[] {
+/** Where a second listener is for who is on its machine. */
+export function localUrl({ address, port }: { readonly address: string; readonly port: number }): URL {
   const loopback: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "[::1]" };
   const host = loopback[address] ?? (address.includes(":") ? `[${address}]` : address);
-  return port === 0 ? [] : [new URL(`http://${host}:${port}`)];
+  return new URL(`http://${host}:${port}`);
+}
+
+/** None when the port is any. */
+function secondListener({ admin }: GatewayConfig): readonly URL[] {
+  return admin.port === 0 ? [] : [localUrl(admin)];
 }
 
 function fromGateway(file: string, others: readonly string[] = [], tokenFile?: string): Found {

@@ -52,6 +52,7 @@ export const commands: Readonly<
   "context list": { args: [] },
   "context show": { args: [] },
   "context use": { args: ["prod"], required: ["name"] },
+  "doctor node": { args: [] },
   "key status": { args: ["prod"], asks: "key", required: ["cluster"] },
   "key rotate": { args: ["prod"], asks: "key", required: ["cluster"] },
   "key promote": { args: ["prod"], asks: "key", required: ["cluster"] },
