@@ -17,6 +17,8 @@ type ModuleInfo = {
   readonly cost: string;
   /** A folder of another module that is copied beside the programs. */
   readonly data?: { readonly name: string; readonly module: string; readonly folder: string };
+  /** Folders of modules that nothing is built from, and their checksums as go.sum has them: copied likewise. */
+  readonly copies?: readonly { readonly name: string; readonly module: string; readonly sum: string; readonly folder: string }[];
 };
 const moduleInfos = {
   kubernetes: {
@@ -28,6 +30,32 @@ const moduleInfos = {
     dir: join(tests, "bench", "direct"),
     programs: { "direct-plugin": ".", "grpc-load": "./load" },
     cost: "half a minute the first time",
+  },
+  helm: {
+    dir: join(tests, "parts", "helm"),
+    programs: { helm: "helm.sh/helm/v4/cmd/helm", kubeconform: "github.com/yannh/kubeconform/cmd/kubeconform" },
+    cost: "two minutes the first time",
+    // Definitions of kinds that the charts have objects of.
+    copies: [
+      {
+        name: "crds/cert-manager",
+        module: "github.com/cert-manager/cert-manager@v1.21.2",
+        sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+        folder: "deploy/crds",
+      },
+      {
+        name: "crds/prometheus-operator",
+        module: "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+        sum: "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+        folder: "example/prometheus-operator-crd",
+      },
+      {
+        name: "crds/external-secrets",
+        module: "github.com/external-secrets/external-secrets@v0.19.2",
+        sum: "h1:bdOpEt9Pww2e8QGh4apX7M0nehwNOVAQJLd8z6hAXWI=",
+        folder: "config/crds/bases",
+      },
+    ],
   },
   sops: {
     dir: join(tests, "threat-model", "sops"),
@@ -51,6 +79,8 @@ export type TestBinary =
   | "kubectl"
   | "direct-plugin"
   | "grpc-load"
+  | "helm"
+  | "kubeconform"
   | "sops"
   | "age-keygen"
   | "external-secrets";
@@ -103,6 +133,9 @@ function pathOf(part: TestBinary): string | undefined {
     case "direct-plugin":
     case "grpc-load":
       return join(goBuildDir("direct"), part);
+    case "helm":
+    case "kubeconform":
+      return join(goBuildDir("helm"), part);
     case "sops":
     case "age-keygen":
       return join(goBuildDir("sops"), part);
@@ -114,6 +147,12 @@ function pathOf(part: TestBinary): string | undefined {
 /** The folder of External Secrets' definitions of kinds. */
 export function externalSecretsCrds(): string {
   return join(goBuildDir("external-secrets"), "crds");
+}
+
+/** The file that defines a kind of another project: `certificates.cert-manager.io` and so on. */
+export function crdFile(project: "cert-manager" | "prometheus-operator" | "external-secrets", name: string): string {
+  const [plural = "", ...group] = name.split(".");
+  return join(goBuildDir("helm"), "crds", project, `${group.join(".")}_${plural}.yaml`);
 }
 
 /** The path of a part. @throws Error saying how to get it */

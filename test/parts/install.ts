@@ -106,8 +106,18 @@ function moduleDir(go: string, module: string, cwd: string): string {
   return stdout.trim();
 }
 
+/** The folder of a module that Go fetches for nothing but its files. @param module with its version */
+async function fetchModule(go: string, module: string, sum: string, signal: AbortSignal | undefined): Promise<string> {
+  const argv = [go, "mod", "download", "-json", module] as const;
+  const said = await runCommand({ what: `fetching ${module}`, argv, env: goEnv, signal });
+  // Before it stands which modules are being downloaded.
+  const { Dir, Sum } = JSON.parse(said.slice(said.indexOf("{"))) as { readonly Dir: string; readonly Sum: string };
+  if (Sum !== sum) throw new MissingError(`${module} is ${Sum}, not ${sum}: what was fetched is not what was looked at`);
+  return Dir;
+}
+
 async function buildGoModule(name: GoModule, options: Options): Promise<void> {
-  const { dir: cwd, programs, cost, data } = goModules[name];
+  const { dir: cwd, programs, cost, data, copies = [] } = goModules[name];
   const target = goBuildDir(name);
   if (Object.keys(programs).every((part) => isExecutable(join(target, part)))) return;
   if (findGo() === undefined)
@@ -128,6 +138,8 @@ async function buildGoModule(name: GoModule, options: Options): Promise<void> {
       });
     if (data !== undefined)
       await cp(join(moduleDir(go, data.module, cwd), data.folder), join(dir, data.name), { recursive: true });
+    for (const { name: to, module, sum, folder } of copies)
+      await cp(join(await fetchModule(go, module, sum, options.signal), folder), join(dir, to), { recursive: true });
   });
 }
 
@@ -142,6 +154,7 @@ export async function installBinaries(options: Options = {}): Promise<void> {
   await installOpenbao(options);
   await buildGoModule("kubernetes", options);
   await buildGoModule("direct", options);
+  await buildGoModule("helm", options);
   for (const part of [
     "bao",
     "redis-server",
@@ -150,6 +163,8 @@ export async function installBinaries(options: Options = {}): Promise<void> {
     "kubectl",
     "direct-plugin",
     "grpc-load",
+    "helm",
+    "kubeconform",
   ] as const)
     findBinary(part);
   if (options.isAll === true) {

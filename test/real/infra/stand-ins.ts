@@ -2,14 +2,20 @@
 // an object is its kind, name and namespace.
 const anyFields = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
 
-export function crd(group: string, version: string, kind: string, plural: string): object {
+export function crd(
+  group: string,
+  version: string,
+  kind: string,
+  plural: string,
+  scope: "Namespaced" | "Cluster" = "Namespaced",
+): object {
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
     metadata: { name: `${plural}.${group}` },
     spec: {
       group,
-      scope: "Namespaced",
+      scope,
       names: { kind, plural, singular: kind.toLowerCase() },
       versions: [
         {
