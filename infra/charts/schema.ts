@@ -50,7 +50,10 @@ function settings(schema: unknown, isWhole: boolean): unknown {
 }
 
 function settingsOf(schema: z.core.$ZodType): Json {
-  const { required: _, ...whole } = settings(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }), true) as Json;
+  const { required: _, ...whole } = settings(
+    z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }),
+    true,
+  ) as Json;
   return whole;
 }
 
@@ -71,7 +74,10 @@ const kinds: readonly (readonly [RegExp, Json])[] = [
         {
           name: text,
           refreshInterval: text,
-          secretStoreRef: strict({ name: text, kind: { enum: ["SecretStore", "ClusterSecretStore"] } }, ["name", "kind"]),
+          secretStoreRef: strict({ name: text, kind: { enum: ["SecretStore", "ClusterSecretStore"] } }, [
+            "name",
+            "kind",
+          ]),
           data: { ...objects, minItems: 1 },
         },
         ["name", "secretStoreRef", "data"],

@@ -18,7 +18,12 @@ type ModuleInfo = {
   /** A folder of another module that is copied beside the programs. */
   readonly data?: { readonly name: string; readonly module: string; readonly folder: string };
   /** Folders of modules that nothing is built from, and their checksums as go.sum has them: copied likewise. */
-  readonly copies?: readonly { readonly name: string; readonly module: string; readonly sum: string; readonly folder: string }[];
+  readonly copies?: readonly {
+    readonly name: string;
+    readonly module: string;
+    readonly sum: string;
+    readonly folder: string;
+  }[];
 };
 const moduleInfos = {
   kubernetes: {

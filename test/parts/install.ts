@@ -112,7 +112,8 @@ async function fetchModule(go: string, module: string, sum: string, signal: Abor
   const said = await runCommand({ what: `fetching ${module}`, argv, env: goEnv, signal });
   // Before it stands which modules are being downloaded.
   const { Dir, Sum } = JSON.parse(said.slice(said.indexOf("{"))) as { readonly Dir: string; readonly Sum: string };
-  if (Sum !== sum) throw new MissingError(`${module} is ${Sum}, not ${sum}: what was fetched is not what was looked at`);
+  if (Sum !== sum)
+    throw new MissingError(`${module} is ${Sum}, not ${sum}: what was fetched is not what was looked at`);
   return Dir;
 }
 

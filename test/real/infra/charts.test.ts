@@ -53,7 +53,8 @@ suite("The charts", () => {
     await api.waitReady();
     writeFileSync(join(dir, "kubeconfig"), kubeconfig(api), { mode: 0o600 });
     helm = openHelm(kubeconfig(api));
-    for (const definition of definitions) await create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
+    for (const definition of definitions)
+      await create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
     for (const { spec } of definitions) {
       const { group, names, versions } = spec;
       const at = `/openapi/v3/apis/${group}/${versions.find(({ storage }) => storage)?.name ?? ""}`;
@@ -103,11 +104,18 @@ suite("The charts", () => {
 
       // What this namespace does not let run is refused: the pod of `helm test` is the program's own pod.
       const labels = { "pod-security.kubernetes.io/enforce": profile };
-      await create("/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels } });
+      await create("/api/v1/namespaces", {
+        apiVersion: "v1",
+        kind: "Namespace",
+        metadata: { name: namespace, labels },
+      });
       for (const how of [["--dry-run=server"], []]) {
         const applied = await kubectl("apply", "--server-side", ...how, "-f", file);
         assert.equal(applied.code, 0, applied.stderr);
-        assert.equal(applied.stdout.split("\n").filter((line) => line.includes("serverside-applied")).length, manifests.length);
+        assert.equal(
+          applied.stdout.split("\n").filter((line) => line.includes("serverside-applied")).length,
+          manifests.length,
+        );
         assert.equal(applied.stderr, "", "kube-apiserver has something to remark");
       }
     });
@@ -124,5 +132,11 @@ suite("The charts", () => {
       assert.equal(code, 1);
       assert.match(stdout, /replicaz/);
     }
+  });
+
+  test("each values.schema.json is what values.yaml and the programs' settings say", async () => {
+    const script = join(chartDir("claviger"), "..", "schema.ts");
+    const { code, stderr } = await run(process.execPath, [script, "--check"], { ...process.env });
+    assert.equal(code, 0, stderr);
   });
 });

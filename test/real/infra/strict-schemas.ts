@@ -29,7 +29,10 @@ function strict(schema: unknown): unknown {
 /** Writes a file for each kind, and resolves with kubeconform's `-schema-location` of them. */
 export async function writeStrictSchemas(api: ApiServer, dir: string): Promise<string> {
   mkdirSync(dir, { recursive: true });
-  const { json: index } = await api.call<{ paths: Record<string, { serverRelativeURL: string }> }>("GET", "/openapi/v3");
+  const { json: index } = await api.call<{ paths: Record<string, { serverRelativeURL: string }> }>(
+    "GET",
+    "/openapi/v3",
+  );
   for (const [path, { serverRelativeURL }] of Object.entries(index.paths)) {
     if (!path.startsWith("api")) continue;
     const { json } = await api.call<{ components?: { schemas?: Record<string, Schema> } }>("GET", serverRelativeURL);

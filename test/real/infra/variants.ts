@@ -65,10 +65,7 @@ export const fleet = {
 };
 const { registry: _, ...elsewhere } = gateway;
 const serviceAccountToken = { enabled: true };
-const agentHcl = readFileSync(
-  join(import.meta.dirname, "..", "..", "..", "infra", "vault-agent", "agent.hcl"),
-  "utf8",
-);
+const agentHcl = readFileSync(join(import.meta.dirname, "..", "..", "..", "infra", "vault-agent", "agent.hcl"), "utf8");
 
 export const variants: Readonly<Record<string, Variant>> = {
   "Secrets that are there, and an AppRole": { chart: "claviger", values: { gateway }, kinds: central, ...ofGateway },
