@@ -14,8 +14,11 @@ function tagOf(file: string): string {
   return `<script type="module" src="${name}"></script>`;
 }
 
-/** @param outdir is emptied first */
-export async function buildConsole(outdir: string): Promise<void> {
+/**
+ * @param outdir is emptied first
+ * @returns the files that went into it, by their paths from gateway/console
+ */
+export async function buildConsole(outdir: string): Promise<readonly string[]> {
   rmSync(outdir, { recursive: true, force: true });
   mkdirSync(outdir, { recursive: true });
   const { metafile } = await build({
@@ -45,4 +48,5 @@ export async function buildConsole(outdir: string): Promise<void> {
     page.replace(place, () => tags),
   );
   cpSync(join(source, "public"), outdir, { recursive: true });
+  return Object.keys(metafile.inputs);
 }

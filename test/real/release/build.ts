@@ -1,0 +1,38 @@
+// Releases for the tests: of this checkout, and of a second one elsewhere with the same content.
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { runCommand } from "../../parts/command.ts";
+
+export const root = join(import.meta.dirname, "..", "..", "..");
+
+/** Runs `npm run release` of a checkout. */
+export async function buildRelease(checkout: string, out: string, ...args: readonly string[]): Promise<void> {
+  await runCommand({
+    what: `release of ${checkout}`,
+    argv: ["npm", "run", "--silent", "release", "--", "--out", out, ...args],
+    cwd: checkout,
+  });
+}
+
+function git(...args: readonly string[]): string {
+  return execFileSync("git", args, { cwd: root, encoding: "utf8" });
+}
+
+/** A clone of this checkout in a directory that is made, with packages of its own, and with what is not committed here. */
+export function cloneTo(directory: string): void {
+  git("clone", "--quiet", root, directory);
+  const listed = (...args: readonly string[]): readonly string[] =>
+    git("ls-files", "-z", ...args)
+      .split("\0")
+      .filter((path) => path !== "");
+  for (const path of listed("--deleted")) rmSync(join(directory, path));
+  const gone = new Set(listed("--deleted"));
+  for (const path of listed("--modified", "--others", "--exclude-standard")) {
+    if (gone.has(path)) continue;
+    mkdirSync(dirname(join(directory, path)), { recursive: true });
+    cpSync(join(root, path), join(directory, path));
+  }
+  // Links to the workspace's packages are relative: they lead into the clone.
+  execFileSync("cp", ["-a", join(root, "node_modules"), join(directory, "node_modules")]);
+}

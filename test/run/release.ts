@@ -1,0 +1,53 @@
+// `npm run release -- --out DIR ...`: everything that an operator gets, from the commit that is checked out.
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { makeRelease } from "../../infra/release/release.ts";
+import { isDirty, readSource } from "../../infra/release/source.ts";
+import { installReleaseParts } from "../parts/release.ts";
+import { runProgram, say, UsageError } from "./program.ts";
+
+const usage = `npm run release [-- --out DIR] [--image-prefix REGISTRY/NAME] [--sign-key FILE]
+
+Makes images, deb and rpm packages, npm packages, their SBOMs and SHA256SUMS from the commit that is checked out.
+
+  --out DIR                      an empty or new directory (dist/release)
+  --image-prefix REGISTRY/NAME   stands before the name of each image (registry.invalid/claviger)
+  --sign-key FILE                minisign's secret key, which signs SHA256SUMS; its password is asked for
+`;
+
+type Options = { readonly out: string; readonly imagePrefix: string; readonly signKey: string | undefined };
+
+function parse(args: string[]): Options | undefined {
+  const { values } = parseArgs({
+    args,
+    options: {
+      out: { type: "string", default: "dist/release" },
+      "image-prefix": { type: "string", default: "registry.invalid/claviger" },
+      "sign-key": { type: "string" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  if (values.help) return undefined;
+  if (!/^[a-z0-9.-]+(?::\d+)?(?:\/[a-z0-9._-]+)+$/.test(values["image-prefix"]))
+    throw new UsageError("--image-prefix is a registry and a name: registry.example/team");
+  const signKey = values["sign-key"];
+  return {
+    out: resolve(values.out),
+    imagePrefix: values["image-prefix"],
+    signKey: signKey === undefined ? undefined : resolve(signKey),
+  };
+}
+
+await runProgram({
+  usage,
+  parse,
+  run: async (options, signal) => {
+    const parts = await installReleaseParts({ signal });
+    const source = readSource();
+    if (isDirty(source)) say("Files differ from the commit: this is for trying out, nobody else can make it again.");
+    await makeRelease({ ...options, source, parts, say });
+    if (options.signKey === undefined) say("Not signed: --sign-key FILE signs SHA256SUMS");
+    say(`${options.out} has it`);
+    return 0;
+  },
+});
