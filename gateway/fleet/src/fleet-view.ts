@@ -2,7 +2,7 @@
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { ClusterView } from "./attention/nodes.ts";
 import { nodesOf } from "./node-view.ts";
-import type { Incomplete, Sightings } from "./sightings.ts";
+import type { Incomplete, SeenNodes, Sightings } from "./sightings.ts";
 
 export type SeenClusters = {
   readonly clusters: readonly ClusterView[];
@@ -14,19 +14,23 @@ export function textOf(incomplete: readonly Incomplete[]): string {
   return [...new Set(incomplete.map(({ text }) => text))].join("; ");
 }
 
+/** The nodes of clusters. @param at Unix milliseconds */
+export function clusterViews(
+  records: readonly ClusterRecord[],
+  { nodes, incomplete }: SeenNodes,
+  at: number,
+): readonly ClusterView[] {
+  const isComplete = incomplete.every(({ kind }) => kind === "refused");
+  return records.map((record) => ({ record, nodes: nodesOf(record, nodes.get(record.uid) ?? [], isComplete, at) }));
+}
+
 /** @returns the nodes of some clusters; it does not reject. @param now Unix milliseconds */
 export function createFleetReader(
   sightings: Pick<Sightings, "nodes">,
   now: () => number,
 ): (records: readonly ClusterRecord[]) => Promise<SeenClusters> {
   return async (records) => {
-    const { nodes, incomplete } = await sightings.nodes(records.map(({ uid }) => uid));
-    const isComplete = incomplete.every(({ kind }) => kind === "refused");
-    const at = now();
-    const clusters = records.map((record) => ({
-      record,
-      nodes: nodesOf(record, nodes.get(record.uid) ?? [], isComplete, at),
-    }));
-    return { clusters, incomplete };
+    const seen = await sightings.nodes(records.map(({ uid }) => uid));
+    return { clusters: clusterViews(records, seen, now()), incomplete: seen.incomplete };
   };
 }

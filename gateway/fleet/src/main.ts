@@ -188,9 +188,15 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     log,
   });
   const sessions = site?.sessions;
-  const events = createFleetEvents({ read: () => clusters.all(), sightings });
   const bundle = { role: "trust_bundle", kind: "authorities", read: () => splitPem(trust.pem) } as const;
   const expiry = watchExpiry({ roles: [...listenerRoles(() => tls), bundle], log });
+  const ages =
+    maxAge === undefined ? noKeyAges : createKeyAges({ describe: (ref) => describeKey(keys, ref), maxAgeMs: maxAge });
+  const events = createFleetEvents({
+    read: () => clusters.all(),
+    sightings,
+    sources: { ages, registryProblem: () => clusters.problem() ?? "", certificates: expiry.states },
+  });
   const server = createFleetServer({
     tls,
     callerOf: createCallers({
@@ -212,10 +218,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
       revocationList: authority.revocationList,
       sightings,
       certificates: expiry.states,
-      ages:
-        maxAge === undefined
-          ? noKeyAges
-          : createKeyAges({ describe: (ref) => describeKey(keys, ref), maxAgeMs: maxAge }),
+      ages,
       histories: histories.histories,
       audit: { replica: hostname(), required: config.audit.required, sinks: () => audit.sinks(), ...kept },
       trustBundle: () => trust.pem,

@@ -74,7 +74,8 @@ export function createStore({
     api,
     ...surroundings,
     onEvent(event) {
-      events.value = [event, ...events.peek()].slice(0, mostEvents);
+      // It says that there is something to ask for, and nothing by itself.
+      if (event.kind !== "attention-changed") events.value = [event, ...events.peek()].slice(0, mostEvents);
       fleet.patch((value) => afterEvent(value, event));
       const { cluster: name = "", record } = event;
       if (record !== undefined) clusters.get(name)?.patch(() => record);
@@ -129,9 +130,9 @@ export function createStore({
     who: make({ load: () => api.call("whoAmI", {}), everyMs: () => 60_000 }),
     status: make({
       load: () => api.call("getFleetStatus", { attentionSize: 200 }),
-      // The header wants it on every page; each reading is an audit record.
-      everyMs: every(10_000, 5000),
-      concerns: () => true,
+      // The header wants it on every page, and each reading is an audit record: an event says when there is news.
+      everyMs: every(30_000, 2000),
+      concerns: ({ kind = "" }) => kind === "attention-changed" || kind.startsWith("cluster-"),
     }),
     gateways: make({ load: () => api.call("listGateways", {}), everyMs: () => 2000 }),
     approvals: make({

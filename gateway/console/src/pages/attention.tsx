@@ -10,9 +10,6 @@ import { Page } from "../view/page.tsx";
 import { Age, StatusWord } from "../view/status.tsx";
 import { useResource, useStore } from "../view/use-store.ts";
 
-/** A gateway that was killed, and all else, is named within five seconds. */
-const promptMs = 2000;
-
 function Item({ item }: { readonly item: Attention }) {
   const { kind, target = "", cause = "", since, command = "" } = item;
   const href = hrefOfTarget(target, kind);
@@ -49,7 +46,7 @@ function Waiting() {
 
 export function AttentionPage() {
   const { status } = useStore();
-  const state = useResource(status, promptMs);
+  const state = useResource(status);
   const { value, at, failure } = state;
   const items = value?.attention ?? [];
   const total = value?.attentionTotal ?? 0;

@@ -43,7 +43,7 @@ function versions(counts: Counts): string {
 
 export function OverviewPage() {
   const { status, gateways } = useStore();
-  const seen = useResource(status, 2000);
+  const seen = useResource(status, 10_000);
   const listed = useResource(gateways);
   const { value } = seen;
   // What could not be read now is not shown as it was.

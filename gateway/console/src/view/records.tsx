@@ -31,7 +31,13 @@ const columns: readonly Cell<AuditRecord>[] = [
 ];
 
 type Search = Request<"searchAudit">;
-type Found = { readonly records: readonly AuditRecord[]; readonly next: string; readonly incomplete: string };
+type Found = {
+  readonly records: readonly AuditRecord[];
+  readonly next: string;
+  readonly incomplete: string;
+  /** Whose records these are: several, where a balancer has sent one page to one and the next to another. */
+  readonly replicas: readonly string[];
+};
 
 /** @param search asked anew whenever it says something else, or `version` changes */
 export function Records({
@@ -54,8 +60,10 @@ export function Records({
         records = [],
         nextPageToken = "",
         incomplete = "",
+        replica = "",
       } = await api.call("searchAudit", { pageSize: 100, ...search, pageToken: before?.next ?? "" }, signal);
-      setFound({ records: [...(before?.records ?? []), ...records], next: nextPageToken, incomplete });
+      const replicas = [...new Set([...(before?.replicas ?? []), replica])];
+      setFound({ records: [...(before?.records ?? []), ...records], next: nextPageToken, incomplete, replicas });
       setFailure(undefined);
     } catch (error) {
       if (signal?.aborted !== true) setFailure(toApiError(error));
@@ -85,6 +93,13 @@ export function Records({
           }
           none={found.next === "" ? none : "None among the newest; older ones were not looked at yet."}
         />
+      )}
+      {found !== undefined && (
+        <p class="muted">
+          {found.replicas.length === 1
+            ? `These are the records of the replica ${found.replicas.join()}; another one has its own.`
+            : `These are records of the replicas ${found.replicas.join(", ")}, with gaps: ask again.`}
+        </p>
       )}
       {found !== undefined && found.next !== "" && (
         <div class="buttons">

@@ -43,6 +43,25 @@ export function item(kind: AttentionKind, rest: Omit<AttentionItem, "kind" | "se
   return { kind, severity: severities[kind], ...rest };
 }
 
+const ofFleet: ReadonlySet<AttentionKind> = new Set<AttentionKind>([
+  "backend_down",
+  "no_gateway",
+  "nodes_unknown",
+  "foreign_values",
+  "registry_problem",
+  "gateway_problem",
+  "gateway_not_seen",
+  "gateway_login",
+  "gateway_certificate",
+  "service_certificate",
+  "gateway_busy",
+]);
+
+/** The cluster that an item is about; undefined where it is about what all clusters share. */
+export function clusterOf({ kind, target }: AttentionItem): string | undefined {
+  return ofFleet.has(kind) ? undefined : target.split("/")[0];
+}
+
 export const checkGateway = "claviger-gateway --config /etc/claviger/gateway.yaml --check";
 
 /** Where a command is to be run. @param name of a gateway, HOST:PORT */

@@ -32,6 +32,11 @@ export type FleetEvent = {
       readonly before: number | undefined;
     }
   | {
+      /** Something else needs a person than before: of these clusters, undefined where it is of the whole fleet. */
+      readonly kind: "attention";
+      readonly records: readonly (ClusterRecord | undefined)[];
+    }
+  | {
       readonly kind: "token-created" | "node-enrolled";
       readonly cluster: ClusterName;
       readonly record: ClusterRecord | undefined;

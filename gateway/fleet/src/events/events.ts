@@ -3,6 +3,7 @@ import { clusterName } from "@claviger/proto/wire/names.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import type { Caller } from "../caller.ts";
 import type { Subject, UnaryName } from "../method.ts";
+import { type AttentionSources, createAttentionWatch, noSources } from "./attention-watch.ts";
 import type { By } from "./event.ts";
 import { noSightings, type Sightings } from "../sightings.ts";
 import { createEventHub } from "./hub.ts";
@@ -34,12 +35,15 @@ function hasKey<T extends object>(table: T, key: PropertyKey): key is keyof T {
 export function createFleetEvents({
   read,
   sightings = noSightings,
+  sources = noSources,
   lookMs,
   size,
   now = Date.now,
 }: {
   readonly read: () => Promise<readonly ClusterRecord[]>;
-  readonly sightings?: Pick<Sightings, "nodes">;
+  readonly sightings?: Sightings;
+  /** What else may need a person. */
+  readonly sources?: AttentionSources;
   readonly lookMs?: number;
   readonly size?: number;
   readonly now?: () => number;
@@ -47,7 +51,9 @@ export function createFleetEvents({
   const hub = createEventHub(size);
   const usual = { read, hub, now, ...(lookMs !== undefined && { lookMs }) };
   const registry = createRegistryWatch(usual);
-  const nodes = createNodeWatch({ ...usual, sightings, isFollowed: () => registry.isFollowed() });
+  const seen = { ...usual, sightings, isFollowed: () => registry.isFollowed() };
+  const attention = createAttentionWatch({ ...seen, sources });
+  const nodes = createNodeWatch({ ...seen, onLook: attention.nodesSeen });
   const approval = (
     kind: "approval-asked" | (typeof approvalEvents)[keyof typeof approvalEvents],
     caller: Caller,
@@ -71,6 +77,7 @@ export function createFleetEvents({
       async follow() {
         const end = await registry.follow();
         await nodes.begin();
+        await attention.begin();
         return end;
       },
     }),

@@ -5,7 +5,7 @@ import type { ClusterUid, NodeName } from "@claviger/proto/wire/names.ts";
 import { nodeRefusal } from "@claviger/gateway-core/src/registry/nodes.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { notSeenMs } from "../node-view.ts";
-import type { Sightings } from "../sightings.ts";
+import type { SeenNodes, Sightings } from "../sightings.ts";
 import type { EventHub } from "./hub.ts";
 
 /** Gateways write a change within a second. */
@@ -27,6 +27,7 @@ export function createNodeWatch({
   sightings,
   hub,
   isFollowed,
+  onLook = () => {},
   lookMs = usualLookMs,
   now = Date.now,
 }: {
@@ -35,6 +36,8 @@ export function createNodeWatch({
   readonly sightings: Pick<Sightings, "nodes">;
   readonly hub: Pick<EventHub, "publish">;
   readonly isFollowed: () => boolean;
+  /** Hears of what each look has found. */
+  readonly onLook?: (records: readonly ClusterRecord[], seen: SeenNodes) => void;
   readonly lookMs?: number;
   readonly now?: () => number;
 }): NodeWatch {
@@ -66,7 +69,9 @@ export function createNodeWatch({
 
   const look = async (): Promise<void> => {
     const records = await read();
-    const { nodes, incomplete } = await sightings.nodes(records.map(({ uid }) => uid));
+    const seen = await sightings.nodes(records.map(({ uid }) => uid));
+    onLook(records, seen);
+    const { nodes, incomplete } = seen;
     if (incomplete.some(({ kind }) => kind === "none" || kind === "away")) return;
     // A Redis that was emptied hears of every node anew.
     const isNews = known !== undefined && incomplete.every(({ kind }) => kind !== "young");

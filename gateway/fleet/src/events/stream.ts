@@ -74,6 +74,10 @@ function seenBy({ mayTouch, clusters }: Operator, event: FleetEvent): Message | 
         ...(before !== undefined && kind === "node-phase" && { previousPhase: before }),
       };
     }
+    case "attention":
+      return event.records.some((record) => record === undefined || mayTouch(record))
+        ? { ...common, kind: "attention-changed" }
+        : undefined;
     case "token-created":
     case "node-enrolled": {
       const { record, kind, cluster, node } = event;

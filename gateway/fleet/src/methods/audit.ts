@@ -119,7 +119,7 @@ export function auditMethods(
           isAbout(one) &&
           isVisible(one),
       });
-      return { records: found.map(recordMessage), nextPageToken: next, incomplete };
+      return { records: found.map(recordMessage), nextPageToken: next, incomplete, replica };
     },
     async getAuditState({ verify }) {
       const verification = verify && verifying !== undefined ? await verifying.look() : verifying?.last();

@@ -12,8 +12,9 @@ import { createFleetEvents } from "../../../../gateway/fleet/src/events/events.t
 import type { Operator } from "../../../../gateway/fleet/src/caller.ts";
 import type { StreamReader } from "./stream-client.ts";
 import type { Credentials } from "./call.ts";
-import { putGateways, putReports, reportOf, well } from "./reports.ts";
+import { gatewayOf, putGateways, putReports, reportOf, well } from "./reports.ts";
 import { pemOf, startWorld, type World, type WorldOptions, integrityKey } from "./world.ts";
+import type { GatewayReport } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import type { NodeReport } from "@claviger/gateway-core/src/redis/node-reports.ts";
 
 type Message = Readonly<Record<string, unknown>>;
@@ -33,12 +34,15 @@ async function start(t: TestContext, options: WorldOptions = {}): Promise<Cast> 
   };
 }
 
-/** The next one that is no heartbeat, without what differs from run to run. */
-async function next(stream: StreamReader): Promise<Message> {
+/** The next one that is no heartbeat, nor of another kind than what is looked for, without what differs from run to run. */
+async function next(
+  stream: StreamReader,
+  isWanted = (kind: unknown) => kind !== "attention-changed",
+): Promise<Message> {
   for (;;) {
     const message = await stream.next();
     if (message === undefined) throw new Error(`ended: ${JSON.stringify(await stream.end)}`);
-    if (message["kind"] === "heartbeat") continue;
+    if (message["kind"] === "heartbeat" || !isWanted(message["kind"])) continue;
     assert.match(String(message["cursor"]), /^[0-9a-f]{12}\.\d+$/);
     assert.ok(Math.abs(Date.parse(String(message["at"])) - Date.now()) < 10_000);
     const { cursor: _, at: __, record, ...rest } = message;
@@ -90,6 +94,47 @@ suite("events of a fleet", () => {
     await world.call("UpdateCluster", { name: "blue", setLabels: { env: "dev" }, reason: "x" }, ada);
     assert.equal((await next(vera))["cluster"], "blue");
     assert.equal((await next(bob))["cluster"], "blue", "nothing of red before");
+  });
+
+  test("that something else needs a person is told, to whoever it is for, and nothing while it stays the same", async (t) => {
+    const world = await start(t);
+    const gateway = gatewayOf(Date.now() + 600_000);
+    const say = (fields: Partial<GatewayReport>): void => {
+      putGateways(world.redis, integrityKey, Date.now() - 600_000, [{ ...gateway, at: Date.now(), ...fields }]);
+    };
+    // As gateways do.
+    let last: Partial<GatewayReport> = {};
+    const report = (): void => say({ ...last, eventLoop: 0.9 + Math.random() / 100 });
+    report();
+    const busy = setInterval(report, 50);
+    t.after(() => clearInterval(busy));
+    const put = (fields: Partial<NodeReport>): void =>
+      putReports(world.redis, integrityKey, "01M8CZX875MFSCYTBWR058VXTH", [reportOf("n-0", Date.now(), fields)]);
+    put({});
+    const [vera, bob] = [await world.follow("vera"), await world.follow("bob")];
+    await begun(vera);
+    await begun(bob);
+    const attention = (stream: StreamReader): Promise<Message> => next(stream, (kind) => kind !== "node-phase");
+    put({ shim: { ...well, phase: 2 } });
+    assert.deepEqual(await attention(vera), { kind: "attention-changed" });
+    put({ shim: { ...well, phase: 0 } });
+    assert.deepEqual(await attention(vera), { kind: "attention-changed" });
+    const ada = await world.as("ada");
+    const label = (team: string): Promise<unknown> =>
+      world.call("UpdateCluster", { name: "blue", setLabels: { env: team }, reason: "x" }, ada);
+    await label("one");
+    for (const stream of [vera, bob])
+      assert.equal(
+        (await attention(stream))["kind"],
+        "cluster-changed",
+        "a gateway that is as busy is no news, nor red",
+      );
+    last = { problems: { redis: "away" } };
+    for (const stream of [vera, bob]) assert.deepEqual(await attention(stream), { kind: "attention-changed" });
+    last = {};
+    for (const stream of [vera, bob]) assert.deepEqual(await attention(stream), { kind: "attention-changed" });
+    await label("two");
+    for (const stream of [vera, bob]) assert.equal((await attention(stream))["kind"], "cluster-changed");
   });
 
   test("changes are told with who made them and why, for the clusters of whoever follows", async (t) => {
