@@ -73,13 +73,17 @@ suite("the console by keyboard alone", () => {
     await ada.page.evaluate("location.hash = '#/cluster/cluster-1'");
     await ada.page.getByRole("button", { name: "Resume" }).waitFor();
     await press(ada.page, /^Resume cluster-1$/);
+    await ada.page.getByRole("dialog").waitFor();
     await tabTo(ada.page, /^Reason/);
     await ada.page.keyboard.type("the disk was found");
     await ada.page.keyboard.press("Enter");
     const alert = ada.page.getByRole("alert");
     await alert.waitFor();
     assert.match((await alert.textContent()) ?? "", /another administrator has to approve it/);
-    await press(ada.page, /^Close$/);
+    assert.equal(await ada.page.locator(":focus").textContent(), "Close");
+    await ada.page.keyboard.press("Enter");
+    await ada.page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.equal(await ada.page.locator(":focus").getAttribute("aria-label"), "Resume cluster-1");
     await ada.page.evaluate("location.hash = '#/changes'");
     await ada.page.getByText("the disk was found").first().waitFor();
     assert.equal(
@@ -90,6 +94,7 @@ suite("the console by keyboard alone", () => {
     await ada.page.getByRole("button", { name: /^Take back/ }).waitFor();
 
     const anna = await site.consoles.open("anna");
+    anna.page.on("console", (m) => console.log("PAGE", m.text()));
     await press(anna.page, /^Changes$/);
     await anna.page.getByText("the disk was found").first().waitFor();
     await picture(anna.page, "changes", "light");
@@ -98,6 +103,8 @@ suite("the console by keyboard alone", () => {
     await press(anna.page, /^Approve$/);
     await anna.page.getByRole("dialog").waitFor({ state: "detached" });
     await anna.page.getByText("Nothing waits.").waitFor();
+    // The row is gone with its buttons: whoever was there is where it was, and goes on from there.
+    assert.equal(await anna.page.locator(":focus").textContent(), "Waiting for a second administrator");
     assert.doesNotMatch(site.registry(), /state: suspended/);
     await ada.page.getByText("approved", { exact: true }).first().waitFor();
     for (const { wrong } of [olga, ada, anna]) assert.deepEqual(wrong, []);

@@ -37,11 +37,20 @@ const pages = {
   changes: { hash: "#/changes", heading: "Changes and approvals", text: "Waiting for a second administrator" },
 } as const;
 
-async function open(page: Page, { hash, heading, text }: { hash: string; heading: string; text: string | RegExp }) {
+type Where = { readonly hash: string; readonly heading: string; readonly text: string | RegExp };
+
+async function open(page: Page, { hash, heading, text }: Where): Promise<void> {
   await page.evaluate(`location.hash = ${JSON.stringify(hash)}`);
   await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
   await page.getByRole("main").getByText(text).first().waitFor();
   await page.getByText("Reading …").first().waitFor({ state: "detached" });
+}
+
+/** Of the first one on its page. */
+async function nameOfGateway(page: Page): Promise<string> {
+  await open(page, pages.gateways);
+  const links = page.getByRole("region", { name: "Gateways", exact: true }).getByRole("link");
+  return (await links.first().textContent()) ?? "";
 }
 
 suite("the pages of the console", () => {
@@ -69,10 +78,8 @@ suite("the pages of the console", () => {
     });
 
   test("the page of a gateway renders", async () => {
-    await open(admin.page, pages.gateways);
-    const link = admin.page.getByRole("region", { name: "Gateways", exact: true }).getByRole("link").first();
-    const name = (await link.textContent()) ?? "";
-    await link.click();
+    const name = await nameOfGateway(admin.page);
+    await admin.page.getByRole("link", { name, exact: true }).first().click();
     await admin.page.getByRole("heading", { level: 1, name }).waitFor();
     await admin.page.getByText("Every check of its /readyz is ok.").waitFor();
     assert.deepEqual(admin.wrong, []);
@@ -95,9 +102,25 @@ suite("the pages of the console", () => {
     const page = await context.newPage();
     await page.goto(new URL("/", admin.page.url()).href);
     await page.evaluate(axe);
+    const gateway = await nameOfGateway(page);
+    const id = await askToResume(site, "cluster-2");
+    const all: Readonly<Record<string, Where>> = {
+      ...pages,
+      gateway: {
+        hash: `#/gateway/${encodeURIComponent(gateway)}`,
+        heading: gateway,
+        text: "Every check of its /readyz is ok.",
+      },
+      change: {
+        hash: `#/change/${id}`,
+        heading: "SetClusterState of cluster-2",
+        text: "The request as it will be made",
+      },
+      nowhere: { hash: "#/nothing", heading: "Not found", text: "There is no such page." },
+    };
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
-      for (const [name, where] of Object.entries(pages)) {
+      for (const [name, where] of Object.entries(all)) {
         await open(page, where);
         const found = await page.evaluate<readonly Violation[]>(
           "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations)",
@@ -125,6 +148,7 @@ suite("the pages of the console", () => {
     );
     await picture(page, "dialog", "dark");
     await context.close();
+    await approve(site, id);
   });
 
   test("a suspension by the command line is on the page within two seconds", async () => {
@@ -146,7 +170,7 @@ suite("the pages of the console", () => {
       .getByText("suspended")
       .first()
       .waitFor();
-    await resume(site, "cluster-1");
+    await approve(site, await askToResume(site, "cluster-1"));
   });
 
   test("the theme is what is chosen, and stays", async () => {
@@ -221,12 +245,18 @@ suite("the pages of the console", () => {
   });
 });
 
-/** By two administrators. */
-async function resume(site: ConsoleSite, cluster: string): Promise<void> {
+/** Of a cluster, which is suspended for it where it is not yet. @returns the id of the approval that it waits for */
+async function askToResume(site: ConsoleSite, cluster: string): Promise<string> {
+  const suspended = await site.run("olga", "cluster", "suspend", cluster, "--reason", "a test");
+  assert.equal(suspended.status, 0, suspended.err);
   const asked = await site.run("ada", "cluster", "resume", cluster, "--reason", "the test is over");
   assert.equal(asked.status, 3, asked.err);
   const { out } = await site.run("anna", "approvals", "list", "-o", "json");
   const [{ id } = { id: "" }] = JSON.parse(out) as readonly { readonly id: string }[];
+  return id;
+}
+
+async function approve(site: ConsoleSite, id: string): Promise<void> {
   const approved = await site.run("anna", "approvals", "approve", id);
   assert.equal(approved.status, 0, approved.err);
 }

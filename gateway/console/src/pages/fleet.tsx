@@ -47,6 +47,7 @@ const columns: readonly Column<FleetRow, SortKey>[] = [
   { title: "Labels", cell: ({ labels }) => <Labels labels={labels} /> },
 ];
 
+const none: readonly FleetRow[] = [];
 const states = ["active", "decrypt-only", "suspended"] as const;
 
 function Filters({ query, onChange }: { readonly query: FleetQuery; readonly onChange: (query: FleetQuery) => void }) {
@@ -99,11 +100,10 @@ export function FleetPage({
   const state = useResource(fleet);
   const query = parseQuery(params);
   const { text, state: wanted, isWrong, sort, isDescending } = query;
-  const rows = state.value?.rows ?? [];
-  const found = useMemo(
-    () => sortRows(filterRows(rows, query), query),
-    [rows, text, wanted, isWrong, sort, isDescending],
-  );
+  const rows = state.value?.rows ?? none;
+  // Whoever types a filter does not wait for a sort.
+  const sorted = useMemo(() => sortRows(rows, query), [rows, sort, isDescending]);
+  const found = useMemo(() => filterRows(sorted, query), [sorted, text, wanted, isWrong]);
   const change = (next: FleetQuery): void => onParams(queryParams(next));
   const onSort = (key: SortKey): void => change({ ...query, sort: key, isDescending: key === sort && !isDescending });
   return (

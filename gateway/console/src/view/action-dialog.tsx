@@ -1,6 +1,6 @@
 // What stands between a button and a change: what it does, why it is done, and the same as a command. And the
 // buttons: those of what the caller's role may do.
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, toApiError } from "../api/failure.ts";
 import { formatTime, timeOf } from "../model/age.ts";
 import type { Action } from "../model/action.ts";
@@ -33,15 +33,21 @@ function Refused({ failure }: { readonly failure: ApiError | RangeError }) {
 function ActionDialog({ action, onClose }: { readonly action: Action; readonly onClose: () => void }) {
   const store = useStore();
   const dialog = useRef<HTMLDialogElement>(null);
+  const close = useRef<HTMLButtonElement>(null);
   const id = useId();
   const [reason, setReason] = useState("");
   const [field, setField] = useState(action.field?.initial ?? "");
   const [isBusy, setBusy] = useState(false);
   const [failure, setFailure] = useState<ApiError | RangeError>();
   const isWaiting = failure !== undefined && !(failure instanceof RangeError) && failure.approval !== undefined;
-  useEffect(() => {
+  // At once: who types fast is in the dialog, and comes back to its button.
+  useLayoutEffect(() => {
     dialog.current?.showModal();
   }, []);
+  // There is nothing more to ask for: the button that was pressed is gone.
+  useEffect(() => {
+    if (isWaiting) close.current?.focus();
+  }, [isWaiting]);
 
   const { run } = action;
   const submit = async (event: Event): Promise<void> => {
@@ -107,11 +113,11 @@ function ActionDialog({ action, onClose }: { readonly action: Action; readonly o
         <Command text={action.command(reason, field)} />
         {failure !== undefined && <Refused failure={failure} />}
         <div class="buttons">
-          <button type="button" onClick={() => dialog.current?.close()}>
+          <button type="button" ref={close} onClick={() => dialog.current?.close()}>
             {run === undefined || isWaiting ? "Close" : "Cancel"}
           </button>
           {run !== undefined && !isWaiting && (
-            <button type="submit" class={action.isGrave ? "grave" : "primary"} disabled={isBusy}>
+            <button type="submit" class={action.isGrave ? "grave" : "primary"} aria-disabled={isBusy}>
               {isBusy ? "Asking …" : action.button}
             </button>
           )}
@@ -119,6 +125,11 @@ function ActionDialog({ action, onClose }: { readonly action: Action; readonly o
       </form>
     </dialog>
   );
+}
+
+/** Where somebody goes on whose buttons are gone. */
+function headingOf(element: Element): HTMLElement | null {
+  return element.closest("section, .page-head")?.querySelector<HTMLElement>("h1, h2") ?? null;
 }
 
 export function Actions({ actions }: { readonly actions: readonly Action[] }) {
@@ -129,13 +140,35 @@ export function Actions({ actions }: { readonly actions: readonly Action[] }) {
   const group = useRef<HTMLDivElement>(null);
   const buttons = offered.map(({ button }) => button).join();
   const isOpen = open !== undefined;
+  const heading = useRef<HTMLElement | null>(null);
+  const hasFocus = useRef(false);
   // A button that has done its work is gone, and the focus with it.
   useEffect(() => {
-    if (!isOpen && document.activeElement === document.body) group.current?.focus({ preventScroll: true });
+    if (group.current !== null) heading.current = headingOf(group.current);
+    if (!isOpen && hasFocus.current && document.activeElement === document.body)
+      (group.current ?? heading.current)?.focus({ preventScroll: true });
   }, [buttons, isOpen]);
+  // So is a row that somebody has decided.
+  useEffect(
+    () => () => {
+      if (hasFocus.current) heading.current?.focus({ preventScroll: true });
+    },
+    [],
+  );
   if (offered.length === 0 && open === undefined) return null;
   return (
-    <div class="buttons" role="group" aria-label="Actions" tabIndex={-1} ref={group}>
+    <div
+      class="buttons"
+      role="group"
+      aria-label="Actions"
+      tabIndex={-1}
+      ref={group}
+      onFocusIn={() => (hasFocus.current = true)}
+      onFocusOut={({ relatedTarget }) => {
+        // What is taken away loses the focus to nothing.
+        if (relatedTarget !== null) hasFocus.current = false;
+      }}
+    >
       {offered.map((action) => (
         <button
           type="button"

@@ -56,7 +56,9 @@ export function Panel({
   return (
     <section class={isStale ? "panel stale" : "panel"} aria-labelledby={id}>
       <header class="panel-head">
-        <h2 id={id}>{title}</h2>
+        <h2 id={id} tabIndex={-1}>
+          {title}
+        </h2>
         {extra}
       </header>
       {children}
