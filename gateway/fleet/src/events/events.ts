@@ -53,7 +53,7 @@ export function createFleetEvents({
   const registry = createRegistryWatch(usual);
   const seen = { ...usual, sightings, isFollowed: () => registry.isFollowed() };
   const attention = createAttentionWatch({ ...seen, sources });
-  const nodes = createNodeWatch({ ...seen, onLook: attention.nodesSeen });
+  const nodes = createNodeWatch({ ...seen, onLook: (...of) => attention.nodesSeen(...of) });
   const approval = (
     kind: "approval-asked" | (typeof approvalEvents)[keyof typeof approvalEvents],
     caller: Caller,
