@@ -17,18 +17,38 @@ const labels: Readonly<Record<string, string>> = {
   operation: "`wrap` or `unwrap`",
   bound: "`all`, `cluster`, `identity` or `handshakes`: which bound was reached",
   sink: "`stdout`, or `file` and its path",
+  program: "`gateway`, `shim` or `fleet`",
+  version: "that of Claviger",
+  node_version: "that of Node.js",
+  statistic: "`p50`, `p99` or `max`",
+  cluster: "its name in the registry, or `other` beyond `metrics.clusters`",
+  key: "namespace, mount and name of the key, or `other` beyond `metrics.clusters`",
+  outcome: "`ok`, or what kind of [reason](errors.md) it was: `outage`, `refusal` or `caller`",
+  "claviger_gateway_cluster_calls_total.operation": "`status`, `encrypt` or `decrypt`",
+  "claviger_gateway_backend_call_duration_seconds.operation":
+    "`wrap`, `unwrap`, `describe` (the key is read) or `promote`",
+  renewal: "`automatic`, or `none` where nothing renews the token or follows it",
   "claviger_gateway_handshake_failures_total.kind": "`closed`, `timeout`, `certificate` or `protocol`",
-  "claviger_shim_certificate_seconds_left.role": "`client` or `gateway_ca`",
-  "claviger_gateway_certificate_seconds_left.role":
-    "`server`, `client_ca`, and `client` and `ca` of `backend/NAME/`, `redis/` and `audit/N/` (the N-th of `audit.sinks`, from 0)",
+  role: "of a shim `client` or `gateway_ca`; of the fleet service `server`, `client_ca` or `trust_bundle`; of a gateway `server`, `client_ca`, and `client` and `ca` of `backend/NAME/`, `redis/` and `audit/N/` (the N-th of `audit.sinks`, from 0)",
   "claviger_fleet_requests_total.method": "the methods of FleetService",
   "claviger_fleet_requests_total.result": "`ok`, or the code of Connect that the call was refused with",
-  "claviger_fleet_certificate_seconds_left.role": "`server` or `client_ca`",
   cause: handshakeFailures.map(code).join(", "),
   "claviger_gateway_requests_shed_total.cause":
     "`limit` (more calls are under way than are served in time, and the caller's cluster has its share of them) or `time` (the caller waits for less than the key backend takes)",
   refused_by: "`shim` (it does not accept the gateway's certificate) or `gateway` (the other way round)",
   "claviger_gateway_client_errors_total.kind": "`parser` or `connection`",
+};
+
+const own = {
+  version: "v24.0.0",
+  cpuUsage: () => ({ user: 1, system: 1 }),
+  memoryUsage: { rss: () => 1 },
+  uptime: () => 1,
+};
+const certificate = { role: "server", level: "ok", text: "ok", secondsLeft: 1, validFrom: 1, expiresAt: 1 } as const;
+const auditLog = {
+  sinks: () => [{ name: "stdout", problem: undefined, since: undefined, missed: 0, failures: 0, queuedBytes: 0 }],
+  signedAt: () => 1,
 };
 
 async function shimPage(): Promise<string> {
@@ -39,9 +59,10 @@ async function shimPage(): Promise<string> {
   metrics.coalesced();
   metrics.retried();
   metrics.handshakeFailed("gateway", "certificate_expired");
-  metrics.observeCertificates(() => [{ role: "client", level: "ok", text: "ok", secondsLeft: 1 }]);
+  metrics.observeCertificates(() => [certificate]);
   metrics.observeGateways(() => [{ gateway: "https://gateway.example:8443", isUp: true }]);
   metrics.observeOutage(() => ({ phase: 1, secondsSinceGood: 1 }));
+  metrics.observeProcess("0.0.0", own);
   return await metrics.render();
 }
 
@@ -57,7 +78,7 @@ async function gatewayPage(): Promise<string> {
   metrics.observeRequestLimit(() => 64);
   metrics.backendCalled("main", "wrap", 1);
   metrics.observeConnections(() => 1);
-  metrics.observeCertificates(() => [{ role: "server", level: "ok", text: "ok", secondsLeft: 1 }]);
+  metrics.observeCertificates(() => [certificate]);
   metrics.observeBrokenVersions(() => 0);
   metrics.observeUnpromotedVersions(() => 0);
   metrics.observeReopenedVersions(() => 0);
@@ -65,14 +86,23 @@ async function gatewayPage(): Promise<string> {
   metrics.observeBackendAddresses(() => [
     { backend: "main", address: "https://vault.example:8200", isUp: true, latencyMs: 1 },
   ]);
-  metrics.observeAuditSinks(() => [{ name: "stdout", missed: 0 }]);
+  metrics.clusterCalled("prod", "encrypt", undefined);
+  metrics.backendAnswered("main", "wrap", "ok", 1);
+  metrics.observeKeys(() => [{ backend: "main", key: "transit/prod", promoted: 1, latest: 1, createdAt: 1 }]);
+  metrics.observeTokens(() => [{ backend: "main", end: { until: 1, isLast: false } }]);
+  metrics.observeRedis(() => true);
+  metrics.observeRegistry(() => ({ clusters: 1, problems: 0, goodAt: 1, edit: 1 }));
+  metrics.observeAudit(auditLog);
+  metrics.observeProcess("0.0.0", own);
   return await metrics.render();
 }
 
 async function fleetPage(): Promise<string> {
   const metrics = fleet.createMetrics();
   metrics.called("getCluster", "ok");
-  metrics.observeCertificates(() => [{ role: "server", level: "ok", text: "ok", secondsLeft: 1 }]);
+  metrics.observeAudit(auditLog);
+  metrics.observeCertificates(() => [certificate]);
+  metrics.observeProcess("0.0.0", own);
   return await metrics.render();
 }
 
@@ -82,7 +112,7 @@ function labelsOf(name: string, type: string, text: string): string {
     samples.flatMap(([, list = ""]) => [...list.matchAll(/(\w+)="/g)].map(([, label = ""]) => label)),
   );
   return [...found]
-    .filter((label) => !label.startsWith("otel_") && !(type === "histogram" && label === "le"))
+    .filter((label) => !(type === "histogram" && label === "le"))
     .map((label) => {
       const values = labels[`${name}.${label}`] ?? labels[label];
       if (values === undefined) throw new Gap(`${name}: docs/generate/metrics.ts does not say what ${label} is`);
@@ -92,10 +122,10 @@ function labelsOf(name: string, type: string, text: string): string {
 }
 
 function tableOf(text: string, names: Readonly<Record<string, string>>): string {
-  const rows = [...text.matchAll(/^# HELP (claviger_\w+) (.*)\n(?:# UNIT \w+ (\w+)\n)?# TYPE \w+ (\w+)$/gm)].map(
-    ([, name = "", help = "", unit, type = ""]) => {
+  const rows = [...text.matchAll(/^# HELP ((?:claviger|process)_\w+) (.*)\n# TYPE \w+ (\w+)$/gm)].map(
+    ([, name = "", help = "", type = ""]) => {
       if (help.includes("description missing")) throw new Gap(`${name} has no description`);
-      return [code(name), unit === "s" ? `${type}, seconds` : type, help, labelsOf(name, type, text)];
+      return [code(name), type, help, labelsOf(name, type, text)];
     },
   );
   for (const name of Object.values(names))
@@ -104,7 +134,8 @@ function tableOf(text: string, names: Readonly<Record<string, string>>): string 
   return table(["metric", "type", "what", "labels"], rows);
 }
 
-const intro = `What \`/metrics\` shows, in the text format of Prometheus. Values of labels come from closed sets.`;
+const intro = `What \`/metrics\` shows, in the text format of Prometheus. Names end in their unit; timestamps are Unix time in seconds.
+Values of labels come from closed or bounded sets. Every series of a shim has the labels \`cluster\` and \`node\` as well, from its certificate; \`target_info\` of each program has the resource attributes of OpenTelemetry.`;
 
 export async function metricsPage(): Promise<string> {
   return page("Metrics", intro, [

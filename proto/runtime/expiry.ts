@@ -23,6 +23,9 @@ export type CertificateState = {
   readonly text: string;
   /** Until the first of a chain, or the first valid one of several CAs, expires; negative after that. */
   readonly secondsLeft?: number;
+  /** Of that one, Unix seconds. */
+  readonly validFrom?: number;
+  readonly expiresAt?: number;
   /** SHA-256 of that one: another one is news. */
   readonly fingerprint?: string;
 };
@@ -63,7 +66,8 @@ export function judgeCertificates({ role, kind, read }: CertificateRole, now: nu
   const secondsLeft = Math.floor((end - now) / 1000);
   const at = (time: number): string => `${new Date(time).toISOString().slice(0, 19)}Z`;
   const who = identityOf(certificate);
-  const state = { role, secondsLeft, fingerprint: certificate.fingerprint256 };
+  const times = { secondsLeft, validFrom: start / 1000, expiresAt: end / 1000 };
+  const state = { role, ...times, fingerprint: certificate.fingerprint256 };
   if (end <= now) return { ...state, level: "invalid", text: `expired at ${at(end)}: ${who}` };
   if (start > now) return { ...state, level: "invalid", text: `not valid before ${at(start)}: ${who}` };
   const noticeMs = kind === "chain" ? (end - start) / 3 : Math.min((end - start) / 3, longestNoticeMs);

@@ -1,18 +1,14 @@
 // Which adapter of tracing.ts: the SDK is loaded only where it is wanted.
 import { type Check, CheckError } from "./check.ts";
 import type { Log } from "./log.ts";
+import type { Service } from "./resource.ts";
 import { noTracing, type Tracing, type TracingConfig } from "./tracing.ts";
 
 /** @param config undefined: nothing is traced, nothing is loaded */
-export async function openTracing(
-  service: string,
-  version: string,
-  config: TracingConfig | undefined,
-  log?: Log,
-): Promise<Tracing> {
+export async function openTracing(service: Service, config: TracingConfig | undefined, log?: Log): Promise<Tracing> {
   if (config === undefined) return noTracing;
   const { createOpenTelemetry } = await import("./opentelemetry.ts");
-  return createOpenTelemetry(service, version, config, log);
+  return createOpenTelemetry(service, config, log);
 }
 
 /** Adds a row: does the collector take traces? Sends none. */

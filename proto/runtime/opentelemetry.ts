@@ -13,7 +13,6 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
-import { resourceFromAttributes } from "@opentelemetry/resources";
 import {
   BatchSpanProcessor,
   ParentBasedSampler,
@@ -21,14 +20,26 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
-import { toKmsError } from "../wire/errors.ts";
+import { type ConnectCode, rowOf, toKmsError } from "../wire/errors.ts";
 import type { Log } from "./log.ts";
-import type { Tracing, TracingConfig } from "./tracing.ts";
+import { resourceOf, type Service } from "./resource.ts";
+import type { Rpc, Tracing, TracingConfig } from "./tracing.ts";
 
 /** How long the end of a process waits for spans to be sent. */
 const closeMs = 1000;
 
 const kinds = { server: SpanKind.SERVER, client: SpanKind.CLIENT } as const;
+
+/** Semantic conventions 1.45 for RPC. */
+function rpcAttributes({ system, method }: Rpc): Record<string, string> {
+  return { "rpc.system.name": system, "rpc.method": method };
+}
+
+/** gRPC writes its codes in capitals, and has one for success; Connect has neither. */
+function statusCode({ system }: Rpc, code: ConnectCode): string {
+  if (system === "connectrpc") return code;
+  return code === "canceled" ? "CANCELLED" : code.toUpperCase();
+}
 
 /** W3C Trace Context, version 00. */
 function parse(header: string | undefined): SpanContext | undefined {
@@ -73,34 +84,33 @@ function describeExport(error: Error | undefined): string {
   return code ?? "it gives no answer that counts";
 }
 
-export function createOpenTelemetry(
-  service: string,
-  version: string,
-  { endpoint, ratio, delay }: TracingConfig,
-  log?: Log,
-): Tracing {
+export function createOpenTelemetry(service: Service, { endpoint, ratio, delay }: TracingConfig, log?: Log): Tracing {
   const { exporter, health } = createReportingExporter(new OTLPTraceExporter({ url: endpoint }), log);
   const provider = new TracerProvider({
-    resource: resourceFromAttributes({ "service.name": service, "service.version": version }),
+    resource: resourceOf(service),
     sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) }),
     spanProcessors: [new BatchSpanProcessor({ exporter, scheduledDelayMillis: delay })],
   });
-  const tracer = provider.getTracer(service, version);
+  const tracer = provider.getTracer(service.name, service.version);
   const current = new AsyncLocalStorage<Context>();
   const here = (): Context => current.getStore() ?? contextApi.active();
   return {
-    async span(name, { kind, parent, attributes }, work) {
+    async span(name, { kind, parent, attributes, rpc }, work) {
       const remote = parse(parent);
       const base = remote === undefined ? here() : trace.setSpanContext(contextApi.active(), remote);
       const span = tracer.startSpan(
         name,
-        { kind: kinds[kind], ...(attributes !== undefined && { attributes: { ...attributes } }) },
+        { kind: kinds[kind], attributes: { ...(rpc && rpcAttributes(rpc)), ...attributes } },
         base,
       );
       try {
-        return await current.run(trace.setSpan(base, span), work);
+        const result = await current.run(trace.setSpan(base, span), work);
+        if (rpc?.system === "grpc") span.setAttribute("rpc.status_code", "OK");
+        return result;
       } catch (error) {
-        span.setAttribute("claviger.reason", toKmsError(error).reason);
+        const { reason } = toKmsError(error);
+        span.setAttributes({ "claviger.reason": reason, "error.type": reason });
+        if (rpc !== undefined) span.setAttribute("rpc.status_code", statusCode(rpc, rowOf(reason).connect));
         span.setStatus({ code: SpanStatusCode.ERROR });
         throw error;
       } finally {

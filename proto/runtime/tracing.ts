@@ -6,15 +6,24 @@ import { z, zDuration } from "./config.ts";
 export type SpanKind = "server" | "client";
 export type Attributes = Readonly<Record<string, string | number>>;
 
+/** A call of an RPC: which protocol, and the method as `package.Service/Method`. */
+export type Rpc = { readonly system: "grpc" | "connectrpc"; readonly method: string };
+
 export interface Tracing {
   /**
    * Runs `work` in a span; inside it further spans are its children. A rejection is recorded by its
    * reason and passed on.
+   * @param rpc what the span is of: gives it the attributes of OpenTelemetry's semantic conventions for RPC
    * @param parent a traceparent header; without one, the span that we are in
    */
   span<T>(
     name: string,
-    options: { readonly kind: SpanKind; readonly parent?: string | undefined; readonly attributes?: Attributes },
+    options: {
+      readonly kind: SpanKind;
+      readonly parent?: string | undefined;
+      readonly attributes?: Attributes;
+      readonly rpc?: Rpc;
+    },
     work: () => Promise<T>,
   ): Promise<T>;
   /** The traceparent header to send on from here. */

@@ -23,7 +23,7 @@ import { keepRenewed } from "./renewal.ts";
 import { claimSocket, SocketError } from "./socket.ts";
 import { createStateFile } from "./state-file.ts";
 import { createStatusKeeper, readinessOf } from "./status.ts";
-import { certificateRoles, readCredentials } from "./tls.ts";
+import { certificateRoles, nodeOf, readCredentials } from "./tls.ts";
 import { createUpstream } from "./upstream.ts";
 
 const usage = `claviger-shim --config FILE
@@ -73,8 +73,16 @@ async function run(
     log.warn({ event: "setting-renamed", problem: warning }, "a setting has another name now");
   // One clock for the ages of both, which nobody can set.
   const now = createSteadyClock();
-  const metrics = createMetrics();
-  const tracing = await openTracing("claviger-shim", packageJson.version, config.tracing, log);
+  const own = nodeOf(credentials.tls);
+  const service = {
+    name: "claviger-shim",
+    version: packageJson.version,
+    instance: `${own.cluster}/${own.node}`,
+    labels: own,
+  };
+  const metrics = createMetrics(service);
+  metrics.observeProcess(packageJson.version, process);
+  const tracing = await openTracing(service, config.tracing, log);
   const upstream = createUpstream(config.gateways, credentials.tls, metrics, tracing.traceparent, log);
   const stateFile = createStateFile(config.stateFile ?? `${config.socket.path}.state`, credentials.cluster, log, now);
   const grace = () => ({ healthyForMs: config.outage.healthyFor, degradedForMs: config.outage.degradedFor });

@@ -174,7 +174,7 @@ export function createKmsSocketServer({
   };
 
   const answer = async (
-    name: string,
+    name: keyof KmsMethods,
     method: KmsMethod,
     call: ServerUnaryCall<Buffer, Buffer>,
     callback: sendUnaryData<Buffer>,
@@ -188,10 +188,11 @@ export function createKmsSocketServer({
     try {
       if (inFlight > maxCalls) throw new KmsError("overloaded");
       const [parent] = call.metadata.get(headers.traceparent);
-      const options = { kind: "server", parent: parent?.toString() } as const;
+      const rpc = { system: "grpc", method: methods[name].slice(1) } as const;
+      const options = { kind: "server", parent: parent?.toString(), rpc } as const;
       // Whole milliseconds: what a header carries and a timer takes.
       const deadline = Math.floor(steadyNow() + scope.leftMs);
-      const bytes = await tracing.span(`kms ${name}`, options, () => method(call.request, deadline, scope.signal));
+      const bytes = await tracing.span(rpc.method, options, () => method(call.request, deadline, scope.signal));
       callback(null, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     } catch (thrown) {
       const error = toKmsError(thrown);

@@ -29,6 +29,13 @@ export function readCredentials(
   return { tls: { cert: chain, key, ca, serverName, serverIdentities }, cluster };
 }
 
+/** Who this is by its certificate, which readCredentials has looked at. */
+export function nodeOf({ cert }: Pick<ClientTls, "cert">): { readonly cluster: string; readonly node: string } {
+  const [, cluster = "", node = ""] =
+    /\/cluster\/([^/]+)\/node\/([^/,]+)/.exec(splitPem(cert)[0]?.subjectAltName ?? "") ?? [];
+  return { cluster, node };
+}
+
 /** The certificates of a shim, for the watch of their expiry. */
 export function certificateRoles(inUse: () => ClientTls): readonly CertificateRole[] {
   return [

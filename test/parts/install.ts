@@ -33,6 +33,7 @@ const packages = [
   { python: "seccomp", name: "python3-seccomp", why: "tests run the shim under the filter of its unit" },
   { program: "chromium", name: "chromium", why: "tests open the console in it" },
   { program: "openssl", name: "openssl", why: "tests sign and read certificates with it as others do" },
+  { program: "prometheus", name: "prometheus", why: "tests evaluate the rules and dashboards of infra/mixin with it" },
   { program: "zsh", name: "zsh", why: "tests ask it what it completes" },
   { program: "fish", name: "fish", why: "tests ask it what it completes" },
   { program: "minisign", name: "minisign", why: "tests sign releases and verify them" },

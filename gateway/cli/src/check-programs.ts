@@ -45,12 +45,18 @@ function certificates(state: z.infer<typeof readyReply>): readonly (readonly [st
   return [...Object.entries(state.certificates ?? {}), ...named];
 }
 
+/** Programs of 0.1.0 say how long it is until then. */
+function secondsLeft(role: string, samples: readonly Sample[]): number | undefined {
+  const of = (end: string): number | undefined =>
+    samples.find(({ name, labels }) => name.endsWith(end) && labels["role"] === role)?.value;
+  const at = of("_certificate_expiry_timestamp_seconds");
+  return at === undefined ? of("_certificate_seconds_left") : Math.floor(at - Date.now() / 1000);
+}
+
 function ofCertificate(role: string, text: string, samples: readonly Sample[]): Finding {
-  const left = samples.find(
-    ({ name, labels }) => name.endsWith("_certificate_seconds_left") && labels["role"] === role,
-  );
+  const left = secondsLeft(role, samples);
   const level = text === "ok" ? "ok" : text.startsWith("expires in") ? "expiring" : "invalid";
-  const state = { role, level, text, ...(left !== undefined && { secondsLeft: left.value }) } as const;
+  const state = { role, level, text, ...(left !== undefined && { secondsLeft: left }) } as const;
   const found = `certificate ${role}: ${describeExpiry(state)}`;
   if (level === "ok") return { verdict: "ok", found };
   return {

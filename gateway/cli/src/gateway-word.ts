@@ -87,7 +87,8 @@ export async function waitForGateways(
     : `${heard} Of further gateways nothing is known; name their second listeners to wait for them, too: --gateway http://HOST:PORT`;
 }
 
-const interval = /^claviger_gateway_key_refresh(?:\{[^}]*\})? ([0-9.e+-]+)/m;
+/** A gateway of 0.1.0 has the shorter name. */
+const interval = /^claviger_gateway_key_refresh(?:_interval_seconds)?(?:\{[^}]*\})? ([0-9.e+-]+)/m;
 
 async function askInterval(url: URL): Promise<number | undefined> {
   try {

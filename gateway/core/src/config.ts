@@ -137,6 +137,16 @@ export const gatewayConfig = z.strictObject({
   redis: z.optional(redisSchema),
   /** Traces to an OpenTelemetry collector; the SDK is loaded only where this stands. */
   tracing: z.optional(tracingSchema),
+  metrics: z._default(
+    z.strictObject({
+      /**
+       * How many clusters, and how many keys, have series of their own in /metrics: about ten a cluster. Those
+       * beyond, in the order in which they come, are counted together as `other`.
+       */
+      clusters: z._default(zInteger(0, 10_000), 200),
+    }),
+    { clusters: 200 },
+  ),
   log: z._default(
     z.strictObject({
       /** The least level that is logged. */

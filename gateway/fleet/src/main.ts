@@ -88,7 +88,12 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   if (unusable.length > 0) throw new ConfigError(configFile, unusable);
   if (config.redis !== undefined) readRedisFiles(config.redis);
   const log = createLog("fleet", config.log.level);
-  const metrics = createMetrics();
+  const metrics = createMetrics({
+    name: "claviger-fleet",
+    version: packageJson.version,
+    instance: `${hostname()}:${config.listen.port}`,
+  });
+  metrics.observeProcess(packageJson.version, process);
 
   const opened = await Promise.all(
     Object.entries(config.backends).map(([name, backend]) => openBackend({ name, config: backend, log })),
@@ -233,6 +238,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     log,
   });
   metrics.observeCertificates(expiry.states);
+  metrics.observeAudit(written);
   // The first list waits for no record; a registry that cannot be read yet is said to whoever asks.
   clusters.all().catch(() => {});
   const port = await server.listen(config.listen.address, config.listen.port);

@@ -1,45 +1,46 @@
-// What the fleet service counts, and the text that Prometheus reads. The only file that imports
-// OpenTelemetry's metrics.
-import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
-import { MeterProvider } from "@opentelemetry/sdk-metrics";
+// What the fleet service counts. Names, labels and descriptions are here and nowhere else, but for those that all
+// programs share (proto/runtime/process-metrics.ts, gateway/core/src/audit/metrics.ts).
+import { auditNames, observeAudit, type ObservedAudit } from "@claviger/gateway-core/src/audit/metrics.ts";
 import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
+import { createMeter } from "@claviger/proto/runtime/meter.ts";
+import {
+  observeCertificates,
+  observeProcess,
+  type OwnProcess,
+  processNames,
+} from "@claviger/proto/runtime/process-metrics.ts";
+import type { Service } from "@claviger/proto/runtime/resource.ts";
+
+const program = "fleet";
+const prefix = "claviger_fleet";
 
 /** Names as they stand in Prometheus, but for the `_total` of counters. */
 export const names = {
+  ...processNames,
+  ...auditNames(prefix),
   requests: "claviger_fleet_requests",
-  certificateLeft: "claviger_fleet_certificate_seconds_left",
 } as const;
 
 export interface Metrics {
   /** @param result `ok`, or the code of Connect that it was refused with */
   called(method: string, result: string): void;
-  /** Asked for at each scrape. */
+  // What follows is asked at each scrape.
   observeCertificates(read: () => readonly CertificateState[]): void;
+  observeAudit(audit: ObservedAudit): void;
+  /** @param own Node's `process` */
+  observeProcess(version: string, own: OwnProcess): void;
   /** The page for a scraper. */
   readonly render: () => Promise<string>;
 }
 
-export function createMetrics(): Metrics {
-  const exporter = new PrometheusExporter({ preventServerStart: true });
-  const meter = new MeterProvider({ readers: [exporter] }).getMeter("claviger-fleet");
-  const serializer = new PrometheusSerializer(undefined, false);
-  const requests = meter.createCounter(names.requests, { description: "Calls of FleetService" });
+export function createMetrics(service?: Service): Metrics {
+  const meter = createMeter({ ...(service && { service }) });
+  const requests = meter.counter(names.requests, "Calls of FleetService");
   return {
-    called: (method, result) => requests.add(1, { method, result }),
-    observeCertificates(read) {
-      meter
-        .createObservableGauge(names.certificateLeft, {
-          unit: "s",
-          description: "Seconds until a certificate in use, or the first of a bundle, expires",
-        })
-        .addCallback((observed) => {
-          for (const { role, secondsLeft } of read())
-            if (secondsLeft !== undefined) observed.observe(secondsLeft, { role });
-        });
-    },
-    async render() {
-      const { resourceMetrics } = await exporter.collect();
-      return serializer.serialize(resourceMetrics);
-    },
+    called: (method, result) => requests(1, { method, result }),
+    observeCertificates: (read) => observeCertificates(meter, program, "claviger_fleet_certificate_seconds_left", read),
+    observeAudit: (audit) => observeAudit(meter, prefix, audit),
+    observeProcess: (ofProgram, own) => observeProcess(meter, program, ofProgram, own),
+    render: meter.render,
   };
 }

@@ -36,6 +36,7 @@ import { createStepState } from "./step-state.ts";
 import { openSharedCache } from "./keys/open-shared-cache.ts";
 import { deriveIntegrityKey } from "@claviger/gateway-core/src/key/integrity.ts";
 import { createAuditKey } from "@claviger/gateway-core/src/key/audit-key.ts";
+import { keyPath } from "@claviger/gateway-core/src/key/key-id.ts";
 import { createEpochMac } from "@claviger/gateway-core/src/key/epoch-mac.ts";
 import { createCanaryCiphertexts } from "./keys/canary-ciphertexts.ts";
 import { createKeyRing } from "./keys/key-ring.ts";
@@ -92,7 +93,13 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
 
   const log = createLog("gateway", config.log.level);
   for (const problem of warnings) log.warn({ event: "setting-renamed", problem }, "a setting has another name now");
-  const metrics = createMetrics();
+  const own = {
+    name: "claviger-gateway",
+    version: packageJson.version,
+    instance: `${hostname()}:${config.listen.port}`,
+  };
+  const metrics = createMetrics({ service: own, maxSeries: config.metrics.clusters });
+  metrics.observeProcess(packageJson.version, process);
   let readiness = (): Readiness => ({ ready: false, checks: { process: "starting" } });
   // Before anything is read: a registry of a large fleet takes a while.
   const admin = await openOperationsServer({
@@ -100,16 +107,19 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     readiness: () => readiness(),
     metrics: metrics.render,
   });
-  const tracing = await openTracing("claviger-gateway", packageJson.version, config.tracing, log);
+  const tracing = await openTracing(own, config.tracing, log);
   const names = new Set(Object.keys(config.backends));
   const opened = await Promise.all(
     Object.entries(config.backends).map(async ([name, backend]) =>
-      watchOutcomes(await openBackend({ name, config: backend, log })),
+      watchOutcomes(await openBackend({ name, config: backend, log }), ({ operation, result, milliseconds }) =>
+        metrics.backendAnswered(name, operation, result, milliseconds),
+      ),
     ),
   );
   metrics.observeBackendAddresses(() =>
     opened.flatMap(({ name, addresses }) => (addresses?.() ?? []).map((state) => ({ backend: name, ...state }))),
   );
+  metrics.observeTokens(() => opened.map(({ name, login }) => ({ backend: name, end: login?.() })));
   const backends = new Map(opened.map((backend) => [backend.name, backend]));
   const callTimes = new Map(opened.map(({ name }) => [name, createCallTimes()]));
   const steps = createStepState({ backends: opened, connections: () => server.connections() });
@@ -155,6 +165,8 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     }),
     log,
   });
+  metrics.observeRegistry(registry.numbers);
+  if (sharedCache !== undefined) metrics.observeRedis(() => sharedCache.health() === "ok");
   sharedCache?.onRegistryChange(() => void registry.refresh());
   const serves = createServes(config.serves);
   const ring = createKeyRing({
@@ -175,6 +187,15 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   metrics.observeUnpromotedVersions(() => ring.unpromoted());
   metrics.observeReopenedVersions(() => ring.reopened());
   metrics.observeKeyInterval(() => ring.intervalMs());
+  metrics.observeKeys(() =>
+    ring.known().map(({ ref, promoted, latest }) => ({
+      backend: ref.backend,
+      key: keyPath(ref),
+      promoted: promoted.version,
+      latest,
+      createdAt: promoted.createdAt,
+    })),
+  );
   const service = createKmsService({
     ring,
     dispatchers,
@@ -188,7 +209,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
     replica: sender.host,
     ...(config.integrity && signer && { signer: createAuditKey(signer, config.integrity, secret) }),
   });
-  metrics.observeAuditSinks(() => audit.sinks());
+  metrics.observeAudit(audit);
 
   const bounds = resources();
   const limits = resolveListenLimits(config.listen.limits, bounds);

@@ -1,45 +1,89 @@
-// What the gateway counts, and the text that Prometheus reads. Names and labels are here and
-// nowhere else; label values come from closed sets. The only file that imports OpenTelemetry's
-// metrics.
-import type { AddressState } from "@claviger/gateway-core/src/backend/port.ts";
-import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
-import { AggregationType, MeterProvider } from "@opentelemetry/sdk-metrics";
+// What the gateway counts. Names, labels and descriptions are here and nowhere else (those that all programs
+// share: proto/runtime/process-metrics.ts and gateway/core/src/audit/metrics.ts); label values come from closed or
+// bounded sets.
+import { auditNames, observeAudit, type ObservedAudit } from "@claviger/gateway-core/src/audit/metrics.ts";
+import type { AddressState, LoginEnd } from "@claviger/gateway-core/src/backend/port.ts";
+import type { RegistryNumbers } from "@claviger/gateway-core/src/registry/port.ts";
+import { createBoundedLabel, otherValue } from "@claviger/proto/runtime/bounded-label.ts";
 import type { CertificateState } from "@claviger/proto/runtime/expiry.ts";
+import { createMeter } from "@claviger/proto/runtime/meter.ts";
+import {
+  observeCertificates,
+  observeProcess,
+  type OwnProcess,
+  processNames,
+} from "@claviger/proto/runtime/process-metrics.ts";
+import type { Service } from "@claviger/proto/runtime/resource.ts";
+import { type Reason, rowOf } from "@claviger/proto/wire/errors.ts";
 import type { HandshakeFailure } from "@claviger/proto/wire/handshakes.ts";
+
+const program = "gateway";
+const prefix = "claviger_gateway";
 
 /** Names as they stand in Prometheus, but for the `_total` of counters. */
 export const names = {
-  requests: "claviger_gateway_request_duration",
+  ...processNames,
+  ...auditNames(prefix),
+  requests: "claviger_gateway_request_duration_seconds",
   inFlight: "claviger_gateway_requests_in_flight",
+  clusterCalls: "claviger_gateway_cluster_calls",
   handshakeFailures: "claviger_gateway_handshake_failures",
-  eventLoop: "claviger_gateway_event_loop_utilization",
   clientErrors: "claviger_gateway_client_errors",
   malformedReports: "claviger_gateway_malformed_shim_reports",
   connections: "claviger_gateway_connections",
   connectionsClosed: "claviger_gateway_connections_closed",
   backendCalls: "claviger_gateway_backend_calls",
   backendItems: "claviger_gateway_backend_items",
+  backendBatch: "claviger_gateway_backend_batch_items",
+  backendDuration: "claviger_gateway_backend_call_duration_seconds",
   brokenVersions: "claviger_gateway_broken_key_versions",
   unpromotedVersions: "claviger_gateway_unpromoted_key_versions",
   reopenedVersions: "claviger_gateway_reopened_key_versions",
-  keyInterval: "claviger_gateway_key_refresh",
+  keyInterval: "claviger_gateway_key_refresh_interval_seconds",
+  keyPromoted: "claviger_gateway_key_promoted_version",
+  keyLatest: "claviger_gateway_key_latest_version",
+  keyCreated: "claviger_gateway_key_created_timestamp_seconds",
   shed: "claviger_gateway_requests_shed",
   requestLimit: "claviger_gateway_request_limit",
-  certificateLeft: "claviger_gateway_certificate_seconds_left",
-  auditMissed: "claviger_gateway_audit_records_missed",
   addressUp: "claviger_gateway_backend_address_up",
-  addressLatency: "claviger_gateway_backend_address_latency",
+  addressLatency: "claviger_gateway_backend_address_latency_seconds",
+  tokenExpiry: "claviger_gateway_vault_token_expiry_timestamp_seconds",
+  redisUp: "claviger_gateway_redis_up",
+  registryClusters: "claviger_gateway_registry_clusters",
+  registryProblems: "claviger_gateway_registry_problems",
+  registryGoodAt: "claviger_gateway_registry_last_good_read_timestamp_seconds",
+  registryEdit: "claviger_gateway_registry_edit_number",
 } as const;
+
+/** Shown under these names as well, until the next release. */
+export const earlierNames: Readonly<Record<string, string>> = {
+  [names.requests]: "claviger_gateway_request_duration",
+  [names.keyInterval]: "claviger_gateway_key_refresh",
+  [names.addressLatency]: "claviger_gateway_backend_address_latency",
+  [names.loopUtilization]: "claviger_gateway_event_loop_utilization",
+};
 
 /** What kind of failure it was; `closed` is a port check as well. */
 export type HandshakeKind = "closed" | "timeout" | "certificate" | "protocol";
 /** The bounds of connections. */
 export type ConnectionBound = "all" | "cluster" | "identity" | "handshakes";
+/** A key in use: versions by number, `createdAt` of the promoted one in Unix seconds. */
+export type KeyNumbers = {
+  readonly backend: string;
+  readonly key: string;
+  readonly promoted: number;
+  readonly latest: number | undefined;
+  readonly createdAt: number;
+};
+export type CallOperation = "status" | "encrypt" | "decrypt";
+export type BackendOperation = "wrap" | "unwrap" | "describe" | "promote";
 
 export interface Metrics {
   started(): void;
   /** @param result `ok` or a reason of the error table */
   finished(method: string, result: string, milliseconds: number): void;
+  /** KMS calls of a cluster of the registry, each item of a batch one. */
+  clusterCalled(cluster: string, operation: CallOperation, reason: Reason | undefined): void;
   handshakeFailed(kind: HandshakeKind, cause: HandshakeFailure): void;
   /** A request that Node's HTTP parser refused. */
   clientError(code: string): void;
@@ -49,171 +93,201 @@ export interface Metrics {
   connectionClosed(bound: ConnectionBound): void;
   /** A request that was refused before it was read: over the limit of calls, or too late for the backend. */
   shed(cause: "limit" | "time"): void;
-  /** @param read how many requests are let in at once; undefined while all are */
-  observeRequestLimit(read: () => number | undefined): void;
-  /** Open connections: asked at each scrape. */
-  observeConnections(read: () => number): void;
   /** One batch call to a backend. */
   backendCalled(backend: string, operation: "wrap" | "unwrap", items: number): void;
-  /** Earlier key versions that decrypt no longer: asked at each scrape. */
+  /** A call to a backend has ended. @param result `ok` or a reason of the error table */
+  backendAnswered(backend: string, operation: BackendOperation, result: string, milliseconds: number): void;
+  // What follows is asked at each scrape.
+  /** @param read how many requests are let in at once; undefined while all are */
+  observeRequestLimit(read: () => number | undefined): void;
+  observeConnections(read: () => number): void;
+  /** Earlier key versions that decrypt no longer. */
   observeBrokenVersions(read: () => number): void;
-  /** Keys whose newest version could not be promoted: asked at each scrape. */
+  /** Keys whose newest version could not be promoted. */
   observeUnpromotedVersions(read: () => number): void;
-  /** Retired key versions that decrypt again: asked at each scrape. */
+  /** Retired key versions that decrypt again. */
   observeReopenedVersions(read: () => number): void;
   /** @param read how often each key is read, milliseconds */
   observeKeyInterval(read: () => number): void;
-  /** Audit records that each sink does not have: asked at each scrape. */
-  observeAuditSinks(read: () => readonly { readonly name: string; readonly missed: number }[]): void;
-  /** Asked for at each scrape. */
+  observeKeys(read: () => readonly KeyNumbers[]): void;
+  observeAudit(audit: ObservedAudit): void;
   observeBackendAddresses(read: () => readonly (AddressState & { readonly backend: string })[]): void;
-  /** Until the certificates in use expire: asked at each scrape. */
+  /** Those of Vaults; undefined where a login does not end, or there is none now. */
+  observeTokens(read: () => readonly { readonly backend: string; readonly end: LoginEnd | undefined }[]): void;
+  observeRedis(isUp: () => boolean): void;
+  observeRegistry(read: () => RegistryNumbers): void;
+  /** Until the certificates in use expire. */
   observeCertificates(read: () => readonly CertificateState[]): void;
+  /** @param own Node's `process` */
+  observeProcess(version: string, own: OwnProcess): void;
   /** The page for a scraper. */
   readonly render: () => Promise<string>;
 }
 
-const secondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+export type MetricsOptions = {
+  readonly service?: Service;
+  /** How many clusters, and how many keys, have series of their own. */
+  readonly maxSeries?: number;
+};
 
-export function createMetrics(): Metrics {
-  const exporter = new PrometheusExporter({ preventServerStart: true });
-  const views = [
-    {
-      instrumentName: names.requests,
-      aggregation: { type: AggregationType.EXPLICIT_BUCKET_HISTOGRAM, options: { boundaries: secondsBuckets } },
-    } as const,
-  ];
-  const meter = new MeterProvider({ readers: [exporter], views }).getMeter("claviger-gateway");
-  const requests = meter.createHistogram(names.requests, {
-    unit: "s",
-    description: "KMS requests by method and result",
-  });
-  const inFlight = meter.createUpDownCounter(names.inFlight, {
-    description: "KMS requests that have not been answered yet",
-  });
-  const handshakeFailures = meter.createCounter(names.handshakeFailures, { description: "TLS handshakes that failed" });
-  let loop = performance.eventLoopUtilization();
-  meter
-    .createObservableGauge(names.eventLoop, {
-      description: "Share of the time since the last scrape in which the event loop worked: a gateway is one core",
-    })
-    .addCallback((result) => {
-      const before = loop;
-      loop = performance.eventLoopUtilization();
-      result.observe(performance.eventLoopUtilization(loop, before).utilization);
-    });
-  const clientErrors = meter.createCounter(names.clientErrors, { description: "Requests that are no HTTP" });
-  const malformedReports = meter.createCounter(names.malformedReports, {
-    description:
-      "Words of shims of themselves (claviger-shim) that cannot be read; the Status is answered all the same",
-  });
-  const connectionsClosed = meter.createCounter(names.connectionsClosed, {
-    description: "Connections that were closed because a bound was reached",
-  });
-  const shed = meter.createCounter(names.shed, {
-    description: "Requests that were refused before they were read, because this gateway could not serve them in time",
-  });
-  const backendCalls = meter.createCounter(names.backendCalls, { description: "Calls to a key backend" });
-  const backendItems = meter.createCounter(names.backendItems, { description: "Items in those calls" });
-  const serializer = new PrometheusSerializer();
+const secondsBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const itemBounds = [1, 2, 4, 8, 16, 32, 64, 128];
+const defaultMaxSeries = 200;
+
+export function createMetrics({ service, maxSeries = defaultMaxSeries }: MetricsOptions = {}): Metrics {
+  const meter = createMeter({ ...(service && { service }), earlierNames });
+  const ofCluster = createBoundedLabel(maxSeries);
+  const ofKey = createBoundedLabel(maxSeries);
+  const requests = meter.histogram(names.requests, "KMS requests by method and result", secondsBounds);
+  const inFlight = meter.upDownCounter(names.inFlight, "KMS requests that have not been answered yet");
+  const clusterCalls = meter.counter(
+    names.clusterCalls,
+    "KMS calls by cluster and how they ended, each item of a batch one",
+  );
+  const handshakeFailures = meter.counter(names.handshakeFailures, "TLS handshakes that failed");
+  const clientErrors = meter.counter(names.clientErrors, "Requests that are no HTTP");
+  const malformedReports = meter.counter(
+    names.malformedReports,
+    "Words of shims of themselves (claviger-shim) that cannot be read; the Status is answered all the same",
+  );
+  const connectionsClosed = meter.counter(
+    names.connectionsClosed,
+    "Connections that were closed because a bound was reached",
+  );
+  const shed = meter.counter(
+    names.shed,
+    "Requests that were refused before they were read, because this gateway could not serve them in time",
+  );
+  const backendCalls = meter.counter(names.backendCalls, "Batch calls to a key backend");
+  const backendItems = meter.counter(names.backendItems, "Items in those calls");
+  const backendBatch = meter.histogram(names.backendBatch, "Items of a batch call to a key backend", itemBounds);
+  const backendDuration = meter.histogram(
+    names.backendDuration,
+    "Calls to a key backend by operation and result, failover between its addresses included",
+    secondsBounds,
+  );
   return {
-    started: () => inFlight.add(1),
+    started: () => inFlight(1),
     finished(method, result, milliseconds) {
-      inFlight.add(-1);
-      requests.record(milliseconds / 1000, { method, result });
+      inFlight(-1);
+      requests(milliseconds / 1000, { method, result });
     },
-    handshakeFailed: (kind, cause) => handshakeFailures.add(1, { kind, cause }),
+    clusterCalled(cluster, operation, reason) {
+      const outcome = reason === undefined ? "ok" : rowOf(reason).kind;
+      clusterCalls(1, { cluster: ofCluster(cluster), operation, outcome });
+    },
+    handshakeFailed: (kind, cause) => handshakeFailures(1, { kind, cause }),
     // Codes of the parser are a closed set; a system's error is told by its kind alone.
-    clientError: (code) => clientErrors.add(1, { kind: code.startsWith("HPE_") ? "parser" : "connection" }),
-    reportMalformed: () => malformedReports.add(1),
-    connectionClosed: (bound) => connectionsClosed.add(1, { bound }),
-    shed: (cause) => shed.add(1, { cause }),
-    observeRequestLimit(read) {
-      meter
-        .createObservableGauge(names.requestLimit, {
-          description:
-            "Requests that are let in at once, a further call of a batch being an eighth; absent while all are",
-        })
-        .addCallback((result) => {
-          const limit = read();
-          if (limit !== undefined) result.observe(limit);
-        });
-    },
-    observeConnections(read) {
-      meter
-        .createObservableGauge(names.connections, { description: "Open connections, handshakes included" })
-        .addCallback((result) => result.observe(read()));
-    },
+    clientError: (code) => clientErrors(1, { kind: code.startsWith("HPE_") ? "parser" : "connection" }),
+    reportMalformed: () => malformedReports(1),
+    connectionClosed: (bound) => connectionsClosed(1, { bound }),
+    shed: (cause) => shed(1, { cause }),
     backendCalled(backend, operation, items) {
-      backendCalls.add(1, { backend, operation });
-      backendItems.add(items, { backend, operation });
+      backendCalls(1, { backend, operation });
+      backendItems(items, { backend, operation });
+      backendBatch(items, { backend, operation });
     },
-    observeBrokenVersions(read) {
-      meter
-        .createObservableGauge(names.brokenVersions, {
-          description: "Earlier key versions that decrypted no longer when they were last tried",
-        })
-        .addCallback((result) => result.observe(read()));
+    backendAnswered: (backend, operation, result, milliseconds) =>
+      backendDuration(milliseconds / 1000, { backend, operation, result }),
+    observeRequestLimit: (read) =>
+      meter.gauge(
+        names.requestLimit,
+        "Requests that are let in at once, a further call of a batch being an eighth; absent while all are",
+        read,
+      ),
+    observeConnections: (read) => meter.gauge(names.connections, "Open connections, handshakes included", read),
+    observeBrokenVersions: (read) =>
+      meter.gauge(
+        names.brokenVersions,
+        "Earlier key versions that decrypted no longer when they were last tried",
+        read,
+      ),
+    observeUnpromotedVersions: (read) =>
+      meter.gauge(
+        names.unpromotedVersions,
+        "Keys whose newest version does not encrypt because it could not be promoted",
+        read,
+      ),
+    observeReopenedVersions: (read) =>
+      meter.gauge(
+        names.reopenedVersions,
+        "Retired key versions that decrypt again: min_decryption_version was lowered while this gateway runs",
+        read,
+      ),
+    observeKeyInterval: (read) =>
+      meter.gauge(
+        names.keyInterval,
+        "How often each key is read from its backend; grows with the number of keys in use",
+        () => read() / 1000,
+      ),
+    observeKeys(read) {
+      // Versions of several keys say nothing together; of their ages the highest counts.
+      const shown = () => read().map((key) => ({ ...key, labels: { backend: key.backend, key: ofKey(key.key) } }));
+      const single = () => shown().filter(({ labels }) => labels.key !== otherValue);
+      meter.gauge(names.keyPromoted, "The version of a key in use that encrypts", () =>
+        single().map(({ promoted, labels }) => ({ value: promoted, labels })),
+      );
+      meter.gauge(names.keyLatest, "The newest version of a key in use, promoted or not", () =>
+        single().flatMap(({ latest, labels }) => (latest === undefined ? [] : [{ value: latest, labels }])),
+      );
+      meter.gauge(
+        names.keyCreated,
+        "When the version that encrypts was made, Unix time; of `other` keys the oldest",
+        () => {
+          const oldest = new Map<string, ReturnType<typeof shown>[number]>();
+          for (const one of shown()) {
+            const id = `${one.backend} ${one.labels.key}`;
+            if ((oldest.get(id)?.createdAt ?? Number.POSITIVE_INFINITY) > one.createdAt) oldest.set(id, one);
+          }
+          return [...oldest.values()].map(({ createdAt, labels }) => ({ value: createdAt, labels }));
+        },
+      );
     },
-    observeUnpromotedVersions(read) {
-      meter
-        .createObservableGauge(names.unpromotedVersions, {
-          description: "Keys whose newest version does not encrypt because it could not be promoted",
-        })
-        .addCallback((result) => result.observe(read()));
-    },
-    observeReopenedVersions(read) {
-      meter
-        .createObservableGauge(names.reopenedVersions, {
-          description:
-            "Retired key versions that decrypt again: min_decryption_version was lowered while this gateway runs",
-        })
-        .addCallback((result) => result.observe(read()));
-    },
-    observeKeyInterval(read) {
-      meter
-        .createObservableGauge(names.keyInterval, {
-          description: "How often each key is read from its backend; grows with the number of keys in use",
-          unit: "s",
-        })
-        .addCallback((result) => result.observe(read() / 1000));
-    },
-    observeAuditSinks(read) {
-      meter
-        .createObservableCounter(names.auditMissed, { description: "Audit records that a sink does not have" })
-        .addCallback((result) => {
-          for (const { name, missed } of read()) result.observe(missed, { sink: name });
-        });
-    },
+    observeAudit: (audit) => observeAudit(meter, prefix, audit),
     observeBackendAddresses(read) {
-      meter
-        .createObservableGauge(names.addressUp, { description: "1 while an address of a backend serves" })
-        .addCallback((result) => {
-          for (const { backend, address, isUp } of read()) result.observe(isUp ? 1 : 0, { backend, address });
-        });
-      meter
-        .createObservableGauge(names.addressLatency, {
-          unit: "s",
-          description: "Usual time of an answer from an address of a backend",
-        })
-        .addCallback((result) => {
-          for (const { backend, address, latencyMs } of read())
-            if (latencyMs !== undefined) result.observe(latencyMs / 1000, { backend, address });
-        });
+      meter.gauge(names.addressUp, "1 while an address of a backend serves", () =>
+        read().map(({ backend, address, isUp }) => ({ value: isUp ? 1 : 0, labels: { backend, address } })),
+      );
+      meter.gauge(names.addressLatency, "Usual time of an answer from an address of a backend", () =>
+        read().flatMap(({ backend, address, latencyMs }) =>
+          latencyMs === undefined ? [] : [{ value: latencyMs / 1000, labels: { backend, address } }],
+        ),
+      );
     },
-    observeCertificates(read) {
-      meter
-        .createObservableGauge(names.certificateLeft, {
-          description: "Seconds until a certificate in use expires, negative after that",
-        })
-        .addCallback((result) => {
-          for (const { role, secondsLeft } of read())
-            if (secondsLeft !== undefined) result.observe(secondsLeft, { role });
-        });
+    observeTokens: (read) =>
+      meter.gauge(
+        names.tokenExpiry,
+        "When the Vault token in use ends unless it is renewed, Unix time; absent while there is none, or it never ends",
+        () =>
+          read().flatMap(({ backend, end }) =>
+            end === undefined
+              ? []
+              : [{ value: end.until / 1000, labels: { backend, renewal: end.isLast ? "none" : "automatic" } }],
+          ),
+      ),
+    observeRedis: (isUp) =>
+      meter.gauge(names.redisUp, "1 while Redis answers; absent without Redis", () => (isUp() ? 1 : 0)),
+    observeRegistry(read) {
+      meter.gauge(names.registryClusters, "Clusters whose records this gateway has", () => read().clusters);
+      meter.gauge(
+        names.registryProblems,
+        "What is wrong with the newest edits of the registry; the last good state of what is wrong stays in force",
+        () => read().problems,
+      );
+      meter.gauge(
+        names.registryGoodAt,
+        "When the registry was read last and nothing was wrong with it as a whole, Unix time",
+        () => read().goodAt,
+      );
+      meter.gauge(
+        names.registryEdit,
+        "The number of the registry's edit that is in force; of a registry in Vault alone",
+        () => read().edit,
+      );
     },
-    async render() {
-      const { resourceMetrics } = await exporter.collect();
-      return serializer.serialize(resourceMetrics);
-    },
+    observeCertificates: (read) =>
+      observeCertificates(meter, program, "claviger_gateway_certificate_seconds_left", read),
+    observeProcess: (ofProgram, own) => observeProcess(meter, program, ofProgram, own),
+    render: meter.render,
   };
 }

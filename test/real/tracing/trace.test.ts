@@ -36,8 +36,11 @@ test("a parent from the caller is honoured through shim and gateway to OpenBao, 
     const names = [
       "claviger-shim",
       "claviger-gateway",
-      "kms encrypt",
-      "kms decrypt",
+      "v2.KeyManagementService/Encrypt",
+      "v2.KeyManagementService/Decrypt",
+      "rpc.system.name",
+      "connectrpc",
+      "service.instance.id",
       "backend encrypt",
       "backend decrypt",
     ];

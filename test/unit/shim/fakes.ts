@@ -34,6 +34,7 @@ export const noMetrics: Metrics = {
   observeGateways() {},
   observeOutage() {},
   observeCertificates() {},
+  observeProcess() {},
   render: () => Promise.resolve(""),
 };
 

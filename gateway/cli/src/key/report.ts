@@ -49,7 +49,8 @@ function hiddenText({ versions, minDecryptionVersion }: ClusterKeys): readonly s
 }
 
 function refreshText(refresh: KeyRefresh | undefined): string {
-  if (refresh === undefined) return "not known: no gateway was heard (its metric claviger_gateway_key_refresh says it)";
+  if (refresh === undefined)
+    return "not known: no gateway was heard (its metric claviger_gateway_key_refresh_interval_seconds says it)";
   const { everySeconds, seenWithinSeconds, gateways } = refresh;
   return gateways.length === 0
     ? `every ${everySeconds} s by the configuration, less often with many keys; no gateway was heard. A rotation behind Claviger's back is seen within ${seenWithinSeconds} s at best`

@@ -32,16 +32,20 @@ export function createHeadSigner({
   readonly log: Log;
   readonly onHead: (head: SignedHead) => void;
 }): {
+  /** When a head was signed last, Unix seconds. */
+  signedAt(): number | undefined;
   /** Ends the intervals, and signs once more; undefined when that is not possible. */
   close(): Promise<SignedHead | undefined>;
 } {
   let isFailing = false;
+  let signedAt: number | undefined;
   const sign = async (ms: number): Promise<SignedHead | undefined> => {
     const head = chain.head();
     if (head === undefined) return undefined;
     try {
       const signature = Buffer.from(await signer.sign(headInput(head), AbortSignal.timeout(ms))).toString("hex");
       isFailing = false;
+      signedAt = Date.now() / 1000;
       return { ...head, keyVersion: signer.keyVersion, signature };
     } catch (error) {
       if (!isFailing)
@@ -62,6 +66,7 @@ export function createHeadSigner({
     });
   }, everyMs).unref();
   return {
+    signedAt: () => signedAt,
     async close() {
       isClosed = true;
       clearInterval(timer);

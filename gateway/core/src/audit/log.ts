@@ -25,6 +25,8 @@ export interface AuditLog {
   isHealthy(): boolean;
   /** Each sink by name, with what is wrong and since when. */
   sinks(): readonly SinkState[];
+  /** When the head of the chain was signed last, Unix seconds; undefined where that has not been. */
+  signedAt(): number | undefined;
   /** Opens the sinks anew, e.g. after their files were moved away. Failures are those of the next write. */
   reopen(): Promise<void>;
   /** Waits for what is under way, for a moment, ends the chain and closes the sinks. */
@@ -121,6 +123,7 @@ export function createAuditLog({
       }),
     isHealthy: () => !required || queues.some((queue) => queue.state().problem === undefined),
     sinks: () => queues.map((queue) => queue.state()),
+    signedAt: () => heads?.signedAt(),
     async reopen() {
       // What is wrong with a sink shows at its next write.
       await Promise.allSettled(queues.map((queue) => queue.reopen()));

@@ -12,6 +12,10 @@ export type SinkState = {
   readonly since: number | undefined;
   /** Records that this sink does not have. */
   readonly missed: number;
+  /** Writes that failed, took too long, or found the queue full. */
+  readonly failures: number;
+  /** Of the lines that wait. */
+  readonly queuedBytes: number;
 };
 
 export interface SinkQueue {
@@ -70,6 +74,7 @@ export function createSinkQueue({
   let problem: string | undefined;
   let since: number | undefined;
   let missed = 0;
+  let failures = 0;
   let gap = 0;
   let missing: Runs = [];
 
@@ -79,6 +84,7 @@ export function createSinkQueue({
     missing = withRun(missing, first, first + records - 1);
   };
   const fail = (error: Error): void => {
+    failures += 1;
     if (problem === undefined) {
       since = Date.now();
       log.error({ event: "audit-sink-failed", sink: sink.name, err: error }, "an audit sink takes no records");
@@ -139,7 +145,7 @@ export function createSinkQueue({
         return undefined;
       }),
     reopen: () => sink.reopen?.() ?? Promise.resolve(),
-    state: () => ({ name: sink.name, problem, since, missed }),
+    state: () => ({ name: sink.name, problem, since, missed, failures, queuedBytes: bytes }),
     async close(milliseconds) {
       if (pump !== undefined) await Promise.race([pump, sleep(milliseconds, undefined, { ref: false })]);
       // A sink that hangs in a write would hang in its close as well.

@@ -15,6 +15,8 @@ export type PollLoop = {
   readonly refresh: () => Promise<void>;
   /** From now on looks by itself. */
   readonly begin: () => void;
+  /** When a look found nothing wrong last, Unix seconds. */
+  readonly goodAt: () => number | undefined;
   readonly close: () => void;
 };
 
@@ -39,6 +41,7 @@ export function createPollLoop({ look, pollMs, isDue, onFound }: LoopOptions): P
   let waiting: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
+  let goodAt: number | undefined;
 
   // Not joined to a look that is under way: it may have begun before the edit that the caller has
   // heard of.
@@ -50,6 +53,7 @@ export function createPollLoop({ look, pollMs, isDue, onFound }: LoopOptions): P
       readAt = performance.now();
       current = (async () => {
         last = await look();
+        if (last.isGood) goodAt = Date.now() / 1000;
       })();
       await current;
     })();
@@ -66,6 +70,7 @@ export function createPollLoop({ look, pollMs, isDue, onFound }: LoopOptions): P
   return {
     refresh,
     begin,
+    goodAt: () => goodAt,
     close() {
       isClosed = true;
       clearTimeout(timer);

@@ -36,8 +36,21 @@ export interface RegistryStore {
   readonly close: () => void;
 }
 
+/** How a registry fares, in numbers. */
+export type RegistryNumbers = {
+  /** The records that are known by now. */
+  readonly clusters: number;
+  /** What is wrong with the newest edits: a record that is bad counts once for each of its problems. */
+  readonly problems: number;
+  /** When it was read last and nothing was wrong with it as a whole, Unix seconds. */
+  readonly goodAt?: number;
+  /** The number of the last edit in force, where its writers count them. */
+  readonly edit?: number;
+};
+
 /** For whoever needs all clusters, as no gateway does. */
 export interface WholeRegistry extends RegistryStore {
+  readonly numbers: () => RegistryNumbers;
   /**
    * Reads what `load` would read for each cluster, and from now on what is new as well: `known` is then
    * everything. Later calls read nothing; one in some minutes begins to read all of it again, since writers

@@ -7,7 +7,7 @@ import type { ClusterName } from "@claviger/proto/wire/names.ts";
 import { createMerger } from "./merge.ts";
 import type { Pieces } from "./pieces.ts";
 import type { PollLoop } from "./poll-loop.ts";
-import type { WholeRegistry } from "./port.ts";
+import type { RegistryNumbers, WholeRegistry } from "./port.ts";
 import type { ClusterRecord } from "./record.ts";
 import { runInSlices } from "./slices.ts";
 import type { RecordTable } from "./table.ts";
@@ -70,7 +70,7 @@ export function createMergedRecords({
 export function storeOf(
   table: RecordTable,
   { get }: MergedRecords,
-  { problem }: ProblemReport,
+  { problem, count }: ProblemReport,
   loop: PollLoop,
 ): WholeRegistry {
   return {
@@ -81,8 +81,20 @@ export function storeOf(
     using: table.using,
     version: table.digest,
     problem,
+    numbers: () => numbersOf(table, count(), loop),
     refresh: () => loop.refresh(),
     close: loop.close,
+  };
+}
+
+/** @param edit of a registry whose writers count their edits */
+export function numbersOf(table: RecordTable, problems: number, loop: PollLoop, edit?: number): RegistryNumbers {
+  const goodAt = loop.goodAt();
+  return {
+    clusters: table.records.size,
+    problems,
+    ...(goodAt !== undefined && { goodAt }),
+    ...(edit !== undefined && { edit }),
   };
 }
 
@@ -101,13 +113,18 @@ export type ProblemReport = {
   /** Undefined: all is good. */
   readonly set: (error: unknown) => void;
   readonly problem: () => string | undefined;
+  /** How many there are; one where it cannot be read. */
+  readonly count: () => number;
 };
 
 /** Says what is wrong, once, loudly. */
 export function createProblemReport(log: Log): ProblemReport {
   let problem: string | undefined;
+  let count = 0;
   return {
     set(error) {
+      if (error === undefined) count = 0;
+      else count = error instanceof ConfigError ? error.problems.length : 1;
       const now = error === undefined ? undefined : reasonOf(error);
       if (now !== undefined && now !== problem)
         log.error(
@@ -117,5 +134,6 @@ export function createProblemReport(log: Log): ProblemReport {
       problem = now;
     },
     problem: () => problem,
+    count: () => count,
   };
 }

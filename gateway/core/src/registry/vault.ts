@@ -12,7 +12,7 @@ import { createPollLoop, type Look } from "./poll-loop.ts";
 import { indexVersion, type WholeRegistry } from "./port.ts";
 import { createRecordReader } from "./record-reader.ts";
 import { createRecordTable } from "./table.ts";
-import { createMergedRecords, createProblemReport } from "./texts.ts";
+import { createMergedRecords, createProblemReport, numbersOf } from "./texts.ts";
 
 export const vaultRegistrySchema = z.strictObject({
   /** The registry lies in KV version 2 of a Vault, a document for each cluster. */
@@ -203,6 +203,7 @@ export function openVaultRegistry({
       return sequence === undefined || failure !== undefined ? undefined : indexVersion(sequence);
     },
     problem: report.problem,
+    numbers: () => numbersOf(table, report.count(), loop, layout === "documents" ? clusters.sequence() : undefined),
     async refresh(name) {
       await Promise.all([loop.refresh(), ...(name === undefined ? [] : [clusters.reread(name)])]);
     },

@@ -5,15 +5,25 @@ import type { OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
 
 /** The calls that tell; each as an operator would name it. */
 const operations = { wrap: "encrypt", unwrap: "decrypt", describe: "read key", promote: "promote" } as const;
-type Operation = keyof typeof operations;
+export type Operation = keyof typeof operations;
 
 export type WatchedBackend = OpenBackend & {
   /** What fails now: the operations, why, and since when; undefined when nothing does. */
   readonly problem: () => string | undefined;
 };
 
-/** @param now Unix milliseconds */
-export function watchOutcomes(backend: OpenBackend, now: () => number = Date.now): WatchedBackend {
+/** One call that has ended. `result` is `ok` or a reason of the error table. */
+export type BackendCall = { readonly operation: Operation; readonly result: string; readonly milliseconds: number };
+
+/**
+ * @param observe called with each call when it has ended
+ * @param now Unix milliseconds
+ */
+export function watchOutcomes(
+  backend: OpenBackend,
+  observe: (call: BackendCall) => void = () => {},
+  now: () => number = Date.now,
+): WatchedBackend {
   const failing = new Map<Operation, { readonly reason: Reason; readonly since: number }>();
   const note = (operation: Operation, error: unknown): void => {
     const { reason } = toKmsError(error);
@@ -25,12 +35,16 @@ export function watchOutcomes(backend: OpenBackend, now: () => number = Date.now
   const watched =
     <A extends readonly unknown[], T>(operation: Operation, run: (...given: A) => Promise<T>) =>
     async (...given: A): Promise<T> => {
+      const began = performance.now();
+      const ended = (result: string): void => observe({ operation, result, milliseconds: performance.now() - began });
       try {
         const result = await run(...given);
         failing.delete(operation);
+        ended("ok");
         return result;
       } catch (error) {
         note(operation, error);
+        ended(toKmsError(error).reason);
         throw error;
       }
     };

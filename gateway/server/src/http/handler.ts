@@ -19,7 +19,7 @@ import { contentTypes, headers, limits, type Method, methods as paths } from "@c
 import type { CallCounts } from "../call-counts.ts";
 import type { Admission, Admitted } from "../kms/admission.ts";
 import type { Overload, Place } from "../kms/overload.ts";
-import type { Metrics } from "../metrics.ts";
+import type { CallOperation, Metrics } from "../metrics.ts";
 import { type Bodies, discardBody } from "./bodies.ts";
 import { encodeError, encodingOf, parseTimeout } from "./connect.ts";
 import type { Identifier } from "./identifier.ts";
@@ -163,10 +163,12 @@ export function createHandler(options: HandlerOptions): Handler {
           },
         };
         const parent = request.headers[headers.traceparent];
+        const rpc = { system: "connectrpc", method: paths[method as Method].slice(1) } as const;
         const reply: MethodReply = await tracing.span(
-          `kms ${method}`,
+          rpc.method,
           {
             kind: "server",
+            rpc,
             parent: typeof parent === "string" ? parent : undefined,
             attributes: attributesOf(identity),
           },
@@ -194,7 +196,15 @@ export function createHandler(options: HandlerOptions): Handler {
       response.off("close", onClose);
       metrics.finished(method, reason ?? "ok", scope.elapsedMs);
       const operation = method === "unknown" ? "none" : methods[method].operation;
-      counts.add(uid ?? (identity && admission.clusterOf(identity)), operation, calls, reason);
+      const known = uid ?? (identity && admission.clusterOf(identity));
+      counts.add(known, operation, calls, reason);
+      if (known !== undefined && identity?.kind === "node" && operation !== "none")
+        countCalls(identity.cluster, operation);
+    }
+
+    function countCalls(cluster: string, operation: CallOperation): void {
+      if (calls.length === 0) metrics.clusterCalled(cluster, operation, reason);
+      for (const call of calls) metrics.clusterCalled(cluster, operation, call.reason ?? reason);
     }
 
     function entryOf(): AuditEntry {

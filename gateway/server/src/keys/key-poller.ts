@@ -36,6 +36,8 @@ export interface KeyPoller {
   view(): Promise<KeyView>;
   /** What encrypts, as far as is known; asks nobody. */
   known(): PromotedVersion | undefined;
+  /** The latest version that was seen, whether or not it is promoted. */
+  latest(): number | undefined;
   /**
    * Polls the key once more, in a poll that begins after this call and not within the cool-down.
    * Never rejects.
@@ -119,6 +121,7 @@ export function createKeyPoller({
   /** The highest that it has been. */
   let highest = 0;
   let timer: NodeJS.Timeout | undefined;
+  let latest: number | undefined;
   /** No timer is set: who asks next begins again. */
   let isAsleep = false;
   let isClosed = false;
@@ -135,6 +138,7 @@ export function createKeyPoller({
     if (source === "shared" && (await sharedCache.tryAcquire(`read:${id}`, turnMs))) return false;
     const report = await sharedCache.read(id, turnMs);
     const decision = report === undefined ? undefined : promoter.decide(report.state);
+    latest = report?.state.latest ?? latest;
     if (decision?.kind !== "keep") return false;
     if (source === "news" && decision.promoted.version === promoted.version && failing === report?.failing)
       return false;
@@ -192,6 +196,7 @@ export function createKeyPoller({
         retryInMs = pauseMs;
         if (hasTried) canaryAt = now();
         noteMinimum(state);
+        ({ latest } = state);
         const promoted = promoter.promoted();
         if (promoted !== undefined) await tryCanary(promoted, state);
         const hasChanged = promoted !== before.promoted || failing !== before.failing;
@@ -253,6 +258,7 @@ export function createKeyPoller({
       };
     },
     known: () => promoter.promoted(),
+    latest: () => latest,
     isUnasked,
     believe: (shown) => promoter.believe(shown),
     broken: () => (isUsed() ? (previousVersions?.broken().length ?? 0) : 0),

@@ -3,6 +3,7 @@
 import type { Epoch } from "@claviger/proto/wire/epoch.ts";
 import type { BackendName, KeyId } from "@claviger/proto/wire/names.ts";
 import type { KeyRef, OpenBackend } from "@claviger/gateway-core/src/backend/port.ts";
+import type { PromotedVersion } from "@claviger/gateway-core/src/key/promotion.ts";
 import { deriveKeyId, type PromotedKey, refId } from "@claviger/gateway-core/src/key/key-id.ts";
 import type { KeyFailure } from "@claviger/gateway-core/src/redis/gateway-reports.ts";
 import { steadyNow } from "@claviger/proto/runtime/clock.ts";
@@ -26,6 +27,13 @@ export type KeyRingEntry = Promotion & {
   readonly failing?: "encrypt" | "decrypt";
 };
 
+/** `latest` is above `promoted.version` where a newer version is not promoted. */
+export type KnownKey = {
+  readonly ref: KeyRef;
+  readonly promoted: PromotedVersion;
+  readonly latest: number | undefined;
+};
+
 export interface KeyRing {
   /**
    * Answers from memory; waits for the backend only at the first use of a key.
@@ -40,6 +48,8 @@ export interface KeyRing {
    * @throws KmsError as promoted
    */
   refreshed(cluster: ClusterRecord, proven?: Epoch): Promise<KeyRingEntry>;
+  /** The keys in use, with what encrypts. */
+  known(): readonly KnownKey[];
   /** How often each key is read, milliseconds: the more keys are in use, the rarer. */
   intervalMs(): number;
   /** How many earlier key versions failed when they were last tried, of all keys. */
@@ -93,6 +103,7 @@ export function createKeyRing({
   readonly now?: () => number;
 }): KeyRing {
   const pollers = new Map<string, KeyPoller>();
+  const refs = new Map<string, KeyRef>();
   let countedAt = Number.NEGATIVE_INFINITY;
   let factor = 1;
   // Replicas that serve the same keys share the reads, by a claim for each.
@@ -130,6 +141,7 @@ export function createKeyRing({
         now,
       });
       pollers.set(id, poller);
+      refs.set(id, ref);
     }
     return poller;
   };
@@ -194,6 +206,12 @@ export function createKeyRing({
     unpromoted: () => [...pollers.values()].filter((poller) => poller.isUnpromoted()).length,
     failures: () => [...pollers].flatMap(([key, poller]) => poller.failures().map((one) => ({ key, ...one }))),
     intervalMs: () => refreshMs * slowdown(),
+    known: () =>
+      [...pollers].flatMap(([id, poller]) => {
+        const [ref, promoted] = [refs.get(id), poller.known()];
+        const isShown = ref !== undefined && promoted !== undefined && using(ref).length > 0;
+        return isShown ? [{ ref, promoted, latest: poller.latest() }] : [];
+      }),
     broken: () => [...pollers.values()].reduce((sum, poller) => sum + poller.broken(), 0),
     close() {
       for (const poller of pollers.values()) poller.close();

@@ -104,6 +104,7 @@ test("without a file the newest records are kept in memory", async () => {
       one.method === "lost" ? Promise.reject(new Error("no sink")) : Promise.resolve(void written.push(one)),
     isHealthy: () => true,
     sinks: () => [],
+    signedAt: () => undefined,
     reopen: () => Promise.resolve(),
     close: () => Promise.resolve(),
   });

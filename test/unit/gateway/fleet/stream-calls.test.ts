@@ -43,6 +43,7 @@ async function startStream(t: TestContext, asked: () => Error | undefined) {
       },
       isHealthy: () => true,
       sinks: () => [],
+      signedAt: () => undefined,
       reopen: () => Promise.resolve(),
       close: () => Promise.resolve(),
     },

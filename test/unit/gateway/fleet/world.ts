@@ -170,6 +170,7 @@ export async function startWorld(t: TestContext, options: WorldOptions = {}): Pr
     },
     isHealthy: () => true,
     sinks: () => [],
+    signedAt: () => undefined,
     reopen: () => Promise.resolve(),
     close: () => Promise.resolve(),
   });

@@ -28,8 +28,8 @@ test("a certificate is told of from a third of its life on, and after its end", 
   assert.equal(at(-hour).level, "invalid");
   assert.match(at(-hour).text, /^not valid before .*: spiffe:\/\/fleet\.test\/cluster\/prod\/node\/cp-1$/);
   const fingerprint = new X509Certificate(leaf.cert).fingerprint256;
-  const left = (31 * day) / 1000;
-  assert.deepEqual(at(59 * day), { role: "client", level: "ok", text: "ok", secondsLeft: left, fingerprint });
+  const times = { secondsLeft: (31 * day) / 1000, validFrom: start / 1000, expiresAt: (start + 90 * day) / 1000 };
+  assert.deepEqual(at(59 * day), { role: "client", level: "ok", text: "ok", ...times, fingerprint });
   assert.equal(at(60 * day).level, "expiring");
   assert.match(at(80 * day).text, /^expires in 10 days, at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ: spiffe/);
   assert.match(at(90 * day - 5 * hour).text, /^expires in 5 h,/);

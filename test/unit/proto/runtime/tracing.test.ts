@@ -34,7 +34,7 @@ for (const isThere of [true, false])
       const { url, received, server } = await startCollector();
       if (!isThere) await new Promise((resolve) => server.close(resolve));
       return {
-        tracing: await openTracing("a service", "0.0.0", { endpoint: url, ratio: 1, delay: 60_000 }),
+        tracing: await openTracing({ name: "a service", version: "0.0.0" }, { endpoint: url, ratio: 1, delay: 60_000 }),
         stop: () => {
           server.close();
           // Long before the delay is over: what was left is sent at the close.
@@ -56,7 +56,7 @@ test("a collector that takes nothing is said once, with its status, and so is th
   const events: string[] = [];
   const log = pino({ level: "info" }, { write: (line: string) => void events.push(line) });
   const config = { endpoint: `http://127.0.0.1:${port}/v1/traces`, ratio: 1, delay: 10 };
-  const tracing = await openTracing("a service", "0.0.0", config, log);
+  const tracing = await openTracing({ name: "a service", version: "0.0.0" }, config, log);
   const spanUntil = async (health: string): Promise<void> => {
     for (const end = Date.now() + 5000; tracing.health() !== health; await sleep(5)) {
       assert.ok(Date.now() < end, `${tracing.health()} is not ${health}`);

@@ -9,7 +9,11 @@ const signal = new AbortController().signal;
 test("what real calls are refused is named with its cause and since when, until the same call succeeds", async () => {
   const backend = createFakeBackend();
   let now = Date.UTC(2026, 0, 1);
-  const watched = watchOutcomes(backend, () => now);
+  const watched = watchOutcomes(
+    backend,
+    () => {},
+    () => now,
+  );
   const encrypt = (): Promise<unknown> => watched.wrap(ref, [], signal).catch(() => {});
   await encrypt();
   assert.equal(watched.problem(), undefined);
