@@ -121,7 +121,9 @@ export function connectionsOf({ gateways }: World): Promise<readonly number[]> {
 
 /** KMS requests that each gateway has answered since its start. */
 export function requestsOf({ gateways }: World): Promise<readonly number[]> {
-  return Promise.all(gateways.map(({ metrics }) => metricOf(metrics, "claviger_gateway_request_duration_count")));
+  return Promise.all(
+    gateways.map(({ metrics }) => metricOf(metrics, "claviger_gateway_request_duration_seconds_count")),
+  );
 }
 
 /** `p50 / p99 / max` of samples, milliseconds. */

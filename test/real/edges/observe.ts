@@ -50,13 +50,23 @@ export function logFrom({ proc, name }: Program, offset: number): readonly LogLi
 /** Every series of a program by its name and labels. */
 export type Series = ReadonlyMap<string, number>;
 
+/** What says of a fault what another series or /readyz says as well, with more labels or as a time. */
+const besides =
+  /^claviger_(?:gateway_(?:cluster_calls|backend_call_duration|backend_batch|redis_up|registry_|key_(?:promoted|latest|created)|audit_(?:sink|queue|head)|vault_token)|fleet_audit|event_loop|certificate|build)|_timestamp_seconds/;
+
 export async function metricsOf({ metrics }: Program): Promise<Series> {
   const page = await (await fetch(metrics)).text();
-  const lines = page.split("\n").filter((line) => line.startsWith("claviger_") && !line.includes("_bucket{"));
+  const earlier = new Set([...page.matchAll(/^# HELP (\w+) Earlier /gm)].map(([, name = ""]) => name));
+  const isEarlier = (line: string): boolean =>
+    earlier.has((/^\w+/.exec(line)?.[0] ?? "").replace(/_(?:count|sum)$/, ""));
+  const lines = page
+    .split("\n")
+    .filter((line) => line.startsWith("claviger_") && !line.includes("_bucket{"))
+    .filter((line) => !besides.test(line) && !isEarlier(line));
   return new Map(
     lines.map((line) => {
       const [, series = "", value = ""] = /^(.*) (\S+)$/.exec(line) ?? [];
-      return [series.replace(/,?otel_scope_name="[^"]*"/, ""), Number(value)] as const;
+      return [series, Number(value)] as const;
     }),
   );
 }

@@ -74,7 +74,7 @@ const cells: Cells<VaultWorld> = {
     callers: failing("deadline_exceeded"),
     restless: {
       readyz: {},
-      metrics: { '`claviger_gateway_request_duration{result!="ok"}`': "where the caller waits for longer" },
+      metrics: { '`claviger_gateway_request_duration_seconds{result!="ok"}`': "where the caller waits for longer" },
     },
   },
   closing: { how: "it closes each connection in the middle of an answer", ...way({ kind: "close" }), callers: away },
@@ -103,8 +103,8 @@ const cells: Cells<VaultWorld> = {
     restless: {
       readyz: {},
       metrics: {
-        '`claviger_gateway_request_duration{result!="ok"}`': "in that moment",
-        '`claviger_shim_call_duration{result!="ok"}`': "in that moment",
+        '`claviger_gateway_request_duration_seconds{result!="ok"}`': "in that moment",
+        '`claviger_shim_call_duration_seconds{result!="ok"}`': "in that moment",
         '`claviger_shim_upstream_requests_total{result!="ok"}`': "in that moment",
       },
     },

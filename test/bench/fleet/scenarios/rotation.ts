@@ -107,7 +107,10 @@ export async function run(settings: Settings): Promise<void> {
       const began = performance.timeOrigin + performance.now();
       const rotated = await rotate(world);
       const took = performance.timeOrigin + performance.now() - began;
-      const interval = await metricOf(world.gateways[0]?.metrics ?? "", "claviger_gateway_key_refresh");
+      const interval = await metricOf(
+        world.gateways[0]?.metrics ?? "",
+        "claviger_gateway_key_refresh_interval_seconds",
+      );
       const taken = await watch(fleet, identities.length, settings.seconds);
       const cost = await meter.take();
       history.push(...taken.shown);

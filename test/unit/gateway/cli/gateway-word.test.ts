@@ -122,7 +122,7 @@ test("of several gateways the one that reads keys most seldom counts; who does n
   const metrics = createMetrics();
   metrics.observeKeyInterval(() => 40_500);
   const [quick, slow, silent] = await Promise.all([
-    start("# HELP x\nclaviger_gateway_key_refresh 10\n"),
+    start("# HELP x\nclaviger_gateway_key_refresh_interval_seconds 10\n"),
     start(await metrics.render()),
     start("claviger_gateway_connections 3\n"),
   ]);
