@@ -47,6 +47,7 @@ export const sidebar: readonly Section[] = [
     text: "Operations",
     items: [
       page("Rotation, migration, restore, disasters", "docs/operations"),
+      page("Observability", "docs/observability"),
       page("What is wrong: doctor", "docs/doctor"),
       page("What each fault looks like", "docs/edges"),
       ...folder("Runbooks", "runbooks"),
