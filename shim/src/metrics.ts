@@ -67,6 +67,9 @@ export function createMetrics(service?: Service): Metrics {
     names.handshakeFailures,
     "TLS handshakes with gateways that one side refused",
   );
+  // What has not happened yet is 0: a rate of it begins with the first time.
+  coalesced(0);
+  retries(0);
   return {
     started: () => inFlight(1),
     finished(method, result, milliseconds) {

@@ -166,6 +166,9 @@ export function createMetrics({ service, maxSeries = defaultMaxSeries }: Metrics
     "Calls to a key backend by operation and result, failover between its addresses included",
     secondsBounds,
   );
+  // What has not happened yet is 0: a rate of it begins with the first time.
+  for (const cause of ["limit", "time"]) shed(0, { cause });
+  for (const bound of ["all", "cluster", "identity", "handshakes"]) connectionsClosed(0, { bound });
   return {
     started: () => inFlight(1),
     finished(method, result, milliseconds) {

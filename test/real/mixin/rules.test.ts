@@ -8,6 +8,7 @@ import { suite, test } from "node:test";
 import { promisify } from "node:util";
 import { isTree, parseYaml } from "@claviger/proto/runtime/config.ts";
 import { reasons } from "@claviger/proto/wire/errors.ts";
+import { knownMetrics, metricsIn } from "./metric-names.ts";
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "..", "..", "..");
@@ -68,13 +69,7 @@ suite("The rules", () => {
   });
 
   test("name only metrics of docs/reference/metrics.md, and series that they record", () => {
-    const known = new Set([
-      ...[...readFileSync(join(root, "docs/reference/metrics.md"), "utf8").matchAll(/^\| `(\w+)`/gm)].map(
-        ([, name]) => name,
-      ),
-      ...records.map(({ record }) => record),
-      "up",
-    ]);
+    const known = knownMetrics();
     const named = [...alerts, ...records].flatMap(({ expr }) => metricsIn(String(expr)));
     assert.ok(named.length > 50);
     assert.deepEqual(
@@ -94,16 +89,3 @@ suite("The rules", () => {
     for (const list of lists) assert.deepEqual(list.toSorted(), excluded.toSorted());
   });
 });
-
-/** The metrics of an expression; a pattern of names stands for each of them. */
-function metricsIn(expr: string): readonly string[] {
-  const expanded = expr.replaceAll(/__name__=~"(\w*)\(([\w|]+)\)(\w*)"/g, (_, before, all: string, after) =>
-    all
-      .split("|")
-      .map((one) => `${before}${one}${after}`)
-      .join(" "),
-  );
-  return [...expanded.matchAll(/\b(?:claviger[\w:]+|process_\w+|up(?=[{ ]))/g)]
-    .map(([name]) => name.replace(/_(?:bucket|count|sum)$/, ""))
-    .filter((name) => !name.startsWith("claviger-"));
-}
