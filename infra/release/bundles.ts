@@ -47,9 +47,16 @@ export async function makeBundle(name: Program, scratch: string): Promise<Bundle
   const places = placesOf(inputs);
   if (places.some((place) => !existsSync(join(root, place))))
     throw new Error("node_modules is not this checkout's own");
-  const packages = places.map(lockedPackage);
-  const licences = places.map(
-    (place, i) => `${packages[i]?.name} ${packages[i]?.version} (${packages[i]?.licence})\n\n${licenceText(place)}\n`,
+  // Some are installed in several places.
+  const found = new Map(
+    places.map((place) => {
+      const locked = lockedPackage(place);
+      return [`${locked.name}@${locked.version}`, { place, locked }] as const;
+    }),
+  );
+  const packages = [...found.values()].map(({ locked }) => locked);
+  const licences = [...found].map(
+    ([id, { place, locked }]) => `${id} (${locked.licences.join(" or ")})\n\n${licenceText(place)}\n`,
   );
   const entries = filesBelow(outdir).map((path) => file(path.slice(outdir.length + 1), readFileSync(path)));
   return { name, entries, packages, licences: licences.join(`\n${"-".repeat(72)}\n`) };

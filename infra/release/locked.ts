@@ -6,14 +6,17 @@ import { root } from "./source.ts";
 export type LockedPackage = {
   readonly name: string;
   readonly version: string;
-  readonly licence: string;
+  /** Identifiers or expressions of SPDX, or names; of several each may be chosen. */
+  readonly licences: readonly string[];
   /** `sha512-` and base64, of the archive that the registry serves. */
   readonly integrity: string;
 };
 
+/** In old packages a list. */
+type License = string | readonly { readonly type: string }[];
 type Lock = {
   readonly packages: Readonly<
-    Record<string, { readonly version?: string; readonly license?: string; readonly integrity?: string }>
+    Record<string, { readonly version?: string; readonly license?: License; readonly integrity?: string }>
   >;
 };
 
@@ -31,7 +34,7 @@ export function lockedPackage(place: string): LockedPackage {
   return {
     name: place.slice(place.lastIndexOf("node_modules/") + "node_modules/".length),
     version,
-    licence: license,
+    licences: typeof license === "string" ? [license] : license.map(({ type }) => type),
     integrity,
   };
 }

@@ -1,13 +1,16 @@
 // What is packaged as deb and rpm: Node.js, and the four programs that use it.
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import type { Bundle } from "./bundles.ts";
+import { cliManual, completions } from "./cli-manual.ts";
 import { lockedPackage } from "./locked.ts";
 import type { Package } from "./nfpm.ts";
 import { nodeFiles, type Parts } from "./parts.ts";
 import { type Architecture, nodePackages } from "./pins.ts";
 import { debScripts, rpmScripts } from "./scripts.ts";
 import { type Service, services } from "./service.ts";
+import { serviceManual } from "./service-manual.ts";
 import { root, type Source } from "./source.ts";
 import { type Entry, file } from "./tar.ts";
 
@@ -32,15 +35,22 @@ export async function nodePackage(architecture: Architecture, parts: Parts): Pro
   };
 }
 
+function filesOf(texts: Readonly<Record<string, string>>): readonly Entry[] {
+  return Object.entries(texts).map(([path, text]) => file(path.replace(/^\//, ""), text));
+}
+
+/** Compressed, as distributions have them. */
+function manualEntries(pages: Readonly<Record<string, string>>): readonly Entry[] {
+  return Object.entries(pages).map(([name, text]) =>
+    file(`usr/share/man/man${name.at(-1)}/${name}.gz`, gzipSync(text, { level: 9 })),
+  );
+}
+
 /** Its script, its licences, and a command of its name. */
-function programEntries(bundle: Bundle, flags: string): readonly Entry[] {
+function programEntries(bundle: Bundle): readonly Entry[] {
   return [
     ...bundle.entries.map((entry) => ({ ...entry, path: `${library}/${entry.path}` })),
-    file(
-      `usr/bin/${bundle.name}`,
-      `#!/bin/sh\nexec /${library}/node ${flags}/${library}/${bundle.name}.mjs "$@"\n`,
-      0o755,
-    ),
+    file(`usr/bin/${bundle.name}`, `#!/bin/sh\nexec /${library}/node /${library}/${bundle.name}.mjs "$@"\n`, 0o755),
     file(
       `usr/share/doc/${bundle.name}/copyright`,
       `${readFileSync(join(root, "LICENSE"), "utf8")}\n${"-".repeat(72)}\n\nInside the program:\n\n${bundle.licences}`,
@@ -48,59 +58,60 @@ function programEntries(bundle: Bundle, flags: string): readonly Entry[] {
   ];
 }
 
-function filesOf(texts: Readonly<Record<string, string>>): readonly Entry[] {
-  return Object.entries(texts).map(([path, text]) => file(path.slice(1), text));
+function needsNode(): Package["depends"] {
+  const { version } = lockedPackage(`node_modules/${nodePackages.amd64}`);
+  return { deb: [`claviger-node (>= ${version})`], rpm: [`claviger-node >= ${version}`] };
 }
 
-function node(nodeVersion: string): Package["depends"] {
-  return { deb: [`claviger-node (>= ${nodeVersion})`], rpm: [`claviger-node >= ${nodeVersion}`] };
+/** The CLI. */
+export function cliPackage(bundle: Bundle, source: Source): Package {
+  return {
+    name: "claviger",
+    version: source.version,
+    architecture: "all",
+    description: "Runs a fleet of Claviger gateways and the keys behind them",
+    licence: "Apache-2.0",
+    entries: [...programEntries(bundle), ...manualEntries(cliManual(source)), ...filesOf(completions())],
+    configuration: new Set(),
+    depends: needsNode(),
+  };
 }
 
-function servicePackage(service: Service, bundle: Bundle, nodeVersion: string, { version }: Source): Package {
-  const depends = node(nodeVersion);
+function servicePackage(service: Service, bundle: Bundle, scratch: string, source: Source): Package {
+  const { deb, rpm } = needsNode();
+  const script = join(scratch, `${service.name}.mjs`);
+  const content = bundle.entries.find(({ path }) => path === `${service.name}.mjs`);
+  if (content?.kind !== "file") throw new TypeError(`${service.name} has no script`);
+  writeFileSync(script, content.content);
   return {
     name: service.name,
-    version,
+    version: source.version,
     architecture: "all",
     description: service.description,
     licence: "Apache-2.0",
-    entries: [...programEntries(bundle, ""), ...filesOf(service.files), ...filesOf(service.configuration)],
+    entries: [
+      ...programEntries(bundle),
+      ...manualEntries(serviceManual(service, script, source)),
+      ...filesOf(service.files),
+      ...filesOf(service.configuration),
+    ],
     configuration: new Set(Object.keys(service.configuration)),
     depends: {
-      deb: [...depends.deb, "systemd | systemd-standalone-sysusers", "systemd | systemd-standalone-tmpfiles", "passwd"],
-      rpm: [...depends.rpm, "systemd"],
+      deb: [...deb, "systemd | systemd-standalone-sysusers", "systemd | systemd-standalone-tmpfiles", "passwd"],
+      rpm: [...rpm, "systemd"],
     },
     scripts: { deb: debScripts(service), rpm: rpmScripts(service) },
   };
 }
 
 /**
- * The packages of the programs.
- * @param more further files of a package, by its name: manual pages, completion
+ * Shim, gateway and fleet service.
+ * @param scratch a directory that it may write to
  */
-export function programPackages(
-  bundles: ReadonlyMap<string, Bundle>,
-  more: ReadonlyMap<string, readonly Entry[]>,
+export function servicePackages(
+  bundleOf: (name: Service["name"]) => Bundle,
+  scratch: string,
   source: Source,
 ): readonly Package[] {
-  const nodeVersion = lockedPackage(`node_modules/${nodePackages.amd64}`).version;
-  const bundleOf = (name: string): Bundle => {
-    const bundle = bundles.get(name);
-    if (bundle === undefined) throw new TypeError(`${name} was not bundled`);
-    return bundle;
-  };
-  const cli: Package = {
-    name: "claviger",
-    version: source.version,
-    architecture: "all",
-    description: "Runs a fleet of Claviger gateways and the keys behind them",
-    licence: "Apache-2.0",
-    entries: programEntries(bundleOf("claviger"), ""),
-    configuration: new Set(),
-    depends: node(nodeVersion),
-  };
-  return [
-    cli,
-    ...services().map((service) => servicePackage(service, bundleOf(service.name), nodeVersion, source)),
-  ].map((pkg) => ({ ...pkg, entries: [...pkg.entries, ...(more.get(pkg.name) ?? [])] }));
+  return services().map((service) => servicePackage(service, bundleOf(service.name), scratch, source));
 }

@@ -35,7 +35,7 @@ export function nodeFiles(archive: string): Promise<NodeFiles> {
 /** The libraries that Node.js loads, and their licences. @throws Error where a package lacks one */
 export async function libraryEntries(architecture: Architecture, { libraries }: Parts): Promise<readonly Entry[]> {
   const { folder, loader, link } = libraryPlaces[architecture];
-  const entries: Entry[] = [{ kind: "link", path: link, to: `/lib/${folder}/${loader}` }];
+  const entries: Entry[] = [{ kind: "link", ...link }];
   for (const { name, files } of libraryPackages) {
     const deb = libraries[architecture].get(name);
     if (deb === undefined) throw new TypeError(`${name} was not fetched`);

@@ -68,18 +68,21 @@ export const libraryPackages: readonly LibraryPackage[] = [
   },
 ];
 
-/** Where Debian keeps libraries, and the loader that Node.js names. */
+/** Where Debian keeps libraries, and the loader, by the path that Node.js names it by. */
 export const libraryPlaces: Readonly<
-  Record<Architecture, { readonly folder: string; readonly loader: string; readonly link: string }>
+  Record<
+    Architecture,
+    { readonly folder: string; readonly loader: string; readonly link: { readonly path: string; readonly to: string } }
+  >
 > = {
   amd64: {
     folder: "x86_64-linux-gnu",
     loader: "ld-linux-x86-64.so.2",
-    link: "lib64/ld-linux-x86-64.so.2",
+    link: { path: "lib64/ld-linux-x86-64.so.2", to: "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" },
   },
   arm64: {
     folder: "aarch64-linux-gnu",
     loader: "ld-linux-aarch64.so.1",
-    link: "lib/ld-linux-aarch64.so.1",
+    link: { path: "lib/ld-linux-aarch64.so.1", to: "aarch64-linux-gnu/ld-linux-aarch64.so.1" },
   },
 };

@@ -14,7 +14,8 @@ function install({ name, files }: Service): readonly string[] {
   const tmpfiles = `/usr/lib/tmpfiles.d/${name}.conf`;
   return [
     `systemd-sysusers /usr/lib/sysusers.d/${name}.conf`,
-    ...(files[tmpfiles] === undefined ? [] : [`systemd-tmpfiles --create ${tmpfiles}`]),
+    // Where there is no /proc, as in an image that is being built, the next boot does it.
+    ...(files[tmpfiles] === undefined ? [] : [`systemd-tmpfiles --create ${tmpfiles} || true`]),
     `if ${hasSystemd}; then systemctl daemon-reload; fi`,
   ];
 }

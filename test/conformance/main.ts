@@ -1,5 +1,6 @@
+#!/usr/bin/env node
 // The conformance kit: forty checks of what a real kube-apiserver demands of a KMS plugin, for any
-// plugin.
+// plugin. A release has it as the npm package kms-conformance.
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -8,7 +9,7 @@ import { allChecks } from "./all.ts";
 import { type Result, runChecks, type Target } from "./check.ts";
 import { readTarget } from "./commands.ts";
 
-const usage = `node test/conformance/main.ts --socket PATH | --target FILE [--only 1,5-9] [--report text|json]
+const usage = `kms-conformance --socket PATH | --target FILE [--only 1,5-9] [--report text|json]
 
 Asks a KMS plugin all that a kube-apiserver may ask. With --socket alone, the checks that need more than the socket are reported as 'not run'.
 --target names a JSON file with the socket and commands: launch, launchUnreachable, takeoverFlag, secondSocket, rotate, recreate, propagationMs,

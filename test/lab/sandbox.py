@@ -11,6 +11,9 @@ import seccomp
 settings = json.loads(sys.argv[1])
 command = sys.argv[2:]
 
+if "root" in settings:
+    os.chroot(settings["root"])
+    os.chdir("/")
 os.umask(settings["umask"])
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 os.setgroups([])

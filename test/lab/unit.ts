@@ -68,10 +68,15 @@ const families: Readonly<Record<string, number>> = { AF_UNIX: 1, AF_INET: 2, AF_
 /**
  * The unit's ExecStart=, under its filter, user and limits. Needs root.
  * @param replaced the paths in it that are elsewhere here
+ * @param root the directory that is `/` for it
  */
 export function unitCommand(
   unit: Unit,
-  { replaced, more = [] }: { readonly replaced: Readonly<Record<string, string>>; readonly more?: readonly string[] },
+  {
+    replaced,
+    more = [],
+    root: top,
+  }: { readonly replaced: Readonly<Record<string, string>>; readonly more?: readonly string[]; readonly root?: string },
 ): readonly string[] {
   if (
     unit.one("LimitCORE") !== "0" ||
@@ -86,6 +91,7 @@ export function unitCommand(
     .map((word) => (missing.delete(word) ? (replaced[word] ?? word) : word));
   if (missing.size > 0) throw new Error(`ExecStart= has no ${[...missing].join(", ")}`);
   const settings = {
+    ...(top !== undefined && { root: top }),
     user: Number(unit.one("User")),
     group: Number(unit.one("Group")),
     umask: Number.parseInt(unit.one("UMask"), 8),

@@ -15,8 +15,10 @@ import {
   openbaoDir,
   openbaoVersion,
 } from "./find.ts";
+import { installDebianRoot } from "./debian.ts";
 import { aptInstall, type FetchOptions, makeDir, pipInstall } from "./fetch.ts";
 import { fetchedGoDir, findGo, goPackage } from "./go.ts";
+import { installOldNode } from "./old-node.ts";
 import { installReleaseParts } from "./release.ts";
 
 type Options = FetchOptions & {
@@ -36,9 +38,11 @@ const packages = [
   { program: "prometheus", name: "prometheus", why: "tests evaluate the rules and dashboards of infra/mixin with it" },
   { program: "zsh", name: "zsh", why: "tests ask it what it completes" },
   { program: "fish", name: "fish", why: "tests ask it what it completes" },
+  { program: "man", name: "man-db", why: "tests read the manual pages in it" },
   { program: "minisign", name: "minisign", why: "tests sign releases and verify them" },
   { program: "buildah", name: "buildah", why: "tests run the images" },
   { program: "rpm", name: "rpm", why: "tests read the rpm packages" },
+  { program: "qemu-aarch64", name: "qemu-user", why: "tests run the images for arm64 in it" },
   { program: "mmdebstrap", name: "mmdebstrap", why: "tests install the deb packages in a Debian of their own" },
 ] as const;
 
@@ -123,6 +127,8 @@ export async function installBinaries(options: Options = {}): Promise<void> {
   await buildGoModule("direct", options);
   await buildGoModule("helm", options);
   await installReleaseParts(options);
+  await installDebianRoot(options);
+  await installOldNode(options);
   for (const part of [
     "bao",
     "redis-server",

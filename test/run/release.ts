@@ -6,16 +6,22 @@ import { isDirty, readSource } from "../../infra/release/source.ts";
 import { installReleaseParts } from "../parts/release.ts";
 import { runProgram, say, UsageError } from "./program.ts";
 
-const usage = `npm run release [-- --out DIR] [--image-prefix REGISTRY/NAME] [--sign-key FILE]
+const usage = `npm run release [-- --out DIR] [--image-prefix REGISTRY/NAME] [--npm-scope @NAME] [--sign-key FILE]
 
 Makes images, deb and rpm packages, npm packages, their SBOMs and SHA256SUMS from the commit that is checked out.
 
   --out DIR                      an empty or new directory (dist/release)
   --image-prefix REGISTRY/NAME   stands before the name of each image (registry.invalid/claviger)
+  --npm-scope @NAME              a scope of npm that is yours; without it the npm packages cannot be published
   --sign-key FILE                minisign's secret key, which signs SHA256SUMS; its password is asked for
 `;
 
-type Options = { readonly out: string; readonly imagePrefix: string; readonly signKey: string | undefined };
+type Options = {
+  readonly out: string;
+  readonly imagePrefix: string;
+  readonly npmScope: string | undefined;
+  readonly signKey: string | undefined;
+};
 
 function parse(args: string[]): Options | undefined {
   const { values } = parseArgs({
@@ -23,6 +29,7 @@ function parse(args: string[]): Options | undefined {
     options: {
       out: { type: "string", default: "dist/release" },
       "image-prefix": { type: "string", default: "registry.invalid/claviger" },
+      "npm-scope": { type: "string" },
       "sign-key": { type: "string" },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -30,10 +37,13 @@ function parse(args: string[]): Options | undefined {
   if (values.help) return undefined;
   if (!/^[a-z0-9.-]+(?::\d+)?(?:\/[a-z0-9._-]+)+$/.test(values["image-prefix"]))
     throw new UsageError("--image-prefix is a registry and a name: registry.example/team");
+  if (!/^@[a-z0-9-]+$/.test(values["npm-scope"] ?? "@none"))
+    throw new UsageError("--npm-scope is a scope of npm: @example");
   const signKey = values["sign-key"];
   return {
     out: resolve(values.out),
     imagePrefix: values["image-prefix"],
+    npmScope: values["npm-scope"],
     signKey: signKey === undefined ? undefined : resolve(signKey),
   };
 }
@@ -45,7 +55,7 @@ await runProgram({
     const parts = await installReleaseParts({ signal });
     const source = readSource();
     if (isDirty(source)) say("Files differ from the commit: this is for trying out, nobody else can make it again.");
-    await makeRelease({ ...options, source, parts, say });
+    await makeRelease({ ...options, source, parts, nodeVersions: process.versions, say });
     if (options.signKey === undefined) say("Not signed: --sign-key FILE signs SHA256SUMS");
     say(`${options.out} has it`);
     return 0;

@@ -1,13 +1,19 @@
 // `npm run release` as it is run for a release, once here and once in a clone elsewhere, and what
 // comes out of it.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import packageJson from "../../../package.json" with { type: "json" };
+import { billSuite } from "./bills.ts";
 import { buildRelease, cloneTo, root } from "./build.ts";
+import { debSuite } from "./debs.ts";
+import { imageSuite } from "./images.ts";
+import { npmSuite } from "./npm.ts";
+import { rpmSuite } from "./rpms.ts";
 
 function hashesOf(directory: string): Readonly<Record<string, string>> {
   const names = readdirSync(directory).toSorted();
@@ -22,19 +28,28 @@ function hashesOf(directory: string): Readonly<Record<string, string>> {
 }
 
 suite("A release", () => {
+  const { version } = packageJson;
   const dir = mkdtempSync(join(tmpdir(), "claviger-release-"));
   const out = join(dir, "out");
+  const publicKey = join(dir, "site.pub");
   before(async () => {
+    assert.equal(process.getuid?.(), 0, "packages are installed in a chroot: run these tests as root");
+    const key = join(dir, "site.key");
+    execFileSync("minisign", ["-G", "-W", "-p", publicKey, "-s", key], { stdio: "ignore" });
     const clone = join(dir, "elsewhere", "clone");
     cloneTo(clone);
-    await Promise.all([buildRelease(root, out), buildRelease(clone, join(dir, "second"))]);
+    await Promise.all([
+      buildRelease(root, out, "--sign-key", key),
+      buildRelease(clone, join(dir, "second"), "--sign-key", key),
+    ]);
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
 
   test("of the same commit is the same, byte for byte, wherever it is made", () => {
     const here = hashesOf(out);
-    assert.ok(Object.keys(here).length > 10);
+    assert.ok(Object.keys(here).length > 30);
     assert.deepEqual(hashesOf(join(dir, "second")), here);
+    rmSync(join(dir, "second"), { recursive: true });
   });
 
   test("has a sum of each file, which sha256sum checks", () => {
@@ -43,6 +58,35 @@ suite("A release", () => {
       .trim()
       .split("\n")
       .map((line) => line.replace(/: OK$/, ""));
-    assert.deepEqual([...names, "SHA256SUMS"].toSorted(), readdirSync(out).toSorted());
+    assert.deepEqual([...names, "SHA256SUMS", "SHA256SUMS.minisig"].toSorted(), readdirSync(out).toSorted());
   });
+
+  test("is signed: minisign verifies the sums, refuses a changed byte of them, and sha256sum one of a file", () => {
+    const verify = (directory: string) =>
+      spawnSync("minisign", ["-V", "-p", publicKey, "-m", join(directory, "SHA256SUMS")], { encoding: "utf8" });
+    assert.match(verify(out).stdout, new RegExp(`Trusted comment: claviger ${version} [0-9a-f]{40}`));
+    const changed = join(dir, "changed");
+    const name = `kms-conformance-${version}.tgz`;
+    mkdirSync(changed);
+    for (const file of ["SHA256SUMS", "SHA256SUMS.minisig", name]) cpSync(join(out, file), join(changed, file));
+    assert.equal(verify(changed).status, 0);
+    const flip = (file: string): void => {
+      const bytes = readFileSync(join(changed, file));
+      bytes.writeUInt8(bytes.readUInt8(100) ^ 1, 100);
+      writeFileSync(join(changed, file), bytes);
+    };
+    const check = () =>
+      spawnSync("sha256sum", ["--check", "--ignore-missing", "SHA256SUMS"], { cwd: changed, encoding: "utf8" });
+    assert.equal(check().status, 0);
+    flip(name);
+    assert.match(check().stdout, new RegExp(`^${name}: FAILED$`, "m"));
+    flip("SHA256SUMS");
+    assert.notEqual(verify(changed).status, 0);
+  });
+
+  billSuite(() => out, version);
+  npmSuite(() => out, version, dir);
+  rpmSuite(() => out, version, dir);
+  debSuite(() => out, dir);
+  imageSuite(() => out, version, dir);
 });
