@@ -163,7 +163,7 @@ export async function billOf(
     dependencies: [{ ref: own, dependsOn: components.map((one) => one["bom-ref"]) }],
   };
   const text = JSON.stringify({ ...bill, serialNumber: serialOf(JSON.stringify(bill)) }, undefined, 2);
-  const problem = await new Validation.JsonStrictValidator(Spec.Spec1dot6.version).validate(text);
+  const problem: unknown = await new Validation.JsonStrictValidator(Spec.Spec1dot6.version).validate(text);
   if (problem !== null) throw new Error(`the bill of ${file} is not CycloneDX 1.6: ${JSON.stringify(problem)}`);
   return `${text}\n`;
 }
