@@ -32,6 +32,7 @@ const central = [
   "ServiceAccount",
 ];
 const ofGateway = { configurations: ["gateway.yaml"], profile: "restricted" } as const;
+const ofShim = { configurations: ["shim.yaml"], profile: "privileged" } as const;
 const record = {
   name: "prod-eu",
   uid: "01JD9Z6X3QK8V5T7W2M4N6P8RA",
@@ -62,6 +63,11 @@ export const fleet = {
     operators: { ada: { role: "admin" } },
     backends: { main: { ...vault, auth: appRole } },
   },
+};
+/** The shim as static pods. */
+export const shim = {
+  image: { repository: "registry.example/claviger-shim" },
+  config: { gateways: ["https://gateway-a.fleet.example:8443", "https://gateway-b.fleet.example:8443"] },
 };
 const { registry: _, ...elsewhere } = gateway;
 const serviceAccountToken = { enabled: true };
@@ -217,5 +223,40 @@ export const variants: Readonly<Record<string, Variant>> = {
     kinds: [...central, "PodMonitor"],
     configurations: ["fleet.yaml", "gateway.yaml"],
     profile: "restricted",
+  },
+  "static pods": {
+    chart: "claviger-shim",
+    values: { ...shim, check: { image: { repository: "registry.example/claviger" } } },
+    kinds: ["ConfigMap", "DaemonSet", "Pod", "ServiceAccount"],
+    ...ofShim,
+  },
+  "static pods with certificates by enrollment": {
+    chart: "claviger-shim",
+    values: {
+      ...shim,
+      encrypted: ["*.*"],
+      config: {
+        ...shim.config,
+        tls: {
+          cert: "/var/lib/claviger/node.pem",
+          key: "/var/lib/claviger/node.pem",
+          ca: "/var/lib/claviger/ca.pem",
+          serverIdentities: ["spiffe://fleet.example/gateway"],
+        },
+        renewal: { url: "https://fleet.example:8444" },
+        health: { address: "0.0.0.0", port: 9101 },
+      },
+      podMonitor: { enabled: true },
+      podLabels: { mesh: "off" },
+      podAnnotations: { "example.com/scrape": "no" },
+    },
+    kinds: ["ConfigMap", "DaemonSet", "Pod", "PodMonitor", "ServiceAccount"],
+    ...ofShim,
+  },
+  "a DaemonSet": {
+    chart: "claviger-shim",
+    values: { ...shim, mode: "daemonset" },
+    kinds: ["ConfigMap", "DaemonSet", "Pod", "ServiceAccount"],
+    ...ofShim,
   },
 };
