@@ -1,14 +1,16 @@
-// Writes docs/reference/ from the code. `--check` writes nothing and fails where a page is not what
+// Writes docs/reference/ from the code, and into the code what `claviger init` writes of infra/shim. `--check` writes nothing and fails where a page is not what
 // the code says, or where something has no description.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { auditPage } from "./generate/audit.ts";
 import { doctorPage } from "./generate/doctor.ts";
 import { errorsPage } from "./generate/errors.ts";
+import { schemaPages } from "./generate/json-schema.ts";
 import { logEventsPage } from "./generate/log-events.ts";
 import { Gap } from "./generate/markdown.ts";
 import { metricsPage } from "./generate/metrics.ts";
 import { settingsPage } from "./generate/settings.ts";
+import { shimFilesPath, shimFilesSource } from "./generate/shim-files.ts";
 
 const pages: Readonly<Record<string, () => string | Promise<string>>> = {
   "audit-fields.md": auditPage,
@@ -17,6 +19,8 @@ const pages: Readonly<Record<string, () => string | Promise<string>>> = {
   "log-events.md": logEventsPage,
   "metrics.md": metricsPage,
   "settings.md": settingsPage,
+  ...schemaPages,
+  [shimFilesPath]: shimFilesSource,
 };
 
 function problem(text: string): void {

@@ -54,7 +54,14 @@ export const sidebar: readonly Section[] = [
       page("Changes", "CHANGELOG"),
     ],
   },
-  { text: "Reference", items: [page("Programs", "docs/programs"), ...folder("Generated from the code", "reference")] },
+  {
+    text: "Reference",
+    items: [
+      page("Programs", "docs/programs"),
+      page("Compatibility", "docs/compatibility"),
+      ...folder("Generated from the code", "reference"),
+    ],
+  },
   { text: "Security", items: [page("Limits and promises", "SECURITY"), page("Threat model", "docs/threat-model")] },
   {
     text: "Measured",

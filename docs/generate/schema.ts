@@ -72,7 +72,8 @@ function typeOf(schema: Schema): string {
   }
 }
 
-function duration(ms: number): string {
+/** A duration as somebody writes it. */
+export function durationText(ms: number): string {
   const [amount, unit] =
     ms % 3_600_000 === 0
       ? [ms / 3_600_000, "h"]
@@ -85,7 +86,7 @@ function duration(ms: number): string {
 }
 
 function shown(value: unknown, type: string): string {
-  if (typeof value === "number" && type.startsWith("a duration")) return code(duration(value));
+  if (typeof value === "number" && type.startsWith("a duration")) return code(durationText(value));
   if (typeof value === "number" && value >= 2 ** 20 && value % 2 ** 20 === 0)
     return `${code(String(value))} (${value / 2 ** 20} Mi)`;
   if (isObject(value) && !Array.isArray(value)) return code(JSON.stringify(value));
@@ -99,8 +100,8 @@ function fallbackOf(schema: Schema, outer: unknown, type: string): string {
   return outer === undefined ? "required" : `${shown(outer, type)} without this section, else required`;
 }
 
-/** The comment of a key: of the largest literal in the sources whose keys are all in the shape. */
-function documentation(
+/** The comment of a key: of the largest literal in the sources whose keys are all in the shape. Throws Gap for none. */
+export function documentation(
   sources: Sources,
 ): (shape: Readonly<Record<string, Schema>>, key: string, path: string) => string {
   const literals = Object.values(sources).flatMap(objectsOf);

@@ -33,10 +33,50 @@ const intro = `All settings, with the defaults that hold when a key is absent. U
 a word in brackets after a setting names the \`kind\` that it belongs to. Durations are written as \`500ms\`, \`10s\`, \`5m\` or \`1h\`. Secrets are never settings: a setting that ends in \`File\` names the file that holds one.
 A setting that is required within a section that may be absent is required where that section stands.`;
 
+const core = "gateway/core/src";
+const fleet = "gateway/fleet/src";
+const shared = "proto/runtime/tracing.ts";
+
+/** Where the settings of each configuration have their comments. */
+export function gatewaySources(): Sources {
+  return sourcesOf(
+    `${core}/config.ts`,
+    `${core}/audit/config.ts`,
+    `${core}/backend/config.ts`,
+    `${core}/key/integrity.ts`,
+    `${core}/registry/labels.ts`,
+    `${core}/redis/config.ts`,
+    `${core}/registry/vault.ts`,
+    shared,
+  );
+}
+export function shimSources(): Sources {
+  return sourcesOf("shim/src/config.ts", shared);
+}
+function ownFleetSources(): Sources {
+  return sourcesOf(
+    `${fleet}/config.ts`,
+    `${fleet}/grants.ts`,
+    `${fleet}/oidc/config.ts`,
+    `${core}/pki/node-certificates.ts`,
+    `${core}/registry/labels.ts`,
+  );
+}
+/** By themselves: keys of one kind may stand in several. */
+export function fleetSources(): readonly Sources[] {
+  return [
+    ownFleetSources(),
+    sourcesOf(`${core}/pki/node-tokens.ts`),
+    sourcesOf(`${fleet}/approvals/config.ts`),
+    sourcesOf(`${fleet}/pages/config.ts`),
+    gatewaySources(),
+  ];
+}
+export function contextSources(): Sources {
+  return { ...gatewaySources(), ...sourcesOf("gateway/cli/src/contexts.ts") };
+}
+
 export function settingsPage(): string {
-  const core = "gateway/core/src";
-  const fleet = "gateway/fleet/src";
-  const shared = "proto/runtime/tracing.ts";
   const environment = Object.entries(overrides).map(([flag, { path, help }]) => [
     code(`--${flag}`),
     code(environmentName(flag)),
@@ -45,36 +85,15 @@ export function settingsPage(): string {
   ]);
   return page("Settings", intro, [
     "## gateway.yaml",
-    settingsTable(
-      gatewayConfig,
-      sourcesOf(
-        `${core}/config.ts`,
-        `${core}/audit/config.ts`,
-        `${core}/backend/config.ts`,
-        `${core}/key/integrity.ts`,
-        `${core}/registry/labels.ts`,
-        `${core}/redis/config.ts`,
-        `${core}/registry/vault.ts`,
-        shared,
-      ),
-    ),
+    settingsTable(gatewayConfig, gatewaySources()),
     "## shim.yaml",
-    settingsTable(shimConfig, sourcesOf("shim/src/config.ts", shared)),
+    settingsTable(shimConfig, shimSources()),
     "### Flags and environment variables of the shim",
     "A flag counts before its environment variable, and that before the file.",
     table(["flag", "environment variable", "setting", "what"], environment),
     "## fleet.yaml",
     "`listen` (`address` and `port`), `admin`, `tls`, `trustDomain`, `registry`, `backends` (which may be absent), `audit` and `log` are as in gateway.yaml, and so are `redis` and `integrity`, by which what gateways know of nodes is read; without them it is not. Clients come with a certificate or, where a node enrolls, without one. Beside them:",
-    settingsTable(
-      ownSettings,
-      sourcesOf(
-        `${fleet}/config.ts`,
-        `${fleet}/grants.ts`,
-        `${fleet}/oidc/config.ts`,
-        `${core}/pki/node-certificates.ts`,
-        `${core}/registry/labels.ts`,
-      ),
-    ),
+    settingsTable(ownSettings, ownFleetSources()),
     "Tokens with which nodes enroll:",
     settingsTable(z.strictObject({ tokens: tokensSchema }), sourcesOf(`${core}/pki/node-tokens.ts`)),
     "Changes that take a second administrator ([the rule](../control-plane.md#approvals-and-events)):",

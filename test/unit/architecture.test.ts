@@ -24,6 +24,8 @@ function sources(dir: string): readonly Source[] {
     .map((file) => read(join(dir, file)));
 }
 
+const configurations = ["gateway", "shim", "fleet", "cli"];
+
 /**
  * Who may import whom: the whole table. A row is a folder or a file of a shipped package; it may
  * import what stands in its own row and the rows it names, and nothing else of this repository.
@@ -93,9 +95,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "gateway/server/src/main.ts": ["proto/", "gateway/core/", "gateway/server/"],
 
   "gateway/fleet/src/": ["proto/", "gateway/core/"],
-  "gateway/cli/src/": ["proto/", "gateway/core/", "gateway/cli/src/doctor/"],
+  "gateway/cli/src/": ["proto/", "gateway/core/", "gateway/cli/src/doctor/", "gateway/cli/src/config/"],
+  "gateway/cli/src/config/": ["gateway/cli/", ...configurations.map((one) => `docs/reference/schema/${one}.json`)],
   // What a program's own --check tries, doctor tries by the same functions.
-  "gateway/cli/src/doctor/": ["proto/", "gateway/core/", "gateway/cli/", "shim/src/"],
+  "gateway/cli/src/doctor/": ["proto/", "gateway/core/", "gateway/cli/", "gateway/server/", "gateway/fleet/", "shim/"],
 
   // In a browser: nothing of the other programs but the schema of what they answer.
   "gateway/console/src/api/": ["proto/gen/"],
@@ -149,6 +152,8 @@ const everything = [...written, ...sources("test"), ...sources("infra"), ...sour
 const packages: Readonly<Record<string, string>> = {
   "@claviger/proto/": "proto/",
   "@claviger/shim/": "shim/",
+  "@claviger/gateway-server/": "gateway/server/",
+  "@claviger/gateway-fleet/": "gateway/fleet/",
   "@claviger/gateway-core/": "gateway/core/",
 };
 

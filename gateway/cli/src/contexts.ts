@@ -86,16 +86,23 @@ const contextSchema = z.strictObject({
     z.record(
       zName(clusterName),
       z.strictObject({
+        /** Client addresses of its members, http://HOST:PORT or https://HOST:PORT. */
         endpoints: z.array(url),
+        /** The CA that they are verified by, PEM. */
         ca: z.optional(zPath),
+        /** The client certificate that they want, PEM. */
         cert: z.optional(zPath),
+        /** Its key, PEM. */
         key: z.optional(zPath),
       }),
     ),
   ),
 });
-const contextsSchema = z.strictObject({
+/** The schema of a file of contexts, as it is once short forms are written out. */
+export const contextsSchema = z.strictObject({
+  /** The context that commands use where none is named; `claviger context use` sets it. */
   current: z.optional(z.string()),
+  /** Fleets by names of your choosing. */
   contexts: z.record(z.string(), contextSchema),
 });
 

@@ -51,10 +51,69 @@ const node: Readonly<Record<string, Entry>> = {
   "node.encryption-config.duplicates": { what: "each resource stands once, and in front of wildcards" },
 };
 
+const gateway: Readonly<Record<string, Entry>> = {
+  "gateway.config": { what: "gateway.yaml can be read, and each setting is one", row: /^configuration$/ },
+  "gateway.clock": { what: "this machine's clock against the time that each Vault says" },
+  "gateway.dns": { what: "the names of Vaults and Redis have addresses, and none is of a cluster" },
+  "gateway.limits": { what: "as many connections as the configuration wants", row: /^limits$/ },
+  "gateway.port": { what: "the listeners have their ports", row: /^(listen|admin)$/ },
+  "gateway.tls": { what: "certificate, key and client CAs fit together", row: /^tls$/ },
+  "gateway.certificate": { what: "each certificate and CA in use: names, chain, validity", row: /^certificate (\S+)$/ },
+  "gateway.secret-files": { what: "nobody but owner and group may read what is secret", row: /^secret files$/ },
+  "gateway.vault.address": { what: "each address of a Vault: unsealed, TLS", row: /^backend (\S+ https?:\S+)$/ },
+  "gateway.vault.login": { what: "the login, and the token's life and policies", row: /^backend (\S+) login$/ },
+  "gateway.vault.rights": { what: "the token may do nothing that no gateway needs", row: /^backend (\S+) rights$/ },
+  "gateway.embedded": { what: "the file of an embedded backend", row: /^backend (\S+)$/ },
+  "gateway.registry": { what: "the registry, and the issuers that its records name", row: /^registry(?: issuers)?$/ },
+  "gateway.serves": { what: "the registry has clusters that this gateway serves", row: /^serves$/ },
+  "gateway.key": { what: "a key both ways, and whether it may be promoted", row: /^key of (\S+)$/ },
+  "gateway.keys": { what: "keys whose backend could not be asked", row: /^keys$/ },
+  "gateway.integrity": { what: "the integrity key signs", row: /^integrity$/ },
+  "gateway.redis": { what: "Redis: connection, and each command that is needed", row: /^redis(?: rights)?$/ },
+  "gateway.audit": { what: "each audit sink takes records, and has room", row: /^audit (.+)$/ },
+  "gateway.tracing": { what: "the collector of traces takes connections", row: /^tracing$/ },
+  "gateway.running": { what: "the gateway that runs: readiness, certificates, refused handshakes" },
+};
+
+const fleet: Readonly<Record<string, Entry>> = {
+  "fleet.config": { what: "fleet.yaml can be read, and each setting is one", row: /^configuration$/ },
+  "fleet.clock": { what: "this machine's clock against the time that each Vault says" },
+  "fleet.dns": { what: "the names of Vaults, Redis and issuers have addresses" },
+  "fleet.port": { what: "the listeners have their ports", row: /^(listen|admin)$/ },
+  "fleet.tls": { what: "certificate, key, client CAs and the nodes' trust bundle", row: /^(?:tls|trust bundle)$/ },
+  "fleet.certificate": { what: "each certificate and CA in use: names, chain, validity", row: /^certificate (\S+)$/ },
+  "fleet.secret-files": { what: "nobody but owner and group may read what is secret", row: /^secret files$/ },
+  "fleet.vault.address": { what: "each address of a Vault: unsealed, TLS", row: /^backend (\S+ https?:\S+)$/ },
+  "fleet.vault.login": { what: "the login, and the token's life and policies", row: /^backend (\S+) login$/ },
+  "fleet.embedded": { what: "the file of an embedded backend", row: /^backend (\S+)$/ },
+  "fleet.registry": { what: "the registry can be read", row: /^registry$/ },
+  "fleet.tokens": { what: "where tokens of nodes are kept: directory, or KV path", row: /^tokens$/ },
+  "fleet.approvals": { what: "where requests for approval are kept", row: /^approvals$/ },
+  "fleet.integrity": { what: "the integrity key signs", row: /^integrity$/ },
+  "fleet.pki": { what: "the authority signs for nodes, by a CA that is trusted", row: /^certificates of nodes$/ },
+  "fleet.redis": { what: "Redis: connection, and each command that is needed", row: /^redis(?: rights)?$/ },
+  "fleet.audit": { what: "each audit sink takes records, and has room", row: /^audit (.+)$/ },
+  "fleet.console": { what: "the console's pages, and the issuer that browsers log in at", row: /^console(?: login)?$/ },
+  "fleet.oidc": { what: "each issuer of operators' tokens, and its keys" },
+  "fleet.running": { what: "the service that runs: readiness, certificates, refused handshakes" },
+};
+
+const operator: Readonly<Record<string, Entry>> = {
+  "operator.context": { what: "the file of contexts can be read, and has the context" },
+  "operator.clock": { what: "this machine's clock against the time that the fleet service says" },
+  "operator.dns": { what: "the names of all servers of the context have addresses" },
+  "operator.certificate": { what: "the operator's certificate, key and the service's CA: names, chain, validity" },
+  "operator.login": { what: "the session at the issuer" },
+  "operator.fleet": { what: "the fleet service answers, and knows the operator" },
+  "operator.vault": { what: "each Vault of the context: addresses, and the operator's own token" },
+  "operator.etcd": { what: "the etcds of each cluster answer, and let the certificate read" },
+  "operator.gateway": { what: "the second listener of each gateway of the context" },
+};
+
 /** All checks, by what is looked at: a row whose id is not here is a bug. */
 export const catalog: Readonly<Record<Part, Readonly<Record<string, Entry>>>> = {
   node,
-  gateway: {},
-  fleet: {},
-  operator: {},
+  gateway,
+  fleet,
+  operator,
 };

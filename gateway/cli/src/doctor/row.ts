@@ -15,7 +15,7 @@ export type DoctorRow = {
   /** What was seen, or what is wrong, or why it was skipped. */
   readonly found: string;
   /** What to do about it. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
 };
 
 const states: Readonly<Record<Verdict, State>> = {

@@ -107,8 +107,33 @@ async function checkIntegrity(
   });
 }
 
+/** Adds a row for each backend: what its token may do that no gateway needs. */
+async function checkRights(
+  check: Check,
+  backends: ReadonlyMap<string, CheckedBackend>,
+  records: readonly ClusterRecord[],
+): Promise<void> {
+  const keysOf = (name: string) => records.flatMap(({ keys }) => keys.filter(({ backend }) => backend === name));
+  await Promise.all(
+    [...backends].map(([name, { excess }]) =>
+      check.step(`backend ${name} rights`, async (signal): Promise<Found<true>> => {
+        const more = await excess(keysOf(name), signal);
+        if (more.length === 0) return { found: "what was tried beyond a gateway's needs is refused", value: true };
+        const found = `the token may ${more.join(", ")}`;
+        const cure = "give the gateway's role the policy of 'claviger vault init' alone; --dry-run compares them";
+        return { found: "", value: true, more: [{ verdict: "warning", found, cure }] };
+      }),
+    ),
+  );
+}
+
 /** Backends, and what is read from them: registry, keys, the integrity key. */
-async function checkKeyMaterial(check: Check, config: GatewayConfig, files: Promise<TlsFiles | undefined>) {
+async function checkKeyMaterial(
+  check: Check,
+  config: GatewayConfig,
+  files: Promise<TlsFiles | undefined>,
+  withRights: boolean,
+) {
   const checked = await Promise.all(
     Object.entries(config.backends).map(
       async ([name, backend]) => [name, await checkBackend(check, name, backend)] as const,
@@ -132,6 +157,7 @@ async function checkKeyMaterial(check: Check, config: GatewayConfig, files: Prom
     const served = checkServes(check, config.serves, records ?? []);
     await checkKeys(check, served, backends, new Set(silent.map(([name]) => name)));
     await checkIntegrity(check, config, backends);
+    if (withRights) await checkRights(check, backends, records ?? []);
   } finally {
     await Promise.all([...backends.values()].map((backend) => backend.end()));
   }
@@ -141,6 +167,7 @@ async function checkKeyMaterial(check: Check, config: GatewayConfig, files: Prom
  * Tries everything at once, each step with a time of its own.
  * @param warnings of the configuration
  * @param own this process: what a port may be held by
+ * @param withRights looks also for what the gateway's token may do that no gateway needs
  */
 export async function checkGateway(
   config: GatewayConfig,
@@ -149,11 +176,13 @@ export async function checkGateway(
     warnings,
     own,
     bounds,
+    withRights = false,
   }: {
     readonly file: string;
     readonly warnings: readonly string[];
     readonly own: Own;
     readonly bounds: Resources;
+    readonly withRights?: boolean;
   },
 ): Promise<readonly CheckRow[]> {
   const checks = Array.from({ length: 6 }, () => createCheck());
@@ -165,7 +194,7 @@ export async function checkGateway(
   await Promise.all([
     checkListeners(listeners, config, own),
     files,
-    checkKeyMaterial(keys, config, files),
+    checkKeyMaterial(keys, config, files, withRights),
     checkAuditSinks(rest, config.audit.sinks),
     checkTracing(rest, config.tracing),
   ]);

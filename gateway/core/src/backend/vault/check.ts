@@ -11,6 +11,7 @@ import type { AuthConfig, VaultConfig } from "../config.ts";
 import type { KeyRef, OpenBackend } from "../port.ts";
 import { openVaultBackend } from "./adapter.ts";
 import { createVaultClient, type VaultClient } from "./client.ts";
+import { findExcess } from "./excess.ts";
 import { createLogin, type Lease, readCredential } from "./login.ts";
 import { createVaultTransport, type VaultTransport } from "./transport.ts";
 
@@ -153,6 +154,8 @@ export type CheckedBackend = {
     names: readonly string[],
     signal: AbortSignal,
   ) => Promise<readonly string[] | undefined>;
+  /** What the token may do that no gateway needs, as far as asking for it changes nothing. */
+  readonly excess: (keys: readonly KeyRef[], signal: AbortSignal) => Promise<readonly string[]>;
   /** Closes it, and revokes the token that it was opened with where that is of the check. */
   end(): Promise<void>;
 };
@@ -191,6 +194,8 @@ function openWith(check: Check, name: BackendName, config: VaultConfig, { token,
       const client = createVaultClient(transport, key.namespace ?? config.namespace, token);
       return missingUpdates(client, key, names, signal);
     },
+    excess: (keys, signal) =>
+      findExcess((namespace) => createVaultClient(transport, namespace ?? config.namespace, token), keys, signal),
     async end() {
       await backend.close();
       if (isOwn) await logOut(check, name, createVaultClient(transport, config.namespace, token));

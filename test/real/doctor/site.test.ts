@@ -1,0 +1,263 @@
+// `claviger doctor gateway`, `fleet` and `operator` at a whole lab: all is well, and where one thing is not, the row of
+// that thing says so. And the bundle for support, which holds none of the lab's secrets.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { parse, stringify } from "yaml";
+import type { Part } from "@claviger/cli/src/doctor/catalog.ts";
+import type { DoctorRow } from "@claviger/cli/src/doctor/row.ts";
+import { localKeyConfiguration } from "../../lab/encryption.ts";
+import { type Lab, startLab } from "../../lab/lab.ts";
+import { clavigerHere } from "./here.ts";
+
+type Tree = { [name: string]: unknown };
+type Report = { readonly checks: readonly DoctorRow[] };
+type Broken = {
+  readonly part: Exclude<Part, "node">;
+  readonly what: string;
+  readonly change: (settings: Tree) => void;
+  readonly id: string;
+  readonly state: DoctorRow["state"];
+  readonly found: RegExp;
+};
+
+const at = (settings: Tree, ...path: readonly string[]): Tree =>
+  path.reduce<Tree>((tree, name) => tree[name] as Tree, settings);
+
+const broken: readonly Broken[] = [
+  {
+    part: "gateway",
+    what: "no Vault listens",
+    change: (settings) => Object.assign(at(settings, "backends", "main"), { addresses: ["http://127.0.0.1:9"] }),
+    id: "gateway.vault.address",
+    state: "failure",
+    found: /ECONNREFUSED/,
+  },
+  {
+    part: "gateway",
+    what: "a Vault's name is one of a cluster",
+    change: (settings) =>
+      Object.assign(at(settings, "backends", "main"), { addresses: ["http://vault.security.svc:8200"] }),
+    id: "gateway.dns",
+    state: "failure",
+    found: /one of a cluster's own name server/,
+  },
+  {
+    part: "gateway",
+    what: "Redis takes another password",
+    change: (settings) => Object.assign(at(settings, "redis"), { passwordFile: at(settings, "tls")["cert"] }),
+    id: "gateway.redis",
+    state: "failure",
+    found: /./,
+  },
+  {
+    part: "gateway",
+    what: "a sink cannot be written",
+    change: (settings) => Object.assign(at(settings, "audit"), { sinks: [{ kind: "file", path: "/nowhere/audit" }] }),
+    id: "gateway.audit",
+    state: "failure",
+    found: /./,
+  },
+  {
+    part: "gateway",
+    what: "the registry is not there",
+    change: (settings) => Object.assign(settings, { registry: { kind: "file", file: "/nowhere/clusters.yaml" } }),
+    id: "gateway.registry",
+    state: "failure",
+    found: /cannot be read \(ENOENT\)/,
+  },
+  {
+    part: "gateway",
+    what: "a setting that there is not",
+    change: (settings) => Object.assign(settings, { nonsense: 1 }),
+    id: "gateway.config",
+    state: "failure",
+    found: /^nonsense: no such setting$/,
+  },
+  {
+    part: "gateway",
+    what: "no gateway runs",
+    change: (settings) => Object.assign(at(settings, "admin"), { port: 1 }),
+    id: "gateway.running",
+    state: "warning",
+    found: /^no claviger-gateway answers at/,
+  },
+  {
+    part: "fleet",
+    what: "an issuer cannot be reached",
+    change: (settings) =>
+      Object.assign(settings, {
+        oidc: { corp: { issuer: "https://127.0.0.1:9", audience: "x", groups: { all: { role: "viewer" } } } },
+      }),
+    id: "fleet.oidc",
+    state: "failure",
+    found: /https:\/\/127\.0\.0\.1:9 cannot be reached/,
+  },
+  {
+    part: "fleet",
+    what: "tokens have no place",
+    change: (settings) => Object.assign(settings, { tokens: { kind: "directory", directory: "/nowhere/tokens" } }),
+    id: "fleet.tokens",
+    state: "failure",
+    found: /\/nowhere cannot be written to/,
+  },
+  {
+    part: "operator",
+    what: "the certificate is another's",
+    change: (settings) => {
+      const fleet = at(settings, "contexts", "lab", "fleet");
+      fleet["cert"] = fleet["ca"];
+    },
+    id: "operator.certificate",
+    state: "failure",
+    found: /does not belong to the certificate/,
+  },
+  {
+    part: "operator",
+    what: "no fleet service listens",
+    change: (settings) => Object.assign(at(settings, "contexts", "lab", "fleet"), { url: "https://127.0.0.1:9" }),
+    id: "operator.fleet",
+    state: "failure",
+    found: /ECONNREFUSED/,
+  },
+  {
+    part: "operator",
+    what: "no etcd listens",
+    change: (settings) =>
+      Object.assign(at(settings, "contexts", "lab"), { etcd: { "cluster-1": { endpoints: ["http://127.0.0.1:9"] } } }),
+    id: "operator.etcd",
+    state: "failure",
+    found: /ECONNREFUSED/,
+  },
+  {
+    part: "operator",
+    what: "there is no such context",
+    change: (settings) => Object.assign(settings, { current: "other" }),
+    id: "operator.context",
+    state: "failure",
+    found: /there is no context "other"/,
+  },
+];
+
+suite("claviger doctor at a whole site", () => {
+  let dir: string;
+  let lab: Lab;
+  let files: Readonly<Record<Exclude<Part, "node">, string>>;
+  let count = 0;
+
+  before(async () => {
+    dir = mkdtempSync(join(tmpdir(), "claviger-doctor-"));
+    lab = await startLab({ dir: join(dir, "lab"), fleet: true });
+    const [gateway] = lab.gateways;
+    assert.ok(gateway !== undefined && lab.fleet !== undefined);
+    // The lab's service took free ports: these are theirs.
+    const fleet = parse(readFileSync(lab.fleet.config, "utf8")) as Tree;
+    at(fleet, "listen")["port"] = Number(new URL(lab.fleet.url).port);
+    at(fleet, "admin")["port"] = Number(new URL(lab.fleet.admin).port);
+    writeFileSync(join(dir, "fleet.yaml"), stringify(fleet));
+    files = { gateway: gateway.config, fleet: join(dir, "fleet.yaml"), operator: lab.fleet.contexts };
+  });
+  after(async () => {
+    await lab.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const doctor = async (part: Part, file: string, ...args: readonly string[]) => {
+    const words = ["doctor", part, "--config", file, "--fix-hints", "-o", "json", ...args];
+    const { status, out, err } = await clavigerHere(words, dir);
+    return { status, checks: (JSON.parse(out) as Report).checks, err };
+  };
+
+  for (const part of ["gateway", "fleet", "operator"] as const)
+    test(`${part}: where all is well every row is ok`, async () => {
+      const { status, checks } = await doctor(part, files[part]);
+      // Half of a fleet service's console is the pages, which a start from source has not.
+      const bad = checks.filter(({ id, state }) => state !== "ok" && id !== "fleet.console");
+      assert.deepEqual(bad, []);
+      assert.equal(status, 0);
+      assert.ok(checks.length > 5);
+    });
+
+  test("gateway: a token that may do more than a gateway needs is named, with what it may", async () => {
+    const settings = parse(readFileSync(files.gateway, "utf8")) as Tree;
+    assert.ok(lab.vault !== undefined);
+    at(settings, "backends", "main")["auth"] = { kind: "token", file: lab.vault.tokenFile };
+    const file = join(dir, "root.yaml");
+    writeFileSync(file, stringify(settings));
+    const { checks } = await doctor("gateway", file);
+    const row = checks.find(({ id, state }) => id === "gateway.vault.rights" && state === "warning");
+    assert.match(row?.found ?? "", /list the keys of transit, decrypt with every key of transit, read sys\/mounts/);
+    assert.match(row?.hint ?? "", /claviger vault init/);
+  });
+
+  for (const { part, what, change, id, state, found } of broken)
+    test(`${part}: ${what}`, async () => {
+      const settings = parse(readFileSync(files[part], "utf8")) as Tree;
+      change(settings);
+      const file = join(dir, `${part}-${(count += 1)}.yaml`);
+      writeFileSync(file, stringify(settings), { mode: 0o600 });
+      const { status, checks } = await doctor(part, file);
+      const row = checks.find((one) => one.id === id && one.state === state);
+      assert.ok(row !== undefined, JSON.stringify(checks, undefined, 1));
+      assert.match(row.found, found);
+      assert.equal(status, checks.some((one) => one.state === "failure") ? 1 : 0);
+    });
+
+  /** What is secret in the lab: each line of a key, each token and password. */
+  const secrets = (): readonly string[] => {
+    const found = readdirSync(lab.dir, { recursive: true, encoding: "utf8" }).flatMap((name) => {
+      const path = join(lab.dir, name);
+      if (!/(?:\.key|token|password|secret-id|keys\.json)$/i.test(name) || !statSync(path).isFile()) return [];
+      return readFileSync(path, "utf8").split("\n");
+    });
+    return found.filter((line) => line.length > 15 && !line.includes("-----"));
+  };
+
+  test("a bundle has findings, versions, settings and metrics, and none of the lab's secrets", async () => {
+    const [shim] = lab.shims;
+    assert.ok(shim !== undefined);
+    const key = Buffer.alloc(32, 7);
+    const encryption = join(dir, "encryption.yaml");
+    writeFileSync(encryption, localKeyConfiguration("aescbc", key));
+    const all = [...secrets(), key.toString("base64")];
+    assert.ok(all.length > 15, `${all.length} secrets`);
+    const runs = [
+      { part: "node", file: shim.config, args: ["--encryption-config", encryption], config: "shim.json" },
+      { part: "gateway", file: files.gateway, args: [], config: "gateway.json" },
+      { part: "fleet", file: files.fleet, args: [], config: "fleet.json" },
+      { part: "operator", file: files.operator, args: [], config: "contexts.json" },
+    ] as const;
+    for (const { part, file, args, config } of runs) {
+      const bundle = join(dir, `${part}.tar.gz`);
+      await doctor(part, file, "--bundle", bundle, ...args);
+      assert.equal(statSync(bundle).mode & 0o777, 0o600);
+      const into = join(dir, part);
+      mkdirSync(into);
+      execFileSync("tar", ["-xzf", bundle, "-C", into]);
+      const names = readdirSync(join(into, "claviger-doctor")).toSorted();
+      const wanted = [
+        "doctor.json",
+        "versions.json",
+        config,
+        ...(part === "operator" ? [] : ["metrics.txt", "readyz.json"]),
+      ];
+      assert.deepEqual(
+        names.filter((name) => name !== "encryption.json"),
+        wanted.toSorted(),
+      );
+      const texts = names.map((name) => readFileSync(join(into, "claviger-doctor", name), "utf8")).join("\n");
+      if (part !== "operator") assert.match(texts, /claviger_\w+_certificate_seconds_left/);
+      if (part === "node") assert.match(texts, /"secret": "\[secret\]"/);
+      assert.deepEqual(
+        all.filter((secret) => texts.includes(secret)),
+        [],
+      );
+      const again = await doctor(part, file, "--bundle", bundle);
+      assert.match(again.err, /cannot be written \(EEXIST/);
+      assert.equal(again.status, 1);
+    }
+  });
+});
