@@ -58,6 +58,11 @@ export async function makeBundle(name: Program, scratch: string): Promise<Bundle
   const licences = [...found].map(
     ([id, { place, locked }]) => `${id} (${locked.licences.join(" or ")})\n\n${licenceText(place)}\n`,
   );
-  const entries = filesBelow(outdir).map((path) => file(path.slice(outdir.length + 1), readFileSync(path)));
+  const entries = filesBelow(outdir).map((path) => {
+    const content = readFileSync(path);
+    // What starts it names the Node.js: the first line of a script would name another one.
+    const isScript = content.subarray(0, 2).toString() === "#!";
+    return file(path.slice(outdir.length + 1), isScript ? content.subarray(content.indexOf("\n") + 1) : content);
+  });
   return { name, entries, packages, licences: licences.join(`\n${"-".repeat(72)}\n`) };
 }

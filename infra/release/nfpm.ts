@@ -11,7 +11,9 @@ export type Package = {
   readonly name: string;
   readonly version: string;
   readonly architecture: "amd64" | "arm64" | "all";
-  readonly description: string;
+  /** A line, and more of it. */
+  readonly summary: string;
+  readonly about: string;
   readonly licence: string;
   /** With paths from `/`. */
   readonly entries: readonly Entry[];
@@ -21,6 +23,7 @@ export type Package = {
   readonly scripts?: { readonly deb: Scripts; readonly rpm: Scripts };
 };
 
+export const maintainer = "Claviger <claviger@registry.invalid>";
 export const packagers = ["deb", "rpm"] as const;
 export type Packager = (typeof packagers)[number];
 
@@ -77,15 +80,15 @@ export function makePackage(
       release: packager === "rpm" ? "1" : "",
       section: "admin",
       priority: "optional",
-      maintainer: "Claviger <claviger@registry.invalid>",
-      description: pkg.description,
+      maintainer,
+      description: `${pkg.summary}\n${pkg.about}`,
       license: pkg.licence,
       mtime,
       umask: 0o022,
       depends: pkg.depends[packager],
       contents,
       scripts: Object.fromEntries(scripts) as Readonly<Record<string, string>>,
-      rpm: { summary: pkg.description, buildhost: "localhost" },
+      rpm: { summary: pkg.summary, buildhost: "localhost" },
     }),
   );
   execFileSync(nfpm, ["package", "--config", config, "--packager", packager, "--target", target], {

@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import type { Bundle } from "./bundles.ts";
 import { cliManual, completions } from "./cli-manual.ts";
 import { lockedPackage } from "./locked.ts";
-import type { Package } from "./nfpm.ts";
+import { maintainer, type Package } from "./nfpm.ts";
 import { nodeFiles, type Parts } from "./parts.ts";
 import { type Architecture, nodePackages } from "./pins.ts";
 import { debScripts, rpmScripts } from "./scripts.ts";
@@ -23,7 +23,8 @@ export async function nodePackage(architecture: Architecture, parts: Parts): Pro
     name: "claviger-node",
     version: lockedPackage(`node_modules/${nodePackages[architecture]}`).version,
     architecture,
-    description: "Node.js for the programs of Claviger",
+    summary: "Node.js for the programs of Claviger",
+    about: "In a place of its own: no other program uses it, and they use no other.",
     licence: "MIT",
     entries: [file(`${library}/node`, binary, 0o755), file("usr/share/doc/claviger-node/copyright", licence)],
     configuration: new Set(),
@@ -47,7 +48,7 @@ function manualEntries(pages: Readonly<Record<string, string>>): readonly Entry[
 }
 
 /** Its script, its licences, and a command of its name. */
-function programEntries(bundle: Bundle): readonly Entry[] {
+function programEntries(bundle: Bundle, source: Source): readonly Entry[] {
   return [
     ...bundle.entries.map((entry) => ({ ...entry, path: `${library}/${entry.path}` })),
     file(`usr/bin/${bundle.name}`, `#!/bin/sh\nexec /${library}/node /${library}/${bundle.name}.mjs "$@"\n`, 0o755),
@@ -55,7 +56,15 @@ function programEntries(bundle: Bundle): readonly Entry[] {
       `usr/share/doc/${bundle.name}/copyright`,
       `${readFileSync(join(root, "LICENSE"), "utf8")}\n${"-".repeat(72)}\n\nInside the program:\n\n${bundle.licences}`,
     ),
+    changeLog(bundle.name, source),
   ];
+}
+
+/** Where Debian's tools look for what is new: the releases have one list for all programs. */
+function changeLog(name: string, { version, epoch }: Source): Entry {
+  const date = new Date(epoch * 1000).toUTCString().replace("GMT", "+0000");
+  const text = `${name} (${version}) stable; urgency=medium\n\n  * See CHANGELOG.md of release ${version}.\n\n -- ${maintainer}  ${date}\n`;
+  return file(`usr/share/doc/${name}/changelog.gz`, gzipSync(text, { level: 9 }));
 }
 
 function needsNode(): Package["depends"] {
@@ -69,9 +78,10 @@ export function cliPackage(bundle: Bundle, source: Source): Package {
     name: "claviger",
     version: source.version,
     architecture: "all",
-    description: "Runs a fleet of Claviger gateways and the keys behind them",
+    summary: "Runs a fleet of Claviger gateways and the keys behind them",
+    about: "The command line of operators: clusters, nodes, keys, certificates, records.",
     licence: "Apache-2.0",
-    entries: [...programEntries(bundle), ...manualEntries(cliManual(source)), ...filesOf(completions())],
+    entries: [...programEntries(bundle, source), ...manualEntries(cliManual(source)), ...filesOf(completions())],
     configuration: new Set(),
     depends: needsNode(),
   };
@@ -87,10 +97,11 @@ function servicePackage(service: Service, bundle: Bundle, scratch: string, sourc
     name: service.name,
     version: source.version,
     architecture: "all",
-    description: service.description,
+    summary: service.summary,
+    about: service.about,
     licence: "Apache-2.0",
     entries: [
-      ...programEntries(bundle),
+      ...programEntries(bundle, source),
       ...manualEntries(serviceManual(service, script, source)),
       ...filesOf(service.files),
       ...filesOf(service.configuration),

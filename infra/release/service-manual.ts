@@ -43,16 +43,15 @@ function configurationOf(heading: string): readonly string[] {
  * @param script its bundle
  */
 export function serviceManual(
-  { name, description }: Service,
+  { name, summary }: Service,
   script: string,
   { version, epoch }: Source,
 ): Readonly<Record<string, string>> {
   const help = execFileSync(process.execPath, [script, "--help"], { encoding: "utf8" });
   const file = `${name.replace("claviger-", "")}.yaml`;
   const common = { version, epoch } as const;
-  const purpose = description.toLowerCase().startsWith("kms") ? description : description.toLowerCase();
   return {
-    [`${name}.8`]: manualPage({ ...common, name, chapter: 8, purpose }, [
+    [`${name}.8`]: manualPage({ ...common, name, chapter: 8, purpose: summary }, [
       section("synopsis", verbatim(help.split("\n\n")[0] ?? "")),
       section("description", verbatim(help.split("\n\n").slice(1).join("\n\n"))),
       section("files", term(`/etc/claviger/${file}`, `The configuration: ${name}.yaml(5).`)),

@@ -7,7 +7,9 @@ import { root } from "./source.ts";
 
 export type Service = {
   readonly name: "claviger-shim" | "claviger-gateway" | "claviger-fleet";
-  readonly description: string;
+  /** A line, and more of it. */
+  readonly summary: string;
+  readonly about: string;
   /** Directories that the service made, by the names below /var/lib, /var/cache and /var/log. */
   readonly state: string;
   /** What is in its state cannot be made again: no purge removes it. */
@@ -60,11 +62,15 @@ function rotation(name: Service["name"]): Readonly<Record<string, string>> {
   };
 }
 
-/** The configuration of a gateway or fleet service on a machine, not in a pod: records go to a file. */
-function onMachine(name: Service["name"], yaml: string): string {
-  return changed(yaml.replaceAll(/ # one more file of that Secret|networkpolicy\.yaml closes it to others\./g, ""), [
+/** Records of a gateway or fleet service on a machine, not in a pod: they go to a file. */
+function recordsOf(name: Service["name"]): readonly (readonly [string, string])[] {
+  return [
+    [
+      "# stdout is a sink here because the node's log collector ships it",
+      `# A file, which /etc/logrotate.d/${name} rotates`,
+    ],
     ["sinks: [{ kind: stdout }]", `sinks: [{ kind: file, path: /var/log/${name}/audit.jsonl }]`],
-  ]);
+  ];
 }
 
 export function services(): readonly Service[] {
@@ -72,7 +78,9 @@ export function services(): readonly Service[] {
   return [
     {
       name: "claviger-shim",
-      description: "KMS plugin of kube-apiserver that holds no key and no Vault credential",
+      summary: "KMS plugin of kube-apiserver that holds no key and no Vault credential",
+      about:
+        "Runs on every control-plane node: speaks KMS v2 and v1beta1 with kube-apiserver\non a unix socket, and mutual TLS with the gateways.",
       state: "claviger",
       isPrecious: false,
       files: {
@@ -97,23 +105,46 @@ export function services(): readonly Service[] {
     },
     {
       name: "claviger-gateway",
-      description: "Remote KMS for Kubernetes fleets: serves shims from Vault or OpenBao",
+      summary: "Remote KMS for Kubernetes fleets: serves shims from Vault or OpenBao",
+      about:
+        "Gateways serve all shims of a fleet, and encrypt with Transit of Vault or\nOpenBao, under a key for each cluster.",
       state: "claviger-gateway",
       isPrecious: true,
       files: common("claviger-gateway", "gateway/claviger-gateway.service", "claviger-gateway"),
       configuration: {
-        "/etc/claviger/gateway.yaml": onMachine("claviger-gateway", text("gateway/gateway.yaml")),
+        "/etc/claviger/gateway.yaml": changed(text("gateway/gateway.yaml"), [
+          ...recordsOf("claviger-gateway"),
+          ["the memory limit in deployment.yaml", "MemoryMax= of the unit"],
+          [
+            "Plain HTTP for kubelet and Prometheus; says nothing about keys. networkpolicy.yaml closes it to others.",
+            "Plain HTTP for Prometheus; says nothing about keys.",
+          ],
+          ["address: 0.0.0.0, port: 9443", "address: 127.0.0.1, port: 9443"],
+          ["   # one more file of that Secret", ""],
+          ["/var/lib/claviger/keys.json", "/var/lib/claviger-gateway/keys.json"],
+          ["a Vault Agent keeps it fresh: infra/vault-agent", "a Vault Agent keeps it fresh"],
+        ]),
         ...rotation("claviger-gateway"),
       },
     },
     {
       name: "claviger-fleet",
-      description: "Control plane of a Claviger fleet: certificates of nodes, operators, console",
+      summary: "Control plane of a Claviger fleet: certificates of nodes, operators, console",
+      about:
+        "Gives nodes their certificates, and lets operators see and change the fleet.\nGateways and shims need it for no call.",
       state: "claviger-fleet",
       isPrecious: true,
       files: common("claviger-fleet", "fleet/claviger-fleet.service", "claviger-fleet"),
       configuration: {
-        "/etc/claviger/fleet.yaml": onMachine("claviger-fleet", text("fleet/fleet.yaml")),
+        "/etc/claviger/fleet.yaml": changed(text("fleet/fleet.yaml"), [
+          ...recordsOf("claviger-fleet"),
+          [
+            "Plain HTTP for kubelet and Prometheus. networkpolicy.yaml closes it to others.",
+            "Plain HTTP for Prometheus.",
+          ],
+          ["address: 0.0.0.0, port: 9444", "address: 127.0.0.1, port: 9444"],
+          ["   as in infra/kubernetes-auth", ""],
+        ]),
         ...rotation("claviger-fleet"),
       },
     },

@@ -201,7 +201,7 @@ audit: { sinks: [{ kind: stdout }] }
     );
   });
 
-  for (const name of ["shim", "fleet"])
+  for (const name of ["shim", "gateway", "fleet"])
     test(`the systemd unit of the ${name} is one that systemd accepts without a remark`, async () => {
       const file = `claviger-${name}.service`;
       const unit = readFileSync(join(root, "infra", name, file), "utf8");

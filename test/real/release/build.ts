@@ -6,12 +6,20 @@ import { runCommand } from "../../parts/command.ts";
 
 export const root = join(import.meta.dirname, "..", "..", "..");
 
-/** Runs `npm run release` of a checkout. */
-export async function buildRelease(checkout: string, out: string, ...args: readonly string[]): Promise<void> {
+/**
+ * Runs `npm run release` of a checkout.
+ * @param umask of whoever runs it, with their environment
+ */
+export async function buildRelease(
+  checkout: string,
+  { out, signKey, umask, env }: { out: string; signKey: string; umask: string; env: NodeJS.ProcessEnv },
+): Promise<void> {
+  const command = `umask ${umask} && exec npm run --silent release -- --out "$0" --sign-key "$1"`;
   await runCommand({
     what: `release of ${checkout}`,
-    argv: ["npm", "run", "--silent", "release", "--", "--out", out, ...args],
+    argv: ["sh", "-c", command, out, signKey],
     cwd: checkout,
+    env,
   });
 }
 

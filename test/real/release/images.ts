@@ -70,7 +70,7 @@ export function imageSuite(release: () => string, version: string, dir: string):
     };
 
     before(() => {
-      for (const name of ["shim", "gateway", "cli"] as const)
+      for (const name of names)
         containers.set(name, buildah("from", "--pull-never", `oci-archive:${archive(name)}`).trim());
       for (const directory of [etc, socketDir]) {
         mkdirSync(directory);
@@ -126,6 +126,13 @@ health: { address: 127.0.0.1, port: 0 }
       );
       await readyLine(start("shim"));
       assert.match(cli("check", "--socket", "/run/claviger/kms.sock"), /ok/i);
+    });
+
+    test("have the console beside the fleet service, which says its version", () => {
+      const [program = "", ...args] = command("fleet", "--version");
+      assert.equal(spawnSync(program, args, { encoding: "utf8" }).stdout, `${version}\n`);
+      const tree = buildah("mount", containers.get("fleet") ?? "").trim();
+      assert.match(readFileSync(join(tree, "app/console/index.html"), "utf8"), /<script type="module"/);
     });
 
     test("have a file system of root's, without a shell, that their user may read and not write", () => {

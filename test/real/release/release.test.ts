@@ -34,13 +34,15 @@ suite("A release", () => {
   const publicKey = join(dir, "site.pub");
   before(async () => {
     assert.equal(process.getuid?.(), 0, "packages are installed in a chroot: run these tests as root");
-    const key = join(dir, "site.key");
-    execFileSync("minisign", ["-G", "-W", "-p", publicKey, "-s", key], { stdio: "ignore" });
+    const signKey = join(dir, "site.key");
+    execFileSync("minisign", ["-G", "-W", "-p", publicKey, "-s", signKey], { stdio: "ignore" });
     const clone = join(dir, "elsewhere", "clone");
     cloneTo(clone);
+    // Another place, another user's habits.
+    const elsewhere = { TZ: "Asia/Tokyo", LC_ALL: "C", COLUMNS: "40" };
     await Promise.all([
-      buildRelease(root, out, "--sign-key", key),
-      buildRelease(clone, join(dir, "second"), "--sign-key", key),
+      buildRelease(root, { out, signKey, umask: "022", env: { TZ: "UTC", COLUMNS: "200" } }),
+      buildRelease(clone, { out: join(dir, "second"), signKey, umask: "077", env: elsewhere }),
     ]);
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
