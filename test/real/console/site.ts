@@ -1,23 +1,24 @@
 // The real lab with two clusters and the console in a real browser, for operators of each role.
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type { LabFleetService } from "../../lab/fleet-service.ts";
 import { operators } from "../../lab/fleet-service.ts";
 import { type Browser, type Page, startChromium } from "../../lab/chromium.ts";
+import { type ConsoleProxy, startConsoleProxy } from "../../lab/console-proxy.ts";
 import { type KmsClient, kmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { claviger, type CliResult } from "../cli/claviger.ts";
 
-const cli = join(import.meta.dirname, "..", "..", "..", "gateway", "cli", "src", "main.ts");
-
 /** What a page did that its policy forbids, and what its scripts failed with. */
-export type Watched = { readonly page: Page; readonly wrong: readonly string[] };
+export type Watched = {
+  readonly page: Page;
+  readonly wrong: readonly string[];
+  /** What opened it, once. */
+  readonly link: string;
+};
 
 export type Consoles = {
   readonly browser: Browser;
@@ -38,7 +39,7 @@ export async function picture(page: Page, name: string, colorScheme: "light" | "
 }
 
 /** Notes what must not happen on a page, from its first script on. */
-async function watch(page: Page): Promise<readonly string[]> {
+export async function watch(page: Page): Promise<readonly string[]> {
   const wrong: string[] = [];
   page.on("pageerror", (error) => wrong.push(String(error)));
   page.on("dialog", (dialog) => {
@@ -61,31 +62,22 @@ async function watch(page: Page): Promise<readonly string[]> {
 /** `claviger console` for each operator, and a browser that opens its link. */
 export async function startConsoles(fleet: Pick<LabFleetService, "options">): Promise<Consoles> {
   const browser = await startChromium();
-  const proxies: ChildProcess[] = [];
+  const proxies: ConsoleProxy[] = [];
   return {
     browser,
     async open(operator) {
-      const proxy = spawn(process.execPath, [cli, "console", ...(await fleet.options(operator))], {
-        env: { PATH: process.env["PATH"], HOME: "/nonexistent" },
-        stdio: ["ignore", "pipe", "inherit"],
-      });
+      const proxy = await startConsoleProxy(await fleet.options(operator));
       proxies.push(proxy);
-      assert.ok(proxy.stdout !== null);
-      const [line] = (await once(createInterface({ input: proxy.stdout }), "line")) as [string];
       const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
       const page = await context.newPage();
       const wrong = await watch(page);
-      await page.goto(line.trim());
+      await page.goto(proxy.link);
       await page.getByRole("heading", { level: 1 }).waitFor();
-      return { page, wrong };
+      return { page, wrong, link: proxy.link };
     },
     async close() {
       await browser.close();
-      for (const proxy of proxies) {
-        const closed = once(proxy, "close");
-        proxy.kill("SIGTERM");
-        if (proxy.exitCode === null && proxy.signalCode === null) await closed;
-      }
+      await Promise.all(proxies.map((proxy) => proxy.end()));
     },
   };
 }

@@ -1,7 +1,7 @@
 // `claviger console` at a real fleet service: a link that is good once, for one browser of one user, and what passes.
 // (docs/architecture.md #console.)
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -9,58 +9,36 @@ import { request as httpRequest } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { after, before, suite, test } from "node:test";
+import { type ConsoleProxy, startConsoleProxy } from "../../lab/console-proxy.ts";
 import { trustDomain, writeRegistry } from "../../lab/fleet.ts";
 import { startFleetService } from "../../lab/fleet-service.ts";
 import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
 import { claviger } from "../cli/claviger.ts";
-import { type ConsoleSite, type Headers, kept, startConsoleSite } from "./console-site.ts";
-
-const cli = join(import.meta.dirname, "..", "..", "..", "gateway", "cli", "src", "main.ts");
+import { type LoginSite, type Headers, kept, startLoginSite } from "./login-site.ts";
 
 suite("claviger console", () => {
   let dir: string;
   let processes: ProcessGroup;
-  let site: ConsoleSite;
+  let site: LoginSite;
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
     processes = createProcessGroup(dir);
-    site = await startConsoleSite(processes, dir);
+    site = await startLoginSite(processes, dir);
   });
   after(async () => {
     await processes.stopAll();
     await rm(dir, { recursive: true, force: true });
   });
 
-  /** `claviger console` as this operator's. */
-  const openProxy = async (
-    ...args: readonly string[]
-  ): Promise<{ child: ChildProcess; link: string; err: () => string }> => {
-    const child = spawn(process.execPath, [cli, "console", ...args], {
-      env: { PATH: process.env["PATH"], HOME: dir },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let err = "";
-    child.stderr.on("data", (chunk) => void (err += String(chunk)));
-    const lines = createInterface({ input: child.stdout });
-    const link = await Promise.race([
-      once(lines, "line").then(([line]) => String(line)),
-      once(child, "exit").then(() => assert.fail(`it ended: ${err}`)),
-    ]);
-    return { child, link, err: () => err };
-  };
-  const end = async (child: ChildProcess): Promise<void> => {
-    const closed = once(child, "exit");
-    child.kill("SIGINT");
-    await closed;
-  };
+  const openProxy = (...args: readonly string[]): Promise<ConsoleProxy> => startConsoleProxy(args, dir);
 
   test("`claviger console` opens the pages by a link that is good once, with the operator's certificate, until it ends", async () => {
     const options = (await site.replicas[1]?.options("vera")) ?? [];
-    const { child, link, err } = await openProxy(...options);
+    const proxy = await openProxy(...options);
+    const { link, err } = proxy;
     const { origin } = new URL(link);
     assert.match(link, /^http:\/\/127\.0\.0\.1:\d+\/open\/[\w-]{43}$/);
     assert.equal((await site.ask(`${origin}/`, "GET")).status, 401, "nothing without the link");
@@ -105,12 +83,13 @@ suite("claviger console", () => {
     for (const [status, given] of refusals)
       assert.equal((await site.call(origin, "WhoAmI", {}, cookie, given)).status, status, JSON.stringify(given));
     assert.equal((await site.ask(`${origin}/console/login`, "GET", { cookie })).status, 404);
-    await end(child);
+    await proxy.end();
     await assert.rejects(site.ask(`${origin}/`, "GET", { cookie }), "it ends with the command");
   });
 
   test("events come through it as they happen", async () => {
-    const { child, link } = await openProxy(...((await site.replicas[0]?.options("ada")) ?? []));
+    const proxy = await openProxy(...((await site.replicas[0]?.options("ada")) ?? []));
+    const { link } = proxy;
     const cookie = kept((await site.ask(link, "GET")).headers["set-cookie"]);
     const { origin } = new URL(link);
     const body = Buffer.concat([Buffer.from([0, 0, 0, 0, 2]), Buffer.from("{}")]);
@@ -137,12 +116,13 @@ suite("claviger console", () => {
     assert.equal((await site.call(origin, "UpdateCluster", change, cookie)).code, "ok");
     await seen.promise;
     outgoing.destroy();
-    await end(child);
+    await proxy.end();
   });
 
   test("another user of the machine can neither use the link nor use it up", async () => {
     assert.equal(process.getuid?.(), 0, "this takes another user: run it as root");
-    const { child, link } = await openProxy(...((await site.replicas[0]?.options("ada")) ?? []));
+    const proxy = await openProxy(...((await site.replicas[0]?.options("ada")) ?? []));
+    const { link } = proxy;
     const script = "fetch(process.argv[1]).then(async (reply) => console.log(reply.status, await reply.text()))";
     const asNobody = spawn(process.execPath, ["-e", script, link], {
       uid: 65_534,
@@ -151,7 +131,7 @@ suite("claviger console", () => {
     });
     assert.match(await text(asNobody.stdout), /^403 This console is another user's/);
     assert.equal((await site.ask(link, "GET")).status, 303, "it is still good for whoever it is for");
-    await end(child);
+    await proxy.end();
   });
 
   test("what is wrong is said with what to do", async () => {
@@ -202,7 +182,8 @@ suite("claviger console", () => {
       BROWSER: site.issuer.browser("alice"),
     });
     assert.equal(logged.status, 0, logged.err);
-    const { child, link, err } = await openProxy("--config", contexts);
+    const proxy = await openProxy("--config", contexts);
+    const { link, err } = proxy;
     const cookie = kept((await site.ask(link, "GET")).headers["set-cookie"]);
     const { origin } = new URL(link);
     assert.equal((await site.call(origin, "WhoAmI", {}, cookie)).json["identity"], "oidc:bao:alice");
@@ -211,6 +192,6 @@ suite("claviger console", () => {
     assert.deepEqual([over.status, over.code], [401, "unauthenticated"]);
     assert.match(over.text, /you are not logged in at .*: run 'claviger login'/);
     assert.match(err(), /run 'claviger login'/);
-    await end(child);
+    await proxy.end();
   });
 });

@@ -1,24 +1,26 @@
 // The console at a real fleet service: the pages in what `npm run build` makes, and logins at OpenBao with sessions that
 // two replicas share. (docs/architecture.md #console.)
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { authorize } from "../../lab/authorize.ts";
 import { password } from "../../lab/oidc.ts";
-import { createProcessGroup, type ProcessGroup } from "../../lab/process-group.ts";
-import { type ConsoleSite, type Headers, kept, recordsOf, type Reply, startConsoleSite } from "./console-site.ts";
+import { startFleetService } from "../../lab/fleet-service.ts";
+import { createProcessGroup, freePorts, logOf, type ProcessGroup } from "../../lab/process-group.ts";
+import { type LoginSite, type Headers, kept, recordsOf, type Reply, startLoginSite } from "./login-site.ts";
 
 suite("the console of a fleet service", () => {
   let dir: string;
   let processes: ProcessGroup;
-  let site: ConsoleSite;
+  let site: LoginSite;
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));
     processes = createProcessGroup(dir);
-    site = await startConsoleSite(processes, dir);
+    site = await startLoginSite(processes, dir);
   });
   after(async () => {
     await processes.stopAll();
@@ -80,6 +82,53 @@ suite("the console of a fleet service", () => {
     assert.match(nobody.text, /^You are not logged in: operator oidc:bao:zoe has no role/);
     const last = recordsOf(site.replicas[0]).findLast(({ method }) => method === "consoleLogin");
     assert.equal(last?.["outcome"], "denied");
+  });
+
+  test("a client with a secret logs people in with what its file has, and says why not with another", async () => {
+    const { bao, settings, issuer, pki } = site;
+    const [port = 0] = await freePorts(1);
+    const url = `https://127.0.0.1:${port}`;
+    await bao.call("POST", "identity/oidc/client/web", {
+      key: "claviger",
+      assignments: ["claviger"],
+      redirect_uris: [`${url}/console/callback`],
+      id_token_ttl: "30m",
+    });
+    const { data } = await bao.call<{ data: { client_id: string; client_secret: string } }>(
+      "GET",
+      "identity/oidc/client/web",
+    );
+    const { client_id: audience, client_secret: secret } = data;
+    for (const path of ["identity/oidc/key/claviger", "identity/oidc/provider/claviger"])
+      await bao.call("POST", path, { allowed_client_ids: [issuer.clientId, audience] });
+    const clientSecretFile = join(dir, "client-secret");
+    writeFileSync(clientSecretFile, `${secret}\n`, { mode: 0o600 });
+    const { bao: own } = settings["oidc"] as { readonly bao: object };
+    const { login, ...pages } = settings["console"] as { readonly login: object };
+    const service = await startFleetService({
+      processes,
+      dir,
+      pki,
+      settings: {
+        ...settings,
+        listen: { address: "127.0.0.1", port },
+        oidc: { bao: { ...own, audience } },
+        console: { ...pages, url, login: { ...login, clientSecretFile } },
+      },
+      name: "fleet-3",
+    });
+    const back = await site.login("alice", url);
+    assert.deepEqual([back.status, back.headers.location], [303, "/"], back.text);
+    const who = await site.call(url, "WhoAmI", {}, sessionOf(back), { origin: url });
+    assert.deepEqual([who.json["identity"], who.json["role"]], ["oidc:bao:alice", "admin"], who.text);
+    const wrong = "hvo_secret_of_another_client";
+    writeFileSync(clientSecretFile, wrong);
+    const refused = await site.login("alice", url);
+    assert.equal(refused.status, 401, refused.text);
+    assert.match(refused.text, /does not take this service for its client: .*clientSecretFile/);
+    const said = [logOf(service.proc), readFileSync(service.audit, "utf8"), refused.text, back.text].join();
+    for (const one of [secret, wrong]) assert.ok(!said.includes(one), "the secret stays where it is");
+    await processes.stop(service.proc);
   });
 
   test("an answer of the issuer counts in the browser that asked, once", async () => {

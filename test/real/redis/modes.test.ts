@@ -70,6 +70,11 @@ suite("Redis in every form", () => {
     for (const n of [1, 2, 3, 4, 5, 6]) {
       await store.set(`key-${n}`, `value ${n}`, 60_000);
       assert.equal(await other.get(`key-${n}`), `value ${n}`);
+      // As histories are kept: the steps of a gateway, of which some are read.
+      const steps = { 1: `step 1 of ${n}`, 2: `step 2 of ${n}`, 3: `step 3 of ${n}` };
+      await store.putAll(`history:gateway-${n}:8443`, steps, 60_000);
+      const some = await other.some(`history:gateway-${n}:8443`, ["3", "7", "1"]);
+      assert.deepEqual(some, [steps[3], null, steps[1]]);
       assert.deepEqual(
         [await store.tryAcquire(`claim-${n}`, 60_000), await other.tryAcquire(`claim-${n}`, 60_000)],
         [true, false],

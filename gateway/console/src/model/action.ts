@@ -172,9 +172,10 @@ function unretire(name: string, from: number): Action {
   });
 }
 
-/** For a key as it is; undefined while that is not known. */
+/** For a key as it is. Nothing is offered while that is not known: there may be none that the caller may see. */
 export function keyActions(name: string, keys: ClusterKeys | undefined): readonly Action[] {
-  const { key, rotation = "", latest = 0, promoted = 0, minDecryptionVersion = 0 } = keys ?? {};
+  if (keys === undefined) return [];
+  const { key, rotation = "", latest = 0, promoted = 0, minDecryptionVersion = 0 } = keys;
   const place = key === undefined ? "the key" : `${key.mount ?? ""}/${key.key ?? ""}`;
   return [
     rotate(name, place, rotation),

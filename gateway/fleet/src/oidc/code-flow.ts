@@ -28,6 +28,12 @@ function refusalOf(error: unknown, issuer: string): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof openid.AuthorizationResponseError || error instanceof openid.ResponseBodyError)
     return refuse("unauthenticated", `the issuer ${issuer} refuses the login (${error.error.slice(0, 64)})`);
+  // RFC 6749 section 5.2: so an issuer refuses a client.
+  if (error instanceof openid.WWWAuthenticateChallengeError)
+    return refuse(
+      "unauthenticated",
+      `the issuer ${issuer} does not take this service for its client: see its 'audience', and 'console.login.clientSecretFile'`,
+    );
   const found = [error, (error as Error).cause].find((one) => one instanceof FetchError);
   if (found !== undefined) return refuse("unavailable", found.message);
   if (error instanceof openid.ClientError || codeOf(error)?.startsWith("OAUTH_") === true)

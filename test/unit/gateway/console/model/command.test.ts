@@ -49,7 +49,7 @@ suite("the command that does what a button does", () => {
 
   test("a key has those of its versions, and retiring is left to the command", () => {
     const of = (keys: Parameters<typeof keyActions>[1]) => keyActions("prod", keys).map(({ button }) => button);
-    assert.deepEqual(of(undefined), ["Rotate"]);
+    assert.deepEqual(of(undefined), [], "there may be no such cluster");
     assert.deepEqual(of({ latest: 1, promoted: 1, minDecryptionVersion: 1 }), ["Rotate"]);
     assert.deepEqual(of({ latest: 3, promoted: 2, minDecryptionVersion: 1 }), ["Rotate", "Promote", "Retire"]);
     assert.deepEqual(of({ latest: 3, promoted: 3, minDecryptionVersion: 3 }), ["Rotate", "Unretire"]);

@@ -11,7 +11,7 @@ import { authorize } from "../../lab/authorize.ts";
 import { createPki, type Pki, writeRegistry } from "../../lab/fleet.ts";
 import { fleetLogin, type LabFleetService, operators, startFleetService } from "../../lab/fleet-service.ts";
 import { type BaoIssuer, password, setUpIssuer } from "../../lab/oidc.ts";
-import { integrityKey, setUpTransit, startOpenBao, transitMount } from "../../lab/openbao.ts";
+import { integrityKey, type OpenBao, setUpTransit, startOpenBao, transitMount } from "../../lab/openbao.ts";
 import { freePorts, type ProcessGroup } from "../../lab/process-group.ts";
 import { startRedis } from "../../lab/redis.ts";
 
@@ -25,17 +25,20 @@ export type Called = {
   readonly json: Readonly<Record<string, unknown>>;
 };
 
-export type ConsoleSite = {
+export type LoginSite = {
   readonly pki: Pki;
+  readonly bao: OpenBao;
   readonly issuer: BaoIssuer;
+  /** Of the replicas, but for where they listen. */
+  readonly settings: Parameters<typeof startFleetService>[0]["settings"];
   /** Of both replicas, which are one service at the address of the first. */
   readonly urls: readonly [string, string];
   readonly replicas: readonly LabFleetService[];
   ask(url: string, method: string, headers?: Headers, body?: string): Promise<Reply>;
   /** A page of the console calls a method. @param at where its calls go: a replica, or a proxy */
   call(at: string, method: string, message: object, cookie: string, given?: Headers): Promise<Called>;
-  /** Logs in as a person with a browser does. @returns what the service says at the end */
-  login(user: string): Promise<Reply>;
+  /** Logs in as a person with a browser does, at the first replica or another. @returns what it says at the end */
+  login(user: string, at?: string): Promise<Reply>;
 };
 
 /** What a browser keeps of `set-cookie`. */
@@ -51,7 +54,7 @@ export function recordsOf(replica: LabFleetService | undefined): readonly Readon
   return lines.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
 }
 
-export async function startConsoleSite(processes: ProcessGroup, dir: string): Promise<ConsoleSite> {
+export async function startLoginSite(processes: ProcessGroup, dir: string): Promise<LoginSite> {
   const pki = await createPki(dir);
   const [issuerPort = 0, ...ports] = await freePorts(3);
   const { cert, key } = await pki.gateway("openbao");
@@ -106,7 +109,7 @@ export async function startConsoleSite(processes: ProcessGroup, dir: string): Pr
     ),
   );
 
-  const ask: ConsoleSite["ask"] = (address, method, headers = {}, body = "") =>
+  const ask: LoginSite["ask"] = (address, method, headers = {}, body = "") =>
     new Promise((resolve, reject) => {
       const send = address.startsWith("https:") ? request : httpRequest;
       const outgoing = send(address, { method, agent: false, headers, ca: readFileSync(pki.ca) }, (reply) => {
@@ -118,7 +121,7 @@ export async function startConsoleSite(processes: ProcessGroup, dir: string): Pr
       outgoing.on("error", reject);
       outgoing.end(body);
     });
-  const call: ConsoleSite["call"] = async (at, method, message, cookie, given = {}) => {
+  const call: LoginSite["call"] = async (at, method, message, cookie, given = {}) => {
     const origin = at.startsWith("https:") ? url : new URL(at).origin;
     const page = {
       "content-type": "application/json",
@@ -135,17 +138,19 @@ export async function startConsoleSite(processes: ProcessGroup, dir: string): Pr
   };
   return {
     pki,
+    bao,
     issuer,
+    settings,
     urls: [url, urls[1] ?? ""],
     replicas,
     ask,
     call,
-    async login(user) {
-      const start = await ask(`${url}/console/login`, "GET");
+    async login(user, at = url) {
+      const start = await ask(`${at}/console/login`, "GET");
       assert.equal(start.status, 303, start.text);
       const back = await authorize(String(start.headers.location), user, password, pki.ca);
-      assert.equal(back.origin, url);
-      return await ask(`${url}${back.pathname}${back.search}`, "GET", { cookie: kept(start.headers["set-cookie"]) });
+      assert.equal(back.origin, at);
+      return await ask(`${at}${back.pathname}${back.search}`, "GET", { cookie: kept(start.headers["set-cookie"]) });
     },
   };
 }
