@@ -88,6 +88,7 @@ suite("The manifests", () => {
     await api.waitReady();
     const crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     await create(crds, crd("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"));
+    await create(crds, crd("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"));
     await create(crds, crd("serving.knative.dev", "v1", "Service", "services"));
     for (const name of ["claviger-gateway", "claviger-fleet", "claviger-system"])
       await create("/api/v1/namespaces", namespace(name));
@@ -133,6 +134,7 @@ suite("The manifests", () => {
     },
     { set: "shim", kinds: ["daemonset", "namespace"] },
     { set: "knative", kinds: ["configmap", "deployment", "secret", "service"] },
+    { set: "mixin", kinds: ["configmap", "prometheusrule"] },
   ])
     test(`infra/${set} passes a server-side dry run, kind by kind${unchecked(set)}`, async () => {
       const said = await dryRun("-k", join(infra, set));

@@ -36,6 +36,8 @@ export function unchecked(set: string): string {
       return "";
     case "knative":
       return " (NOT checked: the fields of the Knative Service)";
+    case "mixin":
+      return " (NOT checked: the fields of the PrometheusRule)";
     default:
       return " (NOT checked: the fields of the ServiceMonitor)";
   }
