@@ -5,7 +5,10 @@
 //   ```sh fails      likewise; must end with another status than 0
 //   ```sh on NAME    runs in the foreground of machine NAME until it is stopped or started anew
 //   ```text          what the block before it prints
+//   ```yaml          values to choose from: nothing is done with them, but they must be YAML
 //   <!-- check NAME -->   the test looks for itself
+import { parse } from "yaml";
+
 export type Output = { readonly line: number; readonly text: string };
 
 export type Step =
@@ -70,7 +73,8 @@ export function parsePage(markdown: string): readonly Section[] {
     if ("info" in item && item.info.join(" ") === "text") flush({ line: item.line, text: item.text });
     else {
       flush();
-      if ("info" in item) block = item;
+      if ("info" in item && item.info.join(" ") === "yaml") parse(item.text);
+      else if ("info" in item) block = item;
       else if ("heading" in item) sections.push({ heading: item.heading, steps: [] });
       else add({ kind: "check", name: item.check }, item.line);
     }
