@@ -67,6 +67,11 @@ const moduleInfos = {
     programs: { sops: "github.com/getsops/sops/v3/cmd/sops", "age-keygen": "filippo.io/age/cmd/age-keygen" },
     cost: "two minutes and 0.8 GB of memory the first time",
   },
+  tofu: {
+    dir: join(tests, "parts", "tofu"),
+    programs: { tofu: "github.com/opentofu/opentofu/cmd/tofu" },
+    cost: "three minutes the first time",
+  },
   "external-secrets": {
     dir: join(tests, "threat-model", "external-secrets"),
     programs: { "external-secrets": "github.com/external-secrets/external-secrets" },
@@ -88,7 +93,8 @@ export type TestBinary =
   | "kubeconform"
   | "sops"
   | "age-keygen"
-  | "external-secrets";
+  | "external-secrets"
+  | "tofu";
 
 /** Outside the checkout, so that a clean clone finds what an earlier one built. */
 export function cacheDir(): string {
@@ -144,6 +150,8 @@ function pathOf(part: TestBinary): string | undefined {
     case "sops":
     case "age-keygen":
       return join(goBuildDir("sops"), part);
+    case "tofu":
+      return join(goBuildDir("tofu"), part);
     case "external-secrets":
       return join(goBuildDir("external-secrets"), part);
   }

@@ -22,7 +22,7 @@ import { installOldNode } from "./old-node.ts";
 import { installReleaseParts } from "./release.ts";
 
 type Options = FetchOptions & {
-  /** Also what the threat model alone uses: SOPS and External Secrets. */
+  /** Also what takes minutes to build for one test: SOPS and External Secrets of the threat model, and OpenTofu. */
   readonly isAll?: boolean;
 };
 
@@ -142,8 +142,8 @@ export async function installBinaries(options: Options = {}): Promise<void> {
   ] as const)
     findBinary(part);
   if (options.isAll === true) {
-    for (const name of ["sops", "external-secrets"] as const) await buildGoModule(name, options);
-    for (const part of ["sops", "age-keygen", "external-secrets"] as const) findBinary(part);
+    for (const name of ["sops", "external-secrets", "tofu"] as const) await buildGoModule(name, options);
+    for (const part of ["sops", "age-keygen", "external-secrets", "tofu"] as const) findBinary(part);
   }
   say("  all there");
 }

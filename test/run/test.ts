@@ -95,8 +95,8 @@ async function runAll(): Promise<void> {
 }
 
 try {
-  // SOPS and External Secrets take minutes to build: for CI, which runs the threat model whole.
-  const isAll = process.env["CI"] === "true" && real.some((file) => file.includes("/threat-model/"));
+  // SOPS, External Secrets and OpenTofu take minutes to build: for CI, which runs all that wants them.
+  const isAll = process.env["CI"] === "true" && real.some((file) => /\/threat-model\/|\/infra\/tofu/.test(file));
   if (real.length > 0) await installBinaries({ signal, isAll });
   for (let round = 1; round <= repeat && !signal.aborted; round++) {
     if (repeat > 1) say(`\nRound ${round} of ${repeat}`);
