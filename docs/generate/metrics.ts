@@ -1,6 +1,7 @@
 // docs/reference/metrics.md: what the exporters of shim and gateway really write, once everything
 // that they count has been counted once.
 import * as fleet from "../../gateway/fleet/src/metrics.ts";
+import { names as gatewayNames } from "../../gateway/server/src/metric-names.ts";
 import * as gateway from "../../gateway/server/src/metrics.ts";
 import * as shim from "../../shim/src/metrics.ts";
 import { handshakeFailures } from "../../proto/wire/handshakes.ts";
@@ -140,7 +141,7 @@ Values of labels come from closed or bounded sets. Every series of a shim has th
 export async function metricsPage(): Promise<string> {
   return page("Metrics", intro, [
     "## Gateway",
-    tableOf(await gatewayPage(), gateway.names),
+    tableOf(await gatewayPage(), gatewayNames),
     "## Fleet service",
     tableOf(await fleetPage(), fleet.names),
     "## Shim",

@@ -75,7 +75,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "gateway/core/src/secret-files.ts": ["proto/", "gateway/core/src/config.ts", "gateway/core/src/backend/config.ts"],
   "gateway/core/src/tls-files.ts": ["proto/", "gateway/core/src/config.ts", "gateway/core/src/backend/"],
 
-  "gateway/server/src/metrics.ts": ["proto/", "gateway/core/"],
+  "gateway/server/src/metric-names.ts": ["proto/", "gateway/core/"],
+  "gateway/server/src/metrics.ts": ["proto/", "gateway/core/", "gateway/server/src/metric-names.ts"],
   "gateway/server/src/call-counts.ts": ["proto/", "gateway/core/", "gateway/server/src/kms/"],
   "gateway/server/src/backend/outcomes.ts": ["proto/", "gateway/core/"],
   "gateway/server/src/backend/": ["proto/", "gateway/core/"],

@@ -62,8 +62,15 @@ export async function startWorld(dir: string): Promise<World> {
     fleet: true,
     shimExtra: { outage: { healthyFor: "10s", degradedFor: "1h" } },
   });
+  return await watchSite(dir, lab);
+}
+
+/** Puts load on a lab, and a Prometheus over it. The lab is stopped with it. */
+export async function watchSite(dir: string, lab: Lab): Promise<World> {
   const ask = await callsOf(lab.pki, "ada");
-  const asking = setInterval(() => void ask(lab.fleet?.url ?? "", "ListClusters", {}).catch(() => {}), 1000);
+  const { fleet } = lab;
+  const askFleet = (): void => void (fleet && ask(fleet.url, "ListClusters", {}).catch(() => {}));
+  const asking = setInterval(askFleet, 1000);
   const calls = lab.shims.map(({ socket }) => startCalls(socket));
   const rules = ["recording.yaml", "alerts.yaml"].map((file) => {
     const path = join(dir, file);
@@ -73,7 +80,7 @@ export async function startWorld(dir: string): Promise<World> {
   const targets = {
     "claviger-gateway-admin": lab.gateways.map(({ metrics }) => metrics),
     "claviger-shim": lab.shims.map(({ metrics }) => metrics),
-    "claviger-fleet-admin": [`${lab.fleet?.admin}/metrics`],
+    "claviger-fleet-admin": fleet === undefined ? [] : [`${fleet.admin}/metrics`],
   };
   const prometheus = await startPrometheus({ processes: lab.processes, dir, targets, rules, everyMs });
   const firing = async (): Promise<ReadonlySet<string>> =>
