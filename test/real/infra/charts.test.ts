@@ -24,6 +24,7 @@ const definitions = [
   readYamlFile(crdFile("external-secrets", "externalsecrets.external-secrets.io")),
   readYamlFile(crdFile("prometheus-operator", "servicemonitors.monitoring.coreos.com")),
   readYamlFile(crdFile("prometheus-operator", "podmonitors.monitoring.coreos.com")),
+  readYamlFile(crdFile("prometheus-operator", "prometheusrules.monitoring.coreos.com")),
   crd("spire.spiffe.io", "v1alpha1", "ClusterSPIFFEID", "clusterspiffeids", "Cluster"),
 ] as readonly {
   readonly spec: {
@@ -131,6 +132,18 @@ suite("The charts", () => {
       const { code, stdout } = await run(findBinary("kubeconform"), ["-strict", "-schema-location", schemas, file]);
       assert.equal(code, 1);
       assert.match(stdout, /replicaz/);
+    }
+  });
+
+  test("labels by which Prometheus finds things are labels, whatever annotations there are", async () => {
+    const all = variants["gateways and fleet service with all that can be set"] ?? assert.fail("no such variant");
+    const found = (await helm.render("claviger", all.values)).filter(({ kind }) =>
+      /^P(?:odMonitor|rometheusRule)$/.test(kind),
+    );
+    assert.equal(found.length, 2);
+    for (const { metadata } of found) {
+      assert.equal(metadata.labels?.["release"], "prometheus");
+      assert.deepEqual(metadata.annotations, { "example.com/owner": "security" });
     }
   });
 

@@ -183,6 +183,7 @@ export const variants: Readonly<Record<string, Variant>> = {
       commonLabels: { team: "security" },
       commonAnnotations: { "example.com/owner": "security" },
       imagePullSecrets: [{ name: "pull" }],
+      prometheusRule: { enabled: true, labels: { release: "prometheus" } },
       gateway: {
         ...gateway,
         image: { repository: "registry.example/claviger-gateway", digest: `sha256:${"0".repeat(64)}` },
@@ -220,7 +221,7 @@ export const variants: Readonly<Record<string, Variant>> = {
       },
       fleet: { ...fleet, autoscaling: { enabled: true } },
     },
-    kinds: [...central, "PodMonitor"],
+    kinds: [...central, "PodMonitor", "PrometheusRule"],
     configurations: ["fleet.yaml", "gateway.yaml"],
     profile: "restricted",
   },
