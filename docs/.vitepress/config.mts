@@ -47,7 +47,7 @@ export default defineConfig({
   srcExclude: ["**/node_modules/**", "dist/**", "test/**", "gateway/**", "shim/**", "proto/**"],
   outDir: join(root, "dist/site"),
   cacheDir: join(root, "node_modules/.cache/vitepress"),
-  rewrites: { "README.md": "index.md", "infra/README.md": "infra/index.md" },
+  rewrites: (page) => page.replace(/README\.md$/, "index.md"),
   // Text in angle brackets is text.
   markdown: { html: false, config: linkSources },
   themeConfig: {

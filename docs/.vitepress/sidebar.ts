@@ -36,6 +36,7 @@ export const sidebar: readonly Section[] = [
     items: [
       page("Releases: images and packages", "docs/releases"),
       page("Gateways and shims in Kubernetes and systemd", "infra/"),
+      page("Vault's side with OpenTofu", "infra/tofu/"),
       page("First start of each form of the shim", "docs/bootstrap"),
       page("Fleet service", "docs/control-plane"),
       page("Enrolling nodes", "docs/enrollment"),
@@ -48,6 +49,7 @@ export const sidebar: readonly Section[] = [
     items: [
       page("Rotation, migration, restore, disasters", "docs/operations"),
       page("Observability", "docs/observability"),
+      page("Rules and dashboards", "infra/mixin/"),
       page("What is wrong: doctor", "docs/doctor"),
       page("What each fault looks like", "docs/edges"),
       ...folder("Runbooks", "runbooks"),
