@@ -59,6 +59,10 @@ suite("The mixin over a real site", () => {
     await until("a first word of every program", world.prometheus.proc, async () =>
       (await world.prometheus.query("count(claviger_build_info)"))[0]?.value[1] === "5" ? true : undefined,
     );
+    // What was not there yet when Prometheus started is told until the rules are evaluated again.
+    await until("no alert of the start", world.prometheus.proc, async () =>
+      (await world.firing()).size === 0 ? true : undefined,
+    );
     for (const end = Date.now() + healthyMs; Date.now() < end; await sleep(1000))
       assert.deepEqual([...(await world.firing())], []);
   });
