@@ -1,6 +1,5 @@
 // Tells that something else needs a person than before: found out once, for everybody who follows. What it is, each of
 // them asks. It looks while somebody follows. (docs/control-plane.md #approvals-and-events.)
-import { setTimeout as pause } from "node:timers/promises";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { attentionOf, type FleetView } from "../attention/attention.ts";
 import { type AttentionItem, clusterOf } from "../attention/item.ts";
@@ -10,11 +9,10 @@ import { clusterViews } from "../fleet-view.ts";
 import { type KeyAges, noKeyAges } from "../keys/ages.ts";
 import type { SeenNodes, Sightings } from "../sightings.ts";
 import type { EventHub } from "./hub.ts";
+import { createLookLoop } from "./look-loop.ts";
 
 /** A gateway reports itself every second, and a look at all of them is one value of Redis. */
 const usualLookMs = 1000;
-/** A look takes a tenth of the time at most. */
-const restFactor = 10;
 
 /** What is asked beside what gateways say. */
 export type AttentionSources = {
@@ -59,7 +57,6 @@ export function createAttentionWatch({
   let incomplete: FleetView["incomplete"] = [];
   /** Each item with its cluster; undefined for one of the whole fleet. */
   let known: Map<string, ClusterRecord | undefined> | undefined;
-  let first: Promise<void> | undefined;
 
   const look = async (): Promise<void> => {
     const seen = await sightings.gateways();
@@ -90,19 +87,14 @@ export function createAttentionWatch({
     ].map(([, record]) => record);
     if (changed.length > 0) hub.publish({ kind: "attention", at: now(), records: changed });
   };
-  const timed = async (): Promise<number> => {
-    const began = performance.now();
-    await look();
-    return performance.now() - began;
-  };
-  const loop = async (took: number): Promise<void> => {
-    for (let last = took; ; last = await timed()) {
-      await pause(Math.max(lookMs, restFactor * last), undefined, { ref: false });
-      if (!isFollowed()) break;
-    }
-    known = undefined;
-    first = undefined;
-  };
+  const begin = createLookLoop({
+    look,
+    lookMs,
+    isFollowed,
+    onEnd: () => {
+      known = undefined;
+    },
+  });
   return {
     nodesSeen(all, seen) {
       records = all;
@@ -112,9 +104,6 @@ export function createAttentionWatch({
         ofKeys = old.map((key) => oldKeyItem(key, now()));
       });
     },
-    async begin() {
-      first ??= timed().then((took) => void loop(took));
-      await first;
-    },
+    begin,
   };
 }

@@ -1,17 +1,15 @@
 // Tells what gateways see of nodes: a new one, one that changes its phase, one that is not seen any more and one that
 // comes back. It looks while somebody follows. (docs/control-plane.md.)
-import { setTimeout as pause } from "node:timers/promises";
 import type { ClusterUid, NodeName } from "@claviger/proto/wire/names.ts";
 import { nodeRefusal } from "@claviger/gateway-core/src/registry/nodes.ts";
 import type { ClusterRecord } from "@claviger/gateway-core/src/registry/record.ts";
 import { notSeenMs } from "../node-view.ts";
 import type { SeenNodes, Sightings } from "../sightings.ts";
 import type { EventHub } from "./hub.ts";
+import { createLookLoop } from "./look-loop.ts";
 
 /** Gateways write a change within a second. */
 const usualLookMs = 2000;
-/** A look at a large fleet takes a second or two of Redis and of this process: that much less often. */
-const restFactor = 10;
 
 /** `at`: when it was seen last, Unix milliseconds. */
 type Seen = { readonly at: number; readonly phase: number | undefined; readonly serial: string };
@@ -43,7 +41,6 @@ export function createNodeWatch({
 }): NodeWatch {
   /** Undefined until the first look: what is there then is no news. */
   let known: Map<ClusterUid, Map<NodeName, Known>> | undefined;
-  let first: Promise<void> | undefined;
 
   const take = (
     record: ClusterRecord,
@@ -90,24 +87,15 @@ export function createNodeWatch({
     known = next;
   };
 
-  /** @returns how long it took; what cannot be read now is found by a later one */
-  const timed = async (): Promise<number> => {
-    const began = performance.now();
-    await look().catch(() => undefined);
-    return performance.now() - began;
-  };
-  const loop = async (took: number): Promise<void> => {
-    for (let last = took; ; last = await timed()) {
-      await pause(Math.max(lookMs, restFactor * last), undefined, { ref: false });
-      if (!isFollowed()) break;
-    }
-    known = undefined;
-    first = undefined;
-  };
-  return {
-    async begin() {
-      first ??= timed().then((took) => void loop(took));
-      await first;
+  const begin = createLookLoop({
+    look,
+    lookMs,
+    isFollowed,
+    onEnd: () => {
+      known = undefined;
     },
+  });
+  return {
+    begin,
   };
 }
