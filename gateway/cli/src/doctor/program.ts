@@ -6,21 +6,10 @@ import { holderOf, type Own } from "@claviger/proto/runtime/ports.ts";
 import { checkPrograms } from "../check-programs.ts";
 import type { Machine } from "../commander.ts";
 import { localUrl } from "../target.ts";
-
-const askMs = 3000;
+import { askReady } from "./ready.ts";
 
 const readyReply = z.looseObject({ ready: z.boolean(), checks: z.optional(z.record(z.string(), z.string())) });
 type Ready = z.infer<typeof readyReply>;
-
-async function ask(url: URL): Promise<Ready | undefined> {
-  try {
-    const reply = await fetch(new URL("/readyz", url), { signal: AbortSignal.timeout(askMs) });
-    const parsed = readyReply.safeParse(await reply.json());
-    return parsed.success ? parsed.data : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 export type Running = {
   readonly url: URL;
@@ -35,7 +24,7 @@ export async function findRunning(
   machine: Machine,
 ): Promise<Running> {
   const url = localUrl(admin);
-  const state = admin.port === 0 ? undefined : await ask(url);
+  const state = admin.port === 0 ? undefined : await askReady(url, readyReply);
   const script = state === undefined ? undefined : holderOf(admin.port)?.script;
   return { url, state, own: { pid: machine.pid, script } };
 }

@@ -3,8 +3,7 @@
 import { z } from "@claviger/proto/runtime/config.ts";
 import type { Check, Finding } from "@claviger/proto/runtime/check.ts";
 import { checkPrograms } from "../../check-programs.ts";
-
-const askMs = 3000;
+import { askReady } from "../ready.ts";
 
 const readyReply = z.looseObject({
   phase: z.int().check(z.minimum(0), z.maximum(3)),
@@ -15,13 +14,7 @@ export type ShimState = z.infer<typeof readyReply>;
 
 /** What the shim says of itself; undefined where no shim answers. */
 export async function askShim(url: URL): Promise<ShimState | undefined> {
-  try {
-    const reply = await fetch(new URL("/readyz", url), { signal: AbortSignal.timeout(askMs) });
-    const parsed = readyReply.safeParse(await reply.json());
-    return parsed.success ? parsed.data : undefined;
-  } catch {
-    return undefined;
-  }
+  return await askReady(url, readyReply);
 }
 
 /** What a phase means. (docs/architecture.md #shim.) */
