@@ -34,7 +34,7 @@ export interface Metrics {
   /** @param result `ok` or a reason of the error table */
   finished(method: string, result: string, milliseconds: number): void;
   /** KMS calls of a cluster of the registry, each item of a batch one. */
-  clusterCalled(cluster: string, operation: CallOperation, reason: Reason | undefined): void;
+  clusterCalled(cluster: string, operation: CallOperation, reason: Reason | undefined, count?: number): void;
   handshakeFailed(kind: HandshakeKind, cause: HandshakeFailure): void;
   /** A request that Node's HTTP parser refused. */
   clientError(code: string): void;
@@ -126,9 +126,9 @@ export function createMetrics({ service, maxSeries = defaultMaxSeries }: Metrics
       inFlight(-1);
       requests(milliseconds / 1000, { method, result });
     },
-    clusterCalled(cluster, operation, reason) {
+    clusterCalled(cluster, operation, reason, count = 1) {
       const outcome = reason === undefined ? "ok" : rowOf(reason).kind;
-      clusterCalls(1, { cluster: ofCluster(cluster), operation, outcome });
+      clusterCalls(count, { cluster: ofCluster(cluster), operation, outcome });
     },
     handshakeFailed: (kind, cause) => handshakeFailures(1, { kind, cause }),
     // Codes of the parser are a closed set; a system's error is told by its kind alone.

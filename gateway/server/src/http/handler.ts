@@ -203,8 +203,13 @@ export function createHandler(options: HandlerOptions): Handler {
     }
 
     function countCalls(cluster: string, operation: CallOperation): void {
-      if (calls.length === 0) metrics.clusterCalled(cluster, operation, reason);
-      for (const call of calls) metrics.clusterCalled(cluster, operation, call.reason ?? reason);
+      // Most calls of a batch end alike, and each addition looks its labels up.
+      const ends = new Map<Reason | undefined, number>(calls.length === 0 ? [[reason, 1]] : []);
+      for (const call of calls) {
+        const end = call.reason ?? reason;
+        ends.set(end, (ends.get(end) ?? 0) + 1);
+      }
+      for (const [end, count] of ends) metrics.clusterCalled(cluster, operation, end, count);
     }
 
     function entryOf(): AuditEntry {
