@@ -147,7 +147,7 @@ suite("infra/README.md, as it stands", () => {
         "logs-in",
         async () => {
           const [{ image } = { image: "" }] = (await podSpec(gateway)).containers;
-          assert.equal(image, "registry.example/security/claviger-gateway:0.1.0");
+          assert.equal(image, "registry.example/security/claviger-gateway:0.2.0");
           const { proc, backend } = await startGateway("bound");
           await until("the gateway to have logged in", proc, async () =>
             (await backend()) === "ok" ? true : undefined,
@@ -166,7 +166,7 @@ suite("infra/README.md, as it stands", () => {
         "fleet-starts",
         async () => {
           const [{ image } = { image: "" }] = (await podSpec(fleet)).containers;
-          assert.equal(image, "registry.example/security/claviger-fleet:0.1.0");
+          assert.equal(image, "registry.example/security/claviger-fleet:0.2.0");
           const [program = "", ...args] = commandOf(fleet, await layOut(fleet, join(dir, "fleet")));
           const { stdout } = await promisify(execFile)(program, [...args, "--check"]);
           assert.match(stdout, /certificates of nodes +ok +pki\/sign\/claviger-node signs/);

@@ -24,7 +24,7 @@ import { freePorts, type LabProcess, logOf, until } from "../../lab/process-grou
 import { type Helm, openHelm, type Values } from "./chart.ts";
 
 const shimMain = join(import.meta.dirname, "..", "..", "..", "shim", "src", "main.ts");
-const known = "registry.example/claviger-shim:0.1.0";
+const known = "registry.example/claviger-shim:0.2.0";
 type StaticPod = {
   readonly spec: { readonly containers: readonly { readonly image: string; readonly args: string[] }[] };
 };

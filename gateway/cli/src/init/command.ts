@@ -2,6 +2,7 @@
 // changed: the files say where they go, and docs/install in which order.
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import packageJson from "../../package.json" with { type: "json" };
 import { isHttpsOrigin } from "@claviger/proto/runtime/config.ts";
 import { CheckError } from "@claviger/proto/runtime/check.ts";
 import { formatTable } from "@claviger/proto/runtime/table.ts";
@@ -115,7 +116,7 @@ export function addInitCommand(root: Command, terminal: Terminal): void {
       "/run/claviger/kms.sock",
     )
     .option("--enroll <url>", "the fleet service that the node gets its certificate from and renews it at", origin)
-    .option("--image <image>", "of the shim, for a static pod", "registry.invalid/claviger/shim:0.1.0")
+    .option("--image <image>", "of the shim, for a static pod", `registry.invalid/claviger/shim:${packageJson.version}`)
     .option("--existing <file>", "the EncryptionConfiguration in use: its providers go on reading until phase 3")
     .option("--out <dir>", "where the files are written (default: claviger-CLUSTER-NODE)")
     .option("--force", "replace files that are there", false)

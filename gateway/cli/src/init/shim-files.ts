@@ -78,7 +78,7 @@ metadata:
     app.kubernetes.io/name: claviger-shim
     app.kubernetes.io/component: kms-plugin
     app.kubernetes.io/part-of: claviger
-    app.kubernetes.io/version: "0.1.0"
+    app.kubernetes.io/version: "0.2.0"
     app.kubernetes.io/managed-by: kubelet
 spec:
   # Exception from the restricted profile: host network. The cluster network may need the apiserver that needs this pod.
@@ -97,7 +97,7 @@ spec:
     seccompProfile: { type: RuntimeDefault }
   containers:
     - name: shim
-      image: registry.invalid/claviger/shim:0.1.0
+      image: registry.invalid/claviger/shim:0.2.0
       # Already on the node: a registry, or its pull secret, may lie behind the apiserver that waits for us.
       imagePullPolicy: IfNotPresent
       args: [--config, /etc/claviger/shim.yaml]
