@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Bundle, makeBundle, type Program, programs } from "./bundles.ts";
 import { baseLayer, imageArchive } from "./image.ts";
+import { deploymentArchives } from "./charts.ts";
 import { makePackage, packageFile, packagers } from "./nfpm.ts";
 import { npmArchive } from "./npm.ts";
 import { npmPackages } from "./npm-packages.ts";
@@ -18,8 +19,8 @@ import { signSums, writeSums } from "./sums.ts";
 export type ReleaseOptions = {
   /** Made, or empty. */
   readonly out: string;
-  /** Before the name of each image: `registry.example/team`. */
-  readonly imagePrefix: string;
+  /** Before the name of each image: `registry.example/team`; a name that resolves nowhere when undefined. */
+  readonly imagePrefix: string | undefined;
   /** Before the name of each npm package, `@example`; they cannot be published without it. */
   readonly npmScope: string | undefined;
   /** The file of minisign's secret key; no signature without it. */
@@ -32,6 +33,8 @@ export type ReleaseOptions = {
   readonly say: (text: string) => void;
 };
 
+/** Resolves nowhere. */
+const nobody = "registry.invalid/claviger";
 /** Programs that have an image, and its name. */
 const images: readonly (readonly [Program, string])[] = [
   ["claviger-shim", "shim"],
@@ -71,6 +74,10 @@ export async function makeRelease(options: ReleaseOptions): Promise<void> {
       await bill(file, source.version, inside(pkg.bundle.name));
     }
 
+    say("charts");
+    for (const [file, archive] of await deploymentArchives(imagePrefix, source))
+      writeFileSync(join(out, file), archive);
+
     say("images");
     const bases = new Map(
       await Promise.all(
@@ -84,7 +91,13 @@ export async function makeRelease(options: ReleaseOptions): Promise<void> {
       ...libraryComponents(architecture),
     ]);
     for (const [program, image] of images) {
-      const archive = await imageArchive({ image, prefix: imagePrefix, bundle: bundleOf(program), bases, source });
+      const archive = await imageArchive({
+        image,
+        prefix: imagePrefix ?? nobody,
+        bundle: bundleOf(program),
+        bases,
+        source,
+      });
       const file = `claviger-${image}-${source.version}.oci.tar`;
       writeFileSync(join(out, file), archive);
       await bill(file, source.version, [...inside(program), ...base]);

@@ -3,8 +3,21 @@
 
 const units: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** @param text rules, as infra/mixin has them */
-export function fasterRules(text: string, factor: number): string {
+/** A rule, up to the next one. */
+const rule = /(?=^ {6}- (?:alert|record): )/m;
+
+/**
+ * @param text rules, as infra/mixin has them
+ * @param factorOf how much faster a rule runs, by its text
+ */
+export function fasterRules(text: string, factorOf: (rule: string) => number): string {
+  return text
+    .split(rule)
+    .map((one) => fasterRule(one, factorOf(one)))
+    .join("");
+}
+
+function fasterRule(text: string, factor: number): string {
   const shorter = (count: string, unit: string): string =>
     `${Math.max(1, Math.round((Number(count) * (units[unit] ?? 0)) / factor))}ms`;
   return text

@@ -1,44 +1,14 @@
 // The faults of site.test.ts: what is done to a real site, and which alerts that has to fire. What else fires is not
 // asked: a fault has more than one consequence.
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { issueNode } from "@claviger/gateway-core/src/pki/authority.ts";
 import { writePem } from "@claviger/gateway-core/src/pki/files.ts";
 import { createPki } from "../../lab/fleet.ts";
 import { gatewayPolicy } from "../../lab/openbao.ts";
 import { until } from "../../lab/process-group.ts";
-import type { World } from "./world.ts";
-
-export type Fault = {
-  readonly how: string;
-  readonly alerts: readonly string[];
-  readonly cause: (world: World) => unknown;
-  /** Absent: nothing after it needs what it took away. */
-  readonly cure?: (world: World) => unknown;
-};
-/** Faults that come together, and one after the other. */
-export type Round = { readonly name: string; readonly isShort: boolean; readonly faults: readonly Fault[] };
-
-function gateway({ lab }: World, i: number) {
-  const found = lab.gateways[i];
-  if (found === undefined) throw new TypeError(`there is no gateway ${i}`);
-  return found;
-}
-/** The one of the second cluster. */
-function shim({ lab }: World) {
-  const found = lab.shims[1];
-  if (found === undefined) throw new TypeError("there is no second shim");
-  return found;
-}
-function vault({ lab }: World) {
-  if (lab.vault === undefined) throw new TypeError("there is no Vault");
-  return lab.vault;
-}
-function edit({ lab }: World, change: (text: string) => string): void {
-  const text = readFileSync(lab.registry, "utf8");
-  writeFileSync(`${lab.registry}.new`, change(text));
-  renameSync(`${lab.registry}.new`, lab.registry);
-}
+import { edit, type Fault, gateway, type Round, shim, vault } from "./fault.ts";
+import { busy, slowWay, unattended } from "./slow-faults.ts";
 
 const partsAway: readonly Fault[] = [
   {
@@ -124,9 +94,9 @@ const decided: readonly Fault[] = [
       const other = join(lab.dir, "other");
       mkdirSync(other);
       // It trusts the gateways; they do not trust it.
-      await world.addShim("stranger", { ...(await createPki(other)), ca: lab.pki.ca });
+      await world.addShim("stranger", { pki: { ...(await createPki(other)), ca: lab.pki.ca } });
     },
-    cure: ({ prometheus, targets }) => prometheus.setTargets(targets),
+    cure: (world) => world.forgetAdded(),
   },
   {
     how: "min_decryption_version is lowered",
@@ -178,9 +148,9 @@ const certificate: Fault = {
         name: node,
         pair: await issueNode({ ca: pki.authority, cluster, node, validity: life / 86_400 }),
       });
-    await world.addShim("short-lived", { ...pki, node: short });
+    await world.addShim("short-lived", { pki: { ...pki, node: short } });
   },
-  cure: ({ prometheus, targets }) => prometheus.setTargets(targets),
+  cure: (world) => world.forgetAdded(),
 };
 
 const login: Fault = {
@@ -198,5 +168,8 @@ export const rounds: readonly Round[] = [
   { name: "gateways are away", isShort: true, faults: gatewaysKilled },
   { name: "somebody decided something", isShort: false, faults: decided },
   { name: "a certificate ends", isShort: false, faults: [certificate] },
+  { name: "it answers, but slowly", isShort: false, faults: [slowWay] },
+  { name: "there is too much to do", isShort: false, faults: [busy] },
+  { name: "what nobody looks after", isShort: false, faults: unattended },
   { name: "the login is gone", isShort: false, faults: [login] },
 ];

@@ -86,7 +86,7 @@ suite("The mixin over a real site", () => {
       for (const { cause } of faults) await cause(world);
       await world.untilFired(
         faults.flatMap(({ alerts }) => alerts),
-        150_000,
+        240_000,
       );
       for (const { cure } of faults) await cure?.(world);
     });

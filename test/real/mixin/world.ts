@@ -1,4 +1,5 @@
 // A small site with load, and a Prometheus that evaluates the shipped rules over it, with time sped up.
+import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { callsOf } from "../../lab/fleet-call.ts";
@@ -6,16 +7,20 @@ import { kmsClient } from "../../lab/kms.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { type LabProcess, readyLine, until } from "../../lab/process-group.ts";
 import { type Prometheus, startPrometheus, type Targets } from "../../lab/prometheus.ts";
-import { startShim } from "../../lab/fleet.ts";
+import { type LabGateway, startGateway, startShim } from "../../lab/fleet.ts";
 import { fasterRules } from "./faster.ts";
 
-/** An hour of a rule is a minute here. */
-export const factor = 60;
+/** An hour of a rule is a minute here; but a head is signed once a minute, which would be an hour to such a rule. */
+const factorOf = (rule: string): number => (rule.includes("alert: ClavigerAuditHeadUnsigned") ? 6 : 60);
 const everyMs = 1000;
 const mixin = join(import.meta.dirname, "..", "..", "..", "infra", "mixin");
 
-/** Fires for lack of time alone: a head is signed once a minute, which is an hour to the faster rules. */
-const left = /^ {6}- alert: ClavigerAuditHeadUnsigned\n(?: {8}.*\n)+/m;
+type AddedShim = {
+  /** Gives it its certificate. */
+  readonly pki?: Lab["pki"];
+  readonly cluster?: string;
+  readonly gateways?: readonly string[];
+};
 
 export type World = {
   readonly lab: Lab;
@@ -25,10 +30,16 @@ export type World = {
   firing(): Promise<ReadonlySet<string>>;
   /** Waits until all of these fire at the same time or one after the other. @throws Error naming those that do not */
   untilFired(names: readonly string[], ms?: number): Promise<void>;
-  /** One more shim of the first cluster, with load, which Prometheus scrapes as well. @param pki gives it its certificate */
-  addShim(node: string, pki: Lab["pki"]): Promise<void>;
+  /** One more shim, with load, which Prometheus scrapes as well; of the first cluster and at the lab's gateways, if not said. */
+  addShim(node: string, options?: AddedShim): Promise<void>;
+  /** One more gateway, which Prometheus scrapes as well. @param backend settings of its backend to add or replace */
+  addGateway(name: string, backend: Readonly<Record<string, unknown>>): Promise<LabGateway>;
+  /** Prometheus scrapes no longer what was added. */
+  readonly forgetAdded: () => void;
   /** Starts a killed part again. */
   restart(proc: LabProcess): Promise<void>;
+  /** Done when everything else has stopped. */
+  readonly onStop: (end: () => Promise<void>) => void;
   stop(): Promise<void>;
 };
 
@@ -38,13 +49,13 @@ function startCalls(socket: string): () => void {
   let sealed: Awaited<ReturnType<typeof client.encrypt>> | undefined;
   const call = (work: Promise<unknown>): void => void work.catch(() => {});
   const round = (): void => {
-    call(client.status(900));
+    call(client.status());
     call(
-      client.encrypt(Buffer.alloc(32, 1), 900).then((result) => {
+      client.encrypt(Buffer.alloc(32, 1)).then((result) => {
         sealed ??= result;
       }),
     );
-    if (sealed !== undefined) for (let i = 0; i < 4; i++) call(client.decrypt(sealed, 900));
+    if (sealed !== undefined) for (let i = 0; i < 4; i++) call(client.decrypt(sealed));
   };
   const timer = setInterval(round, 1000);
   return () => {
@@ -60,6 +71,7 @@ export async function startWorld(dir: string): Promise<World> {
     shims: 2,
     clusters: 2,
     fleet: true,
+    requestsPerSecond: 100_000,
     shimExtra: { outage: { healthyFor: "10s", degradedFor: "1h" } },
   });
   return await watchSite(dir, lab);
@@ -74,7 +86,7 @@ export async function watchSite(dir: string, lab: Lab): Promise<World> {
   const calls = lab.shims.map(({ socket }) => startCalls(socket));
   const rules = ["recording.yaml", "alerts.yaml"].map((file) => {
     const path = join(dir, file);
-    writeFileSync(path, fasterRules(readFileSync(join(mixin, file), "utf8").replace(left, ""), factor));
+    writeFileSync(path, fasterRules(readFileSync(join(mixin, file), "utf8"), factorOf));
     return path;
   });
   const targets = {
@@ -89,6 +101,14 @@ export async function watchSite(dir: string, lab: Lab): Promise<World> {
         .filter(({ state }) => state === "firing")
         .map(({ labels }) => labels["alertname"] ?? ""),
     );
+  const ends: (() => Promise<void>)[] = [];
+  let scraped: typeof targets = targets;
+  const scrape = (next: typeof targets): void => {
+    scraped = next;
+    prometheus.setTargets(scraped);
+  };
+  const scrapeToo = (job: keyof typeof targets, url: string): void =>
+    scrape({ ...scraped, [job]: [...scraped[job], url] });
   return {
     lab,
     prometheus,
@@ -104,19 +124,35 @@ export async function watchSite(dir: string, lab: Lab): Promise<World> {
         throw new Error(`${[...missing].join(", ")} did not fire`, { cause: error });
       });
     },
-    async addShim(node, pki) {
+    async addShim(node, options) {
       const gateways = lab.gateways.map(({ url }) => url);
-      const shim = await startShim({ processes: lab.processes, dir, cluster: "cluster-1", node, pki, gateways });
+      const common = { processes: lab.processes, dir, cluster: "cluster-1", node, pki: lab.pki, gateways };
+      const shim = await startShim({ ...common, ...options });
       calls.push(startCalls(shim.socket));
-      prometheus.setTargets({ ...targets, "claviger-shim": [...targets["claviger-shim"], shim.metrics] });
+      scrapeToo("claviger-shim", shim.metrics);
     },
+    async addGateway(name, settings) {
+      const { processes, pki, registry, vault, redis } = lab;
+      assert.ok(vault !== undefined);
+      const approle = {
+        roleIdFile: join(dir, "gateway-1.role-id"),
+        secretIdFile: join(dir, "gateway-1.secret-id"),
+      };
+      const options = { processes, dir, name, pki, registry, vault: { addresses: [vault.addr], approle, settings } };
+      const gateway = await startGateway({ ...options, ...(redis !== undefined && { redis }) });
+      scrapeToo("claviger-gateway-admin", gateway.metrics);
+      return gateway;
+    },
+    forgetAdded: () => scrape(targets),
     async restart(proc) {
       await readyLine(await lab.processes.restart(proc));
     },
+    onStop: (end) => void ends.push(end),
     async stop() {
       clearInterval(asking);
       for (const end of calls) end();
       await lab.stop();
+      for (const end of ends) await end();
     },
   };
 }

@@ -10,6 +10,7 @@ import { after, before, suite, test } from "node:test";
 import packageJson from "../../../package.json" with { type: "json" };
 import { billSuite } from "./bills.ts";
 import { buildRelease, cloneTo, root } from "./build.ts";
+import { chartSuite } from "./charts.ts";
 import { debSuite } from "./debs.ts";
 import { imageSuite } from "./images.ts";
 import { npmSuite } from "./npm.ts";
@@ -87,6 +88,7 @@ suite("A release", () => {
   });
 
   billSuite(() => out, version);
+  chartSuite(() => out, version, dir);
   npmSuite(() => out, version, dir);
   rpmSuite(() => out, version, dir);
   debSuite(() => out, dir);

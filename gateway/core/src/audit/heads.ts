@@ -32,13 +32,13 @@ export function createHeadSigner({
   readonly log: Log;
   readonly onHead: (head: SignedHead) => void;
 }): {
-  /** When a head was signed last, Unix seconds. */
-  signedAt(): number | undefined;
+  /** Since when there may be records that no signed head covers, Unix seconds: the last signature, or the start. */
+  signedAt(): number;
   /** Ends the intervals, and signs once more; undefined when that is not possible. */
   close(): Promise<SignedHead | undefined>;
 } {
   let isFailing = false;
-  let signedAt: number | undefined;
+  let signedAt = Date.now() / 1000;
   const sign = async (ms: number): Promise<SignedHead | undefined> => {
     const head = chain.head();
     if (head === undefined) return undefined;

@@ -25,7 +25,7 @@ export interface AuditLog {
   isHealthy(): boolean;
   /** Each sink by name, with what is wrong and since when. */
   sinks(): readonly SinkState[];
-  /** When the head of the chain was signed last, Unix seconds; undefined where that has not been. */
+  /** Since when there may be records that no signed head covers, Unix seconds; undefined without an integrity key. */
   signedAt(): number | undefined;
   /** Opens the sinks anew, e.g. after their files were moved away. Failures are those of the next write. */
   reopen(): Promise<void>;

@@ -42,7 +42,7 @@ export function observeAudit(meter: Meter, prefix: string, audit: ObservedAudit)
   );
   meter.gauge(
     names.auditHead,
-    "When the head of the audit chain was signed last, Unix time; absent without `integrity`, and before the first",
+    "Since when there may be audit records that no signed head covers, Unix time: the last signature, or the start; absent without `integrity`",
     () => audit.signedAt(),
   );
 }

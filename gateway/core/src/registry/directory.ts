@@ -97,6 +97,7 @@ export async function openDirectoryRegistry({
   let sharedAt = Number.NEGATIVE_INFINITY;
   /** False until the directory could be read for the first time. */
   const hasBegun = (): boolean => roundAt > Number.NEGATIVE_INFINITY;
+  let removed: Awaited<ReturnType<typeof readRemovedUids>> = new Map();
   /** What is wrong with the records. */
   let rejected: unknown;
   let failure: unknown;
@@ -172,9 +173,11 @@ export async function openDirectoryRegistry({
     await readThese(some.values(), Number.POSITIVE_INFINITY);
     const now = performance.now();
     if (isWhole || (rest === undefined && now - roundAt >= roundMs)) await beginRound();
-    if (rest === undefined || (!isWhole && now - sharedAt < pollMs / 2)) return;
-    sharedAt = now;
-    if (await readThese(rest, isWhole ? Number.POSITIVE_INFINITY : performance.now() + shareMs)) rest = undefined;
+    if (rest !== undefined && (isWhole || now - sharedAt >= pollMs / 2)) {
+      sharedAt = now;
+      if (await readThese(rest, isWhole ? Number.POSITIVE_INFINITY : performance.now() + shareMs)) rest = undefined;
+    }
+    if (isNew || !records.isKnown()) removed = await readRemovedUids(removedUidsOfDirectory(directory));
   };
   const readChanged = async (): Promise<void> => {
     const isFirst = !hasBegun();
@@ -197,7 +200,7 @@ export async function openDirectoryRegistry({
       // Where a volume is not mounted the directory is empty: that removes nobody.
       if (files.size === 0) throw new ConfigError(directory, ["there is no record, NAME.yaml, in it"]);
       if (hasChanged || !records.isKnown()) {
-        table.setRemoved(await readRemovedUids(removedUidsOfDirectory(directory)));
+        table.setRemoved(removed);
         isNew = false;
         rejected = await records.take(() => piecesOf(files));
       }

@@ -69,7 +69,7 @@ test("a chain begins with what the files of its sinks ended with, is signed each
 });
 
 test("while Vault is away nothing is signed, which is logged once, and the next minute tries again", async (t) => {
-  t.mock.timers.enable({ apis: ["setInterval"] });
+  t.mock.timers.enable({ apis: ["setInterval", "Date"] });
   const warnings: unknown[] = [];
   const log = Object.assign(Object.create(silent) as typeof silent, {
     warn: ({ event }: { readonly event: string }) => warnings.push(event),
@@ -78,11 +78,15 @@ test("while Vault is away nothing is signed, which is logged once, and the next 
   const { signer, state } = createSigner();
   state.isAway = true;
   const audit = await openAuditLog({ sinks: [sink], required: true, log, replica: "gateway-1", signer });
+  const since = audit.signedAt();
+  assert.ok(since !== undefined);
   await minute(t);
   await minute(t);
   assert.deepEqual([warnings, state.asked], [["audit-head-unsigned"], 2]);
+  assert.equal(audit.signedAt(), since, "what nobody signed is told since it began");
   state.isAway = false;
   await minute(t);
+  assert.ok((audit.signedAt() ?? 0) > since);
   state.isAway = true;
   await audit.close();
   const records = parse(sink.lines);

@@ -1,5 +1,7 @@
 // A directory of records: how edits arrive, and what is wrong with files rather than with records.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, openSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -108,6 +110,19 @@ test("where the directory is empty or gone nobody was removed", async (t) => {
   await mkdir(directory);
   await writeFile(join(directory, "prod.yaml"), text({ state: "suspended", generation: 1 }));
   await until(() => registry.get(prod)?.state === "suspended", 3000);
+});
+
+test("a list of removed clusters that never ends is said, and holds up nothing", async (t) => {
+  const directory = await createDirectory(t);
+  await writeFile(join(directory, "prod.yaml"), text());
+  const registry = await open(t, directory);
+  const list = join(directory, "removed-uids");
+  execFileSync("mkfifo", [list]);
+  await writeFile(join(directory, "prod.yaml"), text({ state: "suspended" }));
+  await until(() => /no answer from the file system/.test(registry.problem() ?? ""), 10_000);
+  assert.equal(registry.get(prod)?.state, "active");
+  // The read ends.
+  closeSync(openSync(list, constants.O_RDWR | constants.O_NONBLOCK));
 });
 
 test("an empty one serves nobody until there is a record; one that is not there fails the start", async (t) => {
