@@ -13,8 +13,8 @@ export type Holder = {
   readonly script: string | undefined;
 };
 
-/** Sockets that listen, by the port: the state 0A of /proc/net/tcp (proc(5)). */
-function inodesOf(port: number): ReadonlySet<string> {
+/** Rows of sockets that listen, by the port: the state 0A of /proc/net/tcp (proc(5)). */
+function rowsOf(port: number): readonly (readonly string[])[] {
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   const lines = ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((file) => {
     try {
@@ -25,8 +25,13 @@ function inodesOf(port: number): ReadonlySet<string> {
     }
   });
   const rows = lines.map((line) => line.trim().split(/\s+/));
-  const listening = rows.filter(([, local = "", , state]) => state === "0A" && local.endsWith(`:${hex}`));
-  return new Set(listening.flatMap((row) => row[9] ?? []));
+  return rows.filter(([, local = "", , state]) => state === "0A" && local.endsWith(`:${hex}`));
+}
+
+/** Whose socket listens on a port, also where the process itself cannot be seen; undefined where none does. */
+export function ownerOf(port: number): number | undefined {
+  const uid = rowsOf(port)[0]?.[7];
+  return uid === undefined ? undefined : Number(uid);
 }
 
 function holds(pid: string, inodes: ReadonlySet<string>): boolean {
@@ -55,7 +60,7 @@ function realPath(path: string): string | undefined {
 
 /** Undefined where nobody can be seen. */
 export function holderOf(port: number): Holder | undefined {
-  const inodes = inodesOf(port);
+  const inodes = new Set(rowsOf(port).flatMap((row) => row[9] ?? []));
   if (inodes.size === 0) return undefined;
   const pid = readdirSync("/proc").find((name) => /^\d+$/.test(name) && holds(name, inodes));
   if (pid === undefined) return undefined;
@@ -77,7 +82,12 @@ export function holderOf(port: number): Holder | undefined {
 export type Listener = { readonly setting: string; readonly address: string; readonly port: number };
 
 /** This process: what its ports may be held by. */
-export type Own = { readonly pid: number; readonly script: string | undefined };
+export type Own = {
+  readonly pid: number;
+  readonly script: string | undefined;
+  /** The user that it runs as. */
+  readonly uid: number | undefined;
+};
 
 function bind({ address, port }: Listener): Promise<Server> {
   return new Promise((fulfil, reject) => {
@@ -101,6 +111,13 @@ function describe(error: unknown, { setting, address, port }: Listener, own: Own
   if (code !== "EADDRINUSE") throw new CheckError(`${at} cannot be listened at (${code})`, cures[code]);
   const holder = holderOf(port);
   const other = `choose another ${setting}.port, or stop what listens there`;
+  const note = (who: string): Found<true> => {
+    const found = `${who} listens at ${at}: a second one can start when that has ended`;
+    return { found: "", value: true, more: [{ verdict: "note", found }] };
+  };
+  // The process of another container that shares the network: `helm test` beside the shim of the node.
+  if (holder === undefined && own.uid !== undefined && ownerOf(port) === own.uid)
+    return note(`a process of this program's user, ${own.uid}, which cannot be seen from here,`);
   if (holder === undefined)
     throw new CheckError(`${at} is taken (EADDRINUSE) by a process that this user cannot see`, other);
   if (holder.pid === own.pid)
@@ -108,8 +125,7 @@ function describe(error: unknown, { setting, address, port }: Listener, own: Own
   const { pid, command, script } = holder;
   if (script === undefined || script !== own.script)
     throw new CheckError(`${at} is taken (EADDRINUSE) by process ${pid}, ${command}`, other);
-  const found = `process ${pid}, which is this program, listens at ${at}: a second one can start when that has ended`;
-  return { found: "", value: true, more: [{ verdict: "note", found }] };
+  return note(`process ${pid}, which is this program,`);
 }
 
 /** Adds a row for each: can it be listened at? All at once, as two settings may name one port. */

@@ -181,7 +181,7 @@ async function run(
 async function check(load: (warn?: (line: string) => void) => ShimConfig): Promise<void> {
   const warnings: string[] = [];
   const config = load((line) => warnings.push(line));
-  const own = { pid: process.pid, script: process.argv[1] };
+  const own = { pid: process.pid, script: process.argv[1], uid: process.getuid?.() };
   const rows = await checkShim(config, { warnings, own, setUmask: (mask) => process.umask(mask) });
   // What does not answer may hold its connection for longer.
   process.stdout.write(formatRows(rows), () => process.exit(isGood(rows) ? 0 : 1));

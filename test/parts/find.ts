@@ -15,6 +15,8 @@ type ModuleInfo = {
   /** Packages to build, by the name of the program. */
   readonly programs: Readonly<Record<string, string>>;
   readonly cost: string;
+  /** For the linker: variables that a release of these programs has set. */
+  readonly variables?: Readonly<Record<string, string>>;
   /** A folder of another module that is copied beside the programs. */
   readonly data?: { readonly name: string; readonly module: string; readonly folder: string };
   /** Folders of modules that nothing is built from, and their checksums as go.sum has them: copied likewise. */
@@ -28,7 +30,23 @@ type ModuleInfo = {
 const moduleInfos = {
   kubernetes: {
     dir: join(tests, "kubernetes"),
-    programs: { etcd: "./etcd", "kube-apiserver": "./kube-apiserver", kubectl: "./kubectl" },
+    programs: {
+      etcd: "./etcd",
+      "kube-apiserver": "./kube-apiserver",
+      kubectl: "./kubectl",
+      "kube-controller-manager": "./kube-controller-manager",
+      "kube-scheduler": "./kube-scheduler",
+      "kube-proxy": "./kube-proxy",
+      kubelet: "./kubelet",
+      kubeadm: "./kubeadm",
+      pause: "./pause",
+    },
+    // Helm and kubeadm ask for it; a build of the modules alone says v0.0.0.
+    variables: {
+      "k8s.io/component-base/version.gitVersion": "v1.37.2",
+      "k8s.io/component-base/version.gitMajor": "1",
+      "k8s.io/component-base/version.gitMinor": "37",
+    },
     cost: "minutes the first time",
   },
   direct: {
@@ -87,6 +105,12 @@ export type TestBinary =
   | "etcd"
   | "kube-apiserver"
   | "kubectl"
+  | "kube-controller-manager"
+  | "kube-scheduler"
+  | "kube-proxy"
+  | "kubelet"
+  | "kubeadm"
+  | "pause"
   | "direct-plugin"
   | "grpc-load"
   | "helm"
@@ -107,10 +131,11 @@ export function openbaoDir(): string {
 
 /** The builds of one state of a module. */
 export function goBuildDir(name: GoModule): string {
-  const { dir } = goModules[name];
+  const { dir, variables } = goModules[name];
   const files = readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".go"));
   const hash = createHash("sha256");
   for (const file of ["go.mod", "go.sum", ...files.toSorted()]) hash.update(readFileSync(join(dir, file)));
+  if (variables !== undefined) hash.update(JSON.stringify(variables));
   return join(cacheDir(), `${name}-${hash.digest("hex").slice(0, 16)}`);
 }
 
@@ -140,6 +165,12 @@ function pathOf(part: TestBinary): string | undefined {
     case "etcd":
     case "kube-apiserver":
     case "kubectl":
+    case "kube-controller-manager":
+    case "kube-scheduler":
+    case "kube-proxy":
+    case "kubelet":
+    case "kubeadm":
+    case "pause":
       return join(goBuildDir("kubernetes"), part);
     case "direct-plugin":
     case "grpc-load":

@@ -26,7 +26,7 @@ type Options = FetchOptions & {
   readonly isAll?: boolean;
 };
 
-/** What Debian has: a program on PATH or a module of Debian's Python, the package it comes in, and why it is wanted. */
+/** What Debian has: a program (on PATH, or a file) or a module of Debian's Python, the package it comes in, and why it is wanted. */
 const packages = [
   { program: "redis-server", name: "redis-server", why: "the gateways share what they know through Redis" },
   { program: "gcore", name: "gdb", why: "tests look for secrets in the memory of shim and gateway" },
@@ -44,10 +44,16 @@ const packages = [
   { program: "rpm", name: "rpm", why: "tests read the rpm packages" },
   { program: "qemu-aarch64", name: "qemu-user", why: "tests run the images for arm64 in it" },
   { program: "mmdebstrap", name: "mmdebstrap", why: "tests install the deb packages in a Debian of their own" },
+  { program: "containerd", name: "containerd", why: "the kubelets of tests run pods with it" },
+  { program: "runc", name: "runc", why: "containerd starts containers with it" },
+  { program: "/usr/lib/cni/bridge", name: "containernetworking-plugins", why: "pods of tests have a network" },
+  { program: "nft", name: "nftables", why: "kube-proxy makes Services with it" },
+  { program: "ip", name: "iproute2", why: "tests make a network of their own" },
 ] as const;
 
 function isThere(part: (typeof packages)[number]): boolean {
-  if ("program" in part) return onPath(part.program) !== undefined;
+  if ("program" in part)
+    return part.program.startsWith("/") ? isExecutable(part.program) : onPath(part.program) !== undefined;
   return spawnSync("/usr/bin/python3", ["-c", `import ${part.python}`], { stdio: "ignore" }).status === 0;
 }
 
@@ -88,7 +94,7 @@ async function fetchModule(go: string, module: string, sum: string, signal: Abor
 }
 
 async function buildGoModule(name: GoModule, options: Options): Promise<void> {
-  const { dir: cwd, programs, cost, data, copies = [] } = goModules[name];
+  const { dir: cwd, programs, cost, variables = {}, data, copies = [] } = goModules[name];
   const target = goBuildDir(name);
   if (Object.keys(programs).every((part) => isExecutable(join(target, part)))) return;
   if (findGo() === undefined)
@@ -98,11 +104,13 @@ async function buildGoModule(name: GoModule, options: Options): Promise<void> {
     throw new MissingError(
       "Go 1.26 is needed to build the real kube-apiserver and the plugin of the benchmarks (Debian's is too old): install it from go.dev, then try again",
     );
+  const set = Object.entries(variables).map(([variable, value]) => `-X ${variable}=${value}`);
+  const ldflags = `-ldflags=${["-s", "-w", ...set].join(" ")}`;
   await makeDir(target, async (dir) => {
     for (const [part, path] of Object.entries(programs))
       await runCommand({
         what: `building ${part} (${cost})`,
-        argv: [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", join(dir, part), path],
+        argv: [go, "build", "-trimpath", "-buildvcs=false", ldflags, "-o", join(dir, part), path],
         cwd,
         env: goEnv,
         signal: options.signal,
@@ -135,6 +143,12 @@ export async function installBinaries(options: Options = {}): Promise<void> {
     "etcd",
     "kube-apiserver",
     "kubectl",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "kubelet",
+    "kubeadm",
+    "pause",
     "direct-plugin",
     "grpc-load",
     "helm",

@@ -73,7 +73,7 @@ const pages = join(import.meta.dirname, "console");
 async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const config = loadFleetConfig(configFile);
   if (checkOnly) {
-    const own = { pid: process.pid, script: process.argv[1] };
+    const own = { pid: process.pid, script: process.argv[1], uid: process.getuid?.() };
     const rows = await checkFleet(config, { file: configFile, own, pages });
     // What does not answer may hold its connection for longer.
     process.stdout.write(formatRows(rows), () => process.exit(isGood(rows) ? 0 : 1));

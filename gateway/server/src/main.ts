@@ -80,7 +80,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const warnings: string[] = [];
   const config = loadGatewayConfig(configFile, (line) => warnings.push(line));
   if (checkOnly) {
-    const own = { pid: process.pid, script: process.argv[1] };
+    const own = { pid: process.pid, script: process.argv[1], uid: process.getuid?.() };
     const rows = await checkGateway(config, { file: configFile, warnings, own, bounds: resources() });
     // What does not answer may hold its connection for longer.
     process.stdout.write(formatRows(rows), () => process.exit(isGood(rows) ? 0 : 1));

@@ -2,7 +2,7 @@
 // dependencies is not.
 import { z } from "@claviger/proto/runtime/config.ts";
 import type { Check } from "@claviger/proto/runtime/check.ts";
-import { holderOf, type Own } from "@claviger/proto/runtime/ports.ts";
+import { holderOf, type Own, ownerOf } from "@claviger/proto/runtime/ports.ts";
 import { checkPrograms } from "../check-programs.ts";
 import type { Machine } from "../commander.ts";
 import { localUrl } from "../target.ts";
@@ -25,8 +25,9 @@ export async function findRunning(
 ): Promise<Running> {
   const url = localUrl(admin);
   const state = admin.port === 0 ? undefined : await askReady(url, readyReply);
-  const script = state === undefined ? undefined : holderOf(admin.port)?.script;
-  return { url, state, own: { pid: machine.pid, script } };
+  const isIt = state !== undefined;
+  const script = isIt ? holderOf(admin.port)?.script : undefined;
+  return { url, state, own: { pid: machine.pid, script, uid: isIt ? ownerOf(admin.port) : undefined } };
 }
 
 /**

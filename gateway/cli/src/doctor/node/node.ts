@@ -2,7 +2,7 @@
 // shim's own `--check` tries is tried by the same functions.
 import { dirname } from "node:path";
 import { type CheckRow, createCheck, findingsOf } from "@claviger/proto/runtime/check.ts";
-import { holderOf } from "@claviger/proto/runtime/ports.ts";
+import { holderOf, ownerOf } from "@claviger/proto/runtime/ports.ts";
 import { livezPath } from "@claviger/proto/wire/protocol.ts";
 import { checkShim } from "@claviger/shim/src/check.ts";
 import { loadShimConfig, type ShimConfig } from "@claviger/shim/src/config.ts";
@@ -42,8 +42,13 @@ async function checkConfigured(
   const url = localUrl(config.health);
   const state = await askShim(url);
   // The port is the shim's own where a shim answers at it.
-  const script = state === undefined ? undefined : holderOf(config.health.port)?.script;
-  const own = { pid: machine.pid, script };
+  const isShim = state !== undefined;
+  const { port } = config.health;
+  const own = {
+    pid: machine.pid,
+    script: isShim ? holderOf(port)?.script : undefined,
+    uid: isShim ? ownerOf(port) : undefined,
+  };
   const [clock, running, socket, access] = [createCheck(), createCheck(), createCheck(), createCheck()] as const;
   const { path } = config.socket;
   const [rows] = await Promise.all([

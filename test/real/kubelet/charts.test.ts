@@ -1,0 +1,186 @@
+// The charts on real kubelets: their pods start from the release's images, serve a shim's socket on the node, and go on serving
+// it while they are upgraded, rolled back, killed and drained. NetworkPolicies are not enforced here: the pods' network is a bridge.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { after, before, suite, test } from "node:test";
+import { Agent, request } from "undici";
+import { kmsClient } from "../../lab/kms.ts";
+import { until } from "../../lab/process-group.ts";
+import { chartDir } from "../infra/chart.ts";
+import { startCaller } from "./caller.ts";
+import { address } from "./machine.ts";
+import { machineDir, runInside } from "./namespaces.ts";
+import { createNamespace, prepareNode } from "./site.ts";
+import { fleetValues, gatewayValues, shimValues } from "./values.ts";
+import { install, startWorld, type World } from "./world.ts";
+
+const dir = machineDir();
+if (dir === undefined) await runInside(import.meta.filename);
+else
+  suite("On real kubelets", () => {
+    const socket = "/run/claviger/kms.sock";
+    const wait = ["--wait", "--timeout", "90s"];
+    let world: World;
+    let gateways: readonly string[];
+
+    const nodePort = (namespace: string, service: string): number =>
+      Number(world.kubectl("get", "service", "-n", namespace, service, "-o", "jsonpath={.spec.ports[0].nodePort}"));
+    /** Names of pods that are ready. @param node where; anywhere when absent */
+    const readyPods = (namespace: string, component: string, node = ""): readonly string[] =>
+      world
+        .kubectl(
+          "get",
+          "pods",
+          "-n",
+          namespace,
+          "-l",
+          `app.kubernetes.io/component=${component}`,
+          "--no-headers",
+          "-o",
+          "wide",
+        )
+        .split("\n")
+        .filter((line) => / (\d+)\/\1 +Running /.test(line) && line.includes(` ${node}`))
+        .map((line) => line.split(/ +/)[0] ?? "");
+    /** Processes of the machine, pods included, whose command line has a text. */
+    const processesOf = (text: string): readonly string[] =>
+      readdirSync("/proc").filter((pid) => {
+        try {
+          return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").includes(text);
+        } catch {
+          return false;
+        }
+      });
+    const answers = (): Promise<true> =>
+      until("the socket to answer", undefined, async () => {
+        const client = kmsClient(socket);
+        try {
+          return (await client.status(500)).healthz === "ok" ? true : undefined;
+        } catch {
+          return undefined;
+        } finally {
+          client.close();
+        }
+      });
+    /** Runs something while calls are made: none may fail. */
+    const undisturbed = async (what: () => Promise<void>): Promise<void> => {
+      const caller = startCaller(socket);
+      await what();
+      const calls = caller.calls();
+      await until("calls afterwards", undefined, () => (caller.calls() > calls + 10 ? true : undefined));
+      assert.deepEqual(await caller.stop(), []);
+    };
+
+    before(async () => {
+      world = await startWorld(dir, ["cp-1", "worker-1"]);
+    });
+    after(() => world?.stop());
+
+    test("gateways become ready by their own probes, in a namespace that enforces the restricted profile", async () => {
+      const { files } = world.site;
+      await createNamespace(world.cluster.api, "claviger", "restricted", {
+        "claviger-gateway-tls": { kind: "Secret", data: files["gateway-tls"] },
+        "claviger-gateway-vault": { kind: "Secret", data: files["gateway-vault"] },
+      });
+      await world.helm([...install("claviger", "claviger"), ...wait], gatewayValues(world.site));
+      await until("three of them", undefined, () => (readyPods("claviger", "gateway").length === 3 ? true : undefined));
+      gateways = [`https://${address}:${nodePort("claviger", "claviger-gateway")}`];
+    });
+
+    test("they run as the chart says: not root, no rights, a filter of system calls, nothing that they can write", () => {
+      const pids = processesOf("/app/main.mjs --config /etc/claviger/config/gateway.yaml");
+      assert.equal(pids.length, 3);
+      for (const pid of pids) {
+        const status = readFileSync(`/proc/${pid}/status`, "utf8");
+        assert.match(status, /^Uid:\t65532\t65532\t65532\t65532$/m);
+        for (const line of ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"])
+          assert.ok(status.includes(`\n${line}\n`), `${line} in ${status}`);
+        assert.match(readFileSync(`/proc/${pid}/mounts`, "utf8"), /^\S+ \/ overlay ro,/);
+      }
+    });
+
+    test("helm test has a gateway check itself with the files and the login of its pods", async () => {
+      const said = await world.helm(["test", "claviger", "-n", "claviger", "--logs"]);
+      assert.match(said, /Phase: +Succeeded/);
+    });
+
+    test("the fleet service becomes ready, and serves the console", async () => {
+      const { files, pki } = world.site;
+      await createNamespace(world.cluster.api, "claviger-fleet", "restricted", {
+        "claviger-fleet-tls": { kind: "Secret", data: files["fleet-tls"] },
+        "claviger-fleet-vault": { kind: "Secret", data: files["fleet-vault"] },
+        "claviger-fleet-trust": { kind: "ConfigMap", data: files["fleet-trust"] },
+      });
+      await world.helm([...install("claviger", "claviger-fleet"), ...wait], fleetValues(world.site, gateways));
+      const agent = new Agent({ connect: { ca: pki.authority.cert } });
+      const url = `https://${address}:${nodePort("claviger-fleet", "claviger-fleet")}/`;
+      const reply = await request(url, { dispatcher: agent });
+      assert.match(await reply.body.text(), /<script type="module"/);
+      await agent.close();
+      const said = await world.helm(["test", "claviger", "-n", "claviger-fleet", "--logs"]);
+      assert.match(said, /Phase: +Succeeded/);
+    });
+
+    test("the shim as a DaemonSet answers on the node's socket, and helm test asks it what kube-apiserver asks", async () => {
+      await prepareNode(world.site.pki, "cp-1");
+      await createNamespace(world.cluster.api, "claviger-system", "privileged");
+      const values = shimValues(gateways, { mode: "daemonset" });
+      await world.helm(install("claviger-shim", "claviger-system"), values);
+      await answers();
+      const said = await world.helm(["test", "claviger-shim", "-n", "claviger-system", "--logs"]);
+      assert.match(said, /Phase: +Succeeded/);
+    });
+
+    test("an upgrade of the gateways, and its rollback, fail no call", async () => {
+      const upgrade = ["upgrade", "claviger", chartDir("claviger"), "-n", "claviger", ...wait];
+      await undisturbed(async () => {
+        const old = readyPods("claviger", "gateway");
+        await world.helm(upgrade, gatewayValues(world.site, { keys: { refresh: "20s" } }));
+        assert.deepEqual(
+          readyPods("claviger", "gateway").filter((pod) => old.includes(pod)),
+          [],
+        );
+        await world.helm(["rollback", "claviger", "1", "-n", "claviger", ...wait]);
+        const config = world.kubectl("get", "configmap", "-n", "claviger", "claviger-gateway", "-o", "yaml");
+        assert.doesNotMatch(config, /refresh: 20s/);
+      });
+    });
+
+    test("a gateway that is killed fails no call, and is started again", async () => {
+      await undisturbed(async () => {
+        const [pid = ""] = processesOf("/app/main.mjs --config /etc/claviger/config/gateway.yaml");
+        process.kill(Number(pid), "SIGKILL");
+        await until("it to be restarted", undefined, () =>
+          / 1 \(/.test(world.kubectl("get", "pods", "-n", "claviger", "--no-headers")) &&
+          readyPods("claviger", "gateway").length === 3
+            ? true
+            : undefined,
+        );
+      });
+    });
+
+    test("a drain of a node moves the gateways elsewhere, one at a time, and fails no call", async () => {
+      await undisturbed(async () => {
+        world.kubectl("drain", "worker-1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s");
+        await until("three on the other node", undefined, () =>
+          readyPods("claviger", "gateway", "cp-1").length === 3 ? true : undefined,
+        );
+      });
+      world.kubectl("uncordon", "worker-1");
+    });
+
+    test("the DaemonSet stays when its release is uninstalled, and goes where that was said", async () => {
+      await undisturbed(async () => {
+        await world.helm(["uninstall", "claviger-shim", "-n", "claviger-system", "--wait"]);
+        await answers();
+      });
+      assert.equal(readyPods("claviger-system", "kms-plugin").length, 1);
+      const values = shimValues(gateways, { mode: "daemonset", keepOnUninstall: false });
+      // What stayed is adopted.
+      await world.helm(install("claviger-shim", "claviger-system"), values);
+      await world.helm(["uninstall", "claviger-shim", "-n", "claviger-system", "--wait"]);
+      await until("the shim to be gone", undefined, () =>
+        processesOf("/etc/claviger-shim/shim.yaml").length === 0 ? true : undefined,
+      );
+    });
+  });
