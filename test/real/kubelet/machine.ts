@@ -29,8 +29,8 @@ export function prepareMachine(dir: string): void {
     return join(dir, name);
   };
   run("mount", "-t", "tmpfs", "tmpfs", at("above"));
-  // What is written below them is written to memory.
-  for (const path of ["/etc", "/var/lib"]) {
+  // What is written below them, by kubelet and controllers too, is written to memory.
+  for (const path of ["/etc", "/var/lib", "/var/log", "/usr/libexec"]) {
     const [upper, work] = [at(`above${path}/upper`), at(`above${path}/work`)];
     run("mount", "-t", "overlay", "-o", `lowerdir=${path},upperdir=${upper},workdir=${work}`, "overlay", path);
   }

@@ -47,14 +47,11 @@ export async function runInside(file: string): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new Error("a kubelet needs namespaces, mounts and cgroups: run these tests as root");
   const dir = mkdtempSync(join(tmpdir(), "claviger-machine-"));
-  const child = spawn(
-    "unshare",
-    [
-      ...["--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"],
-      ...[process.execPath, ...process.execArgv, file],
-    ],
-    { stdio: "inherit", env: { ...process.env, [variable]: dir } },
-  );
+  const namespaces = ["--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"];
+  const child = spawn("unshare", [...namespaces, process.execPath, ...process.execArgv, file], {
+    stdio: "inherit",
+    env: { ...process.env, [variable]: dir },
+  });
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill("SIGKILL"));
   const [code] = (await once(child, "close")) as [number | null];
   for (const cgroup of cgroupDirs(dir)) await removeCgroup(cgroup);
