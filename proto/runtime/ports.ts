@@ -66,12 +66,19 @@ export function holderOf(port: number): Holder | undefined {
   if (pid === undefined) return undefined;
   try {
     const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    const script = args.slice(1).find((arg) => /\.[cm]?[jt]s$/.test(arg));
+    const cwd = readlinkSync(`/proc/${pid}/cwd`);
+    // npm's link to a program has no extension; a container's file is not there by its name.
+    const scripts = args.slice(1).flatMap((arg) => {
+      const path = resolve(cwd, arg);
+      const script = realPath(path) ?? path;
+      return !arg.startsWith("-") && /\.[cm]?[jt]s$/.test(script) ? [{ arg, script }] : [];
+    });
+    const [first] = scripts;
     return {
       pid: Number(pid),
       // Of a foreign process not all: its arguments may be secret.
-      command: [args[0] ?? "", ...(script === undefined ? [] : [script])].join(" "),
-      script: script === undefined ? undefined : realPath(resolve(readlinkSync(`/proc/${pid}/cwd`), script)),
+      command: [args[0] ?? "", ...(first === undefined ? [] : [first.arg])].join(" "),
+      script: first?.script,
     };
   } catch {
     return undefined;

@@ -24,7 +24,8 @@ suite("docs/setup.md, as it stands", () => {
   before(async () => {
     const started = await startSite(processes, dir);
     site = started;
-    const work = join(dir, "work");
+    // With what a shell and a YAML flow map take for an end.
+    const work = join(dir, "my site, 1");
     mkdirSync(work);
     follower = openFollower({
       processes,
