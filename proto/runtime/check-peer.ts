@@ -19,6 +19,16 @@ export function peerOfUrl(address: string): Peer | undefined {
   return { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 443 : Number(port) };
 }
 
+const leaveMs = 500;
+
+/** Waits until the server has seen the end: one that is torn away from is a failed handshake in its metrics. */
+async function leave(socket: TLSSocket, signal: AbortSignal): Promise<void> {
+  socket.resume().end();
+  const patience = AbortSignal.any([signal, AbortSignal.timeout(leaveMs)]);
+  await once(socket, "close", { signal: patience }).catch(() => {});
+  socket.destroy();
+}
+
 /** Connects, and leaves after the handshake. @throws the system's error, or AbortError */
 async function handshake({ serverName, ...peer }: Peer, signal: AbortSignal): Promise<TLSSocket> {
   const name = serverName ?? peer.host ?? "";
@@ -52,7 +62,7 @@ export async function withPeerExpiry<T>(
       if (peer === undefined) return undefined;
       const socket = await handshake(peer, signal).catch(() => undefined);
       const certificate = socket?.getPeerX509Certificate();
-      socket?.destroy();
+      if (socket !== undefined) await leave(socket, signal);
       if (certificate === undefined) return undefined;
       return judgeCertificates({ role: "peer", kind: "chain", read: () => [certificate] }, now);
     }),

@@ -130,7 +130,8 @@ function describe(error: unknown, { setting, address, port }: Listener, own: Own
   if (holder.pid === own.pid)
     throw new CheckError(`${at} is what another setting says as well`, `choose another ${setting}.port`);
   const { pid, command, script } = holder;
-  if (script === undefined || script !== own.script)
+  const ownScript = own.script === undefined ? undefined : (realPath(own.script) ?? own.script);
+  if (script === undefined || script !== ownScript)
     throw new CheckError(`${at} is taken (EADDRINUSE) by process ${pid}, ${command}`, other);
   return note(`process ${pid}, which is this program,`);
 }

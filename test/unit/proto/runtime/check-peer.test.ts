@@ -9,10 +9,16 @@ import { peerOfUrl, withPeerExpiry } from "@claviger/proto/runtime/check-peer.ts
 const day = 86_400_000;
 const found = { found: "connected", value: true };
 
-async function startServer(t: TestContext, notBefore: number, notAfter: number): Promise<number> {
+async function startServer(
+  t: TestContext,
+  notBefore: number,
+  notAfter: number,
+  onFailure?: () => void,
+): Promise<number> {
   const issuer = await createAuthority("ca", undefined, Date.now() + 3650 * day);
   const pair = await createLeaf({ issuer, use: "server", notBefore, notAfter });
   const server = createServer(pair, (socket) => socket.on("error", () => {}));
+  server.on("tlsClientError", () => onFailure?.());
   t.after(() => server.close());
   await once(server.listen(0, "127.0.0.1"), "listening");
   return (server.address() as AddressInfo).port;
@@ -36,6 +42,16 @@ test("how long a server's certificate is valid is said, and from a third of its 
     ["warning"],
   );
   assert.match(more[0]?.found ?? "", /^the server's certificate: expires in 10 days, at \S+: spiffe:\S+$/);
+});
+
+test("a server that is asked counts no failed handshake", async (t) => {
+  const now = Date.now();
+  let failures = 0;
+  const port = await startServer(t, now - day, now + 89 * day, () => {
+    failures++;
+  });
+  for (let i = 0; i < 20; i++) await ask(port);
+  assert.equal(failures, 0);
 });
 
 test("one that cannot be asked says nothing", async () => {

@@ -43,10 +43,12 @@ suite("who listens on a port", () => {
       const port = await listen(args);
       assert.equal(holderOf(port)?.script, script);
       const check = createCheck();
-      await checkPorts(check, [{ setting: "admin", address: "127.0.0.1", port }], { pid: process.pid, script, uid: undefined });
+      const listener = { setting: "admin", address: "127.0.0.1", port };
+      for (const own of [script, join(dir, "program")])
+        await checkPorts(check, [listener], { pid: process.pid, script: own, uid: undefined });
       assert.deepEqual(
         check.rows().map(({ verdict }) => verdict),
-        ["note"],
+        ["note", "note"],
       );
     });
 
