@@ -30,9 +30,16 @@ function judgeVersions(providers: readonly KmsProvider[]): readonly Judged[] {
         found: `provider ${name} says no apiVersion, which means v1: kube-apiserver does not start, or encrypts each object under a key of its own`,
         cure: `write apiVersion: v2 into provider ${name}`,
       };
+    if (apiVersion !== "v1")
+      return {
+        id,
+        verdict: "failed",
+        found: `provider ${name} says apiVersion: ${apiVersion}: kube-apiserver does not start`,
+        cure: `write apiVersion: v2 into provider ${name}`,
+      };
     return {
       id,
-      verdict: apiVersion === "v1" ? "warning" : "failed",
+      verdict: "warning",
       found: `provider ${name} says apiVersion: ${apiVersion}`,
       cure: "add a provider with apiVersion: v2 and another name in front of it, migrate storage, then remove this one",
     };
@@ -59,14 +66,28 @@ function judgeEndpoints(providers: readonly KmsProvider[], { isOurs, socket }: A
   };
 }
 
-/** Milliseconds of a duration as Go writes it; undefined for what is none. */
+const units: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** Milliseconds of a duration as Go's time.ParseDuration reads it; undefined for what is none. */
 export function goDuration(text: string): number | undefined {
-  if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/.test(text)) return undefined;
-  const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-  return [...text.matchAll(/([\d.]+)(ms|s|m|h)/g)].reduce(
-    (sum, [, n, unit = ""]) => sum + Number(n) * (units[unit] ?? 0),
+  const number = String.raw`(?:\d+(?:\.\d*)?|\.\d+)`;
+  const unit = "ns|us|µs|μs|ms|s|m|h";
+  if (/^[+-]?0$/.test(text)) return 0;
+  if (!new RegExp(`^[+-]?(?:${number}(?:${unit}))+$`).test(text)) return undefined;
+  const sum = [...text.matchAll(new RegExp(`(${number})(${unit})`, "g"))].reduce(
+    (ms, [, n, name = ""]) => ms + Number(n) * (units[name] ?? 0),
     0,
   );
+  return text.startsWith("-") ? -sum : sum;
 }
 
 const defaultTimeoutMs = 3000;
@@ -76,8 +97,11 @@ const longMs = 10_000;
 function judgeTimeout({ name, timeout }: KmsProvider): Judged {
   const id = `${prefix}.timeout`;
   const ms = timeout === undefined ? defaultTimeoutMs : goDuration(timeout);
-  if (ms === undefined || ms <= 0)
-    return { id, verdict: "failed", found: `provider ${name}: timeout ${timeout} is no duration`, cure: "timeout: 3s" };
+  if (ms === undefined || ms <= 0) {
+    const why = ms === undefined ? "is no duration" : "is not more than zero";
+    const found = `provider ${name}: timeout ${timeout} ${why}: kube-apiserver does not start`;
+    return { id, verdict: "failed", found, cure: "timeout: 3s" };
+  }
   if (ms < shortMs || ms > longMs) {
     const why =
       ms < shortMs

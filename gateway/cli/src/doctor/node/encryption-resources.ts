@@ -18,13 +18,26 @@ function covers(wildcard: string, resource: string): boolean {
   return wildcard.startsWith("*.") && resource !== wildcard && groupOf(resource) === wildcard.slice(2);
 }
 
+const unnamed = new Set(["apiserveripinfo", "serviceipallocations", "servicenodeportallocations"]);
+
+/** What is wrong with one name. */
+function badName(name: string): string | undefined {
+  if (/[A-Z]/.test(name)) return `${name} has capital letters`;
+  if (unnamed.has(name)) return `${name} is no resource of an API`;
+  const group = groupOf(name);
+  if (group === "events.k8s.io") return `${name} is stored as events`;
+  if (group === "extensions") return `${name} is of a group that there is no more`;
+  if (group === "*" && name !== "*.*") return `${name}: no group stands for all`;
+  return undefined;
+}
+
 function refused(list: readonly string[]): readonly string[] {
   const twice = list.filter((name, at) => list.indexOf(name) !== at).map((name) => `${name} stands twice in one list`);
   const stars = list.filter((name) => name === "*").map(() => "'*' is none: '*.' is the core group, '*.*' is all");
   const mixed = list.flatMap((wildcard) =>
     list.filter((name) => covers(wildcard, name)).map((name) => `${wildcard} stands in one list with ${name}`),
   );
-  return [...twice, ...stars, ...mixed];
+  return [...twice, ...stars, ...mixed, ...list.flatMap((name) => badName(name) ?? [])];
 }
 
 function judgeDuplicates(config: EncryptionConfig): readonly Judged[] {

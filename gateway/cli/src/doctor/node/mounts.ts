@@ -123,7 +123,7 @@ export async function checkApiServer(check: Check, places: Places): Promise<void
   }
   const config = await readConfig(check, file);
   if (config === undefined) return;
-  const earlier = before === undefined ? undefined : readEncryptionConfig(before, readChecked(before));
+  const earlier = before === undefined ? undefined : await readConfig(check, before);
   const kms = config.flatMap(({ providers }) => providers.flatMap((one) => one.kms ?? []));
   const paths = kms.flatMap(({ endpoint }) => pathOfEndpoint(endpoint) ?? []);
   const seenAt = (path: string): string => {

@@ -10,7 +10,7 @@ const kms = (change: Readonly<Record<string, unknown>> = {}) => ({
   kms: { apiVersion: "v2", name: "claviger", endpoint: `unix://${socket}`, timeout: "3s", ...change },
 });
 const identity = { identity: {} };
-const aescbc = { aescbc: { keys: [{ name: "k", secret: "AAAA" }] } };
+const aescbc = { aescbc: { keys: [{ name: "k", secret: Buffer.alloc(32).toString("base64") }] } };
 
 type Entry = { readonly resources: readonly string[]; readonly providers: readonly object[] };
 const secrets = (...providers: readonly object[]): Entry => ({ resources: ["secrets"], providers });
@@ -56,7 +56,7 @@ const cases: readonly Case[] = [
     config: [secrets(kms({ apiVersion: "v3" }), identity)],
     id: "kms-v1-by-omission",
     verdict: "failed",
-    found: /apiVersion: v3$/,
+    found: /apiVersion: v3: kube-apiserver does not start$/,
   },
   {
     what: "the endpoint has two slashes",
@@ -116,7 +116,7 @@ const cases: readonly Case[] = [
     config: [secrets(kms({ timeout: "0s" }), identity)],
     id: "timeout",
     verdict: "failed",
-    found: /is no duration/,
+    found: /timeout 0s is not more than zero/,
   },
   {
     what: "two providers have one name",
@@ -239,17 +239,19 @@ suite("an EncryptionConfiguration, judged", () => {
   test("what is no EncryptionConfiguration is said to be none", () => {
     const bad = [
       "kind: EncryptionConfig\napiVersion: v1\nresources: []\n",
-      JSON.stringify({ apiVersion: "apiserver.config.k8s.io/v1", kind: "EncryptionConfiguration", resources: [] }),
+      "a: 1\n",
     ];
     for (const text of bad)
       assert.throws(() => readEncryptionConfig("f", text), { message: /^f is no EncryptionConfiguration/ });
-    assert.throws(() => read(secrets({})), { message: /a provider is one of kms, identity/ });
-    assert.throws(() => read(secrets({ ...kms(), ...identity })), { message: /a provider is one of/ });
-    assert.throws(() => read(secrets({ kms: { name: "x" } })), { message: /no name or no endpoint/ });
+    assert.throws(() => read(secrets({})), { message: /providers\.0: must be one of kms, identity/ });
+    assert.throws(() => read(secrets({ ...kms(), ...identity })), { message: /providers\.0: must be one of/ });
+    assert.throws(() => read(secrets({ kms: { name: "x" } })), { message: /kms\.endpoint: is missing/ });
   });
 
   test("durations are read as Go reads them", () => {
-    const read = ["3s", "1m0s", "1.5s", "500ms", "1h", "", "3", "-1s", "s"].map(goDuration);
-    assert.deepEqual(read, [3000, 60_000, 1500, 500, 3_600_000, ...Array.from({ length: 4 }, () => undefined)]);
+    const good = { "3s": 3000, "1m0s": 60_000, "1.5s": 1500, "500ms": 500, "1h": 3_600_000, ".5s": 500, "3.s": 3000 };
+    const odd = { "-1s": -1000, "+2s": 2000, "0": 0, "2000000us": 2000, "7ns": 7e-6, "1µs1μs": 2e-3 };
+    for (const [text, ms] of Object.entries({ ...good, ...odd })) assert.equal(goDuration(text), ms, text);
+    for (const text of ["", "3", "s", ".s", "3 s", "1d", "--1s"]) assert.equal(goDuration(text), undefined, text);
   });
 });
