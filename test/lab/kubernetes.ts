@@ -92,7 +92,7 @@ export type ApiServerOptions = {
   readonly processes: ProcessGroup;
   readonly dir: string;
   readonly name: string;
-  readonly etcd: Etcd;
+  readonly etcd: Pick<Etcd, "url">;
   /** The KMS plugin that encrypts its Secrets; none: they lie in the clear. */
   readonly socket?: string;
   readonly kms?: "v1" | "v2";

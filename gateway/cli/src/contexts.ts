@@ -158,6 +158,11 @@ export function holdsContexts(file: string, text: string): boolean {
 /** @throws ConfigError with every problem */
 export function parseContexts(file: string, text: string): Contexts {
   const tree = parseYaml(file, text);
+  // What $CLAVIGER_CONFIG names is read by other commands, too.
+  if (isTree(tree) && !("contexts" in tree) && "listen" in tree && "backends" in tree)
+    throw new ConfigError(file, [
+      "is the configuration of a gateway, and no file of contexts: name one with --config (docs/programs.md)",
+    ]);
   const contexts = isTree(tree) ? tree["contexts"] : undefined;
   const whole = isTree(contexts)
     ? {

@@ -1,8 +1,18 @@
 // `claviger doctor gateway`, `fleet` and `operator` at a whole lab: all is well, and where one thing is not, the row of
 // that thing says so. And the bundle for support, which holds none of the lab's secrets.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -181,6 +191,15 @@ suite("claviger doctor at a whole site", () => {
       assert.ok(checks.length > 5);
     });
 
+  test("operator: the configuration of a gateway is said to be one, in one row", async () => {
+    const { status, checks } = await doctor("operator", files.gateway);
+    assert.equal(status, 1);
+    assert.deepEqual(
+      checks.map(({ id, found }) => [id, found.split(":")[0]]),
+      [["operator.context", "is the configuration of a gateway, and no file of contexts"]],
+    );
+  });
+
   test("gateway: a token that may do more than a gateway needs is named, with what it may", async () => {
     const settings = parse(readFileSync(files.gateway, "utf8")) as Tree;
     assert.ok(lab.vault !== undefined);
@@ -215,6 +234,23 @@ suite("claviger doctor at a whole site", () => {
     });
     return found.filter((line) => line.length > 15 && !line.includes("-----"));
   };
+
+  test("a bundle that cannot be written leaves nothing, and follows no link", async () => {
+    const [full, link, aim] = [join(dir, "full.tar.gz"), join(dir, "link.tar.gz"), join(dir, "aim")];
+    // No file may be longer than 1 KiB.
+    const words = ["doctor", "gateway", "--config", files.gateway, "--bundle", full];
+    const limited = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";
+    const main = join(import.meta.dirname, "..", "..", "..", "gateway", "cli", "src", "main.ts");
+    const ran = spawnSync("bash", ["-c", limited, "bash", process.execPath, main, ...words], { encoding: "utf8" });
+    assert.match(ran.stderr, /--bundle \S+ cannot be written \(EFBIG/);
+    assert.equal(ran.status, 1);
+    assert.ok(!existsSync(full));
+    symlinkSync(aim, link);
+    const { status, err } = await doctor("gateway", files.gateway, "--bundle", link);
+    assert.match(err, /cannot be written \(EEXIST/);
+    assert.equal(status, 1);
+    assert.ok(!existsSync(aim));
+  });
 
   test("a bundle has findings, versions, settings and metrics, and none of the lab's secrets", async () => {
     const [shim] = lab.shims;

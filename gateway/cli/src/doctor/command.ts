@@ -49,6 +49,8 @@ async function report(
   if (!isFine(rows)) throw new Exit(1);
 }
 
+/** Where a shim.yaml does not say it. */
+const shimHealthPort = 9101;
 const defaultManifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 
 function addNode(group: Command, terminal: Terminal): void {
@@ -75,7 +77,7 @@ function addNode(group: Command, terminal: Terminal): void {
         machine: machineOf(terminal),
       });
       const settings = [
-        { name: "shim.json", file: config },
+        { name: "shim.json", file: config, port: shimHealthPort },
         ...(encryptionConfig === undefined ? [] : [{ name: "encryption.json", file: encryptionConfig }]),
       ];
       await report("node", { found: rows, settings }, options, terminal);

@@ -41,12 +41,23 @@ function name(kind: { readonly is: (text: unknown) => boolean; readonly rule: st
   };
 }
 
+/** It stands in a URL, a unit, a mount and in YAML: of letters that are themselves in all of them. */
 function socketPath(text: string): string {
-  const isGood = /^\/[^/\0]+(?:\/[^/\0]+)+$/.test(text) && Buffer.byteLength(text) <= limits.socketPath;
+  const names = text.split("/").slice(1);
+  const isGood =
+    text.startsWith("/") &&
+    names.length > 1 &&
+    names.every((one) => /^[\w.@+-]+$/.test(one) && !/^\.+$/.test(one)) &&
+    text.length <= limits.socketPath;
   if (!isGood)
     throw new InvalidArgumentError(
-      `Must be an absolute path in a directory of its own, ${limits.socketPath} bytes at most.`,
+      `Must be an absolute path in a directory of its own, of letters, digits and '_.@+-', ${limits.socketPath} bytes at most.`,
     );
+  return text;
+}
+
+function imageName(text: string): string {
+  if (!/^\w[\w.:/@-]*$/.test(text)) throw new InvalidArgumentError("Must be the name of an image: REGISTRY/NAME:TAG.");
   return text;
 }
 
@@ -116,7 +127,12 @@ export function addInitCommand(root: Command, terminal: Terminal): void {
       "/run/claviger/kms.sock",
     )
     .option("--enroll <url>", "the fleet service that the node gets its certificate from and renews it at", origin)
-    .option("--image <image>", "of the shim, for a static pod", `registry.invalid/claviger/shim:${packageJson.version}`)
+    .option(
+      "--image <image>",
+      "of the shim, for a static pod",
+      imageName,
+      `registry.invalid/claviger/shim:${packageJson.version}`,
+    )
     .option("--existing <file>", "the EncryptionConfiguration in use: its providers go on reading until phase 3")
     .option("--out <dir>", "where the files are written (default: claviger-CLUSTER-NODE)")
     .option("--force", "replace files that are there", false)

@@ -1,6 +1,7 @@
 // The EncryptionConfiguration of each phase of a roll-out. The order of its providers is the point: the first one
 // writes, all of them read. (docs/bootstrap.md#roll-out)
 import { readEncryptionConfig } from "../doctor/node/encryption-config.ts";
+import { covers } from "../doctor/node/encryption-resources.ts";
 import { yamlText } from "@claviger/gateway-core/src/registry/edit/yaml.ts";
 import { isTree, parseYaml } from "@claviger/proto/runtime/config.ts";
 import { CliError } from "../commander.ts";
@@ -71,6 +72,16 @@ export function existingProviders(file: string, text: string): Pick<Plan, "exist
   const entries = isTree(tree) && Array.isArray(tree["resources"]) ? (tree["resources"] as readonly object[]) : [];
   const at = config.findIndex(({ resources }) => resources.includes("secrets"));
   const entry = config[at];
+  const names = config.flatMap(({ providers }) => providers.flatMap(({ kms: one }) => one?.name ?? []));
+  if (names.includes(providerName))
+    throw new CliError(
+      `--existing ${file} has a provider called ${providerName} already, and no two may have one name: give the file of before Claviger, or write the files by hand`,
+    );
+  const wildcard = config.flatMap(({ resources }) => resources).find((name) => covers(name, "secrets"));
+  if (entry === undefined && wildcard !== undefined)
+    throw new CliError(
+      `--existing ${file} has secrets under ${wildcard} alone: give secrets an entry of their own in front of it first, with the same providers`,
+    );
   if (entry === undefined)
     throw new CliError(`--existing ${file} says nothing of secrets; leave the option out, or write the files by hand`);
   if (entry.resources.length > 1)

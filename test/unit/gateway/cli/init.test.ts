@@ -57,7 +57,7 @@ suite("claviger init", () => {
 
   test("providers in use go on reading, and other resources stay as they are", async () => {
     const existing = join(root, "existing.yaml");
-    const aescbc = { aescbc: { keys: [{ name: "k", secret: "c2VjcmV0" }] } };
+    const aescbc = { aescbc: { keys: [{ name: "k", secret: Buffer.alloc(32, 1).toString("base64") }] } };
     const resources = [
       { resources: ["configmaps"], providers: [{ identity: {} }] },
       { resources: ["secrets"], providers: [aescbc] },
@@ -74,7 +74,7 @@ suite("claviger init", () => {
       const { resources: all } = parse(read(name)) as { resources: { resources: string[] }[] };
       assert.deepEqual(all[1], resources[0]);
     }
-    assert.match(read(phases[0] ?? ""), /c2VjcmV0/);
+    assert.match(read(phases[0] ?? ""), /AQEBAQEB/);
     const none = join(root, "none.yaml");
     writeFileSync(none, JSON.stringify({ ...document, resources: [resources[0]] }));
     assert.match((await init("rke2", "--existing", none)).err, /says nothing of secrets/);
@@ -82,6 +82,58 @@ suite("claviger init", () => {
     assert.match((await init("rke2", "--existing", none)).err, /secrets, x in one entry/);
     writeFileSync(none, "a: 1\n");
     assert.match((await init("rke2", "--existing", none)).err, /is no EncryptionConfiguration/);
+    const kms = { kms: { apiVersion: "v2", name: "claviger", endpoint: "unix:///run/other.sock" } };
+    for (const resource of ["secrets", "configmaps"]) {
+      const more = [{ resources: ["secrets"], providers: [aescbc] }].filter(() => resource !== "secrets");
+      writeFileSync(
+        none,
+        JSON.stringify({ ...document, resources: [{ resources: [resource], providers: [kms] }, ...more] }),
+      );
+      assert.match((await init("rke2", "--existing", none)).err, /has a provider called claviger already/);
+    }
+    for (const wildcard of ["*.", "*.*"]) {
+      writeFileSync(none, JSON.stringify({ ...document, resources: [{ resources: [wildcard], providers: [aescbc] }] }));
+      assert.match(
+        (await init("rke2", "--existing", none)).err,
+        /has secrets under \*\.\*? alone: give secrets an entry/,
+      );
+    }
+  });
+
+  test("names of what is in use stay texts to a reader of YAML 1.1, as kube-apiserver is", async () => {
+    const existing = join(root, "names.yaml");
+    for (const name of ["on", "y", "012", "1_000", "1:30", "1e3", "null", "~"]) {
+      const kms = { kms: { apiVersion: "v2", name, endpoint: "unix:///run/other.sock" } };
+      const resources = [{ resources: ["secrets"], providers: [kms] }];
+      writeFileSync(
+        existing,
+        JSON.stringify({ ...{ apiVersion: "apiserver.config.k8s.io/v1", kind: "EncryptionConfiguration" }, resources }),
+      );
+      const { read } = await init("generic", "--existing", existing);
+      for (const version of ["1.1", "1.2"] as const) {
+        const whole = parse(read("encryption-1-read.yaml"), { version }) as {
+          resources: { providers: (typeof kms)[] }[];
+        };
+        assert.equal(whole.resources[0]?.providers[0]?.kms.name, name, version);
+      }
+    }
+  });
+
+  test("a path or an image that a URL, a unit or YAML would take for something else is refused", async () => {
+    for (const socket of [
+      "/run/a b/kms.sock",
+      "/run/a#b/kms.sock",
+      "/run/a%b/kms.sock",
+      "/run/../kms.sock",
+      "/kms.sock",
+      "run/a/kms.sock",
+      "/run/a:b/kms.sock",
+      "/run/ü/kms.sock",
+      "/run/a/",
+    ])
+      assert.match((await init("generic", "--socket", socket)).err, /Must be an absolute path/, socket);
+    for (const image of ["a b", "x: y", "$&", "", "#", "a'b"])
+      assert.match((await init("generic", "--image", image)).err, /Must be the name of an image/, image);
   });
 
   test("kubeadm: arguments and volumes as v1beta4 has them, and a JSON patch that makes the same of a pod", async () => {

@@ -13,7 +13,7 @@ function groupOf(resource: string): string {
 }
 
 /** Does a wildcard stand for a resource? */
-function covers(wildcard: string, resource: string): boolean {
+export function covers(wildcard: string, resource: string): boolean {
   if (wildcard === "*.*") return resource !== "*.*";
   return wildcard.startsWith("*.") && resource !== wildcard && groupOf(resource) === wildcard.slice(2);
 }

@@ -237,10 +237,7 @@ suite("an EncryptionConfiguration, judged", () => {
     });
 
   test("what is no EncryptionConfiguration is said to be none", () => {
-    const bad = [
-      "kind: EncryptionConfig\napiVersion: v1\nresources: []\n",
-      "a: 1\n",
-    ];
+    const bad = ["kind: EncryptionConfig\napiVersion: v1\nresources: []\n", "a: 1\n"];
     for (const text of bad)
       assert.throws(() => readEncryptionConfig("f", text), { message: /^f is no EncryptionConfiguration/ });
     assert.throws(() => read(secrets({})), { message: /providers\.0: must be one of kms, identity/ });
