@@ -118,7 +118,7 @@ export function encryptionCases(socket: string): readonly Case[] {
       ["*.*", "secrets"],
       ["*.apps", "deployments.apps"],
       ["*.apps", "secrets"],
-    ].map((names) => ({ what: names.join(" and "), config: named(...(names as string[])) })),
+    ].map((names) => ({ what: names.join(" and "), config: named(...names) })),
     {
       what: "a wildcard in front of what it covers",
       isLate: true,

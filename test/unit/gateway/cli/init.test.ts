@@ -107,7 +107,7 @@ suite("claviger init", () => {
       const resources = [{ resources: ["secrets"], providers: [kms] }];
       writeFileSync(
         existing,
-        JSON.stringify({ ...{ apiVersion: "apiserver.config.k8s.io/v1", kind: "EncryptionConfiguration" }, resources }),
+        JSON.stringify({ apiVersion: "apiserver.config.k8s.io/v1", kind: "EncryptionConfiguration", resources }),
       );
       const { read } = await init("generic", "--existing", existing);
       for (const version of ["1.1", "1.2"] as const) {
