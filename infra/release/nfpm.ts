@@ -43,6 +43,12 @@ function put(directory: string, path: string, content: string | Buffer): string 
   return at;
 }
 
+/** Directories that nobody else has: rpm removes those alone that a package names. */
+function ownFolders({ entries }: Package): readonly string[] {
+  const folders = entries.map(({ path }) => `/${dirname(path)}`);
+  return [...new Set(folders)].filter((path) => /\/claviger(?:-[a-z]+)?$/.test(path)).toSorted();
+}
+
 /**
  * Writes a package.
  * @param scratch a directory that it may write to
@@ -54,7 +60,7 @@ export function makePackage(
   { nfpm, scratch, target, source }: { nfpm: string; scratch: string; target: string; source: Source },
 ): void {
   const mtime = new Date(source.epoch * 1000).toISOString();
-  const contents = pkg.entries.map((entry) => {
+  const files = pkg.entries.map((entry) => {
     const dst = `/${entry.path}`;
     if (entry.kind === "link") return { src: entry.to, dst, type: "symlink", file_info: { mtime } };
     return {
@@ -64,6 +70,7 @@ export function makePackage(
       file_info: { mode: entry.mode, owner: "root", group: "root", mtime },
     };
   });
+  const contents = [...files, ...ownFolders(pkg).map((dst) => ({ dst, type: "dir", file_info: { mode: 0o755, mtime } }))];
   const scripts = Object.entries(pkg.scripts?.[packager] ?? {}).map(([when, text]) => [
     when,
     put(scratch, join("scripts", packager, when), text),

@@ -15,6 +15,8 @@ import { root, type Source } from "./source.ts";
 import { type Entry, file } from "./tar.ts";
 
 const library = "usr/lib/claviger";
+/** SELinux's reference policy lets systemd start what is in libexec as a service; in lib it would be taken for a library. */
+const node = "usr/libexec/claviger/node";
 
 /** Node.js for the programs: they use no other, and it is nobody else's `node`. */
 export async function nodePackage(architecture: Architecture, parts: Parts): Promise<Package> {
@@ -26,7 +28,7 @@ export async function nodePackage(architecture: Architecture, parts: Parts): Pro
     summary: "Node.js for the programs of Claviger",
     about: "In a place of its own: no other program uses it, and they use no other.",
     licence: "MIT",
-    entries: [file(`${library}/node`, binary, 0o755), file("usr/share/doc/claviger-node/copyright", licence)],
+    entries: [file(node, binary, 0o755), file("usr/share/doc/claviger-node/copyright", licence)],
     configuration: new Set(),
     // What the binary of Node.js 24 needs.
     depends: {
@@ -51,7 +53,7 @@ function manualEntries(pages: Readonly<Record<string, string>>): readonly Entry[
 function programEntries(bundle: Bundle, source: Source): readonly Entry[] {
   return [
     ...bundle.entries.map((entry) => ({ ...entry, path: `${library}/${entry.path}` })),
-    file(`usr/bin/${bundle.name}`, `#!/bin/sh\nexec /${library}/node /${library}/${bundle.name}.mjs "$@"\n`, 0o755),
+    file(`usr/bin/${bundle.name}`, `#!/bin/sh\nexec /${node} /${library}/${bundle.name}.mjs "$@"\n`, 0o755),
     file(
       `usr/share/doc/${bundle.name}/copyright`,
       `${readFileSync(join(root, "LICENSE"), "utf8")}\n${"-".repeat(72)}\n\nInside the program:\n\n${bundle.licences}`,

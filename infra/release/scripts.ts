@@ -9,6 +9,8 @@ function script(...lines: readonly string[]): string {
 }
 
 const hasSystemd = "[ -d /run/systemd/system ]";
+/** A manager that does not answer is no reason to leave a package half installed. */
+const reload = `if ${hasSystemd}; then systemctl daemon-reload || true; fi`;
 
 function install({ name, files }: Service): readonly string[] {
   const tmpfiles = `/usr/lib/tmpfiles.d/${name}.conf`;
@@ -16,17 +18,21 @@ function install({ name, files }: Service): readonly string[] {
     `systemd-sysusers /usr/lib/sysusers.d/${name}.conf`,
     // Where there is no /proc, as in an image that is being built, the next boot does it.
     ...(files[tmpfiles] === undefined ? [] : [`systemd-tmpfiles --create ${tmpfiles} || true`]),
-    `if ${hasSystemd}; then systemctl daemon-reload; fi`,
+    reload,
   ];
 }
 
-/** Runs again with the new program. A service that was never started is not: it has to be configured first. */
-function restart({ name }: Service): string {
-  return `if ${hasSystemd}; then systemctl try-restart ${name}.service || true; fi`;
+/**
+ * Runs again with the new program. A service that was never started is not: it has to be configured first.
+ * @param systemctl or what asks the machine's policy before (https://www.debian.org/doc/debian-policy/ch-opersys.html#policy-rc-d)
+ */
+function restart({ name }: Service, systemctl: "systemctl" | "deb-systemd-invoke"): string {
+  return `if ${hasSystemd}; then ${systemctl} try-restart ${name}.service || true; fi`;
 }
 
+/** In an image that is being built there is nothing to stop, and a link to remove all the same. */
 function stop({ name }: Service): string {
-  return `if ${hasSystemd}; then systemctl disable --now ${name}.service || true; fi`;
+  return `if ${hasSystemd}; then systemctl disable --now ${name}.service || true; elif command -v systemctl >/dev/null; then systemctl disable ${name}.service || true; fi`;
 }
 
 function purge({ name, state, isPrecious }: Service): readonly string[] {
@@ -41,7 +47,14 @@ function purge({ name, state, isPrecious }: Service): readonly string[] {
       `  echo "${name}: ${directory} stays: what is in it cannot be made again" >&2; kept=1`,
       "fi",
     ]),
-    // Files that stay keep their owner.
+    // What an administrator put there.
+    `if [ -d /etc/claviger ] && getent passwd ${name} >/dev/null; then`,
+    `  files=$(find /etc/claviger -user ${name})`,
+    '  if [ -n "$files" ]; then',
+    `    echo "${name}: these stay, and their owner with them, until you remove them and run 'userdel ${name}':" $files >&2; kept=1`,
+    "  fi",
+    "fi",
+    // Files that stay keep their owner: their number would be the next new user's, who could read a key.
     `if [ -z "$kept" ] && getent passwd ${name} >/dev/null; then userdel ${name} 2>/dev/null || true; fi`,
   ];
 }
@@ -51,25 +64,19 @@ export function debScripts(service: Service): Scripts {
     postinstall: script(
       'if [ "$1" = configure ]; then',
       ...install(service),
-      `if [ -n "$2" ]; then ${restart(service)}; fi`,
+      `if [ -n "$2" ]; then ${restart(service, "deb-systemd-invoke")}; fi`,
       "fi",
     ),
     preremove: script('if [ "$1" = remove ]; then', stop(service), "fi"),
-    postremove: script(
-      `if ${hasSystemd}; then systemctl daemon-reload; fi`,
-      'if [ "$1" = purge ]; then',
-      "kept=",
-      ...purge(service),
-      "fi",
-    ),
+    postremove: script(reload, 'if [ "$1" = purge ]; then', "kept=", ...purge(service), "fi"),
   };
 }
 
 /** An rpm has no purge: what a service made stays. */
 export function rpmScripts(service: Service): Scripts {
   return {
-    postinstall: script(...install(service), `if [ "$1" -gt 1 ]; then ${restart(service)}; fi`),
+    postinstall: script(...install(service), `if [ "$1" -gt 1 ]; then ${restart(service, "systemctl")}; fi`),
     preremove: script(`if [ "$1" = 0 ]; then ${stop(service)}; fi`),
-    postremove: script(`if ${hasSystemd}; then systemctl daemon-reload; fi`),
+    postremove: script(reload),
   };
 }

@@ -29,7 +29,7 @@ function unitOf(name: Service["name"], path: string): string {
   const unit = text(path);
   return changed(unit, [
     [unit.slice(0, unit.indexOf("[Unit]")), ""],
-    ["ExecStart=/usr/bin/node ", "ExecStart=/usr/lib/claviger/node "],
+    ["ExecStart=/usr/bin/node ", "ExecStart=/usr/libexec/claviger/node "],
     [` /opt/claviger/${name}.mjs `, ` /usr/lib/claviger/${name}.mjs `],
     ["User=65532\n", `User=${name}\n`],
     ["Group=65532\n", `Group=${name}\n`],

@@ -3,6 +3,7 @@
 // the audit log, not here.
 import { type Logger, pino } from "pino";
 import { KmsError } from "../wire/errors.ts";
+import { isJournal, priorityOf } from "./journal.ts";
 import { openLineOutput } from "./output.ts";
 
 export type Log = Logger;
@@ -22,21 +23,36 @@ export function describeError(error: unknown): string {
 /** Says nothing: for what is tried and reported in another way. */
 export const silentLog: Log = pino({ enabled: false });
 
-/** @param component `gateway` or `shim`; stands in every line */
-export function createLog(component: string, level: LogLevel): Log {
+const warn = 40;
+
+/**
+ * @param component `gateway` or `shim`; stands in every line
+ * @param journalStream $JOURNAL_STREAM: systemd's journal gets the level of each line in its own way as well
+ */
+export function createLog(component: string, level: LogLevel, journalStream?: string): Log {
+  const prefix = isJournal(journalStream) ? priorityOf : () => "";
+  const output = openLineOutput(2, (count) => {
+    const time = new Date().toISOString();
+    const line = {
+      level: warn,
+      time,
+      component,
+      event: "log-lines-dropped",
+      count,
+      msg: "nobody read the log for a while",
+    };
+    return `${prefix(warn)}${JSON.stringify(line)}\n`;
+  });
+  const lines = {
+    // pino says the level of a line before it writes it.
+    [pino.symbols.needsMetadataGsym]: true as const,
+    lastLevel: warn,
+    write(line: string) {
+      output.write(prefix(this.lastLevel) + line);
+    },
+  };
   return pino(
     { level, base: { component }, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describeError } },
-    openLineOutput(2, (count) => {
-      const time = new Date().toISOString();
-      const line = {
-        level: 40,
-        time,
-        component,
-        event: "log-lines-dropped",
-        count,
-        msg: "nobody read the log for a while",
-      };
-      return `${JSON.stringify(line)}\n`;
-    }),
+    lines,
   );
 }

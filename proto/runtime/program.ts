@@ -2,6 +2,7 @@
 // (docs/architecture.md #shim.)
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { ConfigError } from "./config.ts";
+import { isJournal, priorityOf } from "./journal.ts";
 import type { Log } from "./log.ts";
 
 /**
@@ -30,7 +31,8 @@ export function readFlags<const Options extends NonNullable<ParseArgsConfig["opt
 export function endStart(program: NodeJS.Process, name: string, error: unknown, isExpected = false): void {
   const { syscall } = error as NodeJS.ErrnoException;
   if (!isExpected && !(error instanceof ConfigError) && syscall === undefined) throw error;
-  program.stderr.write(`${name}: ${(error as Error).message}\n`);
+  const text = `${name}: ${(error as Error).message}\n`;
+  program.stderr.write(isJournal(program.env["JOURNAL_STREAM"]) ? text.replace(/^(?=.)/gm, priorityOf(50)) : text);
   program.exit(2);
 }
 

@@ -68,7 +68,7 @@ async function run(
   let config = load((line) => warnings.push(line));
   const credentials = readCredentials(config.tls);
   let currentTls = credentials.tls;
-  const log = createLog("shim", config.log.level);
+  const log = createLog("shim", config.log.level, process.env["JOURNAL_STREAM"]);
   for (const warning of warnings)
     log.warn({ event: "setting-renamed", problem: warning }, "a setting has another name now");
   // One clock for the ages of both, which nobody can set.

@@ -43,6 +43,11 @@ const packages = [
   { program: "buildah", name: "buildah", why: "tests run the images" },
   { program: "rpm", name: "rpm", why: "tests read the rpm packages" },
   { program: "qemu-aarch64", name: "qemu-user", why: "tests run the images for arm64 in it" },
+  {
+    program: "systemd-nspawn",
+    name: "systemd-container",
+    why: "tests run the deb packages under a systemd of their own",
+  },
   { program: "mmdebstrap", name: "mmdebstrap", why: "tests install the deb packages in a Debian of their own" },
   { program: "containerd", name: "containerd", why: "the kubelets of tests run pods with it" },
   { program: "runc", name: "runc", why: "containerd starts containers with it" },

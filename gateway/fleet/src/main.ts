@@ -87,7 +87,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   const unusable = checkSinks(config.audit.sinks);
   if (unusable.length > 0) throw new ConfigError(configFile, unusable);
   if (config.redis !== undefined) readRedisFiles(config.redis);
-  const log = createLog("fleet", config.log.level);
+  const log = createLog("fleet", config.log.level, process.env["JOURNAL_STREAM"]);
   const metrics = createMetrics({
     name: "claviger-fleet",
     version: packageJson.version,

@@ -91,7 +91,7 @@ async function run(configFile: string, checkOnly: boolean): Promise<void> {
   if (unusable.length > 0) throw new ConfigError(configFile, unusable);
   if (config.redis !== undefined) readRedisFiles(config.redis);
 
-  const log = createLog("gateway", config.log.level);
+  const log = createLog("gateway", config.log.level, process.env["JOURNAL_STREAM"]);
   for (const problem of warnings) log.warn({ event: "setting-renamed", problem }, "a setting has another name now");
   const own = {
     name: "claviger-gateway",

@@ -119,7 +119,7 @@ export function debSuite(release: () => string, dir: string): void {
         const unit = readFileSync(join(root, "usr/lib/systemd/system", `${name}.service`), "utf8");
         // The unit names a program of its Debian.
         const here = join(dir, `${name}.service`);
-        writeFileSync(here, unit.replace("/usr/lib/claviger/node", join(root, "usr/lib/claviger/node")));
+        writeFileSync(here, unit.replace("/usr/libexec/claviger/node", join(root, "usr/libexec/claviger/node")));
         const { stdout, stderr } = spawnSync("systemd-analyze", ["verify", "--man=no", here], { encoding: "utf8" });
         const remarks = (stdout + stderr).split("\n").filter((line) => line.includes(name));
         assert.deepEqual(remarks, []);
@@ -238,10 +238,12 @@ health: { address: 127.0.0.1, port: 0 }
       const said = done("dpkg", "--purge", ...names.toReversed());
       for (const kept of ["/var/lib/claviger-gateway", "/var/log/claviger-gateway"])
         assert.match(said, new RegExp(`claviger-gateway: ${kept} stays`));
+      // Nobody else gets the number of whom a private key is of.
+      assert.match(said, /^claviger-shim: these stay, .* 'userdel claviger-shim': .*\/etc\/claviger\/shim\.key/m);
       assert.ok(existsSync(join(root, "var/lib/claviger-gateway/keys.json")));
       // What the administrator made.
       done("rm", "-r", "/etc/claviger", "/var/lib/claviger-gateway", "/var/log/claviger-gateway");
-      done("userdel", "claviger-gateway");
+      for (const user of ["claviger-shim", "claviger-gateway"]) done("userdel", user);
       assert.deepEqual(traces(root), untouched);
     });
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { nodeOrigin } from "../../../infra/release/image.ts";
 import { filesOfTar } from "../../../infra/release/tar.ts";
-import { createProcessGroup, type LabProcess, readyLine } from "../../lab/process-group.ts";
+import { createProcessGroup, type LabProcess, readyLine, until } from "../../lab/process-group.ts";
 
 type Image = {
   readonly architecture: string;
@@ -45,6 +45,7 @@ export function imageSuite(release: () => string, version: string, dir: string):
     const etc = join(dir, "etc");
     const socketDir = join(dir, "run");
     const containers = new Map<Name, string>();
+    let gatewayUrl = "";
     const imageOf = (name: Name): Image => {
       const { OCIv1 } = JSON.parse(buildah("inspect", containers.get(name) ?? "")) as { readonly OCIv1: Image };
       return OCIv1;
@@ -115,11 +116,11 @@ audit: { sinks: [{ kind: stdout }] }
       );
       const start = (name: "gateway" | "shim"): LabProcess =>
         processes.start(`image-${name}`, command(name, "--config", `/etc/claviger/${name}.yaml`));
-      const { listen } = await readyLine(start("gateway"));
+      gatewayUrl = String((await readyLine(start("gateway"))).listen);
       configure(
         "shim.yaml",
         `socket: { path: /run/claviger/kms.sock, mode: "0660" }
-gateways: ["${String(listen)}"]
+gateways: ["${gatewayUrl}"]
 tls: { cert: ${pki}/edge_n1.crt, key: ${pki}/edge_n1.key, ca: ${pki}/ca.crt }
 health: { address: 127.0.0.1, port: 0 }
 `,
@@ -154,7 +155,7 @@ health: { address: 127.0.0.1, port: 0 }
       }
     });
 
-    test("are for arm64 as well: with the same program and libraries of their own, which run in an emulator", async () => {
+    test("are for arm64 as well: with the same program and libraries of their own, which serve in an emulator", async () => {
       for (const name of names) {
         const [amd64 = [], arm64 = []] = await layersOf(archive(name));
         assert.deepEqual([amd64.length, arm64.length], [2, 2]);
@@ -162,15 +163,42 @@ health: { address: 127.0.0.1, port: 0 }
         assert.equal(arm64[1], amd64[1]);
         assert.equal(arm64[0], (await layersOf(archive("cli")))[1]?.[0]);
       }
-      const id = buildah("pull", "--arch=arm64", `oci-archive:${archive("cli")}`).trim();
-      const container = buildah("from", "--arch=arm64", "--pull-never", id).trim();
-      const tree = buildah("mount", container).trim();
-      const { architecture, config } = (JSON.parse(buildah("inspect", container)) as { readonly OCIv1: Image }).OCIv1;
-      assert.equal(architecture, "arm64");
-      assert.equal(config.Labels["claviger.node.origin"], nodeOrigin("arm64"));
-      const program = [join(tree, "usr/bin/node"), "--jitless", join(tree, "app/main.mjs"), "--version"];
-      const { stdout, stderr } = spawnSync("qemu-aarch64", ["-L", tree, ...program], { encoding: "utf8" });
+      const tree = (name: Name): string => {
+        const id = buildah("pull", "--arch=arm64", `oci-archive:${archive(name)}`).trim();
+        const container = buildah("from", "--arch=arm64", "--pull-never", id).trim();
+        const { architecture, config } = (JSON.parse(buildah("inspect", container)) as { readonly OCIv1: Image }).OCIv1;
+        assert.equal(architecture, "arm64");
+        assert.equal(config.Labels["claviger.node.origin"], nodeOrigin("arm64"));
+        return buildah("mount", container).trim();
+      };
+      const emulated = (root: string, ...args: readonly string[]): readonly string[] => [
+        "qemu-aarch64",
+        "-L",
+        root,
+        join(root, "usr/bin/node"),
+        join(root, "app/main.mjs"),
+        ...args,
+      ];
+      const [qemu = "", ...args] = emulated(tree("cli"), "--version");
+      const { stdout, stderr } = spawnSync(qemu, args, { encoding: "utf8" });
       assert.equal(stdout, `${version}\n`, stderr);
+      const file = join(etc, "arm64.yaml");
+      writeFileSync(
+        file,
+        `socket: { path: ${socketDir}/arm64.sock, mode: "0660" }
+gateways: ["${gatewayUrl}"]
+tls: { cert: ${etc}/pki/edge_n1.crt, key: ${etc}/pki/edge_n1.key, ca: ${etc}/pki/ca.crt }
+health: { address: 127.0.0.1, port: 0 }
+`,
+      );
+      const shim = processes.start("image-arm64", emulated(tree("shim"), "--config", file));
+      await readyLine(shim);
+      await until("the emulated shim to serve", shim, () => {
+        const [program = "", ...rest] = command("cli", "check", "--socket", "/run/claviger/arm64.sock");
+        return spawnSync(program, rest).status === 0 ? true : undefined;
+      });
+      await processes.stop(shim);
+      assert.equal(shim.child.exitCode, 0);
     });
   });
 }

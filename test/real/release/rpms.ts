@@ -27,7 +27,8 @@ export function rpmSuite(release: () => string, version: string, dir: string): v
 
     test("have what the deb packages have, and keep a configuration that was changed", () => {
       for (const name of ["claviger", "claviger-shim", "claviger-gateway", "claviger-fleet"]) {
-        const listed = rpm("-qpl", `${name}-${version}-1.noarch.rpm`).trim().split("\n");
+        const lines = rpm("-qplv", `${name}-${version}-1.noarch.rpm`).trim().split("\n");
+        const listed = lines.filter((line) => !line.startsWith("d")).map((line) => line.split(/\s+/).at(-1) ?? "");
         const deb = execFileSync("dpkg-deb", ["--contents", `${name}_${version}_all.deb`], {
           cwd: release(),
           encoding: "utf8",

@@ -15,6 +15,8 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
+# In the journal, instead of \`node\`.
+SyslogIdentifier=claviger-shim
 ExecStart=/usr/bin/node --max-semi-space-size=4 --max-old-space-size=64 --v8-pool-size=0 /opt/claviger/claviger-shim.mjs --config /etc/claviger/shim.yaml
 Environment=NODE_COMPILE_CACHE=/var/cache/claviger
 Restart=always

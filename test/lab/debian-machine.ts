@@ -1,0 +1,86 @@
+// A Debian that has booted: systemd is its process 1, in a container of systemd-nspawn with a network
+// of its own. Needs root, and no systemd on this machine.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { type LabProcess, type ProcessGroup, until } from "./process-group.ts";
+
+export type DebianMachine = {
+  /** Runs a command in it, with what it printed on both outputs in the order in which it did. */
+  run(...argv: readonly string[]): { readonly status: number | null; readonly said: string };
+  /** The command line of this machine that runs one in it. */
+  command(...argv: readonly string[]): readonly string[];
+  /** Where a file of it is for a process of this machine, unix sockets and what is in its memory included. */
+  path(file: string): string;
+  /** Shuts it down. */
+  stop(): Promise<void>;
+};
+
+/** Of whichever hierarchy systemd keeps its services in. */
+function cgroupRoot(): string {
+  const v1 = "/sys/fs/cgroup/systemd";
+  return existsSync(v1) ? v1 : "/sys/fs/cgroup";
+}
+
+function removeCgroup(dir: string): void {
+  for (const entry of readdirSync(dir, { withFileTypes: true }))
+    if (entry.isDirectory()) removeCgroup(join(dir, entry.name));
+  rmdirSync(dir);
+}
+
+/** The only child of a process, once there is one. */
+function childOf({ pid }: LabProcess): number | undefined {
+  const [child = ""] = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ");
+  return child === "" ? undefined : Number(child);
+}
+
+/**
+ * @param root its directory, as debianRoot makes one
+ * @throws Error with what systemd-nspawn said, where it does not boot
+ */
+export async function bootDebian(processes: ProcessGroup, root: string): Promise<DebianMachine> {
+  const name = `claviger-${process.pid}`;
+  const cgroup = join(cgroupRoot(), name);
+  mkdirSync(cgroup);
+  const nspawn = [
+    "systemd-nspawn",
+    "--boot",
+    "--quiet",
+    // No systemd has to be there to be told of it.
+    "--register=no",
+    "--keep-unit",
+    "--private-network",
+    "--console=pipe",
+    `--machine=${name}`,
+    `--directory=${root}`,
+  ];
+  const proc = processes.start("machine", [
+    "/bin/sh",
+    "-c",
+    'echo $$ > "$0" && exec "$@"',
+    join(cgroup, "cgroup.procs"),
+    ...nspawn,
+  ]);
+  const pid = await until("a container with systemd", proc, () => childOf(proc));
+  const clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"];
+  const command: DebianMachine["command"] = (...argv) => {
+    return ["nsenter", "--target", String(pid), "--all", "--", ...clean, ...argv];
+  };
+  const run: DebianMachine["run"] = (...argv) => {
+    const [program = "", ...args] = command("sh", "-c", 'exec "$@" 2>&1', "sh", ...argv);
+    const { status, stdout } = spawnSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    return { status, said: stdout };
+  };
+  await until("systemd to have booted", proc, () =>
+    run("systemctl", "is-system-running").said === "running\n" ? true : undefined,
+  );
+  return {
+    run,
+    command,
+    path: (file) => join(`/proc/${pid}/root`, file),
+    async stop() {
+      await processes.stop(proc);
+      removeCgroup(cgroup);
+    },
+  };
+}
