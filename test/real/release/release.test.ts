@@ -15,6 +15,7 @@ import { debSuite } from "./debs.ts";
 import { imageSuite } from "./images.ts";
 import { npmSuite } from "./npm.ts";
 import { rpmSuite } from "./rpms.ts";
+import { systemdSuite } from "./systemd.ts";
 
 function hashesOf(directory: string): Readonly<Record<string, string>> {
   const names = readdirSync(directory).toSorted();
@@ -92,5 +93,6 @@ suite("A release", () => {
   npmSuite(() => out, version, dir);
   rpmSuite(() => out, version, dir);
   debSuite(() => out, dir);
+  systemdSuite(() => out, version, dir);
   imageSuite(() => out, version, dir);
 });
