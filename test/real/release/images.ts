@@ -116,7 +116,8 @@ audit: { sinks: [{ kind: stdout }] }
       );
       const start = (name: "gateway" | "shim"): LabProcess =>
         processes.start(`image-${name}`, command(name, "--config", `/etc/claviger/${name}.yaml`));
-      gatewayUrl = String((await readyLine(start("gateway"))).listen);
+      const { listen } = await readyLine(start("gateway"));
+      gatewayUrl = String(listen);
       configure(
         "shim.yaml",
         `socket: { path: /run/claviger/kms.sock, mode: "0660" }
