@@ -70,7 +70,10 @@ export function makePackage(
       file_info: { mode: entry.mode, owner: "root", group: "root", mtime },
     };
   });
-  const contents = [...files, ...ownFolders(pkg).map((dst) => ({ dst, type: "dir", file_info: { mode: 0o755, mtime } }))];
+  const contents = [
+    ...files,
+    ...ownFolders(pkg).map((dst) => ({ dst, type: "dir", file_info: { mode: 0o755, mtime } })),
+  ];
   const scripts = Object.entries(pkg.scripts?.[packager] ?? {}).map(([when, text]) => [
     when,
     put(scratch, join("scripts", packager, when), text),
