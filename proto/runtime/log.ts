@@ -23,8 +23,6 @@ export function describeError(error: unknown): string {
 /** Says nothing: for what is tried and reported in another way. */
 export const silentLog: Log = pino({ enabled: false });
 
-const warn = 40;
-
 /**
  * @param component `gateway` or `shim`; stands in every line
  * @param journalStream $JOURNAL_STREAM: systemd's journal gets the level of each line in its own way as well
@@ -34,19 +32,19 @@ export function createLog(component: string, level: LogLevel, journalStream?: st
   const output = openLineOutput(2, (count) => {
     const time = new Date().toISOString();
     const line = {
-      level: warn,
+      level: 40,
       time,
       component,
       event: "log-lines-dropped",
       count,
       msg: "nobody read the log for a while",
     };
-    return `${prefix(warn)}${JSON.stringify(line)}\n`;
+    return `${prefix(40)}${JSON.stringify(line)}\n`;
   });
   const lines = {
     // pino says the level of a line before it writes it.
     [pino.symbols.needsMetadataGsym]: true as const,
-    lastLevel: warn,
+    lastLevel: 40,
     write(line: string) {
       output.write(prefix(this.lastLevel) + line);
     },
