@@ -2,8 +2,9 @@
 // (docs/architecture.md #shim; docs/kms-contract.md checks 1 to 8.)
 import { randomBytes } from "node:crypto";
 import {
+  accessSync,
   chownSync,
-  existsSync,
+  constants,
   lstatSync,
   readdirSync,
   readlinkSync,
@@ -75,11 +76,26 @@ function listen(server: Server, path: string, mode: number, setUmask: (mask: num
   });
 }
 
+/** @throws SocketError when this user cannot make a socket there */
+function assertDirectory(dir: string): void {
+  try {
+    accessSync(dir, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SocketError(
+      code === "ENOENT"
+        ? `the directory ${dir} does not exist; make it, or choose another path`
+        : `the directory ${dir} cannot be written to by this user (${code}); make it the user's, or choose another path`,
+    );
+  }
+}
+
 /** What stands at the path: nothing that is in the way, or a shim that serves. */
 export type Occupant = "none" | "dead" | "live";
 
-/** @throws SocketError when what is there is not ours to replace */
+/** @throws SocketError when what is there is not ours to replace, or nothing can be put there */
 export async function occupantOf(path: string): Promise<Occupant> {
+  assertDirectory(dirname(path));
   const found = look(path);
   if (found === "other")
     throw new SocketError(`${path} exists and is not a socket of ours; move it away or choose another path`);
@@ -94,7 +110,7 @@ type Place = { readonly path: string; readonly mode: number; readonly group: num
  * onto the path. Node removes the name that it bound when it closes, whoever owns that by then.
  * @param setUmask process.umask: sets the mask and returns the earlier one
  * @returns the file
- * @throws SocketError; the system's error when the directory is missing or not writable
+ * @throws SocketError; the system's error
  */
 export async function bindBeside(
   server: Server,
@@ -102,8 +118,6 @@ export async function bindBeside(
   setUmask: (mask: number) => number,
 ): Promise<string> {
   const dir = dirname(path);
-  // Node.js says of it what it says of one that may not be written to.
-  if (!existsSync(dir)) throw new SocketError(`the directory ${dir} does not exist; make it, or choose another path`);
   const own = join(dir, instanceName());
   const tooLong = Buffer.byteLength(own) - limits.socketPath;
   if (tooLong > 0) throw new SocketError(`the directory of ${path} is too long by ${tooLong} bytes`);
@@ -128,7 +142,7 @@ export async function giveBack(server: Server, own: string): Promise<void> {
  * Makes `server` listen on `path`. A dead socket file is replaced, a live one is refused unless
  * `takeover`, anything else at the path is refused and left alone.
  * @param setUmask process.umask: sets the mask and returns the earlier one
- * @throws SocketError; the system's error when the directory is missing or not writable
+ * @throws SocketError; the system's error
  */
 export async function claimSocket(
   server: Server,

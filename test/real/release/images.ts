@@ -186,7 +186,7 @@ health: { address: 127.0.0.1, port: 0 }
       const file = join(etc, "arm64.yaml");
       writeFileSync(
         file,
-        `socket: { path: ${socketDir}/arm64.sock, mode: "0660" }
+        `socket: { path: ${socketDir}/arm64.sock, mode: "0660", group: ${user} }
 gateways: ["${gatewayUrl}"]
 tls: { cert: ${etc}/pki/edge_n1.crt, key: ${etc}/pki/edge_n1.key, ca: ${etc}/pki/ca.crt }
 health: { address: 127.0.0.1, port: 0 }

@@ -50,6 +50,12 @@ export function rpmSuite(release: () => string, version: string, dir: string): v
       assert.match(flags, /^\/etc\/claviger\/gateway\.yaml cn$/m);
     });
 
+    test("own the directories that are theirs alone, or rpm would leave them behind", () => {
+      const lines = rpm("-qplv", `claviger-shim-${version}-1.noarch.rpm`).trim().split("\n");
+      const folders = lines.filter((line) => line.startsWith("d")).map((line) => line.split(/\s+/).at(-1));
+      assert.deepEqual(folders, ["/etc/claviger", "/usr/lib/claviger", "/usr/share/doc/claviger-shim"]);
+    });
+
     test("need the Node.js of the release, and no other", () => {
       const needed = rpm("-qpR", `claviger-gateway-${version}-1.noarch.rpm`);
       assert.match(needed, /^claviger-node >= \d+\.\d+\.\d+$/m);

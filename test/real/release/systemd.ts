@@ -141,6 +141,23 @@ export function systemdSuite(release: () => string, version: string, dir: string
       await served();
     });
 
+    test("say what is the matter with the directory of the socket, and serve once it is mended", async () => {
+      const says = (text: RegExp) =>
+        until(`the shim to say ${text.source}`, undefined, () =>
+          text.test(machine.run("journalctl", "--no-pager", "--output=cat", "--unit=claviger-shim", "--lines=5").said)
+            ? true
+            : undefined,
+        );
+      done("systemctl", "stop", "claviger-shim");
+      done("rm", "-r", "/run/claviger");
+      done("systemctl", "start", "claviger-shim");
+      await says(/the directory \/run\/claviger does not exist; make it/);
+      done("mkdir", "--mode=0750", "/run/claviger");
+      await says(/the directory \/run\/claviger cannot be written to by this user \(EACCES\); make it the user's/);
+      done("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/claviger-shim.conf");
+      await served();
+    });
+
     test("are in the journal by their names and levels", () => {
       const journal = (name: string, priority: string): string =>
         done(

@@ -25,7 +25,8 @@ TimeoutStopSec=15s
 User=65532
 Group=65532
 # /run/claviger is made by tmpfiles.d, not by RuntimeDirectory=, which would be removed under a running kube-apiserver at each stop.
-ReadWritePaths=/run/claviger
+# Where it is missing the shim says so, and is tried again.
+ReadWritePaths=-/run/claviger
 CacheDirectory=claviger
 # Where claviger-shim enroll puts the certificate, and renewal replaces it.
 StateDirectory=claviger

@@ -252,7 +252,7 @@ suite("claviger init", () => {
   test("another directory of the socket is the one that is made, written to and mounted", async () => {
     const socket = ["--socket", "/run/kms/claviger.sock"];
     const unit = await init("generic", ...socket);
-    assert.match(unit.read("claviger-shim.service"), /^ReadWritePaths=\/run\/kms$/m);
+    assert.match(unit.read("claviger-shim.service"), /^ReadWritePaths=-\/run\/kms$/m);
     assert.match(unit.read("claviger.conf"), /^d \/run\/kms 0750/m);
     const pod = await init("kubeadm", ...socket, "--form", "static-pod");
     assert.doesNotMatch(pod.read("claviger-shim.yaml") + pod.read("kubeadm-config.yaml"), /\/run\/claviger/);
