@@ -78,6 +78,11 @@ function modeOf(file: string): number | undefined {
   }
 }
 
+/** A path as one word of a shell. */
+function shellWord(path: string): string {
+  return /[^\w./@+:-]/.test(path) ? `'${path.replaceAll("'", String.raw`'\''`)}'` : path;
+}
+
 /** Adds a row: may others than the owner and the group read or change a secret? */
 export async function checkSecretFiles(check: Check, files: readonly SecretFile[]): Promise<void> {
   if (files.length === 0) return;
@@ -93,10 +98,11 @@ export async function checkSecretFiles(check: Check, files: readonly SecretFile[
         return {
           verdict: "warning",
           found: `${setting}: every user of this machine may ${(mode & 0o004) === 0 ? "change" : "read"} ${file} (mode ${octal})`,
-          cure: `chmod o= ${file}`,
+          cure: `chmod o= ${shellWord(file)}`,
         };
       });
-    const found = more.length > 0 ? "" : `${modes.length} files, for their owner and group only`;
+    const found =
+      more.length > 0 ? "" : `${modes.length} ${modes.length === 1 ? "file" : "files"}, for their owner and group only`;
     return { found, value: true, more };
   });
 }

@@ -1,7 +1,17 @@
 #!/usr/bin/env node
 // `claviger`: what operators run. The one file of the CLI that touches the process.
 import { homedir } from "node:os";
+import { fileProblem } from "@claviger/proto/runtime/file-problem.ts";
 import { runCli } from "./run.ts";
+
+/** As a shell has it for a program that SIGPIPE has ended: whoever read what was printed has enough. */
+const brokenPipe = 141;
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(brokenPipe);
+  process.stderr.write(`claviger: standard output cannot be written (${fileProblem(error)})\n`);
+  process.exit(1);
+});
+process.stderr.on("error", () => {});
 
 process.exitCode = await runCli(process.argv.slice(2), {
   out: (line) => process.stdout.write(`${line}\n`),

@@ -160,6 +160,30 @@ export const wrongs: readonly Wrong[] = [
     },
   },
   {
+    what: "Redis is out of memory",
+    row: "redis rights",
+    says: /^SET: it is out of memory, and takes no writes \| what to do: raise its maxmemory/,
+    make: async (world, use) => {
+      const client = world.redis.connect();
+      await client.config("SET", "maxmemory", "1");
+      await use({});
+      await client.config("SET", "maxmemory", "0");
+      client.disconnect();
+    },
+  },
+  {
+    what: "Redis has become a replica",
+    row: "redis rights",
+    says: /^SET: it is a replica, and takes no writes \| what to do: name the primary/,
+    make: async (world, use) => {
+      const client = world.redis.connect();
+      await client.replicaof("127.0.0.1", 1);
+      await use({});
+      await client.replicaof("NO", "ONE");
+      client.disconnect();
+    },
+  },
+  {
     what: "nothing listens at Vault's address",
     row: "backend main https://127.0.0.1:1",
     says: /^nothing listens there \(ECONNREFUSED\) \| what to do: start it/,

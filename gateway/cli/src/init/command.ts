@@ -1,6 +1,6 @@
 // `claviger init`: writes what a control-plane node needs, as its distribution wants it. Nothing of the machine is
 // changed: the files say where they go, and docs/install in which order.
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
 import { isHttpsOrigin } from "@claviger/proto/runtime/config.ts";
@@ -74,15 +74,19 @@ function existingOf(file: string | undefined): Pick<Plan, "existing" | "others">
 
 /** @throws CliError where a file is there, unless it may be replaced: then nothing is written */
 function write(dir: string, files: readonly OutFile[], force: boolean): void {
-  const there = files.map((file) => join(dir, file.name)).filter((path) => existsSync(path));
+  const there = files
+    .map((file) => join(dir, file.name))
+    .filter((path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);
   if (there.length > 0 && !force)
     throw new CliError(`${there.join(", ")} would be overwritten; give --force, or another --out`);
   for (const { name: file, text, isSecret = false } of files) {
     const path = join(dir, file);
     mkdirSync(dirname(path), { recursive: true });
     const mode = isSecret ? 0o600 : 0o644;
-    writeFileSync(path, text, { mode });
-    // One that was there has the mode that it had.
+    // Never through a link that somebody has put there.
+    if (force) rmSync(path, { force: true });
+    writeFileSync(path, text, { mode, flag: "wx" });
+    // Whatever the umask is.
     chmodSync(path, mode);
   }
 }

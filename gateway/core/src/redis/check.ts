@@ -6,6 +6,7 @@ import { type Peer, withPeerExpiry } from "@claviger/proto/runtime/check-peer.ts
 import { silentLog } from "@claviger/proto/runtime/log.ts";
 import { openRedis, redisAddresses, redisNodes, type RedisStore } from "./client.ts";
 import type { RedisConfig } from "./config.ts";
+import { cureOfProblem } from "./problem.ts";
 
 /** What is written stays for so long, milliseconds. */
 const lifeMs = 1000;
@@ -52,11 +53,7 @@ async function tryCommands(redis: RedisStore): Promise<void> {
     ["PUBLISH", () => redis.publish(name, "1")],
   ];
   for (const [command, run] of kinds)
-    if (!(await succeeds(run)))
-      throw new CheckError(
-        `${command}: ${redis.health()}`,
-        "let the user do what a gateway does: +@read +@write +@pubsub +@connection, on its keys and channels",
-      );
+    if (!(await succeeds(run))) throw new CheckError(`${command}: ${redis.health()}`, cureOfProblem(redis.health()));
 }
 
 async function connect(redis: RedisStore, address: string): Promise<void> {

@@ -16,6 +16,28 @@ const refusals: Readonly<Record<string, string>> = {
   BUSY: "a script holds it up",
 };
 
+const rights = "let the user do what a gateway does: +@read +@write +@pubsub +@connection, on its keys and channels";
+const primary = "name the primary in redis.node, or have Sentinel or Cluster name it (redis.kind)";
+
+/** What to do about a refusal; a right is what is missing where nothing better is known. */
+const cures: Readonly<Record<string, string>> = {
+  READONLY: primary,
+  MASTERDOWN: primary,
+  OOM: "raise its maxmemory, or give it to gateways alone (docs/size.md says what they need)",
+  MISCONF: "make room on its disk, or switch snapshots off: nothing that gateways keep there has to outlive it",
+  LOADING: "wait until it has read its data",
+  CLUSTERDOWN: "have each slot served by a node: redis-cli --cluster check",
+  NOREPLICAS: "bring its replicas back, or lower min-replicas-to-write",
+  UNKILLABLE: "end the script: SCRIPT KILL, or restart it",
+  BUSY: "end the script: SCRIPT KILL, or restart it",
+};
+
+/** @param said by describeProblem */
+export function cureOfProblem(said: string): string {
+  const word = Object.keys(cures).find((one) => refusals[one] === said);
+  return (word === undefined ? undefined : cures[word]) ?? rights;
+}
+
 /**
  * Of what some client or server said; never repeats a value. Undefined where it only says that there is
  * no connection, which has a reason of its own.

@@ -1,6 +1,17 @@
 // What `claviger init` writes for each distribution: the form that its documentation wants, and nothing over what is there.
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, suite, test } from "node:test";
@@ -270,6 +281,16 @@ suite("claviger init", () => {
     assert.equal(first.read("shim.yaml"), before);
     assert.equal((await init("generic", ...again, "--force")).status, 0);
     assert.match(first.read("shim.yaml"), /\/run\/other\/kms\.sock/);
+  });
+
+  test("no file is written through a link that stands there, with --force or without", async () => {
+    const { dir } = await init("generic");
+    const aim = join(root, "aim");
+    rmSync(join(dir, "shim.yaml"));
+    symlinkSync(aim, join(dir, "shim.yaml"));
+    assert.match((await init("generic", "--out", dir)).err, /shim\.yaml.* would be overwritten/);
+    assert.equal((await init("generic", "--out", dir, "--force")).status, 0);
+    assert.ok(!existsSync(aim) && lstatSync(join(dir, "shim.yaml")).isFile());
   });
 
   test("names and addresses that there cannot be are refused", async () => {
