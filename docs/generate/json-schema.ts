@@ -7,15 +7,16 @@ import { gatewayConfig } from "@claviger/gateway-core/src/config.ts";
 import { fleetConfig } from "../../gateway/fleet/src/config.ts";
 import { shimConfig } from "@claviger/shim/src/config.ts";
 import { Gap } from "./markdown.ts";
-import { documentation, durationText, type Sources } from "./schema.ts";
+import { documentation, durationText, type Sources, typeOf } from "./schema.ts";
 import { contextSources, fleetSources, gatewaySources, shimSources } from "./settings.ts";
 
 type Json = Record<string, unknown>;
 
 const duration = { type: "string", pattern: "^\\d+(?:\\.\\d+)?(?:ms|s|m|h)$" } as const;
 
-function isDuration({ _zod: { def } }: z.core.$ZodTypes): boolean {
-  return def.type === "pipe" && (def.out as z.core.$ZodTypes)._zod.def.type === "transform";
+/** Other texts become something else, too: HOST:PORT is one. */
+function isDuration(schema: z.core.$ZodTypes): boolean {
+  return schema._zod.def.type === "pipe" && typeOf(schema).startsWith("a duration");
 }
 
 type Shape = Readonly<Record<string, z.core.$ZodType>>;

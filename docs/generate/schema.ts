@@ -43,7 +43,8 @@ function rangeOf(def: Definition): string {
   return low === undefined || high === undefined ? "" : `, ${low} to ${high}`;
 }
 
-function typeOf(schema: Schema): string {
+/** What a setting takes, in words. */
+export function typeOf(schema: Schema): string {
   const def = definitionOf(innerOf(schema));
   const messages = [...checksOf(def), def].flatMap(messagesOf);
   switch (def.type) {
