@@ -1,7 +1,8 @@
 // Worlds in which something is wrong for a gateway: what, which row of the table says so, and in which
 // words.
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, request as send, type RequestListener } from "node:http";
+import { text } from "node:stream/consumers";
 import { stringify } from "yaml";
 import { gatewayPolicy } from "../../lab/openbao.ts";
 import { createAuthority, createLeaf } from "../../unit/certificates.ts";
@@ -38,6 +39,24 @@ async function serverPair(world: GatewayWorld, change: Partial<Parameters<typeof
     ...change,
   });
   return { tls: { cert: world.put("server.crt", cert), key: world.put("server.key", key) } };
+}
+
+/** A Vault before this one that is told nothing of the associated data of one key. */
+function forgetful(vault: string, key: string): RequestListener {
+  return (request, reply) => {
+    void text(request).then((body) => {
+      const { method, url = "", headers } = request;
+      const kept = url.endsWith(`/${key}`)
+        ? body.replaceAll(/"associated_data":"[^"]*",?/g, "").replaceAll(",}", "}")
+        : body;
+      const { "content-length": _, host: __, ...others } = headers;
+      const onward = send(new URL(url, vault), { method, headers: others }, (answer) => {
+        reply.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(reply);
+      });
+      onward.end(kept);
+    });
+  };
 }
 
 const login = ["keys", "integrity"];
@@ -181,6 +200,17 @@ export const wrongs: readonly Wrong[] = [
       await use({});
       await client.replicaof("NO", "ONE");
       client.disconnect();
+    },
+  },
+  {
+    what: "Vault drops associated data, as those before 1.13 do",
+    row: "key of cluster-1",
+    says: /^decrypt under version 1: the backend ignores associated data: Vault 1\.13 or newer, or OpenBao, is needed/,
+    make: async ({ bao }, use) => {
+      const before = createServer(forgetful(bao.addr, "cluster-1"));
+      await new Promise<void>((resolve) => void before.listen(0, "127.0.0.1", resolve));
+      const { port } = before.address() as { readonly port: number };
+      await use({ backends: { main: { addresses: [`http://127.0.0.1:${port}`] } } }).finally(() => void before.close());
     },
   },
   {

@@ -49,7 +49,7 @@ async function tryKey(checked: CheckedBackend, sample: Sample, signal: AbortSign
   const { ref } = sample;
   const state = await checked.backend.describe(ref, signal);
   const version = state.minEncryption === 0 ? state.latest : state.minEncryption;
-  const failure = await runCanary(checked.backend, ref, version, signal);
+  const failure = await runCanary(checked.backend, ref, version, signal, { mustRefuse: true });
   if (failure !== undefined) {
     const { operation, error } = failure;
     const { cause } = error;

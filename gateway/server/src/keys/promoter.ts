@@ -106,7 +106,7 @@ export function createPromoter({
 
   // A new version is tried both ways before anything is encrypted under it.
   const promote = async (version: number): Promise<void> => {
-    const failed = await runCanary(backend, ref, version, signal());
+    const failed = await runCanary(backend, ref, version, signal(), { mustRefuse: true });
     if (failed !== undefined) {
       // That nobody answers says nothing of the version.
       const isOutage = rowOf(failed.error.reason).kind === "outage";

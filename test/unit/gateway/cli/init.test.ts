@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import {
   existsSync,
   lstatSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,

@@ -4,7 +4,12 @@ import { CheckError } from "@claviger/proto/runtime/check.ts";
 import { parseYaml } from "@claviger/proto/runtime/config.ts";
 
 const securityContext = z.optional(
-  z.looseObject({ runAsUser: z.optional(z.number()), runAsGroup: z.optional(z.number()) }),
+  z.looseObject({
+    runAsUser: z.optional(z.number()),
+    runAsGroup: z.optional(z.number()),
+    fsGroup: z.optional(z.number()),
+    supplementalGroups: z.optional(z.array(z.number())),
+  }),
 );
 const pod = z.looseObject({
   spec: z.looseObject({
@@ -40,6 +45,8 @@ export type ApiServerPod = {
   /** Root where the manifest does not say it. */
   readonly uid: number;
   readonly gid: number;
+  /** Further groups, as kubeadm gives them to a kube-apiserver that does not run as root. */
+  readonly groups: readonly number[];
 };
 
 function flagsOf(words: readonly string[]): ReadonlyMap<string, string> {
@@ -78,6 +85,7 @@ export function readApiServer(file: string, text: string): ApiServerPod {
     mounts,
     uid: container.securityContext?.runAsUser ?? ofPod?.runAsUser ?? 0,
     gid: container.securityContext?.runAsGroup ?? ofPod?.runAsGroup ?? 0,
+    groups: [...(ofPod?.supplementalGroups ?? []), ...(ofPod?.fsGroup === undefined ? [] : [ofPod.fsGroup])],
   };
 }
 

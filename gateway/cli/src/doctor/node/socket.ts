@@ -46,14 +46,13 @@ function octal(mode: number): string {
   return (mode & 0o777).toString(8).padStart(4, "0");
 }
 
+export type User = { readonly uid: number; readonly gid: number; readonly groups?: readonly number[] };
+
 /** May a user do what the bit says: 2 to write, 1 to enter? */
-export function may(
-  bit: 1 | 2,
-  { mode, uid, gid }: Access,
-  user: { readonly uid: number; readonly gid: number },
-): boolean {
+export function may(bit: 1 | 2, { mode, uid, gid }: Access, user: User): boolean {
   if (user.uid === 0) return true;
-  const shift = user.uid === uid ? 6 : user.gid === gid ? 3 : 0;
+  const isMember = user.gid === gid || user.groups?.includes(gid) === true;
+  const shift = user.uid === uid ? 6 : isMember ? 3 : 0;
   return ((mode >> shift) & bit) !== 0;
 }
 
@@ -97,11 +96,7 @@ export function judgeOwner(
 }
 
 /** May kube-apiserver's user enter the directory and connect to the socket? */
-export function judgeAccess(
-  socket: Access | undefined,
-  directory: Access | undefined,
-  user: { readonly uid: number; readonly gid: number },
-): Found<true> {
+export function judgeAccess(socket: Access | undefined, directory: Access | undefined, user: User): Found<true> {
   const who = user.uid === 0 ? "root" : `user ${user.uid}, group ${user.gid}`;
   if (user.uid === 0) return { found: "kube-apiserver runs as root, and may connect", value: true };
   if (socket === undefined || directory === undefined)

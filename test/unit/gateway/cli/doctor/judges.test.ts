@@ -56,6 +56,9 @@ suite("doctor's judgements", () => {
     for (const { verdict, user } of table)
       assert.deepEqual(verdictsOf(judgeAccess(socket, directory, user)), [verdict]);
     const open = { ...directory, mode: 0o40755 };
+    const shared = { mode: 0o770, uid: 0, gid: 65_532 };
+    assert.deepEqual(verdictsOf(judgeAccess(shared, shared, { uid: 1001, gid: 1001, groups: [65_532] })), ["ok"]);
+    assert.deepEqual(verdictsOf(judgeAccess(shared, shared, { uid: 1001, gid: 1001, groups: [1] })), ["failed"]);
     const closed = judgeAccess(socket, open, { uid: 1001, gid: 1001 }).more?.[0];
     assert.match(closed?.found ?? "", /may not connect to the socket \(mode 0660/);
     assert.match(closed?.cure ?? "", /socket\.group of the shim to 1001/);
@@ -81,7 +84,7 @@ suite("doctor's judgements", () => {
   test("a manifest: flags in both forms, mounts, and the user", () => {
     const pod = {
       spec: {
-        securityContext: { runAsUser: 1001 },
+        securityContext: { runAsUser: 1001, supplementalGroups: [65_532], fsGroup: 7 },
         containers: [
           {
             name: "kube-apiserver",
@@ -102,9 +105,10 @@ suite("doctor's judgements", () => {
         ],
       },
     };
-    const { flags, mounts, uid, gid } = readApiServer("f", JSON.stringify(pod));
+    const { flags, mounts, uid, gid, groups } = readApiServer("f", JSON.stringify(pod));
     assert.equal(flags.get("encryption-provider-config"), "/etc/k/enc.yaml");
     assert.deepEqual([flags.get("secure-port"), flags.get("profiling"), uid, gid], ["6443", "", 1001, 1002]);
+    assert.deepEqual(groups, [65_532, 7]);
     const on = (inPod: string) => {
       const mount = mountOf(mounts, inPod);
       return mount && onHost(mount, inPod);

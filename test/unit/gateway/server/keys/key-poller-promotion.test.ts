@@ -224,3 +224,24 @@ test("a promotion that fails at each try is one line, another reason is another,
   await poller.refresh(true);
   assert.equal(failed(), 3);
 });
+
+test("a backend that ignores associated data gets no version promoted, and no view", async (t) => {
+  const backend = createFakeBackend();
+  const honest = backend.unwrap.bind(backend);
+  backend.unwrap = async (key, items, signal) => {
+    const [first] = items;
+    const associatedData = first?.associatedData ?? Buffer.alloc(0);
+    return await honest(
+      key,
+      items.map((item) => ({ ...item, associatedData })),
+      signal,
+    );
+  };
+  const poller = start(t, backend, createNoOpKeyCache());
+  await assert.rejects(poller.view(), (error: unknown) => {
+    assert.ok(error instanceof KmsError && error.cause instanceof Error);
+    assert.match(error.cause.message, /ignores associated data: Vault 1\.13 or newer/);
+    return true;
+  });
+  assert.equal(backend.calls.promote, 0);
+});
