@@ -27,8 +27,14 @@ function octal(mode: number): string {
 /** Connecting needs the right to write. */
 function whoMayConnect(mode: number, uid: number | bigint, gid: number | bigint): string {
   if ((mode & 0o002) !== 0) return "so may every user";
-  const group = (mode & 0o020) !== 0 ? ` and members of group ${gid}` : "";
-  return `only root, user ${uid}${group} may: kube-apiserver must run as one of them`;
+  const who = [
+    "root",
+    ...(Number(uid) === 0 ? [] : [`user ${uid}`]),
+    ...((mode & 0o020) !== 0 ? [`members of group ${gid}`] : []),
+  ];
+  return who.length === 1
+    ? "only root may: kube-apiserver must run as root"
+    : `only ${who.slice(0, -1).join(", ")} and ${who.at(-1) ?? ""} may: kube-apiserver must run as one of them`;
 }
 
 async function looking(path: string): Promise<Awaited<ReturnType<typeof stat>>> {
