@@ -1,5 +1,6 @@
 // Nodes that are not well: what is changed of one that is, and the row that says so.
 import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parse, stringify } from "yaml";
 
@@ -292,5 +293,67 @@ export const wrongs: readonly Broken[] = [
     id: "node.apiserver.manifest",
     state: "failure",
     found: /cannot be read \(ENOENT/,
+  },
+  {
+    what: "the timeout is a moment",
+    make: (files) => {
+      files.encryption = files.encryption.replace("timeout: 3s", "timeout: 100ms");
+    },
+    id: "node.encryption-config.timeout",
+    state: "warning",
+    found: /a gateway that is slow for a moment/,
+    hint: /timeout: 3s/,
+  },
+  {
+    what: "the provider has another name than before",
+    make: (files, { dir }) => {
+      const before = join(dir, "before.yaml");
+      writeFileSync(before, files.encryption.replace("name: claviger", "name: earlier"));
+      return { args: ["--before", before] };
+    },
+    id: "node.encryption-config.name",
+    state: "failure",
+    found: /provider earlier of the file before is gone/,
+    hint: /keep the name earlier/,
+  },
+  {
+    what: "identity went before storage was migrated",
+    make: (files, { dir }) => {
+      const before = join(dir, "before.yaml");
+      writeFileSync(before, files.encryption.replace(/( +- kms.*\n)( +- identity.*\n)/, "$2$1"));
+      files.encryption = files.encryption.replace(/ +- identity.*\n/, "");
+      return { args: ["--before", before] };
+    },
+    id: "node.encryption-config.identity",
+    state: "failure",
+    found: /there is no identity, and the file before wrote in the clear/,
+    hint: /add identity/,
+  },
+  {
+    what: "the file of before cannot be read",
+    make: () => ({ args: ["--before", "/nowhere/before.yaml"] }),
+    id: "node.encryption-config.readable",
+    state: "failure",
+    found: /^\/nowhere\/before\.yaml cannot be read \(ENOENT/,
+  },
+  {
+    what: "everything is encrypted",
+    make: (files) => {
+      files.encryption = files.encryption.replace(/resources: \[secrets\]/, 'resources: ["*.*"]');
+    },
+    id: "node.encryption-config.wildcard",
+    state: "warning",
+    found: /a shim in a DaemonSet never starts/,
+    hint: /docs\/bootstrap\.md/,
+  },
+  {
+    what: "Secrets stand twice",
+    make: (files) => {
+      files.encryption = files.encryption.replace(/resources: \[secrets\]/, "resources: [secrets, secrets]");
+    },
+    id: "node.encryption-config.duplicates",
+    state: "failure",
+    found: /secrets stands twice in one list: kube-apiserver does not start/,
+    hint: /name each resource once/,
   },
 ];

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -13,6 +14,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -21,142 +24,19 @@ import type { Part } from "@claviger/cli/src/doctor/catalog.ts";
 import type { DoctorRow } from "@claviger/cli/src/doctor/row.ts";
 import { localKeyConfiguration } from "../../lab/encryption.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
+import { createLeaf } from "../../unit/certificates.ts";
+import { claviger } from "../cli/claviger.ts";
 import { clavigerHere } from "./here.ts";
+import { at, broken, type Tree, type World } from "./site-wrongs.ts";
 
-type Tree = { [name: string]: unknown };
 type Report = { readonly checks: readonly DoctorRow[] };
-type Broken = {
-  readonly part: Exclude<Part, "node">;
-  readonly what: string;
-  readonly change: (settings: Tree) => void;
-  readonly id: string;
-  readonly state: DoctorRow["state"];
-  readonly found: RegExp;
-};
-
-const at = (settings: Tree, ...path: readonly string[]): Tree =>
-  path.reduce<Tree>((tree, name) => tree[name] as Tree, settings);
-
-const broken: readonly Broken[] = [
-  {
-    part: "gateway",
-    what: "no Vault listens",
-    change: (settings) => Object.assign(at(settings, "backends", "main"), { addresses: ["http://127.0.0.1:9"] }),
-    id: "gateway.vault.address",
-    state: "failure",
-    found: /ECONNREFUSED/,
-  },
-  {
-    part: "gateway",
-    what: "a Vault's name is one of a cluster",
-    change: (settings) =>
-      Object.assign(at(settings, "backends", "main"), { addresses: ["http://vault.security.svc:8200"] }),
-    id: "gateway.dns",
-    state: "failure",
-    found: /one of a cluster's own name server/,
-  },
-  {
-    part: "gateway",
-    what: "Redis takes another password",
-    change: (settings) => Object.assign(at(settings, "redis"), { passwordFile: at(settings, "tls")["cert"] }),
-    id: "gateway.redis",
-    state: "failure",
-    found: /./,
-  },
-  {
-    part: "gateway",
-    what: "a sink cannot be written",
-    change: (settings) => Object.assign(at(settings, "audit"), { sinks: [{ kind: "file", path: "/nowhere/audit" }] }),
-    id: "gateway.audit",
-    state: "failure",
-    found: /./,
-  },
-  {
-    part: "gateway",
-    what: "the registry is not there",
-    change: (settings) => Object.assign(settings, { registry: { kind: "file", file: "/nowhere/clusters.yaml" } }),
-    id: "gateway.registry",
-    state: "failure",
-    found: /cannot be read \(ENOENT\)/,
-  },
-  {
-    part: "gateway",
-    what: "a setting that there is not",
-    change: (settings) => Object.assign(settings, { nonsense: 1 }),
-    id: "gateway.config",
-    state: "failure",
-    found: /^nonsense: no such setting$/,
-  },
-  {
-    part: "gateway",
-    what: "no gateway runs",
-    change: (settings) => Object.assign(at(settings, "admin"), { port: 1 }),
-    id: "gateway.running",
-    state: "warning",
-    found: /^no claviger-gateway answers at/,
-  },
-  {
-    part: "fleet",
-    what: "an issuer cannot be reached",
-    change: (settings) =>
-      Object.assign(settings, {
-        oidc: { corp: { issuer: "https://127.0.0.1:9", audience: "x", groups: { all: { role: "viewer" } } } },
-      }),
-    id: "fleet.oidc",
-    state: "failure",
-    found: /https:\/\/127\.0\.0\.1:9 cannot be reached/,
-  },
-  {
-    part: "fleet",
-    what: "tokens have no place",
-    change: (settings) => Object.assign(settings, { tokens: { kind: "directory", directory: "/nowhere/tokens" } }),
-    id: "fleet.tokens",
-    state: "failure",
-    found: /\/nowhere cannot be written to/,
-  },
-  {
-    part: "operator",
-    what: "the certificate is another's",
-    change: (settings) => {
-      const fleet = at(settings, "contexts", "lab", "fleet");
-      fleet["cert"] = fleet["ca"];
-    },
-    id: "operator.certificate",
-    state: "failure",
-    found: /does not belong to the certificate/,
-  },
-  {
-    part: "operator",
-    what: "no fleet service listens",
-    change: (settings) => Object.assign(at(settings, "contexts", "lab", "fleet"), { url: "https://127.0.0.1:9" }),
-    id: "operator.fleet",
-    state: "failure",
-    found: /ECONNREFUSED/,
-  },
-  {
-    part: "operator",
-    what: "no etcd listens",
-    change: (settings) =>
-      Object.assign(at(settings, "contexts", "lab"), { etcd: { "cluster-1": { endpoints: ["http://127.0.0.1:9"] } } }),
-    id: "operator.etcd",
-    state: "failure",
-    found: /ECONNREFUSED/,
-  },
-  {
-    part: "operator",
-    what: "there is no such context",
-    change: (settings) => Object.assign(settings, { current: "other" }),
-    id: "operator.context",
-    state: "failure",
-    found: /there is no context "other"/,
-  },
-];
-
 suite("claviger doctor at a whole site", () => {
   let dir: string;
   let lab: Lab;
   let files: Readonly<Record<Exclude<Part, "node">, string>>;
   let count = 0;
+  let world: World;
+  const foreign = createServer();
 
   before(async () => {
     dir = mkdtempSync(join(tmpdir(), "claviger-doctor-"));
@@ -168,9 +48,29 @@ suite("claviger doctor at a whole site", () => {
     at(fleet, "listen")["port"] = Number(new URL(lab.fleet.url).port);
     at(fleet, "admin")["port"] = Number(new URL(lab.fleet.admin).port);
     writeFileSync(join(dir, "fleet.yaml"), stringify(fleet));
+    const hour = 3_600_000;
+    const notAfter = Date.now() - hour;
+    const uri = "spiffe://lab.claviger.test/gateway";
+    const issued = { issuer: lab.pki.authority, use: "server", uri, notAfter, notBefore: notAfter - hour } as const;
+    const pair = await createLeaf(issued);
+    const put = (name: string, text: string, mode: number): string => {
+      writeFileSync(join(dir, name), text, { mode });
+      chmodSync(join(dir, name), mode);
+      return join(dir, name);
+    };
+    await once(foreign.listen(0, "127.0.0.1"), "listening");
+    const key = "{ backend: main, mount: transit, key: nowhere }";
+    const record = `clusters:\n  - { name: lost, uid: 01JD9Z6X3QK8V5T7W2M4N6P8RA, state: active, keys: [${key}] }\n`;
+    world = {
+      expired: { cert: put("expired.crt", pair.cert, 0o600), key: put("expired.key", pair.key, 0o600) },
+      open: put("open", "word", 0o644),
+      taken: (foreign.address() as AddressInfo).port,
+      registry: put("lost.yaml", record, 0o600),
+    };
     files = { gateway: gateway.config, fleet: join(dir, "fleet.yaml"), operator: lab.fleet.contexts };
   });
   after(async () => {
+    foreign.close();
     await lab.stop();
     rmSync(dir, { recursive: true, force: true });
   });
@@ -178,6 +78,11 @@ suite("claviger doctor at a whole site", () => {
   const doctor = async (part: Part, file: string, ...args: readonly string[]) => {
     const words = ["doctor", part, "--config", file, "--fix-hints", "-o", "json", ...args];
     const { status, out, err } = await clavigerHere(words, dir);
+    return { status, checks: (JSON.parse(out) as Report).checks, err };
+  };
+
+  const doctorApart = async (part: Part, file: string, env: NodeJS.ProcessEnv) => {
+    const { status, out, err } = await claviger(["doctor", part, "--config", file, "-o", "json"], env);
     return { status, checks: (JSON.parse(out) as Report).checks, err };
   };
 
@@ -212,13 +117,13 @@ suite("claviger doctor at a whole site", () => {
     assert.match(row?.hint ?? "", /claviger vault init/);
   });
 
-  for (const { part, what, change, id, state, found } of broken)
+  for (const { part, what, change, id, state, found, env } of broken)
     test(`${part}: ${what}`, async () => {
       const settings = parse(readFileSync(files[part], "utf8")) as Tree;
-      change(settings);
+      change(settings, world);
       const file = join(dir, `${part}-${(count += 1)}.yaml`);
       writeFileSync(file, stringify(settings), { mode: 0o600 });
-      const { status, checks } = await doctor(part, file);
+      const { status, checks } = await (env === undefined ? doctor(part, file) : doctorApart(part, file, env));
       const row = checks.find((one) => one.id === id && one.state === state);
       assert.ok(row !== undefined, JSON.stringify(checks, undefined, 1));
       assert.match(row.found, found);
