@@ -74,20 +74,34 @@ async function checkRegistry(check: Check, { registry }: FleetConfig, checked: C
   await check.step("registry", async () => {
     const editor = openRegistryEditor(registry, () => documents as NonNullable<typeof documents>);
     const { size } = await editor.all("empty");
-    return { found: `${size} ${size === 1 ? "cluster" : "clusters"} read`, value: true };
+    const found = `${size} ${size === 1 ? "cluster" : "clusters"} read`;
+    if (registry.kind === "vault") return { found, value: true };
+    const place = registry.kind === "file" ? registry.file : registry.directory;
+    if (existsSync(place)) return { found, value: true };
+    tryWritable(dirname(place));
+    const warning = {
+      verdict: "warning",
+      found: `there is no ${place}: it is made with the first cluster, and until then no gateway starts that reads it`,
+      cure: "correct the path in registry, or add the first cluster: claviger cluster add CLUSTER",
+    } as const;
+    return { found: "", value: true, more: [warning] };
   });
+}
+
+/** @throws CheckError */
+function tryWritable(directory: string): void {
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const why = `${directory} cannot be written to (${codeOf(error) ?? "unknown error"})`;
+    throw new CheckError(why, "make it, or give it to the service's user");
+  }
 }
 
 /** A directory that is made with the first token, or one that takes files. */
 function tryDirectory(directory: string): Found<true> {
   const isThere = existsSync(directory);
-  const written = isThere ? directory : dirname(directory);
-  try {
-    accessSync(written, constants.W_OK | constants.X_OK);
-  } catch (error) {
-    const why = `${written} cannot be written to (${codeOf(error) ?? "unknown error"})`;
-    throw new CheckError(why, "make it, or give it to the service's user");
-  }
+  tryWritable(isThere ? directory : dirname(directory));
   return { found: isThere ? `${directory} can be written to` : `${directory} is made at the start`, value: true };
 }
 

@@ -324,7 +324,7 @@ export const broken: readonly Broken[] = [
     change: (settings) => Object.assign(settings, { registry: { kind: "file", file: "/nowhere/clusters.yaml" } }),
     id: "fleet.registry",
     state: "failure",
-    found: /cannot be read \(ENOENT\)/,
+    found: /^\/nowhere cannot be written to \(ENOENT\)$/,
   },
   {
     part: "fleet",
@@ -387,5 +387,14 @@ export const broken: readonly Broken[] = [
     id: "operator.vault",
     state: "failure",
     found: /ECONNREFUSED/,
+  },
+  {
+    part: "fleet",
+    what: "the registry has no file yet",
+    change: (settings, { registry }) =>
+      Object.assign(settings, { registry: { kind: "file", file: `${registry}.none` } }),
+    id: "fleet.registry",
+    state: "warning",
+    found: /^there is no \S+\.none: it is made with the first cluster/,
   },
 ];
