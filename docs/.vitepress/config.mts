@@ -37,6 +37,14 @@ function linkSources(markdown: MarkdownIt): void {
   });
 }
 
+/** An indented block is one of code: VitePress gives only fenced ones a frame, in which a long line can be scrolled. */
+function frameBlocks(markdown: MarkdownIt): void {
+  markdown.core.ruler.push("frames", ({ tokens }) => {
+    for (const token of tokens)
+      if (token.type === "code_block") Object.assign(token, { type: "fence", markup: "```", info: "text" });
+  });
+}
+
 // VitePress looks for a default export.
 // oxlint-disable-next-line no-default-export
 export default defineConfig({
@@ -49,7 +57,13 @@ export default defineConfig({
   cacheDir: join(root, "node_modules/.cache/vitepress"),
   rewrites: (page) => page.replace(/README\.md$/, "index.md"),
   // Text in angle brackets is text.
-  markdown: { html: false, config: linkSources },
+  markdown: {
+    html: false,
+    config(markdown) {
+      linkSources(markdown);
+      frameBlocks(markdown);
+    },
+  },
   themeConfig: {
     sidebar,
     search: { provider: "local" },

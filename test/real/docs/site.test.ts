@@ -62,6 +62,11 @@ suite("The documents as a site", () => {
     for (const path of pages) {
       await page.goto(`${origin}${path}`);
       assert.notEqual(await page.locator("main h1").first().textContent(), "", path);
+      for (const width of [390, 1366]) {
+        await page.setViewportSize({ width, height: 800 });
+        const wanted = await page.evaluate("document.documentElement.scrollWidth");
+        assert.equal(wanted, width, `${path} is wider than a window of ${width}: what is wide has to scroll by itself`);
+      }
     }
     await page.goto(`${origin}/`, { waitUntil: "networkidle" });
     await page.locator("#local-search button").first().click();
