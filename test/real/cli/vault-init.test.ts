@@ -272,6 +272,10 @@ describe("claviger vault init on a real OpenBao", () => {
     assert.equal(first.status, 0, first.out + first.err);
     assert.match(first.out, /ok {4}below\/transit-n\/encrypt\|decrypt\/two/);
     assert.match(first.out, / denied {2}below\/transit-n\/export/);
+    assert.match(
+      first.out,
+      /vault read -namespace=team -field=role_id .*; vault write -namespace=team -f -field=secret_id /,
+    );
     assert.equal(
       (await bao.call<{ data: { type: string } }>("GET", "team/below/transit-n/keys/two")).data.type,
       "aes256-gcm96",

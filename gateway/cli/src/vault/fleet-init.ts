@@ -13,7 +13,7 @@ import { readFleetSettings } from "./fleet-settings.ts";
 import { pkiAt, wantedFleet, type WantedFleet } from "./fleet-state.ts";
 import { fleetTerraformText } from "./hcl.ts";
 import { assertOwnMount, foreignKeys, sharingBackends } from "./foreign-keys.ts";
-import { nextSteps } from "./init-report.ts";
+import { inNamespace, nextSteps } from "./init-report.ts";
 import { type InitOptions, type Role, roleFor } from "./init-role.ts";
 import { engine, loginSteps, type PlanStep, policyStep } from "./plan.ts";
 
@@ -98,10 +98,10 @@ export async function initForFleet(options: InitOptions, terminal: Terminal): Pr
         ),
     });
     if (!isDone || options.json) return;
-    for (const line of nextSteps(role, policy.name, "fleet service")) terminal.out(line);
+    for (const line of nextSteps(role, policy.name, "fleet service", config.namespace)) terminal.out(line);
     if (pki !== undefined)
       terminal.out(
-        `Gateways and the fleet service must trust its CA (tls.clientCa): vault read -field=certificate ${pkiAt(pki)}/cert/ca`,
+        `Gateways and the fleet service must trust its CA (tls.clientCa): vault read${inNamespace(config.namespace)} -field=certificate ${pkiAt(pki)}/cert/ca`,
       );
   });
 }

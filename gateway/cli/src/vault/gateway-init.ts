@@ -125,7 +125,7 @@ export async function initForGateway(options: InitOptions, terminal: Terminal): 
       print(
         `The policy has lines for each of ${keys.length} keys, and changes with each cluster. With --key-prefix ${prefix} a few lines do for all keys that begin so, now and later; then the mount must be the fleet's own.`,
       );
-    for (const line of nextSteps(role, policy.name, "gateway")) print(line);
+    for (const line of nextSteps(role, policy.name, "gateway", config.namespace)) print(line);
     if (conflicts.length > 0)
       throw new CliError(
         `${conflicts.filter(({ key }) => key !== undefined).length} of ${keys.length} keys are as they were (CONFLICT above); the rest is done`,

@@ -30,18 +30,29 @@ export function printTest({ needed, denied }: PolicyTest, who: string, terminal:
     terminal.out(`  ${ok ? "denied" : "OPEN  "}  ${path}  ${what}${ok ? "" : `: ${detail}`}`);
 }
 
-/** What to do after it, line by line. @param who whose login it is */
-export function nextSteps(role: Role | undefined, policy: string, who: string): readonly string[] {
+/** The option of the vault command for a backend's namespace. */
+export function inNamespace(namespace: string | undefined): string {
+  return namespace === undefined ? "" : ` -namespace=${namespace}`;
+}
+
+/** What to do after it, line by line. @param who whose login it is @param namespace where they log in */
+export function nextSteps(
+  role: Role | undefined,
+  policy: string,
+  who: string,
+  namespace: string | undefined,
+): readonly string[] {
+  const option = inNamespace(namespace);
   switch (role?.method) {
     case undefined:
       return [
-        `Next: give the ${who} a token under the policy ${policy}: vault token create -orphan -period=24h -no-default-policy -policy=${policy}`,
+        `Next: give the ${who} a token under the policy ${policy}: vault token create${option} -orphan -period=24h -no-default-policy -policy=${policy}`,
       ];
     case "approle": {
       const path = `auth/${role.mount}/role/${role.options.role}`;
       const { secretIdCidrs, secretIdTtl } = role.options;
       return [
-        `Next: (umask 077; vault read -field=role_id ${path}/role-id > ROLE-ID-FILE; vault write -f -field=secret_id ${path}/secret-id > SECRET-ID-FILE)`,
+        `Next: (umask 077; vault read${option} -field=role_id ${path}/role-id > ROLE-ID-FILE; vault write${option} -f -field=secret_id ${path}/secret-id > SECRET-ID-FILE)`,
         ...(secretIdCidrs === undefined
           ? [`The secret-id works from any address; bind it to the ${who}'s with --secret-id-cidr CIDR.`]
           : []),
