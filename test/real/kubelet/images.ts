@@ -1,5 +1,5 @@
 // Images for a node's containerd: those of a release, for this machine's architecture, and one that holds a pod together.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { makeBundle } from "../../../infra/release/bundles.ts";
@@ -31,14 +31,22 @@ export async function releaseImages(dir: string): Promise<readonly string[]> {
   return files;
 }
 
-/** An image of one static program. @returns the archive */
+/** Libraries that a program loads, by their paths; none where it is static. */
+function librariesOf(program: string): readonly string[] {
+  const { stdout } = spawnSync("ldd", [program], { encoding: "utf8" });
+  return stdout.match(/\/\S+(?= \()/g) ?? [];
+}
+
+/** An image of one program and what it loads. @returns the archive */
 export function programImage(dir: string, name: string, program: string): string {
   const storage = ["--storage-driver", "vfs", "--root", join(dir, "buildah"), "--runroot", join(dir, "buildah-run")];
   const buildah = (...args: readonly string[]): string =>
     execFileSync("buildah", [...storage, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
   const container = buildah("from", "scratch");
-  buildah("copy", "--chmod", "755", container, program, "/");
-  buildah("config", "--entrypoint", JSON.stringify([`/${basename(program)}`]), container);
+  const path = join("/usr/bin", basename(program));
+  for (const [from, to] of [[program, path], ...librariesOf(program).map((library) => [library, library])] as const)
+    buildah("copy", "--chmod", "755", container, from ?? "", to ?? "");
+  buildah("config", "--entrypoint", JSON.stringify([path]), container);
   const archive = join(dir, `${basename(program)}.oci.tar`);
   buildah("commit", container, `oci-archive:${archive}:${name}`);
   return archive;

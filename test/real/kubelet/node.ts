@@ -4,7 +4,7 @@ import { findBinary } from "../../parts/find.ts";
 import type { ProcessGroup } from "../../lab/process-group.ts";
 import { type Containerd, startContainerd } from "./containerd.ts";
 import { programImage } from "./images.ts";
-import { type KubeletOptions, startKubelet } from "./kubelet.ts";
+import { type NodePlace, startKubelet } from "./kubelet.ts";
 
 /** The image that holds the namespaces of each pod. */
 export const pauseImage = "registry.invalid/pause:1";
@@ -13,12 +13,12 @@ export const pauseImage = "registry.invalid/pause:1";
 export async function startNode(
   processes: ProcessGroup,
   archives: readonly string[],
-  options: Omit<KubeletOptions, "containerd">,
+  options: NodePlace & { readonly kubeconfig: string },
 ): Promise<Containerd> {
   const { dir, name, index } = options;
   const containerd = await startContainerd(processes, { dir, name, index, pause: pauseImage });
   for (const archive of [programImage(dir, pauseImage, findBinary("pause")), ...archives])
-    containerd.ctr("images", "import", "--base-name", pauseImage.replace(/:.*/, ""), archive);
+    containerd.ctr("images", "import", archive);
   startKubelet(processes, { ...options, containerd });
   return containerd;
 }
