@@ -1,7 +1,7 @@
 // The charts on real kubelets: their pods start from the release's images, serve a shim's socket on the node, and go on serving
 // it while they are upgraded, rolled back, killed and drained. NetworkPolicies are not enforced here: the pods' network is a bridge.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { after, before, suite, test } from "node:test";
 import { Agent, request } from "undici";
 import { kmsClient } from "../../lab/kms.ts";
@@ -10,6 +10,7 @@ import { chartDir } from "../infra/chart.ts";
 import { startCaller } from "./caller.ts";
 import { address } from "./machine.ts";
 import { machineDir, runInside } from "./namespaces.ts";
+import { processesOf } from "./processes.ts";
 import { createNamespace, prepareNode } from "./site.ts";
 import { fleetValues, gatewayValues, shimValues } from "./values.ts";
 import { install, startWorld, type World } from "./world.ts";
@@ -42,15 +43,10 @@ else
         .split("\n")
         .filter((line) => / (\d+)\/\1 +Running /.test(line) && line.includes(` ${node}`))
         .map((line) => line.split(/ +/)[0] ?? "");
-    /** Processes of the machine, pods included, whose command line has a text. */
-    const processesOf = (text: string): readonly string[] =>
-      readdirSync("/proc").filter((pid) => {
-        try {
-          return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").includes(text);
-        } catch {
-          return false;
-        }
-      });
+    const gatewayProcesses = (): readonly number[] =>
+      processesOf("/app/main.mjs --config /etc/claviger/config/gateway.yaml");
+    const passes = async (release: string, namespace: string): Promise<void> =>
+      assert.match(await world.helm(["test", release, "-n", namespace, "--logs"]), /Phase: +Succeeded/);
     const answers = (): Promise<true> =>
       until("the socket to answer", undefined, async () => {
         const client = kmsClient(socket);
@@ -65,10 +61,13 @@ else
     /** Runs something while calls are made: none may fail. */
     const undisturbed = async (what: () => Promise<void>): Promise<void> => {
       const caller = startCaller(socket);
-      await what();
-      const calls = caller.calls();
-      await until("calls afterwards", undefined, () => (caller.calls() > calls + 10 ? true : undefined));
-      assert.deepEqual(await caller.stop(), []);
+      try {
+        await what();
+        const calls = caller.calls();
+        await until("calls afterwards", undefined, () => (caller.calls() > calls + 10 ? true : undefined));
+      } finally {
+        assert.deepEqual(await caller.stop(), []);
+      }
     };
 
     before(async () => {
@@ -88,7 +87,7 @@ else
     });
 
     test("they run as the chart says: not root, no rights, a filter of system calls, nothing that they can write", () => {
-      const pids = processesOf("/app/main.mjs --config /etc/claviger/config/gateway.yaml");
+      const pids = gatewayProcesses();
       assert.equal(pids.length, 3);
       for (const pid of pids) {
         const status = readFileSync(`/proc/${pid}/status`, "utf8");
@@ -100,8 +99,7 @@ else
     });
 
     test("helm test has a gateway check itself with the files and the login of its pods", async () => {
-      const said = await world.helm(["test", "claviger", "-n", "claviger", "--logs"]);
-      assert.match(said, /Phase: +Succeeded/);
+      await passes("claviger", "claviger");
     });
 
     test("the fleet service becomes ready, and serves the console", async () => {
@@ -117,8 +115,7 @@ else
       const reply = await request(url, { dispatcher: agent });
       assert.match(await reply.body.text(), /<script type="module"/);
       await agent.close();
-      const said = await world.helm(["test", "claviger", "-n", "claviger-fleet", "--logs"]);
-      assert.match(said, /Phase: +Succeeded/);
+      await passes("claviger", "claviger-fleet");
     });
 
     test("the shim as a DaemonSet answers on the node's socket, and helm test asks it what kube-apiserver asks", async () => {
@@ -127,8 +124,7 @@ else
       const values = shimValues(gateways, { mode: "daemonset" });
       await world.helm(install("claviger-shim", "claviger-system"), values);
       await answers();
-      const said = await world.helm(["test", "claviger-shim", "-n", "claviger-system", "--logs"]);
-      assert.match(said, /Phase: +Succeeded/);
+      await passes("claviger-shim", "claviger-system");
     });
 
     test("an upgrade of the gateways, and its rollback, fail no call", async () => {
@@ -148,8 +144,9 @@ else
 
     test("a gateway that is killed fails no call, and is started again", async () => {
       await undisturbed(async () => {
-        const [pid = ""] = processesOf("/app/main.mjs --config /etc/claviger/config/gateway.yaml");
-        process.kill(Number(pid), "SIGKILL");
+        const [pid] = gatewayProcesses();
+        assert.ok(pid !== undefined);
+        process.kill(pid, "SIGKILL");
         await until("it to be restarted", undefined, () =>
           / 1 \(/.test(world.kubectl("get", "pods", "-n", "claviger", "--no-headers")) &&
           readyPods("claviger", "gateway").length === 3
@@ -182,5 +179,39 @@ else
       await until("the shim to be gone", undefined, () =>
         processesOf("/etc/claviger-shim/shim.yaml").length === 0 ? true : undefined,
       );
+    });
+
+    test("the installer writes a static pod, which serves the socket, and helm test asks it", async () => {
+      await world.helm(install("claviger-shim", "claviger-system"), shimValues(gateways));
+      await answers();
+      await until("the installer to be done", undefined, () =>
+        readyPods("claviger-system", "installer").length === 1 ? true : undefined,
+      );
+      assert.deepEqual(readyPods("kube-system", "kms-plugin"), ["claviger-shim-cp-1"]);
+      await passes("claviger-shim", "claviger-system");
+    });
+
+    test("a change with which no gateway answers is taken back by the node itself", async () => {
+      const upgrade = ["upgrade", "claviger-shim", chartDir("claviger-shim"), "-n", "claviger-system"];
+      const staticPod = { settleSeconds: 10 };
+      await world.helm(upgrade, shimValues([`https://${address}:1`], { staticPod }));
+      // What the installer leaves there so that it does not try that again.
+      await until("it to be taken back", undefined, () =>
+        existsSync("/etc/claviger/shim.yaml.refused") ? true : undefined,
+      );
+      await answers();
+      assert.ok(readFileSync("/etc/claviger/shim.yaml", "utf8").includes(gateways[0] ?? ""));
+      await world.helm(["rollback", "claviger-shim", "1", "-n", "claviger-system"]);
+      await until("the installer to be done", undefined, () =>
+        readyPods("claviger-system", "installer").length === 1 ? true : undefined,
+      );
+    });
+
+    test("the static pod stays when its release is uninstalled", async () => {
+      await undisturbed(async () => {
+        await world.helm(["uninstall", "claviger-shim", "-n", "claviger-system", "--wait"]);
+        await answers();
+      });
+      assert.deepEqual(readyPods("kube-system", "kms-plugin"), ["claviger-shim-cp-1"]);
     });
   });

@@ -11,6 +11,7 @@ import { programImage } from "./images.ts";
 import { createKubeletCgroups, kubeletSettings } from "./kubelet.ts";
 import { address } from "./machine.ts";
 import { pauseImage } from "./node.ts";
+import { processesOf } from "./processes.ts";
 
 const version = "v1.37.2";
 const repository = "registry.invalid/kubernetes";
@@ -35,20 +36,6 @@ export type KubeadmNode = {
   /** The node goes down at once, with all its containers and what is in /run, and comes up again. */
   reboot(): Promise<void>;
 };
-
-/** Processes whose command line has a text. */
-function processesOf(text: string): readonly number[] {
-  return readdirSync("/proc")
-    .filter((pid) => {
-      try {
-        return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
-      } catch {
-        // It has ended.
-        return false;
-      }
-    })
-    .map(Number);
-}
 
 /**
  * `kubeadm init`, without CoreDNS and kube-proxy.
@@ -155,7 +142,7 @@ export async function startKubeadmNode(
       90_000,
     );
   };
-  const apiServers = (): readonly number[] => processesOf("kube-apiserver\0");
+  const apiServers = (): readonly number[] => processesOf("kube-apiserver --");
   const replaceApiServer = async (what: () => void): Promise<void> => {
     const old = apiServers();
     what();
