@@ -6,7 +6,8 @@ import { after, before, suite, test } from "node:test";
 import { Agent, request } from "undici";
 import { kmsClient } from "../../lab/kms.ts";
 import { until } from "../../lab/process-group.ts";
-import { chartDir } from "../infra/chart.ts";
+import { findBinary } from "../../parts/find.ts";
+import { chartDir, run } from "../infra/chart.ts";
 import { startCaller } from "./caller.ts";
 import { address } from "./machine.ts";
 import { machineDir, runInside } from "./namespaces.ts";
@@ -43,21 +44,23 @@ else
         .split("\n")
         .filter((line) => / (\d+)\/\1 +Running /.test(line) && line.includes(` ${node}`))
         .map((line) => line.split(/ +/)[0] ?? "");
+    /** Waits until so many pods are ready. @returns their names */
+    const ready = (namespace: string, component: string, count = 1): Promise<readonly string[]> =>
+      until(`${count} of ${component} in ${namespace} to be ready`, undefined, () => {
+        const pods = readyPods(namespace, component);
+        return pods.length === count ? pods : undefined;
+      });
     const gatewayProcesses = (): readonly number[] =>
       processesOf("/app/main.mjs --config /etc/claviger/config/gateway.yaml");
     const passes = async (release: string, namespace: string): Promise<void> =>
       assert.match(await world.helm(["test", release, "-n", namespace, "--logs"]), /Phase: +Succeeded/);
-    const answers = (): Promise<true> =>
-      until("the socket to answer", undefined, async () => {
-        const client = kmsClient(socket);
-        try {
-          return (await client.status(500)).healthz === "ok" ? true : undefined;
-        } catch {
-          return undefined;
-        } finally {
-          client.close();
-        }
-      });
+    const answers = async (): Promise<void> => {
+      // One client for all of it: grpc-js keeps the connection of one that is closed while it connects.
+      const client = kmsClient(socket);
+      const ask = async (): Promise<true | undefined> =>
+        (await client.status(500).catch(() => undefined))?.healthz === "ok" ? true : undefined;
+      await until("the socket to answer", undefined, ask).finally(() => client.close());
+    };
     /** Runs something while calls are made: none may fail. */
     const undisturbed = async (what: () => Promise<void>): Promise<void> => {
       const caller = startCaller(socket);
@@ -82,7 +85,7 @@ else
         "claviger-gateway-vault": { kind: "Secret", data: files["gateway-vault"] },
       });
       await world.helm([...install("claviger", "claviger"), ...wait], gatewayValues(world.site));
-      await until("three of them", undefined, () => (readyPods("claviger", "gateway").length === 3 ? true : undefined));
+      await ready("claviger", "gateway", 3);
       gateways = [`https://${address}:${nodePort("claviger", "claviger-gateway")}`];
     });
 
@@ -158,7 +161,10 @@ else
 
     test("a drain of a node moves the gateways elsewhere, one at a time, and fails no call", async () => {
       await undisturbed(async () => {
-        world.kubectl("drain", "worker-1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s");
+        // Beside the calls, which a wait for its end would hold up.
+        const drain = ["drain", "worker-1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
+        const { code, stderr } = await run(findBinary("kubectl"), ["--kubeconfig", world.cluster.kubeconfig, ...drain]);
+        assert.equal(code, 0, stderr);
         await until("three on the other node", undefined, () =>
           readyPods("claviger", "gateway", "cp-1").length === 3 ? true : undefined,
         );
@@ -171,7 +177,7 @@ else
         await world.helm(["uninstall", "claviger-shim", "-n", "claviger-system", "--wait"]);
         await answers();
       });
-      assert.equal(readyPods("claviger-system", "kms-plugin").length, 1);
+      await ready("claviger-system", "kms-plugin");
       const values = shimValues(gateways, { mode: "daemonset", keepOnUninstall: false });
       // What stayed is adopted.
       await world.helm(install("claviger-shim", "claviger-system"), values);
@@ -184,10 +190,8 @@ else
     test("the installer writes a static pod, which serves the socket, and helm test asks it", async () => {
       await world.helm(install("claviger-shim", "claviger-system"), shimValues(gateways));
       await answers();
-      await until("the installer to be done", undefined, () =>
-        readyPods("claviger-system", "installer").length === 1 ? true : undefined,
-      );
-      assert.deepEqual(readyPods("kube-system", "kms-plugin"), ["claviger-shim-cp-1"]);
+      await ready("claviger-system", "installer");
+      assert.deepEqual(await ready("kube-system", "kms-plugin"), ["claviger-shim-cp-1"]);
       await passes("claviger-shim", "claviger-system");
     });
 
@@ -202,16 +206,24 @@ else
       await answers();
       assert.ok(readFileSync("/etc/claviger/shim.yaml", "utf8").includes(gateways[0] ?? ""));
       await world.helm(["rollback", "claviger-shim", "1", "-n", "claviger-system"]);
-      await until("the installer to be done", undefined, () =>
-        readyPods("claviger-system", "installer").length === 1 ? true : undefined,
-      );
+      await ready("claviger-system", "installer");
     });
 
-    test("the static pod stays when its release is uninstalled", async () => {
+    test("the static pod stays when its release is uninstalled, and is removed where it is to be absent", async () => {
       await undisturbed(async () => {
         await world.helm(["uninstall", "claviger-shim", "-n", "claviger-system", "--wait"]);
         await answers();
       });
-      assert.deepEqual(readyPods("kube-system", "kms-plugin"), ["claviger-shim-cp-1"]);
+      assert.deepEqual(await ready("kube-system", "kms-plugin"), ["claviger-shim-cp-1"]);
+      await world.helm(install("claviger-shim", "claviger-system"), shimValues(gateways));
+      const upgrade = ["upgrade", "claviger-shim", chartDir("claviger-shim"), "-n", "claviger-system"];
+      await world.helm(upgrade, shimValues(gateways, { staticPod: { state: "absent" } }));
+      await until(
+        "the shim to be gone",
+        undefined,
+        () => (processesOf("/etc/claviger/shim.yaml").length === 0 ? true : undefined),
+        60_000,
+      );
+      assert.equal(existsSync("/etc/kubernetes/manifests/claviger-shim.yaml"), false);
     });
   });

@@ -61,9 +61,7 @@ export async function startWorld(dir: string, nodes: readonly string[]): Promise
       if (code === 0) return stdout;
       const namespace = ["-n", command[command.indexOf("-n") + 1] ?? "default"];
       const pods = kubectl("get", "pods", ...namespace, "-o", "wide");
-      const names = kubectl("get", "pods", ...namespace, "-o", "name")
-        .trim()
-        .split("\n");
+      const names = kubectl("get", "pods", ...namespace, "-o", "name").match(/\S+/g) ?? [];
       const logs = names.map((pod) => `${pod}\n${kubectl("logs", ...namespace, pod, "--all-containers", "--tail=12")}`);
       assert.fail(`helm ${command.join(" ")}\n${stdout}${stderr}\n${pods}${logs.join("\n")}`);
     },
