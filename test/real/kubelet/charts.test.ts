@@ -2,6 +2,7 @@
 // it while they are upgraded, rolled back, killed and drained. NetworkPolicies are not enforced here: the pods' network is a bridge.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { Agent, request } from "undici";
 import { kmsClient } from "../../lab/kms.ts";
@@ -13,7 +14,7 @@ import { address } from "./machine.ts";
 import { machineDir, runInside } from "./namespaces.ts";
 import { processesOf } from "./processes.ts";
 import { createNamespace, prepareNode } from "./site.ts";
-import { fleetValues, gatewayValues, shimValues } from "./values.ts";
+import { fleetValues, gatewayValues, shimValues, writeGatewayTree } from "./values.ts";
 import { install, startWorld, type World } from "./world.ts";
 
 const dir = machineDir();
@@ -67,6 +68,7 @@ else
       try {
         await what();
         const calls = caller.calls();
+        assert.ok(calls > 10, `${calls} calls were made meanwhile`);
         await until("calls afterwards", undefined, () => (caller.calls() > calls + 10 ? true : undefined));
       } finally {
         assert.deepEqual(await caller.stop(), []);
@@ -163,7 +165,8 @@ else
       await undisturbed(async () => {
         // Beside the calls, which a wait for its end would hold up.
         const drain = ["drain", "worker-1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
-        const { code, stderr } = await run(findBinary("kubectl"), ["--kubeconfig", world.cluster.kubeconfig, ...drain]);
+        const options = ["--kubeconfig", world.cluster.kubeconfig];
+        const { code, stderr } = await run(findBinary("kubectl"), [...options, ...drain], { HOME: dir });
         assert.equal(code, 0, stderr);
         await until("three on the other node", undefined, () =>
           readyPods("claviger", "gateway", "cp-1").length === 3 ? true : undefined,
@@ -225,5 +228,18 @@ else
         60_000,
       );
       assert.equal(existsSync("/etc/kubernetes/manifests/claviger-shim.yaml"), false);
+    });
+
+    test("gateways of the kustomize tree become ready as well", async () => {
+      const { files } = world.site;
+      const name = "claviger-gateway";
+      await createNamespace(world.cluster.api, name, "restricted", {
+        "claviger-gateway-tls": { kind: "Secret", data: files["gateway-tls"] },
+        "claviger-gateway-vault": { kind: "Secret", data: files["gateway-vault"] },
+      });
+      const tree = join(dir, "tree");
+      writeGatewayTree(world.site, tree);
+      world.kubectl("apply", "--server-side", "-k", tree);
+      await ready(name, "gateway", 3);
     });
   });

@@ -1,4 +1,7 @@
-// Values of the charts for the test's site: those that charts.test.ts renders, with what is different here.
+// Charts and manifests for the test's site: the values that charts.test.ts renders, and infra/gateway, with what is different here.
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Document, parseDocument } from "yaml";
 import { fleet, gateway } from "../infra/variants.ts";
 import type { Values } from "../infra/chart.ts";
 import { trustDomain } from "../../lab/fleet.ts";
@@ -16,6 +19,29 @@ const ca = "/etc/claviger/vault/ca.crt";
 // No balancer gives an address here.
 const service = { type: "NodePort" };
 const integrity = { backend: "main", mount: transitMount, key: integrityKey, version: 1 };
+
+/** The kustomize tree of gateways for the site, made in a directory from the one of infra. */
+export function writeGatewayTree({ vault }: Site, directory: string): void {
+  cpSync(join(import.meta.dirname, "..", "..", "..", "infra", "gateway"), directory, { recursive: true });
+  const edit = (file: string, change: (document: Document) => void): void => {
+    const document = parseDocument(readFileSync(join(directory, file), "utf8"));
+    change(document);
+    writeFileSync(join(directory, file), document.toString());
+  };
+  edit("gateway.yaml", (document) => {
+    document.setIn(["trustDomain"], trustDomain);
+    document.setIn(["backends", "main", "addresses"], [vault]);
+  });
+  edit("clusters.yaml", (document) => document.setIn(["clusters"], [record]));
+  // There is no Prometheus operator.
+  edit("kustomization.yaml", (document) => {
+    const { resources } = document.toJS() as { readonly resources: readonly string[] };
+    document.setIn(
+      ["resources"],
+      resources.filter((file) => file !== "servicemonitor.yaml"),
+    );
+  });
+}
 
 /** @param config settings of the gateways to add */
 export function gatewayValues({ vault, redis }: Site, config: Values = {}): Values {
