@@ -45,8 +45,11 @@ function put(directory: string, path: string, content: string | Buffer): string 
 
 /** Directories that nobody else has: rpm removes those alone that a package names. */
 function ownFolders({ entries }: Package): readonly string[] {
-  const folders = entries.map(({ path }) => `/${dirname(path)}`);
-  return [...new Set(folders)].filter((path) => /\/claviger(?:-[a-z]+)?$/.test(path)).toSorted();
+  const folders = new Set<string>();
+  for (const { path } of entries)
+    for (let folder = dirname(`/${path}`); /\/claviger(?:-[a-z]+)?(?:\/|$)/.test(folder); folder = dirname(folder))
+      folders.add(folder);
+  return [...folders].toSorted();
 }
 
 /**

@@ -1,8 +1,8 @@
 // A Debian that has booted: systemd is its process 1, in a container of systemd-nspawn with a network
 // of its own. Needs root, and no systemd on this machine.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { basename, join } from "node:path";
 import { type LabProcess, type ProcessGroup, until } from "./process-group.ts";
 
 export type DebianMachine = {
@@ -39,9 +39,7 @@ function childOf({ pid }: LabProcess): number | undefined {
  * @throws Error with what systemd-nspawn said, where it does not boot
  */
 export async function bootDebian(processes: ProcessGroup, root: string): Promise<DebianMachine> {
-  const name = `claviger-${process.pid}`;
-  const cgroup = join(cgroupRoot(), name);
-  mkdirSync(cgroup);
+  const cgroup = mkdtempSync(join(cgroupRoot(), "claviger-"));
   const nspawn = [
     "systemd-nspawn",
     "--boot",
@@ -51,7 +49,7 @@ export async function bootDebian(processes: ProcessGroup, root: string): Promise
     "--keep-unit",
     "--private-network",
     "--console=pipe",
-    `--machine=${name}`,
+    `--machine=${basename(cgroup)}`,
     `--directory=${root}`,
   ];
   const proc = processes.start("machine", [

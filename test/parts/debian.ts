@@ -8,10 +8,10 @@ import type { FetchOptions } from "./fetch.ts";
 import { cacheDir } from "./find.ts";
 
 /** What is in it besides the essential packages. */
-const included = ["libstdc++6", "logrotate", "systemd-sysv"];
+const included = ["libstdc++6", "logrotate", "passwd", "rpm", "systemd-sysv"];
 
 function archive(): string {
-  return join(cacheDir(), "debian-12-systemd.tar");
+  return join(cacheDir(), `debian-12-${included.join("-")}.tar`);
 }
 
 export async function installDebianRoot({ signal }: FetchOptions): Promise<void> {

@@ -90,13 +90,16 @@ export function systemdSuite(release: () => string, version: string, dir: string
           target: join(root, "debs/next", `${name}.deb`),
         });
       machine = await bootDebian(processes, root);
-      done("sh", "-c", "dpkg --install /debs/*.deb");
       kms = kmsClient(machine.path(socket));
+      done("sh", "-c", "dpkg --install /debs/*.deb");
     });
     after(async () => {
-      kms.close();
-      await machine.stop();
-      await processes.stopAll();
+      try {
+        kms.close();
+        await machine.stop();
+      } finally {
+        await processes.stopAll();
+      }
     });
 
     test("start nothing when they are installed, and have units that systemd accepts there", () => {
