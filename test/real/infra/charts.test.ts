@@ -1,6 +1,6 @@
 // The charts, as the real Helm renders them and a real kube-apiserver takes them, each way of installing them. The kinds
 // of cert-manager, the Prometheus operator and External Secrets are these projects' own; the ClusterSPIFFEID of SPIRE is
-// a stand-in that takes any field. No kubelet is there, so no pod starts.
+// a stand-in that takes any field. Pods start in test/real/kubelet.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

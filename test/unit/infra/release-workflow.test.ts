@@ -21,16 +21,22 @@ suite(".github/workflows/release.yml", () => {
   const text = readFileSync(path, "utf8");
   const { permissions, jobs } = parseYaml(path, text) as Workflow;
 
-  test("pins each action to a whole version", () => {
+  test("pins each action to a commit, and says its version", () => {
     const used = Object.values(jobs).flatMap(({ steps }) => steps.flatMap(({ uses }) => uses ?? []));
     assert.ok(used.length >= 4);
-    for (const action of used) assert.match(action, /^[\w-]+\/[\w-]+@v\d+\.\d+\.\d+$/);
+    for (const action of used) {
+      assert.match(action, /^[\w-]+\/[\w-]+@[\da-f]{40}$/);
+      assert.match(text, new RegExp(`uses: ${action} # v\\d+\\.\\d+\\.\\d+$`, "m"));
+    }
   });
 
-  test("has no right but those that its job names", () => {
+  test("has no right but those that its jobs name, and none but to read where a build runs", () => {
     assert.deepEqual(permissions, {});
-    for (const job of Object.values(jobs))
-      assert.deepEqual(Object.keys(job.permissions), ["contents", "packages", "id-token", "attestations"]);
+    const { build, publish } = jobs;
+    assert.ok(build !== undefined && publish !== undefined);
+    assert.deepEqual(build.permissions, { contents: "read" });
+    assert.deepEqual(Object.keys(publish.permissions), ["contents", "packages", "id-token", "attestations"]);
+    for (const { run = "", uses = "" } of publish.steps) assert.doesNotMatch(`${run} ${uses}`, /npm |node |checkout/);
   });
 
   test("pushes below the repository's own name, and puts no secret on a command line", () => {

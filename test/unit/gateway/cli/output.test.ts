@@ -88,7 +88,7 @@ suite("Output of commands", () => {
     assert.deepEqual(out, [
       "name    x\nlonger  y",
       '{\n  "at": "1970-01-01T00:00:00.000Z"\n}',
-      "at: 1970-01-01T00:00:00.000Z",
+      'at: "1970-01-01T00:00:00.000Z"',
     ]);
   });
 

@@ -74,7 +74,7 @@ test("nodes are written on a line of their own, in place of what is there, in ev
   await changeRecord(registry(), "prod-eu", () => ({ nodes }));
   const written = text.replace(
     'state:   "active"',
-    'generation: 1\n    nodes: { expected: [cp-1, on], revoked: [on], revokedSerials: ["1E3"] }\n    state:   "active"',
+    'generation: 1\n    nodes: { expected: [cp-1, "on"], revoked: ["on"], revokedSerials: ["1E3"] }\n    state:   "active"',
   );
   assert.equal(await readFile(file, "utf8"), written);
   assert.deepEqual(recordOf(await readRegistry(registry()), "prod-eu").nodes, nodes);
