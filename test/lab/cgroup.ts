@@ -1,9 +1,9 @@
-// A memory cgroup for processes of the lab: the limit that a pod has. Needs root and a writable
-// cgroup file system, of version 1 or 2.
+// Cgroups for processes of the lab: the limits that a pod has. They need root and a writable cgroup file system, of
+// version 1 or 2.
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-export type MemoryCgroup = {
+export type Cgroup = {
   /** Puts a process under the limit, together with those that are in there already. */
   add(pid: number): void;
   /** A command line that puts itself under the limit, and then becomes `argv`. */
@@ -12,19 +12,23 @@ export type MemoryCgroup = {
   remove(): void;
 };
 
-const v1 = "/sys/fs/cgroup/memory";
-const v2 = "/sys/fs/cgroup";
+const root = "/sys/fs/cgroup";
 
-/** @throws Error saying what is missing */
-export function createMemoryCgroup(name: string, bytes: number): MemoryCgroup {
-  const isV1 = existsSync(v1);
-  const dir = join(isV1 ? v1 : v2, name);
+/** @param limit the file of the limit in either version, with what is written to it */
+function createCgroup(
+  controller: "memory" | "cpu",
+  name: string,
+  limit: { readonly v1: readonly [string, string]; readonly v2: readonly [string, string] },
+): Cgroup {
+  const isV1 = existsSync(join(root, controller));
+  const dir = isV1 ? join(root, controller, name) : join(root, name);
   try {
     mkdirSync(dir);
-    writeFileSync(join(dir, isV1 ? "memory.limit_in_bytes" : "memory.max"), String(bytes));
+    const [file, text] = isV1 ? limit.v1 : limit.v2;
+    writeFileSync(join(dir, file), text);
   } catch (error) {
     throw new Error(
-      `a memory cgroup cannot be made at ${dir} (${(error as NodeJS.ErrnoException).code ?? "error"}): run as root with a writable cgroup file system`,
+      `a ${controller} cgroup cannot be made at ${dir} (${(error as NodeJS.ErrnoException).code ?? "error"}): run as root with a writable cgroup file system`,
       { cause: error },
     );
   }
@@ -34,4 +38,18 @@ export function createMemoryCgroup(name: string, bytes: number): MemoryCgroup {
     command: (argv) => ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', members, ...argv],
     remove: () => rmdirSync(dir),
   };
+}
+
+/** @throws Error saying what is missing */
+export function createMemoryCgroup(name: string, bytes: number): Cgroup {
+  const text = String(bytes);
+  return createCgroup("memory", name, { v1: ["memory.limit_in_bytes", text], v2: ["memory.max", text] });
+}
+
+const periodUs = 100_000;
+
+/** @param share of one core. @throws Error saying what is missing */
+export function createCpuCgroup(name: string, share: number): Cgroup {
+  const quota = String(Math.round(periodUs * share));
+  return createCgroup("cpu", name, { v1: ["cpu.cfs_quota_us", quota], v2: ["cpu.max", `${quota} ${periodUs}`] });
 }

@@ -2,7 +2,7 @@
 // The first two have an OpenBao of their own each, set up alike.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { MemoryCgroup } from "../../lab/cgroup.ts";
+import type { Cgroup } from "../../lab/cgroup.ts";
 import { startLab } from "../../lab/lab.ts";
 import { startOpenBao } from "../../lab/openbao.ts";
 import { createProcessGroup, type LabProcess, tailOf } from "../../lab/process-group.ts";
@@ -29,7 +29,7 @@ export type Side = {
 };
 
 /** Memory limits as infra/ sets them; undefined where this machine lets nobody set any. */
-export type Limits = { readonly shim: MemoryCgroup; readonly gateway: MemoryCgroup };
+export type Limits = { readonly shim: Cgroup; readonly gateway: Cgroup };
 
 /** One gateway and one shim, without Redis, with the intervals of infra/gateway/gateway.yaml. */
 export async function startClaviger(dir: string, limits: Limits | undefined): Promise<Side> {

@@ -10,7 +10,7 @@ import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { setTimeout as sleep } from "node:timers/promises";
 import { methods } from "@claviger/proto/wire/protocol.ts";
 import { request } from "undici";
-import { createMemoryCgroup, type MemoryCgroup } from "../../lab/cgroup.ts";
+import { createMemoryCgroup, type Cgroup } from "../../lab/cgroup.ts";
 import { startCaller } from "../../lab/caller.ts";
 import { type Lab, startLab } from "../../lab/lab.ts";
 import { until } from "../../lab/process-group.ts";
@@ -37,7 +37,7 @@ const worst = [
 suite("one node floods both gateways", () => {
   let dir: string;
   let lab: Lab;
-  let cgroup: MemoryCgroup;
+  let cgroup: Cgroup;
   let tls: { readonly cert: Buffer; readonly key: Buffer; readonly ca: Buffer };
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "claviger-"));

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { newClusterUid } from "@claviger/gateway-core/src/registry/edit/uid.ts";
 import { createNodeCertificates } from "../../bench/fleet/certificates.ts";
 import { type OpenFlood, openFlood } from "../../bench/fleet/flood.ts";
+import { createCpuCgroup } from "../../lab/cgroup.ts";
 import { type FaultProxy, startFaultProxy } from "../../lab/fault-proxy.ts";
 import { gatewayPolicy, transitMount } from "../../lab/openbao.ts";
 import { type Fault, vault } from "./fault.ts";
@@ -29,11 +30,16 @@ export const slowWay: Fault = {
   cure: (world) => world.forgetAdded(),
 };
 
+/** Of a core, for both gateways: the one who floods them and OpenBao need some as well. */
+const share = 0.4;
 let flooded: ReturnType<OpenFlood["run"]> | undefined;
 export const busy: Fault = {
-  how: "a cluster asks for more than two gateways can serve",
+  how: "a cluster asks for more than two gateways with a fifth of a core each can serve",
   alerts: ["ClavigerGatewayOverloaded", "ClavigerEventLoopBusy"],
-  async cause({ lab }) {
+  async cause({ lab, onStop }) {
+    const cgroup = createCpuCgroup(`claviger-test-${process.pid}`, share);
+    onStop(() => Promise.resolve(cgroup.remove()));
+    for (const { proc } of lab.gateways) cgroup.add(proc.pid);
     const gateways = lab.gateways.map(({ url }) => url);
     const identities = Array.from({ length: 8 }, (_, index) => ({
       index,
@@ -42,11 +48,17 @@ export const busy: Fault = {
       gateways,
     }));
     const certificates = await createNodeCertificates(lab.pki.authority, { cluster: "cluster-1", node: "node-1" });
-    const flood = { identities, connections: 600, perSecond: 20_000, seconds: 40 };
+    const flood = { identities, connections: 400, perSecond: 20_000, seconds: 40 };
     const open = await openFlood(flood, certificates, lab.pki.authority.cert);
     flooded = open.run();
   },
-  cure: () => flooded,
+  async cure({ lab, restart }) {
+    await flooded;
+    for (const { proc } of lab.gateways) {
+      await lab.processes.stop(proc, 0);
+      await restart(proc);
+    }
+  },
 };
 
 /** Days; a rule's year is six of these. */
