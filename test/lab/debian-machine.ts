@@ -28,10 +28,10 @@ function removeCgroup(dir: string): void {
   rmdirSync(dir);
 }
 
-/** The only child of a process, once there is one. */
-function childOf({ pid }: LabProcess): number | undefined {
+/** Systemd in the container, in the end: systemd-nspawn's first child makes it and goes. */
+function childOf({ pid }: LabProcess): string {
   const [child = ""] = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ");
-  return child === "" ? undefined : Number(child);
+  return child;
 }
 
 /**
@@ -59,19 +59,28 @@ export async function bootDebian(processes: ProcessGroup, root: string): Promise
     join(cgroup, "cgroup.procs"),
     ...nspawn,
   ]);
-  const pid = await until("a container with systemd", proc, () => childOf(proc));
+  let pid = "";
   const clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"];
   const command: DebianMachine["command"] = (...argv) => {
-    return ["nsenter", "--target", String(pid), "--all", "--", ...clean, ...argv];
+    return ["nsenter", "--target", pid, "--all", "--", ...clean, ...argv];
   };
   const run: DebianMachine["run"] = (...argv) => {
     const [program = "", ...args] = command("sh", "-c", 'exec "$@" 2>&1', "sh", ...argv);
     const { status, stdout } = spawnSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
     return { status, said: stdout };
   };
-  await until("systemd to have booted", proc, () =>
-    run("systemctl", "is-system-running").said === "running\n" ? true : undefined,
-  );
+  let state = "";
+  const hasBooted = (): true | undefined => {
+    pid = childOf(proc);
+    if (pid === "") return undefined;
+    state = run("systemctl", "is-system-running").said.trim();
+    // Degraded: a unit of Debian's own has failed.
+    return state === "running" || state === "degraded" ? true : undefined;
+  };
+  await until("systemd to have booted", proc, hasBooted).catch(async (cause: unknown) => {
+    await processes.stop(proc);
+    throw new Error(`systemd is not up: ${state}`, { cause });
+  });
   return {
     run,
     command,
