@@ -52,11 +52,11 @@ export const busy: Fault = {
     const open = await openFlood(flood, certificates, lab.pki.authority.cert);
     flooded = open.run();
   },
-  async cure({ lab, restart }) {
+  async cure(world) {
     await flooded;
-    for (const { proc } of lab.gateways) {
-      await lab.processes.stop(proc, 0);
-      await restart(proc);
+    for (const { proc } of world.lab.gateways) {
+      await world.lab.processes.stop(proc, 0);
+      await world.restart(proc);
     }
   },
 };
